@@ -1,0 +1,127 @@
+//! The codec seam: how a Rust value becomes bytes on disk and between peers.
+//!
+//! Owns the choice of encoding (bincode 2, standard configuration: little endian, variable-length
+//! integers). Called by `storage-leveldb` for log entries, votes and metadata, by `network-grpc` for
+//! the parts of an RPC that are generic over the application, and by applications for their records.
+//! Replacing the encoding means replacing this file.
+//!
+//! Decoding never trusts its input: it allocates at most [`MAX_DECODED_BYTES`] whatever lengths the
+//! bytes claim, and bytes left over are an error.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The most bytes one decoded value may claim, and therefore the most that decoding may allocate.
+///
+/// Sixteen times the largest value a key-value client may store, so that one log entry always fits.
+pub const MAX_DECODED_BYTES: usize = 16 * 1024 * 1024;
+
+const CONFIG: bincode::config::Configuration<
+    bincode::config::LittleEndian,
+    bincode::config::Varint,
+    bincode::config::Limit<MAX_DECODED_BYTES>,
+> = bincode::config::standard().with_limit::<MAX_DECODED_BYTES>();
+
+/// A value could not be encoded.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot encode {type_name}")]
+pub struct EncodeError {
+    type_name: &'static str,
+    source: Box<bincode::error::EncodeError>,
+}
+
+/// Bytes are not the encoding of the wanted type.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// Truncated, malformed, or claiming more than [`MAX_DECODED_BYTES`].
+    #[error("{len} bytes are not a valid {type_name}")]
+    Malformed {
+        /// Rust type that was expected.
+        type_name: &'static str,
+        /// Length of the input in bytes.
+        len: usize,
+        /// What bincode found.
+        source: Box<bincode::error::DecodeError>,
+    },
+    /// A valid value followed by bytes that belong to nothing.
+    #[error("{extra} bytes left over after a {type_name}")]
+    TrailingBytes {
+        /// Rust type that was decoded.
+        type_name: &'static str,
+        /// How many bytes followed it.
+        extra: usize,
+    },
+}
+
+/// Encodes `value`.
+///
+/// # Errors
+/// Only if the value's own `Serialize` implementation fails.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    bincode::serde::encode_to_vec(value, CONFIG).map_err(|source| EncodeError {
+        type_name: std::any::type_name::<T>(),
+        source: Box::new(source),
+    })
+}
+
+/// Decodes a `T` from all of `bytes`.
+///
+/// # Errors
+/// [`DecodeError`] on anything but exactly one encoded `T`; never panics.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let type_name = std::any::type_name::<T>();
+    let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|source| {
+        DecodeError::Malformed { type_name, len: bytes.len(), source: Box::new(source) }
+    })?;
+    match bytes.len().saturating_sub(used) {
+        0 => Ok(value),
+        extra => Err(DecodeError::TrailingBytes { type_name, extra }),
+    }
+}
+
+impl From<EncodeError> for std::io::Error {
+    fn from(e: EncodeError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, e)
+    }
+}
+
+impl From<DecodeError> for std::io::Error {
+    fn from(e: DecodeError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidData, e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip() {
+        let value = (7_u64, "seven".to_owned(), vec![Some(1_u8), None]);
+        let bytes = encode(&value).unwrap();
+        assert_eq!(decode::<(u64, String, Vec<Option<u8>>)>(&bytes).unwrap(), value);
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let bytes = encode(&(7_u64, "seven".to_owned())).unwrap();
+        for cut in 0..bytes.len() {
+            assert!(decode::<(u64, String)>(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_are_an_error() {
+        let mut bytes = encode(&7_u64).unwrap();
+        bytes.push(0);
+        assert!(matches!(decode::<u64>(&bytes), Err(DecodeError::TrailingBytes { extra: 1, .. })));
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing() {
+        // 253 announces an eight-byte length: a vector of u64::MAX bytes follows, allegedly.
+        let mut bytes = vec![253];
+        bytes.extend([0xff; 8]);
+        assert!(matches!(decode::<Vec<u64>>(&bytes), Err(DecodeError::Malformed { .. })));
+    }
+}

@@ -1,0 +1,28 @@
+//! Compiles the .proto files in pure Rust, so that no `protoc` has to be installed.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use prost::Message as _;
+
+const INCLUDE: &str = "proto";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={INCLUDE}");
+    if std::env::var_os("CARGO_FEATURE_RAFT").is_some() {
+        generate("raft", "proto/raft/v1/raft.proto")?;
+    }
+    if std::env::var_os("CARGO_FEATURE_KV").is_some() {
+        generate("kv", "proto/kv/v1/kv.proto")?;
+    }
+    Ok(())
+}
+
+/// Generates the Rust code of one package, and its descriptors for server reflection.
+fn generate(package: &str, file: &str) -> Result<(), Box<dyn Error>> {
+    let descriptors = protox::compile([file], [INCLUDE])?;
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join(format!("{package}.bin")), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}
