@@ -58,10 +58,8 @@ pub enum DecodeError {
 /// # Errors
 /// Only if the value's own `Serialize` implementation fails.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    bincode::serde::encode_to_vec(value, CONFIG).map_err(|source| EncodeError {
-        type_name: std::any::type_name::<T>(),
-        source: Box::new(source),
-    })
+    bincode::serde::encode_to_vec(value, CONFIG)
+        .map_err(|source| EncodeError { type_name: std::any::type_name::<T>(), source: Box::new(source) })
 }
 
 /// Decodes a `T` from all of `bytes`.
@@ -70,9 +68,8 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
 /// [`DecodeError`] on anything but exactly one encoded `T`; never panics.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
     let type_name = std::any::type_name::<T>();
-    let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG).map_err(|source| {
-        DecodeError::Malformed { type_name, len: bytes.len(), source: Box::new(source) }
-    })?;
+    let (value, used) = bincode::serde::decode_from_slice(bytes, CONFIG)
+        .map_err(|source| DecodeError::Malformed { type_name, len: bytes.len(), source: Box::new(source) })?;
     match bytes.len().saturating_sub(used) {
         0 => Ok(value),
         extra => Err(DecodeError::TrailingBytes { type_name, extra }),

@@ -13,8 +13,7 @@ pub mod raft {
         tonic::include_proto!("raft.v1");
 
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
-        pub const FILE_DESCRIPTOR_SET: &[u8] =
-            include_bytes!(concat!(env!("OUT_DIR"), "/raft.bin"));
+        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/raft.bin"));
     }
 }
 
@@ -27,7 +26,6 @@ pub mod kv {
         tonic::include_proto!("kv.v1");
 
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
-        pub const FILE_DESCRIPTOR_SET: &[u8] =
-            include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
+        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
     }
 }

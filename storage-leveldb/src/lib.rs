@@ -1,1 +1,46 @@
-//! Under construction.
+//! Durable storage for [openraft](openraft) over LevelDB: a log store and a state machine that any
+//! application can use by implementing one small trait, [`Application`].
+//!
+//! ```no_run
+//! # use storage_leveldb::{Application, Options, StandardTypes, Storage, StorageError};
+//! # async fn open<C: StandardTypes, A: Application<C>>(application: A) -> Result<(), StorageError> {
+//! let storage = Storage::<C, A>::open("data".as_ref(), application, Options::default()).await?;
+//! // `storage.log` and `storage.state` go to `openraft::Raft::new`, `storage.reader` answers queries.
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it promises: a vote is on disk before it is given, an entry before it is acknowledged, a snapshot
+//! before the log it replaces is purged. The first failed write, sync or checksum stops everything
+//! ([`Health`]); nothing is ever answered from damaged bytes.
+//!
+//! Top down: [`Storage`] opens a directory; [`log`](LogStore) and [`state`](StateMachine) each have a thread
+//! that owns an [`Engine`]; LevelDB is one; under it lie checksummed file formats, and under those a [`Disk`].
+
+mod disk;
+mod engine;
+mod error;
+mod file;
+mod health;
+mod log;
+mod observer;
+mod options;
+mod owner_thread;
+mod sizes;
+mod snapshot;
+mod state;
+mod storage;
+
+pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
+pub use engine::{
+    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, ScanLimit,
+};
+pub use error::StorageError;
+pub use health::{Fault, Health};
+pub use log::{LogReader, LogStore};
+pub use observer::{Db, NoObserver, Observer};
+pub use options::Options;
+pub use sizes::Sizes;
+pub use snapshot::{SnapshotFile, SnapshotInbox};
+pub use state::{Application, SnapshotBuilder, StandardTypes, StateMachine, StateReader, Transaction, View};
+pub use storage::Storage;

@@ -1,0 +1,164 @@
+//! A disk behind the error latch: the only way the rest of the crate reaches a [`Disk`].
+
+use std::any::Any;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Disk, ReadFile, WriteFile};
+use crate::health::{Fault, Health};
+use crate::observer::{Db, Observer};
+
+/// Refuses every change after the first fault, latches every failure, and reports what it does.
+///
+/// Invariants: after [`Health::fault`] answers `Some`, no call reaches the disk to change it. A missing
+/// file is an answer, not a fault: the caller decides.
+#[derive(Clone)]
+pub(crate) struct GuardedDisk {
+    disk: Arc<dyn Disk>,
+    pub(crate) health: Health,
+    observer: Arc<dyn Observer>,
+    db: Db,
+    /// The directory's lock: held as long as anything can still write.
+    _lock: Arc<dyn Any + Send + Sync>,
+}
+
+impl GuardedDisk {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        observer: Arc<dyn Observer>,
+        lock: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self { disk, health: Health::default(), observer, db: Db::Log, _lock: lock }
+    }
+
+    /// The same disk and latch, reporting as another part of the storage.
+    pub(crate) fn for_db(&self, db: Db) -> Self {
+        Self { db, ..self.clone() }
+    }
+
+    pub(crate) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
+    }
+
+    fn latched<T>(&self, doing: &str, path: &Path, result: io::Result<T>) -> Result<T, Fault> {
+        result.map_err(|e| self.health.latch(path, format!("cannot {doing}: {e}")))
+    }
+
+    pub(crate) fn create(&self, path: &Path) -> Result<GuardedFile, Fault> {
+        self.health.check()?;
+        let file = self.latched("create", path, self.disk.create(path))?;
+        Ok(GuardedFile { file, path: path.to_owned(), name_is_durable: false, disk: self.clone() })
+    }
+
+    /// `None`: there is no such file.
+    pub(crate) fn open(&self, path: &Path) -> Result<Option<Box<dyn ReadFile>>, Fault> {
+        match self.disk.open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => self.latched("open", path, other).map(Some),
+        }
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), Fault> {
+        self.health.check()?;
+        self.latched("rename", from, self.disk.rename(from, to))?;
+        self.sync_dir(to.parent().unwrap_or(to))
+    }
+
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<(), Fault> {
+        self.health.check()?;
+        self.latched("link", from, self.disk.link(from, to))
+    }
+
+    /// A missing file counts as deleted. The deletion is not synced: a file that comes back after a power
+    /// failure is garbage that is deleted again.
+    pub(crate) fn delete(&self, path: &Path) -> Result<(), Fault> {
+        self.health.check()?;
+        match self.disk.delete(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => self.latched("delete", path, other),
+        }
+    }
+
+    /// Durable when it returns.
+    pub(crate) fn create_dir(&self, path: &Path) -> Result<(), Fault> {
+        self.health.check()?;
+        self.latched("create directory", path, self.disk.create_dir(path))?;
+        match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn delete_dir(&self, path: &Path) -> Result<(), Fault> {
+        self.health.check()?;
+        self.latched("delete directory", path, self.disk.delete_dir(path))
+    }
+
+    pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), Fault> {
+        self.health.check()?;
+        let started = Instant::now();
+        self.latched("sync directory", path, self.disk.sync_dir(path))?;
+        self.observer.synced(self.db, started.elapsed());
+        Ok(())
+    }
+
+    /// The names in a directory; none if there is no such directory.
+    pub(crate) fn list(&self, path: &Path) -> Result<Vec<PathBuf>, Fault> {
+        match self.disk.list(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => self.latched("list", path, other),
+        }
+    }
+
+    /// `None`: there is no such file.
+    pub(crate) fn len(&self, path: &Path) -> Result<Option<u64>, Fault> {
+        match self.disk.len(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => self.latched("stat", path, other).map(Some),
+        }
+    }
+
+    /// Latches a failed read or a failed check of what was read.
+    pub(crate) fn damaged(&self, path: &Path, reason: impl ToString) -> Fault {
+        self.health.latch(path, reason)
+    }
+}
+
+/// A file being written, behind the latch.
+///
+/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable.
+pub(crate) struct GuardedFile {
+    file: Box<dyn WriteFile>,
+    path: PathBuf,
+    name_is_durable: bool,
+    disk: GuardedDisk,
+}
+
+impl GuardedFile {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.disk.health.check()?;
+        let result = self.file.write_all(bytes);
+        self.disk.latched("write", &self.path, result)?;
+        self.disk.observer.wrote(self.disk.db, bytes.len() as u64);
+        Ok(())
+    }
+
+    pub(crate) fn sync(&mut self) -> Result<(), Fault> {
+        self.disk.health.check()?;
+        let started = Instant::now();
+        let result = self.file.sync();
+        self.disk.latched("sync", &self.path, result)?;
+        self.disk.observer.synced(self.disk.db, started.elapsed());
+        if !self.name_is_durable {
+            self.disk.sync_dir(self.path.parent().unwrap_or(&self.path))?;
+            self.name_is_durable = true;
+        }
+        Ok(())
+    }
+}

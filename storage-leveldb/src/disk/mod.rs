@@ -1,0 +1,131 @@
+//! The file environment: everything this crate asks of a disk.
+//!
+//! Two real implementations: [`RealDisk`] for the operating system's files, and the simulated disk of
+//! the `testing` feature, which loses, tears and refuses writes. Nothing above this module touches
+//! `std::fs`.
+
+mod guarded;
+mod real;
+
+use std::any::Any;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) use guarded::{GuardedDisk, GuardedFile};
+pub use real::RealDisk;
+
+/// A disk with the durability rules of POSIX: nothing survives a power failure before it is synced, and
+/// the name of a file is synced apart from its content, with its directory.
+pub trait Disk: Send + Sync + 'static {
+    /// Creates an empty file for writing, replacing what had the name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn WriteFile>>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none, else the operating system's.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
+
+    /// Gives a file another name in the same directory, replacing what had that name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none, else the operating system's.
+    fn delete(&self, path: &Path) -> io::Result<()>;
+
+    /// Creates a directory and those above it.
+    ///
+    /// # Errors
+    /// The operating system's; an existing directory is none.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with all in it.
+    ///
+    /// # Errors
+    /// The operating system's; a missing directory is none.
+    fn delete_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes the creations, renames and deletions in a directory durable.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in no order.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none, else the operating system's.
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// A file's length in bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none, else the operating system's.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+
+    /// Takes an exclusive lock, held until the answer is dropped.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>>;
+}
+
+/// A file being written from its start.
+pub trait WriteFile: Send + Sync {
+    /// Appends all of `bytes`.
+    ///
+    /// # Errors
+    /// The operating system's; then any part of `bytes` may have been written.
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Makes everything written durable.
+    ///
+    /// # Errors
+    /// The operating system's; then what is durable is unknown, also after a later success.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// A file being read.
+pub trait ReadFile: Send + Sync {
+    /// Fills `buf` from `offset` as far as the file goes; answers how many bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn len(&self) -> io::Result<u64>;
+}
+
+/// Reads a whole file of at most `limit_bytes`.
+///
+/// # Errors
+/// The disk's, and [`io::ErrorKind::InvalidData`] for a larger file.
+pub(crate) fn read_all(file: &dyn ReadFile, limit_bytes: u64) -> io::Result<Vec<u8>> {
+    let len = file.len()?;
+    if len > limit_bytes {
+        let text = format!("{len} bytes long; at most {limit_bytes} can be right");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    let read = file.read_at(0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}

@@ -1,0 +1,49 @@
+//! A batch of writes, applied whole or not at all.
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// Sets a key's value.
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes a key; nothing happens if it is missing.
+    Delete(Vec<u8>),
+}
+
+/// Changes in the order in which they take effect.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch {
+    ops: Vec<Op>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Sets a key's value.
+    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        self.ops.push(Op::Put(key, value));
+    }
+
+    /// Removes a key.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.bytes = self.bytes.saturating_add(key.len());
+        self.ops.push(Op::Delete(key));
+    }
+
+    /// Nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Bytes of keys and values in it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The changes, in order.
+    #[must_use]
+    pub fn into_ops(self) -> Vec<Op> {
+        self.ops
+    }
+}

@@ -1,0 +1,218 @@
+//! The environment that rusty-leveldb lacks.
+//!
+//! Every file LevelDB touches goes through here. What this adds:
+//! - `flush` on a file is an `fdatasync`; a file's name is durable with its first sync;
+//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table with
+//!   `flush`), and an old log is durable before the next one gets a record (it is synced when dropped);
+//! - CURRENT is replaced by write, sync, rename and directory sync, and only when it changes;
+//! - every byte is under a checksum that is verified when it is read (see [`crate::file`]);
+//! - the first failure latches, and nothing reaches the disk after it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::{self, Cursor, Read, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusty_leveldb::env::{Env, FileLock, Logger, RandomAccess};
+use rusty_leveldb::{Result, Status, StatusCode, infolog};
+
+use super::file_kind::FileKind;
+use crate::disk::GuardedDisk;
+use crate::file::framed::FramedWriter;
+use crate::file::framed_reader::{Tail, read_stream};
+use crate::file::marker;
+use crate::file::paged::{PagedReader, PagedWriter};
+use crate::health::Fault;
+
+/// LevelDB's own log messages say nothing that faults and metrics do not.
+pub(super) fn silent_log() -> Rc<RefCell<infolog::Logger>> {
+    Rc::new(RefCell::new(infolog::Logger(Box::new(io::sink()))))
+}
+
+fn status(fault: Fault) -> Status {
+    Status::new(StatusCode::IOError, &fault.to_string())
+}
+
+fn io_error(fault: Fault) -> io::Error {
+    io::Error::other(fault)
+}
+
+fn not_found(path: &Path) -> Status {
+    Status::new(StatusCode::NotFound, &path.display().to_string())
+}
+
+type Content = Rc<RefCell<Vec<u8>>>;
+
+/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written or
+/// read it; `temporary` has the files that have been written and not yet renamed.
+pub(super) struct DurableEnv {
+    disk: GuardedDisk,
+    temporary: RefCell<HashMap<PathBuf, Content>>,
+    current: RefCell<HashMap<PathBuf, Vec<u8>>>,
+}
+
+impl DurableEnv {
+    pub(super) fn new(disk: GuardedDisk) -> Self {
+        Self { disk, temporary: RefCell::default(), current: RefCell::default() }
+    }
+
+    fn stream(&self, path: &Path) -> Result<Vec<u8>> {
+        let tail = match FileKind::of(path) {
+            FileKind::Log | FileKind::Manifest => Tail::MayBeTorn,
+            _ => Tail::Complete,
+        };
+        read_stream(&self.disk, path, tail).map_err(status)?.ok_or_else(|| not_found(path))
+    }
+
+    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
+    fn replace_current(&self, to: &Path, content: Vec<u8>) -> Result<()> {
+        if self.current.borrow().get(to) == Some(&content) {
+            return Ok(());
+        }
+        marker::replace(&self.disk, to, &content).map_err(status)?;
+        self.current.borrow_mut().insert(to.to_owned(), content);
+        Ok(())
+    }
+}
+
+impl Env for DurableEnv {
+    fn open_sequential_file(&self, path: &Path) -> Result<Box<dyn Read>> {
+        Ok(Box::new(Cursor::new(self.stream(path)?)))
+    }
+
+    fn open_random_access_file(&self, path: &Path) -> Result<Box<dyn RandomAccess>> {
+        let reader = PagedReader::open(&self.disk, path).map_err(status)?;
+        Ok(Box::new(Table(reader.ok_or_else(|| not_found(path))?)))
+    }
+
+    fn open_writable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
+        match FileKind::of(path) {
+            FileKind::Table => {
+                Ok(Box::new(TableFile(PagedWriter::create(&self.disk, path).map_err(status)?)))
+            }
+            FileKind::Temporary => {
+                let content = Content::default();
+                self.temporary.borrow_mut().insert(path.to_owned(), content.clone());
+                Ok(Box::new(TemporaryFile(content)))
+            }
+            _ => Ok(Box::new(LogFile(FramedWriter::create_log(&self.disk, path).map_err(status)?))),
+        }
+    }
+
+    fn open_appendable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
+        // Only `reuse_logs` and `reuse_manifest` would ask for it, and both are off.
+        Err(status(self.disk.damaged(path, "LevelDB tried to append to an old file")))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool> {
+        Ok(self.disk.len(path).map_err(status)?.is_some())
+    }
+
+    fn children(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        self.disk.list(path).map_err(status)
+    }
+
+    fn size_of(&self, path: &Path) -> Result<usize> {
+        let len = match FileKind::of(path) {
+            FileKind::Table => {
+                PagedReader::open(&self.disk, path).map_err(status)?.map(|table| table.payload_len())
+            }
+            _ => self.disk.len(path).map_err(status)?,
+        };
+        usize::try_from(len.ok_or_else(|| not_found(path))?).map_err(|e| io::Error::other(e).into())
+    }
+
+    fn delete(&self, path: &Path) -> Result<()> {
+        self.disk.delete(path).map_err(status)
+    }
+
+    fn mkdir(&self, path: &Path) -> Result<()> {
+        self.disk.create_dir(path).map_err(status)
+    }
+
+    fn rmdir(&self, path: &Path) -> Result<()> {
+        self.disk.delete_dir(path).map_err(status)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        match self.temporary.borrow_mut().remove(from) {
+            Some(content) => self.replace_current(to, content.take()),
+            None => self.disk.rename(from, to).map_err(status),
+        }
+    }
+
+    fn lock(&self, path: &Path) -> Result<FileLock> {
+        // The whole storage directory is locked by `Storage::open`.
+        Ok(FileLock { id: path.display().to_string() })
+    }
+
+    fn unlock(&self, _: FileLock) -> Result<()> {
+        Ok(())
+    }
+
+    fn new_logger(&self, _: &Path) -> Result<Logger> {
+        Ok(Logger::new(Box::new(io::sink())))
+    }
+
+    fn micros(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn sleep_for(&self, micros: u32) {
+        std::thread::sleep(std::time::Duration::from_micros(micros.into()));
+    }
+}
+
+struct Table(PagedReader);
+
+impl RandomAccess for Table {
+    fn read_at(&self, off: usize, dst: &mut [u8]) -> Result<usize> {
+        self.0.read_at(off as u64, dst).map_err(status)
+    }
+}
+
+struct TableFile(PagedWriter);
+
+impl Write for TableFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.is_finished() {
+            return Err(io::Error::other(format!("write behind the end of {}", self.0.path().display())));
+        }
+        self.0.write(bytes).map_err(io_error)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.finish().map_err(io_error)
+    }
+}
+
+/// Takes whole buffers only: LevelDB ignores how much of one was written.
+struct LogFile(FramedWriter);
+
+impl Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).map_err(io_error)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.sync().map_err(io_error)
+    }
+}
+
+struct TemporaryFile(Content);
+
+impl Write for TemporaryFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

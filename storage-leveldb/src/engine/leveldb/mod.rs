@@ -1,0 +1,214 @@
+//! LevelDB through rusty-leveldb, with what it leaves out added underneath (`env`) and above (here).
+//!
+//! Underneath: syncs, checksums, the order of durability, the latch. Above: a panic of the engine (it
+//! asserts on damaged files) is caught and becomes a fault, and because the engine swallows read errors,
+//! every answer is followed by a look at the latch.
+
+mod env;
+mod everything;
+mod file_kind;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use bytes::Bytes;
+use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
+
+use self::env::DurableEnv;
+use self::everything::Everything;
+use self::file_kind::FileKind;
+use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit};
+use crate::disk::{GuardedDisk, read_all};
+use crate::error::StorageError;
+use crate::health::Fault;
+
+/// Sizes of one LevelDB instance.
+///
+/// The defaults keep the longest compaction stall near 0.1 s at any database size (measured; see
+/// `docs/ARCHITECTURE.md`): LevelDB compacts inside a write, one round per full write buffer.
+#[derive(Debug, Clone, Copy)]
+pub struct LevelDbOptions {
+    /// A write buffer of this many bytes becomes a table.
+    pub write_buffer_bytes: usize,
+    /// Tables of deeper levels end at this size.
+    pub table_bytes: usize,
+    /// Memory for decoded blocks.
+    pub block_cache_bytes: usize,
+    /// Tables kept open.
+    pub open_tables: usize,
+}
+
+impl Default for LevelDbOptions {
+    fn default() -> Self {
+        Self {
+            write_buffer_bytes: 1 << 20,
+            table_bytes: 2 << 20,
+            block_cache_bytes: 8 << 20,
+            open_tables: 512,
+        }
+    }
+}
+
+impl LevelDbOptions {
+    fn to_engine(self, disk: GuardedDisk) -> Options {
+        Options {
+            env: Rc::new(Box::new(DurableEnv::new(disk))),
+            log: Some(env::silent_log()),
+            write_buffer_size: self.write_buffer_bytes,
+            max_file_size: self.table_bytes,
+            block_cache_capacity_bytes: self.block_cache_bytes,
+            max_open_files: self.open_tables,
+            // Appending to a log or MANIFEST behind a torn tail loses what is appended.
+            reuse_logs: false,
+            reuse_manifest: false,
+            ..Options::default()
+        }
+    }
+}
+
+/// Opens LevelDB databases on one disk.
+#[derive(Clone)]
+pub struct LevelDb {
+    disk: GuardedDisk,
+    options: LevelDbOptions,
+}
+
+impl LevelDb {
+    pub(crate) fn new(disk: GuardedDisk, options: LevelDbOptions) -> Self {
+        Self { disk, options }
+    }
+
+    /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has data.
+    fn refuse_headless(&self, dir: &Path) -> Result<(), Fault> {
+        if self.disk.len(&dir.join("CURRENT"))?.is_some() {
+            return Ok(());
+        }
+        let names = self.disk.list(dir)?;
+        let data = names.iter().find(|name| matches!(FileKind::of(name), FileKind::Table | FileKind::Log));
+        match data {
+            Some(name) => {
+                let reason =
+                    format!("missing, although {} is there: the database has lost its root", name.display());
+                Err(self.disk.damaged(&dir.join("CURRENT"), reason))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl EngineFactory for LevelDb {
+    fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, StorageError> {
+        self.disk.create_dir(dir)?;
+        self.refuse_headless(dir)?;
+        let options = self.options.to_engine(self.disk.clone());
+        let db = guard(&self.disk, dir, || DB::open(dir, options))?;
+        let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
+        Ok(Box::new(OpenLevelDb { db, dir: dir.to_owned(), disk: self.disk.clone(), everything }))
+    }
+
+    fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
+        Ok(self.disk.len(&dir.join("CURRENT"))?.is_some())
+    }
+}
+
+/// Runs an engine call; an error, a panic or a latched fault is a fault.
+fn guard<T>(
+    disk: &GuardedDisk,
+    dir: &Path,
+    call: impl FnOnce() -> rusty_leveldb::Result<T>,
+) -> Result<T, Fault> {
+    disk.health.check()?;
+    let result = catch_unwind(AssertUnwindSafe(call));
+    disk.health.check()?;
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(status)) => Err(disk.damaged(dir, format!("LevelDB: {status}"))),
+        Err(panic) => Err(disk.damaged(dir, format!("LevelDB panicked: {}", panic_text(&*panic)))),
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+struct OpenLevelDb {
+    db: DB,
+    dir: PathBuf,
+    disk: GuardedDisk,
+    everything: Everything,
+}
+
+impl OpenLevelDb {
+    /// Writes the memtable to a table, durably: a compaction of a range behind every key.
+    fn flush_memtable(&mut self) -> Result<(), Fault> {
+        let behind_every_key = [u8::MAX; 16];
+        guard(&self.disk, &self.dir, || self.db.compact_range(&behind_every_key, &behind_every_key))
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> Result<(), Fault> {
+        let Some(file) = self.disk.open(from)? else {
+            return Err(self.disk.damaged(from, "missing"));
+        };
+        let bytes = read_all(file.as_ref(), crate::file::framed_reader::MAX_WHOLE_FILE_BYTES)
+            .map_err(|e| self.disk.damaged(from, e))?;
+        let mut copy = self.disk.create(to)?;
+        copy.write_all(&bytes)?;
+        copy.sync()
+    }
+}
+
+impl Engine for OpenLevelDb {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        Ok(guard(&self.disk, &self.dir, || Ok(self.db.get(key)))?)
+    }
+
+    fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+        let mut write = WriteBatch::default();
+        for op in batch.into_ops() {
+            match op {
+                Op::Put(key, value) => write.put(&key, &value),
+                Op::Delete(key) => write.delete(&key),
+            }
+        }
+        let sync = durability == Durability::Synced;
+        Ok(guard(&self.disk, &self.dir, || self.db.write(write, sync))?)
+    }
+
+    fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let found = guard(&self.disk, &self.dir, || {
+            let mut iter = self.everything.iterate(&mut self.db)?;
+            let mut found = Vec::new();
+            let mut bytes = 0_usize;
+            iter.seek(&range.start);
+            while let Some((key, value)) = iter.current() {
+                if !range.contains(&key) {
+                    break;
+                }
+                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                found.push((key, value));
+                if limit.is_reached(found.len(), bytes) || !iter.advance() {
+                    break;
+                }
+            }
+            Ok(found)
+        })?;
+        Ok(found)
+    }
+
+    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
+        self.flush_memtable()?;
+        self.disk.create_dir(to)?;
+        for name in self.disk.list(&self.dir)? {
+            let (from, to) = (self.dir.join(&name), to.join(&name));
+            match FileKind::of(&name) {
+                FileKind::Table => self.disk.link(&from, &to)?,
+                FileKind::Manifest | FileKind::Current => self.copy(&from, &to)?,
+                FileKind::Log | FileKind::Temporary | FileKind::Other => {}
+            }
+        }
+        Ok(self.disk.sync_dir(to)?)
+    }
+}

@@ -1,0 +1,90 @@
+//! The engine that tests compare LevelDB with: maps in memory, one per directory name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit};
+use crate::error::StorageError;
+
+type Map = BTreeMap<Vec<u8>, Bytes>;
+
+/// A factory of engines that keep everything in memory. Clones share their content, so that a reopened
+/// engine finds what was written; nothing outlives the last clone.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryEngine {
+    dirs: Arc<Mutex<HashMap<PathBuf, Map>>>,
+}
+
+impl MemoryEngine {
+    fn dirs(&self) -> MutexGuard<'_, HashMap<PathBuf, Map>> {
+        self.dirs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EngineFactory for MemoryEngine {
+    fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, StorageError> {
+        self.dirs().entry(dir.to_owned()).or_default();
+        Ok(Box::new(Open { dir: dir.to_owned(), all: self.clone() }))
+    }
+
+    fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
+        Ok(self.dirs().contains_key(dir))
+    }
+}
+
+struct Open {
+    dir: PathBuf,
+    all: MemoryEngine,
+}
+
+impl Open {
+    fn with<T>(&self, f: impl FnOnce(&mut Map) -> T) -> T {
+        f(self.all.dirs().entry(self.dir.clone()).or_default())
+    }
+}
+
+impl Engine for Open {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        Ok(self.with(|map| map.get(key).cloned()))
+    }
+
+    fn write(&mut self, batch: Batch, _: Durability) -> Result<(), StorageError> {
+        self.with(|map| {
+            for op in batch.into_ops() {
+                match op {
+                    Op::Put(key, value) => map.insert(key, value.into()),
+                    Op::Delete(key) => map.remove(&key),
+                };
+            }
+        });
+        Ok(())
+    }
+
+    fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        self.with(|map| {
+            let mut found = Vec::new();
+            let mut bytes = 0;
+            for (key, value) in map.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
+                if !range.contains(key) {
+                    break;
+                }
+                bytes += key.len() + value.len();
+                found.push((Bytes::copy_from_slice(key), value.clone()));
+                if limit.is_reached(found.len(), bytes) {
+                    break;
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
+        let copy = self.with(|map| map.clone());
+        self.all.dirs().insert(to.to_owned(), copy);
+        Ok(())
+    }
+}

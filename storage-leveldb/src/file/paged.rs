@@ -1,0 +1,215 @@
+//! Table files: pages that carry their own checksum, so that every byte read at random is verified.
+//!
+//! ```text
+//! page     payload (4092; less in the last page) | crc32c u32
+//! trailer  magic "RLPAGED1" (8) | payload length of the file u64 | crc32c u32
+//! ```
+//!
+//! Little endian. A page's checksum covers the file's name, the page's number and its payload: a page is
+//! valid in one place of one file only. LevelDB's own block checksums stay, but its errors get lost on the
+//! way up; here a bad page latches the storage before LevelDB sees a byte of it.
+
+use std::path::{Path, PathBuf};
+
+use super::{u32_at, u64_at};
+use crate::disk::{GuardedDisk, GuardedFile, ReadFile};
+use crate::health::Fault;
+
+const PAGE_BYTES: usize = 4096;
+const CRC_BYTES: usize = 4;
+const PAYLOAD_BYTES: usize = PAGE_BYTES - CRC_BYTES;
+const TRAILER_MAGIC: [u8; 8] = *b"RLPAGED1";
+const TRAILER_BYTES: usize = 20;
+/// Full pages are gathered up to this much before they are written.
+const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
+
+/// What a page's checksum starts from.
+fn seed_of(path: &Path) -> u32 {
+    crc32c::crc32c(path.file_name().unwrap_or_default().as_encoded_bytes())
+}
+
+fn page_crc(seed: u32, page: u64, payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(seed, &page.to_le_bytes()), payload)
+}
+
+fn trailer(seed: u32, payload_len: u64) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(TRAILER_BYTES);
+    bytes.extend(TRAILER_MAGIC);
+    bytes.extend(payload_len.to_le_bytes());
+    bytes.extend(crc32c::crc32c_append(seed, &bytes).to_le_bytes());
+    bytes
+}
+
+/// The file length that belongs to a payload length.
+fn file_len_of(payload_len: u64) -> Option<u64> {
+    let pages = payload_len.div_ceil(PAYLOAD_BYTES as u64);
+    payload_len.checked_add(pages.checked_mul(CRC_BYTES as u64)?)?.checked_add(TRAILER_BYTES as u64)
+}
+
+/// Invariants: every page before `gathered` is complete; after [`finish`](Self::finish) nothing can be
+/// written, and content and name are durable.
+pub(crate) struct PagedWriter {
+    file: GuardedFile,
+    seed: u32,
+    page: u64,
+    payload_len: u64,
+    gathered: Vec<u8>,
+    pages: Vec<u8>,
+    finished: bool,
+}
+
+impl PagedWriter {
+    pub(crate) fn create(disk: &GuardedDisk, path: &Path) -> Result<Self, Fault> {
+        let file = disk.create(path)?;
+        let (gathered, pages) = (Vec::with_capacity(PAGE_BYTES), Vec::with_capacity(WRITE_BUFFER_BYTES));
+        Ok(Self { file, seed: seed_of(path), page: 0, payload_len: 0, gathered, pages, finished: false })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let room = PAYLOAD_BYTES.saturating_sub(self.gathered.len());
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.gathered.extend_from_slice(now);
+            bytes = later;
+            if self.gathered.len() >= PAYLOAD_BYTES {
+                self.end_page()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_page(&mut self) -> Result<(), Fault> {
+        let crc = page_crc(self.seed, self.page, &self.gathered);
+        self.payload_len = self.payload_len.saturating_add(self.gathered.len() as u64);
+        self.page = self.page.saturating_add(1);
+        self.pages.append(&mut self.gathered);
+        self.pages.extend(crc.to_le_bytes());
+        if self.pages.len() >= WRITE_BUFFER_BYTES { self.write_pages() } else { Ok(()) }
+    }
+
+    fn write_pages(&mut self) -> Result<(), Fault> {
+        self.file.write_all(&self.pages)?;
+        self.pages.clear();
+        Ok(())
+    }
+
+    /// Completes the file and makes it durable.
+    pub(crate) fn finish(&mut self) -> Result<(), Fault> {
+        if self.finished {
+            return Ok(());
+        }
+        if !self.gathered.is_empty() {
+            self.end_page()?;
+        }
+        let trailer = trailer(self.seed, self.payload_len);
+        self.pages.extend(trailer);
+        self.write_pages()?;
+        self.file.sync()?;
+        self.finished = true;
+        Ok(())
+    }
+}
+
+/// A table file open for reading. Every failure latches.
+pub(crate) struct PagedReader {
+    file: Box<dyn ReadFile>,
+    path: PathBuf,
+    disk: GuardedDisk,
+    seed: u32,
+    payload_len: u64,
+}
+
+impl PagedReader {
+    /// `None` if there is no such file.
+    pub(crate) fn open(disk: &GuardedDisk, path: &Path) -> Result<Option<Self>, Fault> {
+        let Some(file) = disk.open(path)? else {
+            return Ok(None);
+        };
+        let seed = seed_of(path);
+        let payload_len = read_trailer(file.as_ref(), seed).map_err(|reason| disk.damaged(path, reason))?;
+        Ok(Some(Self { file, path: path.to_owned(), disk: disk.clone(), seed, payload_len }))
+    }
+
+    /// Length of what was written through [`PagedWriter::write`].
+    pub(crate) fn payload_len(&self) -> u64 {
+        self.payload_len
+    }
+
+    /// Fills `buf` from `offset` as far as the payload goes; answers how many bytes.
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Fault> {
+        let wanted = (buf.len() as u64).min(self.payload_len.saturating_sub(offset));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let first = offset / PAYLOAD_BYTES as u64;
+        let last = offset.saturating_add(wanted - 1) / PAYLOAD_BYTES as u64;
+        let payload = self.read_pages(first, last)?;
+        let skip = usize::try_from(offset % PAYLOAD_BYTES as u64).unwrap_or(usize::MAX);
+        let source = payload.get(skip..).unwrap_or_default();
+        let n = source.len().min(buf.len());
+        for (slot, byte) in buf.iter_mut().zip(source) {
+            *slot = *byte;
+        }
+        Ok(n)
+    }
+
+    /// The verified payload of the pages `first..=last`.
+    fn read_pages(&self, first: u64, last: u64) -> Result<Vec<u8>, Fault> {
+        let start = first.saturating_mul(PAGE_BYTES as u64);
+        let data_len = file_len_of(self.payload_len).unwrap_or(0).saturating_sub(TRAILER_BYTES as u64);
+        let end = last.saturating_add(1).saturating_mul(PAGE_BYTES as u64).min(data_len);
+        let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+        let mut raw = vec![0; len];
+        let read = self.file.read_at(start, &mut raw);
+        match read {
+            Ok(n) if n == len => {}
+            Ok(n) => {
+                return Err(self.damaged(format!("cut off at offset {}", start.saturating_add(n as u64))));
+            }
+            Err(e) => return Err(self.damaged(format!("cannot read at offset {start}: {e}"))),
+        }
+        let mut payload = Vec::with_capacity(len);
+        for (page, raw_page) in (first..).zip(raw.chunks(PAGE_BYTES)) {
+            payload.extend_from_slice(self.verified(page, raw_page)?);
+        }
+        Ok(payload)
+    }
+
+    fn verified<'a>(&self, page: u64, raw: &'a [u8]) -> Result<&'a [u8], Fault> {
+        let (payload, crc) = raw.split_at(raw.len().saturating_sub(CRC_BYTES));
+        if u32_at(crc, 0) == Some(page_crc(self.seed, page, payload)) {
+            return Ok(payload);
+        }
+        Err(self.damaged(format!("checksum mismatch in page {page} at offset {}", page * PAGE_BYTES as u64)))
+    }
+
+    fn damaged(&self, reason: String) -> Fault {
+        self.disk.damaged(&self.path, reason)
+    }
+}
+
+/// The payload length that a file's trailer tells, checked against the file's length.
+fn read_trailer(file: &dyn ReadFile, seed: u32) -> Result<u64, String> {
+    let file_len = file.len().map_err(|e| format!("cannot read its length: {e}"))?;
+    let mut bytes = [0; TRAILER_BYTES];
+    let start = file_len.checked_sub(TRAILER_BYTES as u64).ok_or("too short to be a table")?;
+    file.read_at(start, &mut bytes).map_err(|e| format!("cannot read its trailer: {e}"))?;
+    let payload_len = u64_at(&bytes, 8).unwrap_or(0);
+    if trailer(seed, payload_len) != bytes {
+        return Err("the trailer is damaged, or the file is cut off".to_owned());
+    }
+    if file_len_of(payload_len) != Some(file_len) {
+        return Err(format!(
+            "{file_len} bytes long, but its trailer tells of {payload_len} bytes of payload"
+        ));
+    }
+    Ok(payload_len)
+}

@@ -1,0 +1,72 @@
+//! The error latch. Owned by [`Storage`](crate::Storage), shared with every file it has open.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+/// The first thing that went wrong: which file, and what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file or directory concerned.
+    pub path: PathBuf,
+    /// What failed, and why.
+    pub reason: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "storage fault in {}: {}", self.path.display(), self.reason)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Latches the first fault. Cheap to clone; all clones share one latch.
+///
+/// Invariants: once there is a fault it never changes and never goes away, and nothing is written to
+/// disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the latch
+/// refuses the write that would record the deletion, the directory stays as it was before the failure.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    first: Arc<OnceLock<Fault>>,
+}
+
+impl Health {
+    /// The first fault, if there has been one.
+    #[must_use]
+    pub fn fault(&self) -> Option<Fault> {
+        self.first.get().cloned()
+    }
+
+    /// `Err` with the first fault, if there has been one.
+    ///
+    /// # Errors
+    /// The latched fault.
+    pub fn check(&self) -> Result<(), Fault> {
+        self.first.get().map_or(Ok(()), |fault| Err(fault.clone()))
+    }
+
+    /// Records a fault unless there is one already; answers with the first.
+    pub fn latch(&self, path: &Path, reason: impl ToString) -> Fault {
+        let fault = Fault { path: path.to_owned(), reason: reason.to_string() };
+        if self.first.set(fault.clone()).is_ok() {
+            tracing::error!(path = %fault.path.display(), reason = %fault.reason, "storage fault: this node stops serving");
+        }
+        self.first.get().cloned().unwrap_or(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_fault_stays() {
+        let health = Health::default();
+        assert_eq!(health.check(), Ok(()));
+        health.latch(Path::new("a"), "first");
+        health.clone().latch(Path::new("b"), "second");
+        assert_eq!(health.fault().unwrap().reason, "first");
+        assert!(health.check().is_err());
+    }
+}

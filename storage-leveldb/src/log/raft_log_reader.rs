@@ -1,0 +1,110 @@
+//! openraft's `RaftLogReader` for [`LogReader`].
+
+use std::fmt::Debug;
+use std::io;
+use std::ops::{Bound, RangeBounds};
+
+use futures_util::Stream;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use openraft::type_config::alias::VoteOf;
+use openraft::{OptionalSend, RaftLogReader, RaftTypeConfig};
+use tokio::sync::oneshot;
+
+use super::command::{Command, Read};
+use super::store::LogReader;
+use crate::error::StorageError;
+
+/// Entries read at once, in bytes of their records (one entry may be larger). Well under the 4 MiB that
+/// gRPC accepts by default, whatever the network adds.
+const MAX_READ_BYTES: usize = 1024 * 1024;
+
+impl<C: RaftTypeConfig> LogReader<C>
+where
+    C::Entry: Clone,
+{
+    /// The part of the log that `range` covers.
+    fn clip(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
+        let contents = self.contents.lock();
+        let first = contents.first;
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.saturating_add(1),
+            Bound::Unbounded => first,
+        };
+        let end = match range.end_bound() {
+            Bound::Included(end) => end.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        (start.max(first), end.min(contents.tail.end()))
+    }
+
+    /// Some entries from `start` on: at least one of `start..end`, which must exist.
+    async fn some(&self, start: u64, end: u64) -> Result<Vec<C::Entry>, StorageError> {
+        self.health.check()?;
+        let tail_first = {
+            let contents = self.contents.lock();
+            if start >= contents.tail.first() {
+                return Ok(contents.tail.read(start, end, MAX_READ_BYTES));
+            }
+            contents.tail.first()
+        };
+        let (done, entries) = oneshot::channel();
+        let read = Read { start, end: end.min(tail_first), limit_bytes: MAX_READ_BYTES, done };
+        self.queue.send(Command::Read(read)).await?;
+        entries.await.map_err(|_| StorageError::Closed)?
+    }
+
+    /// The entries of `start..end`, read little by little.
+    fn stream(&self, start: u64, end: u64) -> impl Stream<Item = Result<C::Entry, io::Error>> + use<C> {
+        let reader = self.clone();
+        stream::try_unfold(start, move |next| {
+            let reader = reader.clone();
+            async move {
+                if next >= end {
+                    return Ok::<_, io::Error>(None);
+                }
+                let entries = reader.some(next, end).await?;
+                if entries.is_empty() {
+                    return Ok(None);
+                }
+                let next = next.saturating_add(entries.len() as u64);
+                Ok(Some((stream::iter(entries.into_iter().map(Ok)), next)))
+            }
+        })
+        .try_flatten()
+    }
+}
+
+impl<C: RaftTypeConfig> RaftLogReader<C> for LogReader<C>
+where
+    C::Entry: Clone,
+{
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<C::Entry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = self.clip(&range);
+        self.stream(start, end).boxed()
+    }
+
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<C::Entry>, io::Error> {
+        let (start, end) = self.clip(&range);
+        self.stream(start, end).try_collect().await
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<VoteOf<C>>, io::Error> {
+        Ok(self.contents.lock().vote.clone())
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<C::Entry>, io::Error> {
+        let (start, end) = self.clip(&(start..end));
+        if start >= end { Ok(Vec::new()) } else { Ok(self.some(start, end).await?) }
+    }
+}

@@ -1,0 +1,135 @@
+//! openraft's `RaftLogStorage` for [`LogStore`].
+
+use std::io;
+
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::type_config::alias::{LogIdOf, VoteOf};
+use openraft::{LogState, OptionalSend, RaftTypeConfig};
+use tokio::sync::oneshot;
+
+use super::command::{Command, Write};
+use super::store::{LogReader, LogStore, MAX_UNSYNCED_KIB};
+use crate::error::StorageError;
+
+impl<C: RaftTypeConfig> LogStore<C>
+where
+    C::Entry: Clone,
+{
+    async fn send(&self, write: Write<C>) -> Result<(), StorageError> {
+        self.reader.health.check()?;
+        self.reader.queue.send(Command::Write(write)).await
+    }
+
+    /// Puts entries into the tail, where readers find them; answers their records.
+    fn into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Vec<u8>>)> {
+        let mut contents = self.reader.contents.lock();
+        let mut first = None;
+        let mut records = Vec::new();
+        for entry in entries {
+            let log_id = entry.log_id();
+            let index = log_id.index;
+            if contents.last.as_ref().is_some_and(|last| index != last.index.saturating_add(1)) {
+                let text = format!("entry {log_id} does not follow {:?}", contents.last);
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
+            if contents.last.is_none() {
+                contents.tail.purge(index);
+                contents.first = index;
+            }
+            let record = codec::encode(&entry)?;
+            contents.tail.push(entry, record.len());
+            contents.last = Some(log_id);
+            first.get_or_insert(index);
+            records.push(record);
+        }
+        Ok((first.unwrap_or_default(), records))
+    }
+}
+
+/// Permits that records of this size need.
+fn kib_of(records: &[Vec<u8>]) -> u32 {
+    let bytes: usize = records.iter().map(Vec::len).sum();
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_UNSYNCED_KIB)
+}
+
+impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C>
+where
+    C::Entry: Clone,
+{
+    type LogReader = LogReader<C>;
+
+    async fn get_log_state(&mut self) -> Result<LogState<C>, io::Error> {
+        let contents = self.reader.contents.lock();
+        Ok(LogState { last_purged_log_id: contents.purged.clone(), last_log_id: contents.last.clone() })
+    }
+
+    async fn get_log_reader(&mut self) -> Self::LogReader {
+        self.reader.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &VoteOf<C>) -> Result<(), io::Error> {
+        let (done, saved) = oneshot::channel();
+        self.send(Write::Vote { record: codec::encode(vote)?, done }).await?;
+        saved.await.map_err(|_| StorageError::Closed)??;
+        self.reader.contents.lock().vote = Some(vote.clone());
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogIdOf<C>>) -> Result<(), io::Error> {
+        let Some(log_id) = committed else {
+            return Ok(());
+        };
+        let record = codec::encode(&log_id)?;
+        self.reader.contents.lock().committed = Some(log_id);
+        Ok(self.send(Write::Committed { record }).await?)
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogIdOf<C>>, io::Error> {
+        Ok(self.reader.contents.lock().committed.clone())
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<C>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = C::Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        self.reader.health.check().map_err(StorageError::from)?;
+        let (first, records) = self.into_tail(entries.into_iter())?;
+        let room = self.room.clone().acquire_many_owned(kib_of(&records)).await;
+        let room = room.map_err(|_| StorageError::Closed)?;
+        Ok(self.send(Write::Append { first, records, room, done: callback }).await?)
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<C>>) -> Result<(), io::Error> {
+        let from = last_log_id.as_ref().map_or(0, |id| id.index.saturating_add(1));
+        let end = {
+            let mut contents = self.reader.contents.lock();
+            let end = contents.tail.end();
+            if from >= end {
+                return Ok(());
+            }
+            contents.tail.truncate(from);
+            contents.last = last_log_id.max(contents.purged.clone());
+            end
+        };
+        let (done, truncated) = oneshot::channel();
+        self.send(Write::Truncate { from, end, done }).await?;
+        Ok(truncated.await.map_err(|_| StorageError::Closed)??)
+    }
+
+    async fn purge(&mut self, log_id: LogIdOf<C>) -> Result<(), io::Error> {
+        let end = log_id.index.saturating_add(1);
+        let record = codec::encode(&log_id)?;
+        {
+            let mut contents = self.reader.contents.lock();
+            contents.tail.purge(end);
+            contents.first = contents.first.max(end);
+            if contents.last < Some(log_id.clone()) {
+                contents.last = Some(log_id.clone());
+            }
+            contents.purged = Some(log_id);
+        }
+        Ok(self.send(Write::Purge { record, end }).await?)
+    }
+}

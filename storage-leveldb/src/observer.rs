@@ -1,0 +1,60 @@
+//! What the storage tells whoever measures it. Called on storage threads; implementations must be quick.
+
+use std::time::Duration;
+
+/// Which part of the storage an observation is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Db {
+    /// The Raft log: votes, entries, purge and commit marks.
+    Log,
+    /// The state machine.
+    State,
+    /// Snapshot files.
+    Snapshot,
+}
+
+impl Db {
+    /// A short lower-case name, fit for a metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Log => "log",
+            Self::State => "state",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
+/// Receives measurements. Every method does nothing unless overridden.
+pub trait Observer: Send + Sync + 'static {
+    /// A file or directory was synced to disk.
+    fn synced(&self, db: Db, took: Duration) {
+        let _ = (db, took);
+    }
+
+    /// Bytes were handed to the operating system.
+    fn wrote(&self, db: Db, bytes: u64) {
+        let _ = (db, bytes);
+    }
+
+    /// One group commit of the log made this many entries durable.
+    fn appended(&self, entries: u64) {
+        let _ = entries;
+    }
+
+    /// A caller waited for storage, for the named cause.
+    fn stalled(&self, db: Db, cause: &'static str, took: Duration) {
+        let _ = (db, cause, took);
+    }
+
+    /// A snapshot was built and is durable.
+    fn snapshot_built(&self, took: Duration) {
+        let _ = took;
+    }
+}
+
+/// Measures nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {}

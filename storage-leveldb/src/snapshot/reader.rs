@@ -1,0 +1,92 @@
+//! Reads a snapshot file, verifying every byte of it.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use openraft::RaftTypeConfig;
+use openraft::type_config::alias::SnapshotMetaOf;
+
+use super::error::SnapshotError;
+use super::{MAX_PART_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
+use crate::disk::GuardedDisk;
+use crate::file::framed_reader::FramedReader;
+
+/// Invariant: it answers the end only after as many pairs as the file says it holds.
+pub(crate) struct SnapshotReader<C: RaftTypeConfig> {
+    stream: FramedReader,
+    meta: SnapshotMetaOf<C>,
+    pairs: u64,
+    ended: bool,
+}
+
+fn damaged(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SnapshotError {
+    SnapshotError::Damaged(io::Error::new(io::ErrorKind::InvalidData, what))
+}
+
+impl<C: RaftTypeConfig> SnapshotReader<C> {
+    pub(super) fn open(disk: &GuardedDisk, path: &Path) -> Result<Self, SnapshotError> {
+        let stream = FramedReader::open(disk, path).map_err(SnapshotError::Damaged)?;
+        let mut stream = stream.ok_or_else(|| damaged("the file is gone"))?;
+        let mut magic = [0; STREAM_MAGIC.len()];
+        stream.read_exact(&mut magic).map_err(SnapshotError::Damaged)?;
+        if magic != STREAM_MAGIC {
+            return Err(damaged("not a snapshot, or of another format version"));
+        }
+        let len = read_len(&mut stream)?;
+        let meta = codec::decode(&read_part(&mut stream, len)?).map_err(damaged)?;
+        Ok(Self { stream, meta, pairs: 0, ended: false })
+    }
+
+    pub(crate) fn meta(&self) -> &SnapshotMetaOf<C> {
+        &self.meta
+    }
+
+    /// The next pair; `None` at the end of a complete snapshot.
+    pub(crate) fn next_pair(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, SnapshotError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let mut tag = [0];
+        self.stream.read_exact(&mut tag).map_err(SnapshotError::Damaged)?;
+        match tag {
+            [TAG_PAIR] => {
+                let (key_len, value_len) = (read_len(&mut self.stream)?, read_len(&mut self.stream)?);
+                let key = read_part(&mut self.stream, key_len)?;
+                let value = read_part(&mut self.stream, value_len)?;
+                self.pairs = self.pairs.saturating_add(1);
+                Ok(Some((key, value)))
+            }
+            [TAG_END] => self.end(),
+            [other] => Err(damaged(format!("unknown record type {other}"))),
+        }
+    }
+
+    fn end(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, SnapshotError> {
+        let mut count = [0; 8];
+        self.stream.read_exact(&mut count).map_err(SnapshotError::Damaged)?;
+        let told = u64::from_le_bytes(count);
+        if told != self.pairs {
+            return Err(damaged(format!("{} pairs, but it says {told}", self.pairs)));
+        }
+        if self.stream.read(&mut [0]).map_err(SnapshotError::Damaged)? != 0 {
+            return Err(damaged("bytes behind its end"));
+        }
+        self.ended = true;
+        Ok(None)
+    }
+}
+
+fn read_len(stream: &mut FramedReader) -> Result<usize, SnapshotError> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len).map_err(SnapshotError::Damaged)?;
+    Ok(u32::from_le_bytes(len) as usize)
+}
+
+fn read_part(stream: &mut FramedReader, len: usize) -> Result<Vec<u8>, SnapshotError> {
+    if len > MAX_PART_BYTES {
+        return Err(damaged(format!("a part of {len} bytes; at most {MAX_PART_BYTES} can be right")));
+    }
+    let mut part = vec![0; len];
+    stream.read_exact(&mut part).map_err(SnapshotError::Damaged)?;
+    Ok(part)
+}

@@ -1,0 +1,56 @@
+//! The handle that openraft holds of the state machine.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::application::{Application, StandardTypes};
+use super::database::StateDirectory;
+use super::owner::Owner;
+use super::reader::StateReader;
+use crate::engine::EngineFactory;
+use crate::error::StorageError;
+use crate::owner_thread::OwnerThread;
+use crate::snapshot::SnapshotDirectory;
+
+/// Requests that wait for the owner thread; more wait for room.
+const QUEUE_REQUESTS: usize = 1024;
+
+/// A durable state machine around an [`Application`]: openraft's
+/// [`RaftStateMachine`](openraft::storage::RaftStateMachine).
+///
+/// The thread behind it ends when the state machine and all its [`StateReader`]s are dropped.
+pub struct StateMachine<C: StandardTypes, A: Application<C>> {
+    pub(super) reader: StateReader<C, A>,
+    pub(super) factory: Arc<dyn EngineFactory>,
+    pub(super) directory: StateDirectory,
+    pub(super) snapshots: SnapshotDirectory,
+}
+
+impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
+    /// Opens the state and starts its thread. Blocks on the disk.
+    pub(crate) fn open(
+        application: A,
+        factory: Arc<dyn EngineFactory>,
+        directory: StateDirectory,
+        snapshots: SnapshotDirectory,
+    ) -> Result<Self, StorageError> {
+        let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
+        let application = Arc::new(application);
+        let health = directory.disk().health.clone();
+        let (its_factory, its_directory) = (factory.clone(), directory.clone());
+        // The engine never leaves the thread that opens it.
+        let (thread, ()) = OwnerThread::start("raft-state", sender, move || {
+            let owner = Owner::open(application, its_factory, its_directory)?;
+            Ok(((), move || owner.run(receiver)))
+        })?;
+        let reader = StateReader { queue: Arc::new(thread), health };
+        Ok(Self { reader, factory, directory, snapshots })
+    }
+
+    /// A handle for queries.
+    #[must_use]
+    pub fn reader(&self) -> StateReader<C, A> {
+        self.reader.clone()
+    }
+}

@@ -1,0 +1,63 @@
+//! How far the state machine is.
+
+use openraft::RaftTypeConfig;
+use openraft::type_config::alias::{LogIdOf, StoredMembershipOf};
+
+use super::key;
+use crate::engine::{Batch, Engine};
+use crate::error::StorageError;
+
+/// Version of the records in the state's database.
+const FORMAT: u8 = 1;
+
+/// The last applied log id and membership. Stored in the same batch as the effects of what was applied.
+pub(super) struct Position<C: RaftTypeConfig> {
+    pub(super) applied: Option<LogIdOf<C>>,
+    pub(super) membership: StoredMembershipOf<C>,
+}
+
+impl<C: RaftTypeConfig> Clone for Position<C> {
+    fn clone(&self) -> Self {
+        Self { applied: self.applied.clone(), membership: self.membership.clone() }
+    }
+}
+
+impl<C: RaftTypeConfig> Position<C> {
+    /// Reads the position; the start if the database is new.
+    ///
+    /// # Errors
+    /// The engine's, and as a text what is wrong with what is stored.
+    pub(super) fn load(engine: &mut dyn Engine) -> Result<Result<Self, String>, StorageError> {
+        if let Some(format) = engine.get(key::FORMAT)?.filter(|format| **format != [FORMAT]) {
+            return Ok(Err(format!("state format {format:?}; this version reads format {FORMAT} only")));
+        }
+        let applied = engine.get(key::APPLIED)?;
+        let membership = engine.get(key::MEMBERSHIP)?;
+        let position = || -> Result<Self, codec::DecodeError> {
+            let applied = applied.map(|record| codec::decode(&record)).transpose()?;
+            let membership = membership.map(|record| codec::decode(&record)).transpose()?;
+            Ok(Self { applied, membership: membership.unwrap_or_default() })
+        };
+        Ok(position().map_err(|e| e.to_string()))
+    }
+
+    /// Adds the applied log id to a batch.
+    pub(super) fn put_applied(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
+        if let Some(log_id) = &self.applied {
+            batch.put(key::APPLIED.to_vec(), codec::encode(log_id)?);
+        }
+        Ok(())
+    }
+
+    /// Adds all of the position to a batch.
+    pub(super) fn put_all(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
+        batch.put(key::FORMAT.to_vec(), vec![FORMAT]);
+        batch.put(key::MEMBERSHIP.to_vec(), codec::encode(&self.membership)?);
+        self.put_applied(batch)
+    }
+
+    /// Log index of the last applied entry; 0 if there is none.
+    pub(super) fn applied_index(&self) -> u64 {
+        self.applied.as_ref().map_or(0, |log_id| log_id.index)
+    }
+}

@@ -1,0 +1,91 @@
+//! openraft's `RaftStateMachine` for [`StateMachine`].
+
+use std::io;
+
+use futures_util::{Stream, TryStreamExt};
+use openraft::OptionalSend;
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+
+use super::application::{Application, StandardTypes};
+use super::command::Command;
+use super::install::fill_database;
+use super::machine::StateMachine;
+use super::raft_snapshot_builder::SnapshotBuilder;
+use crate::snapshot::SnapshotFile;
+
+/// Entries handed to the owner thread at once. Each may be as large as the codec allows, so this bounds what
+/// applying holds in memory.
+const ENTRIES_PER_COMMAND: usize = 128;
+
+impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
+    async fn apply_some(&self, entries: Vec<EntryResponder<C>>) -> Result<(), io::Error> {
+        Ok(self.reader.ask(|done| Command::Apply { entries, done }).await?)
+    }
+
+    async fn builder(&self) -> SnapshotBuilder<C> {
+        let directory = self.directory.new_checkpoint();
+        let checkpoint = self.reader.ask(|done| Command::Checkpoint { directory, done }).await;
+        SnapshotBuilder {
+            checkpoint: Some(checkpoint),
+            factory: self.factory.clone(),
+            snapshots: self.snapshots.clone(),
+        }
+    }
+}
+
+impl<C: StandardTypes, A: Application<C>> RaftStateMachine<C> for StateMachine<C, A> {
+    type SnapshotData = SnapshotFile;
+    type SnapshotBuilder = SnapshotBuilder<C>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogIdOf<C>>, StoredMembershipOf<C>), io::Error> {
+        let position = self.reader.ask(|done| Command::Position { done }).await?;
+        Ok((position.applied, position.membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<C>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut some = Vec::new();
+        while let Some(entry) = entries.try_next().await? {
+            some.push(entry);
+            if some.len() >= ENTRIES_PER_COMMAND {
+                self.apply_some(std::mem::take(&mut some)).await?;
+            }
+        }
+        if some.is_empty() { Ok(()) } else { self.apply_some(some).await }
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Self::SnapshotBuilder> {
+        Some(self.builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        self.builder().await
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<C>,
+        snapshot: SnapshotFile,
+    ) -> Result<(), io::Error> {
+        let (factory, directory) = (self.factory.clone(), self.directory.clone());
+        let (snapshots, meta) = (self.snapshots.clone(), meta.clone());
+        let install = move || {
+            let mut reader = snapshots.read::<C>(&snapshot)?;
+            let database = fill_database(&factory, &directory, &mut reader, &meta)?;
+            // First the snapshot, then the state made from it: a crash in between installs it again.
+            snapshots.keep::<C>(snapshot, &meta)?;
+            Ok::<_, io::Error>(database)
+        };
+        let database = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
+        Ok(self.reader.ask(|done| Command::Switch { database, done }).await?)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<C, SnapshotFile>>, io::Error> {
+        let snapshots = self.snapshots.clone();
+        let current = tokio::task::spawn_blocking(move || snapshots.current::<C>());
+        Ok(current.await.map_err(io::Error::other)??)
+    }
+}

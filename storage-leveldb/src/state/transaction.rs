@@ -1,0 +1,129 @@
+//! What applying a command may do to the pairs.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::key;
+use crate::engine::{Batch, Engine, KeyRange, ScanLimit};
+use crate::error::StorageError;
+
+/// Reads and changes pairs; reads its own writes, and those of the commands before it.
+///
+/// Nothing reaches the database before all commands of an apply batch have run; then everything does, with
+/// the applied log id, in one write.
+pub struct Transaction<'a> {
+    engine: &'a mut dyn Engine,
+    /// Keys as in the database; `None`: deleted.
+    changes: BTreeMap<Vec<u8>, Option<Bytes>>,
+    bytes: usize,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(engine: &'a mut dyn Engine) -> Self {
+        Self { engine, changes: BTreeMap::new(), bytes: 0 }
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// A storage fault.
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        let key = key::of_application(key);
+        match self.changes.get(&key) {
+            Some(change) => Ok(change.clone()),
+            None => self.engine.get(&key),
+        }
+    }
+
+    /// Sets the value of `key`.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.change(key, Some(Bytes::copy_from_slice(value)));
+    }
+
+    /// Removes `key`; nothing happens if it is missing.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.change(key, None);
+    }
+
+    fn change(&mut self, key: &[u8], value: Option<Bytes>) {
+        let key = key::of_application(key);
+        self.bytes =
+            self.bytes.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, Bytes::len));
+        self.changes.insert(key, value);
+    }
+
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    ///
+    /// # Errors
+    /// A storage fault.
+    pub fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let mut range = range.under(key::APPLICATION);
+        let mut found = Vec::new();
+        let mut bytes = 0_usize;
+        loop {
+            let page = self.engine.scan(&range, limit)?;
+            let page_bytes = page.iter().map(|(key, value)| key.len() + value.len()).sum();
+            let page_end = if limit.is_reached(page.len(), page_bytes) {
+                page.last().map(|(key, _)| after(key))
+            } else {
+                None
+            };
+            for (key, value) in self.with_changes(&range, page_end.as_deref(), page) {
+                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                found.push((key.slice(1..), value));
+                if limit.is_reached(found.len(), bytes) {
+                    return Ok(found);
+                }
+            }
+            match page_end {
+                Some(next) => range.start = next.into(),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// A page of the database, from the start of `range` up to `page_end` (else all of it), with the changes.
+    fn with_changes(
+        &self,
+        range: &KeyRange,
+        page_end: Option<&[u8]>,
+        page: Vec<(Bytes, Bytes)>,
+    ) -> BTreeMap<Bytes, Bytes> {
+        let mut merged: BTreeMap<Bytes, Bytes> = page.into_iter().collect();
+        let end = page_end.or(range.end.as_deref()).map_or(Bound::Unbounded, Bound::Excluded);
+        if range.end.as_deref().is_some_and(|end| end <= &*range.start) {
+            return merged;
+        }
+        for (key, change) in self.changes.range::<[u8], _>((Bound::Included(&*range.start), end)) {
+            match change {
+                Some(value) => merged.insert(Bytes::copy_from_slice(key), value.clone()),
+                None => merged.remove(key.as_slice()),
+            };
+        }
+        merged
+    }
+
+    /// Bytes of the changes so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The changes as a batch.
+    pub(super) fn into_batch(self) -> Batch {
+        let mut batch = Batch::default();
+        for (key, change) in self.changes {
+            match change {
+                Some(value) => batch.put(key, value.into()),
+                None => batch.delete(key),
+            }
+        }
+        batch
+    }
+}
+
+/// The least key greater than `key`.
+fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}

@@ -1,0 +1,147 @@
+//! A storage directory: log, state machine and snapshots of one Raft node.
+//!
+//! ```text
+//! DIR/LOCK       held while the storage is open
+//! DIR/FORMAT     written once the databases exist: from then on a missing one is damage
+//! DIR/log/       the log's database
+//! DIR/state/     the state machine's database
+//! DIR/snapshot/  the newest snapshot
+//! ```
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, GuardedDisk};
+use crate::engine::{EngineFactory, LevelDb};
+use crate::error::StorageError;
+use crate::file::marker;
+use crate::health::Health;
+use crate::log::LogStore;
+use crate::observer::Db;
+use crate::options::Options;
+use crate::sizes::Sizes;
+use crate::snapshot::{SnapshotDirectory, SnapshotInbox};
+use crate::state::{Application, StandardTypes, StateDirectory, StateMachine, StateReader};
+
+/// Version of the directory's layout.
+const FORMAT: &[u8] = b"storage-leveldb 1\n";
+
+/// Everything one Raft node stores, opened. Take it apart: `log` and `state` go to openraft, the rest is for
+/// the application.
+///
+/// Dropping the log store, its readers, the state machine and its readers closes the databases.
+pub struct Storage<C: StandardTypes, A: Application<C>> {
+    /// For openraft: the log.
+    pub log: LogStore<C>,
+    /// For openraft: the state machine.
+    pub state: StateMachine<C, A>,
+    /// Queries.
+    pub reader: StateReader<C, A>,
+    /// Where a snapshot from a peer is written.
+    pub inbox: SnapshotInbox,
+    /// The first fault, if there is one.
+    pub health: Health,
+    /// Bytes on disk.
+    pub sizes: Sizes,
+}
+
+impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
+    /// Opens the storage in `dir`, creating it if the directory is empty or missing, and recovers from
+    /// whatever ended the last process that had it open.
+    ///
+    /// # Errors
+    /// [`StorageError::Busy`] if another process has it open; else a fault that names the damaged file.
+    pub async fn open(dir: &Path, application: A, options: Options) -> Result<Self, StorageError> {
+        let dir = dir.to_owned();
+        let open = move || Self::open_blocking(dir, application, options);
+        tokio::task::spawn_blocking(open).await.map_err(|_| StorageError::Closed)?
+    }
+
+    fn open_blocking(dir: PathBuf, application: A, options: Options) -> Result<Self, StorageError> {
+        let lock = lock(options.disk.as_ref(), &dir)?;
+        let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
+        disk.create_dir(&dir)?;
+        let is_new = check_format(&disk, &dir)?;
+        let (log_disk, state_disk) = (disk.for_db(Db::Log), disk.for_db(Db::State));
+        let (log_dir, state_dir, snapshot_dir) = (dir.join("log"), dir.join("state"), dir.join("snapshot"));
+
+        let log_engine = options.log_engine(log_disk.clone());
+        let state_engine = options.state_engine(state_disk.clone());
+        if !is_new {
+            expect_database(&disk, log_engine.as_ref(), &log_dir)?;
+        }
+        let log = LogStore::open(&log_dir, log_engine, log_disk, options.tail_bytes)?;
+        let directory = StateDirectory::open(&state_dir, state_disk, is_new)?;
+        if !is_new {
+            expect_database(&disk, state_engine.as_ref(), &directory.active()?)?;
+        }
+        let snapshots = SnapshotDirectory::open(&snapshot_dir, disk.for_db(Db::Snapshot))?;
+        let state = StateMachine::open(application, state_engine, directory, snapshots.clone())?;
+        if is_new {
+            marker::replace(&disk, &dir.join("FORMAT"), FORMAT)?;
+        }
+        let sizes = Sizes::new(options.disk, log_dir, state_dir, snapshot_dir);
+        Ok(Self {
+            log,
+            reader: state.reader(),
+            state,
+            inbox: SnapshotInbox::new(snapshots),
+            health: disk.health,
+            sizes,
+        })
+    }
+}
+
+impl Options {
+    fn log_engine(&self, disk: GuardedDisk) -> Arc<dyn EngineFactory> {
+        match &self.engine {
+            Some(factory) => factory.clone(),
+            None => Arc::new(LevelDb::new(disk, self.log_leveldb)),
+        }
+    }
+
+    fn state_engine(&self, disk: GuardedDisk) -> Arc<dyn EngineFactory> {
+        match &self.engine {
+            Some(factory) => factory.clone(),
+            None => Arc::new(LevelDb::new(disk, self.state_leveldb)),
+        }
+    }
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, StorageError> {
+    disk.create_dir(dir).map_err(|e| StorageError::at(dir, format!("cannot create: {e}")))?;
+    match disk.lock(&dir.join("LOCK")) {
+        Ok(lock) => Ok(Arc::from(lock)),
+        Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(StorageError::Busy(dir.to_owned())),
+        Err(e) => Err(StorageError::at(&dir.join("LOCK"), format!("cannot lock: {e}"))),
+    }
+}
+
+/// Whether the directory is new.
+fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<bool, StorageError> {
+    let path = dir.join("FORMAT");
+    match marker::read(disk, &path)? {
+        None => Ok(true),
+        Some(format) if format == FORMAT => Ok(false),
+        Some(other) => {
+            let other = String::from_utf8_lossy(&other).trim().to_owned();
+            Err(disk
+                .damaged(
+                    &path,
+                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 1"),
+                )
+                .into())
+        }
+    }
+}
+
+/// A database that has gone missing must not be started empty: with it would go the vote and acknowledged
+/// entries.
+fn expect_database(disk: &GuardedDisk, engine: &dyn EngineFactory, dir: &Path) -> Result<(), StorageError> {
+    if engine.exists(dir)? {
+        return Ok(());
+    }
+    let reason = "the database is missing; wipe this node and let it join again";
+    Err(disk.damaged(dir, reason).into())
+}

@@ -1,0 +1,68 @@
+//! A tiny application, used by all tests of this crate.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "every test uses a part of it")]
+
+use std::fmt;
+
+use openraft::type_config::alias::LogIdOf;
+use openraft::vote::RaftLeaderId;
+use openraft::{BasicNode, LogId};
+use serde::{Deserialize, Serialize};
+use storage_leveldb::{Application, KeyRange, Options, ScanLimit, Storage, StorageError, Transaction, View};
+
+/// Sets a key to a value, or appends to what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    pub key: String,
+    pub value: String,
+}
+
+impl fmt::Display for Set {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.key, self.value)
+    }
+}
+
+openraft::declare_raft_types!(
+    pub Types:
+        D = Set,
+        R = Option<String>,
+        NodeId = u64,
+        Node = BasicNode,
+);
+
+/// Answers the value that was there before.
+pub struct Register;
+
+impl Application<Types> for Register {
+    type Query = ();
+    type Answer = Vec<(String, String)>;
+
+    fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        _: u64,
+        set: &Set,
+    ) -> Result<Option<String>, StorageError> {
+        let before = transaction.get(set.key.as_bytes())?;
+        transaction.put(set.key.as_bytes(), set.value.as_bytes());
+        Ok(before.map(|value| String::from_utf8_lossy(&value).into_owned()))
+    }
+
+    fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {
+        let pairs = view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(pairs.iter().map(|(key, value)| (text(key), text(value))).collect())
+    }
+}
+
+pub type Store = Storage<Types, Register>;
+
+pub async fn open(dir: &std::path::Path, options: Options) -> Result<Store, StorageError> {
+    Storage::open(dir, Register, options).await
+}
+
+pub fn log_id(term: u64, index: u64) -> LogIdOf<Types> {
+    type LeaderId = <Types as openraft::RaftTypeConfig>::LeaderId;
+    LogId::new(LeaderId::new(term, 1).to_committed(), index)
+}
