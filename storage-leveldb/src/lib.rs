@@ -30,6 +30,8 @@ mod sizes;
 mod snapshot;
 mod state;
 mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
 pub use engine::{

@@ -70,7 +70,8 @@ impl StateDirectory {
 
     fn remove_garbage(&self) -> Result<(), StorageError> {
         let active = self.active_name()?;
-        let mut greatest = 0;
+        // The active database may be named and not there yet.
+        let mut greatest = active.as_deref().and_then(|name| number_of(name, DATABASE)).unwrap_or(0);
         for name in self.disk.list(&self.dir)? {
             let number = number_of(&name, DATABASE).or_else(|| number_of(&name, CHECKPOINT));
             let Some(number) = number else { continue };
