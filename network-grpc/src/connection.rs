@@ -1,0 +1,200 @@
+//! One lazily dialled, reused HTTP/2 connection to one peer.
+//!
+//! Owned by the pool, used by the clients of one lane. Decides when to dial: never before it is
+//! needed, never more often than the backoff allows, never twice at the same time.
+
+use std::mem::Discriminant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use proto::raft::v1::raft_client::RaftClient;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::error::PeerError;
+use crate::options::{
+    CONNECTION_WINDOW_BYTES, MAX_APPEND_STREAMS, MAX_MESSAGE_BYTES, NetworkOptions, STREAM_WINDOW_BYTES,
+};
+
+/// What a connection is for; each lane of a peer has its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lane {
+    /// The append stream, votes, leader transfer.
+    Replication,
+    /// Heartbeats.
+    Heartbeat,
+    /// Snapshots.
+    Snapshot,
+}
+
+/// A connection that was up when it was handed out.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) client: RaftClient<Channel>,
+    /// Which dial it came from.
+    generation: u64,
+}
+
+/// The dialling side: failures in a row, and when the next dial is due.
+#[derive(Default)]
+struct Redial {
+    failures: u32,
+    not_before: Option<Instant>,
+    generation: u64,
+}
+
+/// Invariants: `live` holds a connection from the newest dial or none; `redial` is locked while a
+/// dial is under way, so there is at most one; `redial.failures` is 0 exactly after a success.
+pub(crate) struct Connection {
+    pub(crate) address: String,
+    lane: Lane,
+    options: Arc<NetworkOptions>,
+    live: Mutex<Option<Live>>,
+    redial: tokio::sync::Mutex<Redial>,
+    /// The kind of failure last logged; `None` while all is well.
+    logged: Mutex<Option<Discriminant<PeerError>>>,
+    /// One permit per append stream whose request body the transport still holds.
+    pub(crate) append_streams: Arc<Semaphore>,
+}
+
+impl Connection {
+    /// Dials nothing.
+    pub(crate) fn new(address: &str, lane: Lane, options: Arc<NetworkOptions>) -> Self {
+        Self {
+            address: address.to_owned(),
+            lane,
+            options,
+            live: Mutex::new(None),
+            redial: tokio::sync::Mutex::default(),
+            logged: Mutex::new(None),
+            append_streams: Arc::new(Semaphore::new(MAX_APPEND_STREAMS)),
+        }
+    }
+
+    /// The connection, dialled if there is none.
+    ///
+    /// The dial runs in a task of its own: a caller with a short deadline (a heartbeat) that gives up
+    /// does not abort it, and the next caller finds it done.
+    pub(crate) async fn live(self: &Arc<Self>) -> Result<Live, PeerError> {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
+        let this = Arc::clone(self);
+        match tokio::spawn(async move { this.dial_once().await }).await {
+            Ok(result) => result,
+            Err(_) => Err(self.timed_out("connection", self.options.connect_timeout)),
+        }
+    }
+
+    /// Forgets `live` if it is still the current connection, so that the next call dials anew.
+    pub(crate) fn discard(&self, live: &Live) {
+        let mut current = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|c| c.generation == live.generation) {
+            *current = None;
+        }
+    }
+
+    /// Logs the first failure of a kind and the recovery from it, not every heartbeat in between.
+    pub(crate) fn note(&self, error: Option<&PeerError>) {
+        if let Some(PeerError::BackingOff { .. }) = error {
+            return; // The failed dial before it was noted.
+        }
+        let kind = error.map(std::mem::discriminant);
+        let before = {
+            let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *logged, kind)
+        };
+        if before == kind {
+            return;
+        }
+        match error {
+            None => tracing::info!(peer = %self.address, lane = ?self.lane, "peer answers again"),
+            Some(error) => {
+                let error = error as &(dyn std::error::Error + 'static);
+                tracing::warn!(peer = %self.address, lane = ?self.lane, error, "peer does not answer");
+            }
+        }
+    }
+
+    pub(crate) fn timed_out(&self, awaited: &'static str, after: Duration) -> PeerError {
+        PeerError::TimedOut { address: self.address.clone(), awaited, after }
+    }
+
+    pub(crate) fn bad_answer(&self, reason: impl Into<String>) -> PeerError {
+        PeerError::BadAnswer { address: self.address.clone(), reason: reason.into() }
+    }
+
+    fn current(&self) -> Option<Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn dial_once(&self) -> Result<Live, PeerError> {
+        let mut redial = self.redial.lock().await;
+        if let Some(live) = self.current() {
+            return Ok(live); // Another caller dialled while this one waited.
+        }
+        self.due(&redial)?;
+        match self.dial().await {
+            Ok(channel) => Ok(self.established(&mut redial, channel)),
+            Err(error) => {
+                redial.failures = redial.failures.saturating_add(1);
+                redial.not_before = Some(Instant::now() + self.pause(redial.failures));
+                Err(error)
+            }
+        }
+    }
+
+    fn due(&self, redial: &Redial) -> Result<(), PeerError> {
+        let now = Instant::now();
+        match redial.not_before.filter(|at| *at > now) {
+            None => Ok(()),
+            Some(at) => Err(PeerError::BackingOff {
+                address: self.address.clone(),
+                retry_in: at - now,
+                failures: redial.failures,
+            }),
+        }
+    }
+
+    fn established(&self, redial: &mut Redial, channel: Channel) -> Live {
+        // The pause also follows a success: a peer that accepts and hangs up is not dialled in a loop.
+        let generation = redial.generation + 1;
+        *redial =
+            Redial { failures: 0, not_before: Some(Instant::now() + self.options.redial_min), generation };
+        let client = RaftClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let live = Live { client, generation };
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+        live
+    }
+
+    async fn dial(&self) -> Result<Channel, PeerError> {
+        let after = self.options.connect_timeout;
+        match timeout(after, self.endpoint()?.connect()).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(e)) => Err(PeerError::Connect { address: self.address.clone(), source: Box::new(e) }),
+            Err(_) => Err(self.timed_out("connection", after)),
+        }
+    }
+
+    fn endpoint(&self) -> Result<Endpoint, PeerError> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))
+            .map_err(|e| PeerError::BadAddress { address: self.address.clone(), source: Box::new(e) })?;
+        Ok(endpoint
+            .connect_timeout(self.options.connect_timeout)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keep_alive_interval(self.options.keepalive_interval)
+            .keep_alive_timeout(self.options.keepalive_timeout)
+            .keep_alive_while_idle(true))
+    }
+
+    /// Doubling and capped; half of it random, so that nodes do not dial in step.
+    fn pause(&self, failures: u32) -> Duration {
+        let doubled = self.options.redial_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
+        doubled.min(self.options.redial_max).mul_f64(rand::random_range(0.5..=1.0))
+    }
+}

@@ -1,0 +1,11 @@
+//! The receiving side: checks what a peer sends and hands it to the local `Raft`.
+
+mod admission;
+mod append;
+mod identity;
+mod service;
+mod snapshot;
+mod transport;
+
+pub use service::RaftService;
+pub use transport::{incoming, server_builder};

@@ -1,0 +1,142 @@
+//! `raft.v1.Raft` in front of a local `openraft::Raft`.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use openraft::storage::RaftStateMachine;
+use openraft::{Raft, RaftTypeConfig};
+use proto::raft::v1 as pb;
+use proto::raft::v1::raft_server::RaftServer;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::options::{MAX_MESSAGE_BYTES, NetworkOptions};
+use crate::server::identity::Identity;
+use crate::server::snapshot::Receiver;
+use crate::server::{admission, append};
+use crate::wire;
+
+/// Serves the peers of one node. `F` makes the place that a received snapshot is written to; what it
+/// makes is dropped unfinished if the transfer fails, and should then clean up after itself.
+pub struct RaftService<C: RaftTypeConfig, SM: RaftStateMachine<C>, F> {
+    raft: Raft<C, SM>,
+    identity: Arc<Identity<C>>,
+    snapshots: Receiver<C, SM>,
+    snapshot_factory: F,
+}
+
+impl<C, SM, F> RaftService<C, SM, F>
+where
+    C: RaftTypeConfig,
+    SM: RaftStateMachine<C>,
+    SM::SnapshotData: AsyncWrite + Unpin + Send,
+{
+    /// A service for node `node_id` of cluster `cluster_id`, which is `raft`. Requests for anybody
+    /// else are refused.
+    pub fn new(
+        raft: Raft<C, SM>,
+        cluster_id: impl Into<Arc<str>>,
+        node_id: C::NodeId,
+        snapshot_factory: F,
+        options: NetworkOptions,
+    ) -> Self {
+        let identity = Arc::new(Identity { cluster_id: cluster_id.into(), node_id });
+        let snapshots = Receiver::new(raft.clone(), Arc::clone(&identity), Arc::new(options));
+        Self { raft, identity, snapshots, snapshot_factory }
+    }
+}
+
+impl<C, SM, F, Fut> RaftService<C, SM, F>
+where
+    C: RaftTypeConfig,
+    SM: RaftStateMachine<C>,
+    SM::SnapshotData: AsyncRead + AsyncWrite + Unpin + Send + Sync,
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
+{
+    /// The tonic service, message limits set. Add it to [`server_builder`](crate::server_builder).
+    pub fn into_server(self) -> RaftServer<Self> {
+        RaftServer::new(self)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<bytes::Bytes, Status> {
+    wire::encode(value).map_err(|e| Status::internal(e.to_string()))
+}
+
+#[tonic::async_trait]
+impl<C, SM, F, Fut> pb::raft_server::Raft for RaftService<C, SM, F>
+where
+    C: RaftTypeConfig,
+    SM: RaftStateMachine<C>,
+    SM::SnapshotData: AsyncRead + AsyncWrite + Unpin + Send + Sync,
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
+{
+    type StreamAppendStream =
+        Pin<Box<dyn Stream<Item = Result<pb::AppendResponse, Status>> + Send + 'static>>;
+
+    async fn stream_append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<Self::StreamAppendStream>, Status> {
+        let identity = Arc::clone(&self.identity);
+        let answers = append::stream(self.raft.clone(), identity, request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn append(
+        &self,
+        request: Request<pb::AppendRequest>,
+    ) -> Result<Response<pb::AppendResponse>, Status> {
+        let message = request.into_inner();
+        self.identity.check(message.header.as_ref())?;
+        let request = admission::append(&self.identity.node_id, &message)?;
+        let answer = self.raft.append_entries(request).await.map_err(|e| append::stopped(&e))?;
+        append::encode::<C>(answer).map(Response::new)
+    }
+
+    async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
+        let message = request.into_inner();
+        self.identity.check(message.header.as_ref())?;
+        let request = admission::vote(&self.identity.node_id, &message.body)?;
+        let answer = self.raft.vote(request).await.map_err(|e| append::stopped(&e))?;
+        Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<pb::VoteRequest>,
+    ) -> Result<Response<pb::VoteResponse>, Status> {
+        let message = request.into_inner();
+        self.identity.check(message.header.as_ref())?;
+        let request = admission::vote(&self.identity.node_id, &message.body)?;
+        let answer = self.raft.pre_vote(request).await.map_err(|e| append::stopped(&e))?;
+        Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        let message = request.into_inner();
+        self.identity.check(message.header.as_ref())?;
+        let request = admission::transfer(&self.identity.node_id, &message.body)?;
+        let answer = self.raft.handle_transfer_leader(request).await.map_err(|e| append::stopped(&e))?;
+        Ok(Response::new(pb::TransferLeaderResponse { body: encode(&answer)? }))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<pb::SnapshotChunk>>,
+    ) -> Result<Response<pb::SnapshotResponse>, Status> {
+        let chunks = request.into_inner();
+        self.snapshots.receive(chunks, || (self.snapshot_factory)()).await.map(Response::new)
+    }
+}

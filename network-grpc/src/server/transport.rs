@@ -1,0 +1,28 @@
+//! The HTTP/2 settings that belong to [`RaftService`](crate::RaftService).
+
+use tokio::net::TcpListener;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::options::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, NetworkOptions, STREAM_WINDOW_BYTES};
+
+/// A server for the peer listener: flow-control windows that fit the append stream, pings that
+/// notice a peer which has vanished. Add `RaftService::into_server()` to it and serve [`incoming`].
+#[must_use]
+pub fn server_builder(options: &NetworkOptions) -> Server {
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .http2_keepalive_interval(Some(options.keepalive_interval))
+        .http2_keepalive_timeout(Some(options.keepalive_timeout))
+}
+
+/// The connections of a bound listener, without Nagle's delay.
+///
+/// `Server::tcp_nodelay` does nothing for a listener that the caller has bound, and with the delay an
+/// answer in two parts waits 40 ms for the peer's acknowledgement.
+#[must_use]
+pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}

@@ -1,0 +1,98 @@
+//! One member in a runtime of its own, so that killing it drops everything at once.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use network_grpc::{RaftService, incoming, server_builder};
+use openraft::{BasicNode, Config, Raft, ReadPolicy, SnapshotPolicy};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::log_store::LogStore;
+use super::state_machine::StateMachine;
+use super::{CLUSTER, TypeConfig, network, options};
+
+pub struct Node {
+    pub id: u64,
+    pub address: String,
+    pub log: LogStore,
+    pub state: StateMachine,
+    pub raft: Raft<TypeConfig, StateMachine>,
+    runtime: Option<Runtime>,
+}
+
+/// Elections on, snapshots only when asked for, few entries kept in the log.
+pub fn config() -> Config {
+    Config {
+        cluster_name: CLUSTER.to_owned(),
+        heartbeat_interval: 100,
+        election_timeout_min: 600,
+        election_timeout_max: 1200,
+        enable_pre_vote: Some(true),
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: 0,
+        purge_batch_size: 1,
+        ..Config::default()
+    }
+}
+
+impl Node {
+    pub async fn start(id: u64) -> Self {
+        Self::start_with(id, "127.0.0.1:0", LogStore::default(), StateMachine::default()).await
+    }
+
+    pub async fn start_with(id: u64, at: &str, log: LogStore, state: StateMachine) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (at, log_store, machine) = (at.to_owned(), log.clone(), state.clone());
+        let serving = runtime.spawn(async move {
+            let listener = TcpListener::bind(at).await.unwrap();
+            let address = listener.local_addr().unwrap().to_string();
+            let config = Arc::new(config().validate().unwrap());
+            let raft = Raft::new(id, config, network(), log_store, machine).await.unwrap();
+            let inbox = || async { Ok(Cursor::new(Vec::new())) };
+            let service = RaftService::new(raft.clone(), CLUSTER, id, inbox, options());
+            let server = server_builder(&options()).add_service(service.into_server());
+            tokio::spawn(server.serve_with_incoming(incoming(listener)));
+            (address, raft)
+        });
+        let (address, raft) = serving.await.unwrap();
+        Self { id, address, log, state, raft, runtime: Some(runtime) }
+    }
+
+    /// Like `kill -9`: no task runs on, sockets close, the log stays.
+    pub fn kill(mut self) -> (u64, String, LogStore, StateMachine) {
+        self.runtime.take().unwrap().shutdown_background();
+        (self.id, self.address.clone(), self.log.clone(), self.state.clone())
+    }
+
+    pub fn member(&self) -> (u64, BasicNode) {
+        (self.id, BasicNode::new(&self.address))
+    }
+
+    pub fn is_leader(&self) -> bool {
+        use openraft::async_runtime::watch::WatchReceiver;
+        self.raft.metrics().borrow_watched().current_leader == Some(self.id)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Three initialised voters, the first the leader.
+pub async fn three() -> Vec<Node> {
+    let nodes = vec![Node::start(1).await, Node::start(2).await, Node::start(3).await];
+    let members: BTreeMap<_, _> = nodes.iter().map(Node::member).collect();
+    nodes[0].raft.initialize(members).await.unwrap();
+    super::eventually("a leader with a quorum", || async {
+        nodes[0].is_leader() && nodes[0].raft.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok()
+    })
+    .await;
+    nodes
+}
