@@ -1,1 +1,25 @@
-//! Under construction.
+//! Rust client of the replicated key-value store.
+//!
+//! [`Client`] speaks `kv.v1` to any node of a cluster: it goes to the last known leader first, falls
+//! over to the other endpoints, and retries writes safely under one request id. The `kvcli` binary of
+//! this crate is built on nothing else.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), kvcli::ClientError> {
+//! use kvcli::{Client, ClientOptions, ReadMode};
+//!
+//! let client = Client::connect(["127.0.0.1:7001", "127.0.0.1:7002"], ClientOptions::default())?;
+//! client.put("greeting", "hello").await?;
+//! let answer = client.get("greeting", ReadMode::Linearizable).await?;
+//! assert_eq!(answer.pair.map(|pair| pair.value), Some("hello".into()));
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+
+pub use client::{
+    Cause, Client, ClientError, ClientOptions, Endpoint, Failure, MAX_CONNECTIONS_PER_ENDPOINT,
+    MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Scan, ScanOptions,
+};
+pub use proto::kv::v1 as wire;

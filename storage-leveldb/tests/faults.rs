@@ -1,6 +1,12 @@
 //! Failing and lying disks: everything is detected or harmless, and nothing changes an answer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -22,7 +28,13 @@ type Entry = <Types as openraft::RaftTypeConfig>::Entry;
 
 fn options(disk: &SimDisk) -> Options {
     let small = LevelDbOptions { write_buffer_bytes: 2048, table_bytes: 2048, ..LevelDbOptions::default() };
-    Options { disk: Arc::new(disk.clone()), log_leveldb: small, state_leveldb: small, tail_bytes: 2000, ..Options::default() }
+    Options {
+        disk: Arc::new(disk.clone()),
+        log_leveldb: small,
+        state_leveldb: small,
+        tail_bytes: 2000,
+        ..Options::default()
+    }
 }
 
 fn entry(index: u64) -> Entry {
@@ -96,7 +108,8 @@ async fn a_flipped_bit_never_changes_an_answer() {
     for (path, len) in disk.files() {
         // The first and last bytes, where headers and trailers are, and some in between.
         let between = (0..len).step_by(len / 12 + 1);
-        let offsets: std::collections::BTreeSet<usize> = (0..len.min(24)).chain(len.saturating_sub(24)..len).chain(between).collect();
+        let offsets: std::collections::BTreeSet<usize> =
+            (0..len.min(24)).chain(len.saturating_sub(24)..len).chain(between).collect();
         for offset in offsets {
             let damaged = copy_of(&disk);
             assert!(damaged.flip_bit(&path, offset, (offset % 8) as u8));
@@ -108,8 +121,12 @@ async fn a_flipped_bit_never_changes_an_answer() {
             match found {
                 Ok(found) if found == expected => harmless += 1,
                 // The last synced frames of a log with nothing behind them: see `file::framed_reader`.
-                Ok(found) if kind(&path) == "log" => assert!(is_shorter(&found, &expected), "{} at {offset}", path.display()),
-                Ok(found) => panic!("bit {offset} of {} changed an answer:\n{found}\n{expected}", path.display()),
+                Ok(found) if kind(&path) == "log" => {
+                    assert!(is_shorter(&found, &expected), "{} at {offset}", path.display())
+                }
+                Ok(found) => {
+                    panic!("bit {offset} of {} changed an answer:\n{found}\n{expected}", path.display())
+                }
                 Err(e) => {
                     assert!(e.contains("fault in"), "{e}");
                     detected += 1;
@@ -135,7 +152,11 @@ async fn a_missing_file_never_changes_an_answer() {
         let Ok(mut store) = open(Path::new(DIR), options(&damaged)).await else { continue };
         if let Ok(found) = answers(&mut store).await {
             let lost_snapshot = path.starts_with("node/snapshot");
-            assert!(found == expected || lost_snapshot || kind(&path) == "log", "{} is missing", path.display());
+            assert!(
+                found == expected || lost_snapshot || kind(&path) == "log",
+                "{} is missing",
+                path.display()
+            );
         }
     }
 }
@@ -224,7 +245,8 @@ async fn an_incomplete_snapshot_is_not_installed() {
         tokio::io::AsyncWriteExt::shutdown(&mut incoming).await.unwrap();
         assert!(receiver.state.install_snapshot(&snapshot.meta, incoming).await.is_err(), "cut at {cut}");
     }
-    let left: Vec<PathBuf> = std::fs::read_dir(dir.path().join("snapshot")).unwrap().map(|e| e.unwrap().path()).collect();
+    let left: Vec<PathBuf> =
+        std::fs::read_dir(dir.path().join("snapshot")).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
     assert_eq!(receiver.health.fault(), None, "a peer's bad snapshot is no fault of this disk");
     assert_eq!(receiver.reader.query(()).await.unwrap(), []);

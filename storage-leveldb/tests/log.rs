@@ -1,6 +1,12 @@
 //! The log on a real disk: group commit, the tail, purging, reopening.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -45,7 +51,8 @@ async fn appends_that_wait_share_a_sync() {
     const APPENDS: u64 = 2000;
     let dir = tempfile::tempdir().unwrap();
     let syncs = Arc::new(Syncs::default());
-    let mut store = open(dir.path(), Options { observer: syncs.clone(), ..Options::default() }).await.unwrap();
+    let mut store =
+        open(dir.path(), Options { observer: syncs.clone(), ..Options::default() }).await.unwrap();
     let before = syncs.log.load(Ordering::Relaxed);
     let mut flushed = Vec::new();
     for index in 1..=APPENDS {
@@ -107,7 +114,8 @@ async fn a_log_is_found_again_whatever_its_length() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purging_gives_the_space_back() {
     let dir = tempfile::tempdir().unwrap();
-    let small = LevelDbOptions { write_buffer_bytes: 64 << 10, table_bytes: 64 << 10, ..LevelDbOptions::default() };
+    let small =
+        LevelDbOptions { write_buffer_bytes: 64 << 10, table_bytes: 64 << 10, ..LevelDbOptions::default() };
     let mut store = open(dir.path(), Options { log_leveldb: small, ..Options::default() }).await.unwrap();
     let mut greatest = 0;
     for round in 0..60_u64 {

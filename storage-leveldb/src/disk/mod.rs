@@ -100,6 +100,7 @@ pub trait WriteFile: Send + Sync {
 }
 
 /// A file being read.
+#[allow(clippy::len_without_is_empty, reason = "a file is not a collection")]
 pub trait ReadFile: Send + Sync {
     /// Fills `buf` from `offset` as far as the file goes; answers how many bytes.
     ///

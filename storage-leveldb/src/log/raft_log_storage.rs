@@ -22,7 +22,7 @@ where
     }
 
     /// Puts entries into the tail, where readers find them; answers their records.
-    fn into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Vec<u8>>)> {
+    fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Vec<u8>>)> {
         let mut contents = self.reader.contents.lock();
         let mut first = None;
         let mut records = Vec::new();
@@ -95,7 +95,7 @@ where
         I::IntoIter: OptionalSend,
     {
         self.reader.health.check().map_err(StorageError::from)?;
-        let (first, records) = self.into_tail(entries.into_iter())?;
+        let (first, records) = self.put_into_tail(entries.into_iter())?;
         let room = self.room.clone().acquire_many_owned(kib_of(&records)).await;
         let room = room.map_err(|_| StorageError::Closed)?;
         Ok(self.send(Write::Append { first, records, room, done: callback }).await?)

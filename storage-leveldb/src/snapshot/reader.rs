@@ -11,6 +11,9 @@ use super::{MAX_PART_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
 use crate::disk::GuardedDisk;
 use crate::file::framed_reader::FramedReader;
 
+/// An application's key and value.
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
+
 /// Invariant: it answers the end only after as many pairs as the file says it holds.
 pub(crate) struct SnapshotReader<C: RaftTypeConfig> {
     stream: FramedReader,
@@ -42,7 +45,7 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
     }
 
     /// The next pair; `None` at the end of a complete snapshot.
-    pub(crate) fn next_pair(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, SnapshotError> {
+    pub(crate) fn next_pair(&mut self) -> Result<Option<Pair>, SnapshotError> {
         if self.ended {
             return Ok(None);
         }
@@ -61,7 +64,7 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
         }
     }
 
-    fn end(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, SnapshotError> {
+    fn end(&mut self) -> Result<Option<Pair>, SnapshotError> {
         let mut count = [0; 8];
         self.stream.read_exact(&mut count).map_err(SnapshotError::Damaged)?;
         let told = u64::from_le_bytes(count);

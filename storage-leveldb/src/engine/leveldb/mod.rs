@@ -1,8 +1,13 @@
 //! LevelDB through rusty-leveldb, with what it leaves out added underneath (`env`) and above (here).
 //!
-//! Underneath: syncs, checksums, the order of durability, the latch. Above: a panic of the engine (it
-//! asserts on damaged files) is caught and becomes a fault, and because the engine swallows read errors,
-//! every answer is followed by a look at the latch.
+//! Underneath: syncs, checksums, the order of durability, the latch. Above:
+//! - a panic of the engine (it asserts on damaged files) is caught and becomes a fault;
+//! - because the engine swallows read errors, every answer is followed by a look at the latch;
+//! - a key that `DB::get` does not find is looked for again with an iterator: `Version::get` takes the
+//!   deletion of *another* key for the deletion of this one, whenever a Bloom filter was wrong;
+//! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level 0
+//!   `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do, and then puts
+//!   new pairs below old ones.
 
 mod env;
 mod everything;
@@ -134,6 +139,11 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
+/// The greatest key of every write buffer and so of every table of level 0. Users' keys must be less.
+const SENTINEL: [u8; 24] = [u8::MAX; 24];
+/// Behind every key, the sentinel included.
+const BEHIND_EVERY_KEY: [u8; 32] = [u8::MAX; 32];
+
 struct OpenLevelDb {
     db: DB,
     dir: PathBuf,
@@ -144,8 +154,7 @@ struct OpenLevelDb {
 impl OpenLevelDb {
     /// Writes the memtable to a table, durably: a compaction of a range behind every key.
     fn flush_memtable(&mut self) -> Result<(), Fault> {
-        let behind_every_key = [u8::MAX; 16];
-        guard(&self.disk, &self.dir, || self.db.compact_range(&behind_every_key, &behind_every_key))
+        guard(&self.disk, &self.dir, || self.db.compact_range(&BEHIND_EVERY_KEY, &BEHIND_EVERY_KEY))
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<(), Fault> {
@@ -160,13 +169,25 @@ impl OpenLevelDb {
     }
 }
 
+/// What an iterator finds at `key`.
+fn look_again(everything: &mut Everything, db: &mut DB, key: &[u8]) -> rusty_leveldb::Result<Option<Bytes>> {
+    let mut iter = everything.iterate(db)?;
+    iter.seek(key);
+    Ok(iter.current().filter(|(found, _)| found == key).map(|(_, value)| value))
+}
+
 impl Engine for OpenLevelDb {
     fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        Ok(guard(&self.disk, &self.dir, || Ok(self.db.get(key)))?)
+        let found = guard(&self.disk, &self.dir, || match self.db.get(key) {
+            Some(value) => Ok(Some(value)),
+            None => look_again(&mut self.everything, &mut self.db, key),
+        })?;
+        Ok(found)
     }
 
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
         let mut write = WriteBatch::default();
+        write.put(&SENTINEL, &[]);
         for op in batch.into_ops() {
             match op {
                 Op::Put(key, value) => write.put(&key, &value),
@@ -184,7 +205,7 @@ impl Engine for OpenLevelDb {
             let mut bytes = 0_usize;
             iter.seek(&range.start);
             while let Some((key, value)) = iter.current() {
-                if !range.contains(&key) {
+                if !range.contains(&key) || *key == SENTINEL {
                     break;
                 }
                 bytes = bytes.saturating_add(key.len()).saturating_add(value.len());

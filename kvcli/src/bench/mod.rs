@@ -1,0 +1,14 @@
+//! `kvcli bench`: puts, gets or both, at several numbers of clients, with latencies.
+//!
+//! `args` is the command line, `workload` what one operation is, `worker` one client, `stage` all clients
+//! of one line of the result, `progress` what is seen meanwhile, `report` the result.
+
+mod args;
+mod progress;
+mod report;
+mod stage;
+mod tally;
+mod worker;
+mod workload;
+
+pub(crate) use args::BenchArgs;

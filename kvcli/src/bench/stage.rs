@@ -1,0 +1,103 @@
+//! All clients of one line of the result.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use kvcli::{Client, ClientOptions, Endpoint};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::progress::Progress;
+use super::tally::{Counters, Tally};
+use super::worker::{Stop, Worker};
+use super::workload::Workload;
+
+/// One connection carries this many clients without becoming the bottleneck,
+const CLIENTS_PER_CONNECTION: u64 = 16;
+/// up to this many connections per node.
+const MAX_CONNECTIONS: u64 = 8;
+/// After an operation that failed.
+pub(super) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
+
+/// When a stage ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum End {
+    /// After this time; operations in flight are still waited for.
+    After(Duration),
+    /// After this many operations.
+    Operations(u64),
+}
+
+/// One stage: so many clients, doing this, until then.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) label: String,
+    pub(super) clients: u64,
+    pub(super) end: End,
+    pub(super) workload: Workload,
+}
+
+impl Stage {
+    /// Runs it to its end on connections of its own to the cluster that `base` knows.
+    pub(super) async fn run(self, base: &Client) -> anyhow::Result<Tally> {
+        let connections = self.clients.div_ceil(CLIENTS_PER_CONNECTION).min(MAX_CONNECTIONS) as usize;
+        let clients = self.sessions(base, connections).await?;
+        let counters = Arc::new(Counters::new()?);
+        let started = Instant::now();
+        let mut workers = JoinSet::new();
+        let stop = self.stop(started);
+        for (number, client) in clients.into_iter().enumerate() {
+            let workload = self.workload.clone();
+            let (counters, stop) = (Arc::clone(&counters), stop.clone());
+            workers.spawn(Worker { number, client, workload, counters, stop }.run());
+        }
+        self.watch(&mut workers, &counters, started).await?;
+        counters.tally(self.clients, connections, started.elapsed())
+    }
+
+    /// A session per client, with the connections dialled, so that the figures do not include that.
+    async fn sessions(&self, base: &Client, connections: usize) -> anyhow::Result<Vec<Client>> {
+        let endpoints = base.endpoints().iter().map(Endpoint::as_str);
+        let options = ClientOptions { timeout: base.timeout(), connections_per_endpoint: connections };
+        let first = Client::connect(endpoints, options)?;
+        let sessions: Vec<_> = (0..self.clients).map(|_| first.session()).collect();
+        // The first request may learn who leads; from the second on they go there.
+        self.workload.warm_up(&first).await?;
+        for session in sessions.iter().take(connections) {
+            self.workload.warm_up(session).await?;
+        }
+        Ok(sessions)
+    }
+
+    fn stop(&self, started: Instant) -> Stop {
+        let (at, operations) = match self.end {
+            End::After(time) => (Some(started + time), u64::MAX),
+            End::Operations(count) => (None, count),
+        };
+        Stop { at, operations, handed_out: Arc::new(AtomicU64::new(0)) }
+    }
+
+    async fn watch(
+        &self,
+        workers: &mut JoinSet<()>,
+        counters: &Counters,
+        started: Instant,
+    ) -> anyhow::Result<()> {
+        let mut progress = Progress::new(&self.label, self.clients, self.end);
+        let mut ticks = interval(progress.period());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                ended = workers.join_next() => match ended {
+                    Some(ended) => ended?,
+                    None => break,
+                },
+                _ = ticks.tick() => progress.show(counters, started.elapsed()),
+            }
+        }
+        progress.clear();
+        Ok(())
+    }
+}

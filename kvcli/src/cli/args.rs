@@ -1,0 +1,115 @@
+//! The command line as clap sees it: the flags for every command, and the list of commands.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::{Args, Parser, Subcommand};
+
+use super::cluster::ClusterArgs;
+use super::completions::CompletionsArgs;
+use super::delete::DeleteArgs;
+use super::get::GetArgs;
+use super::put::PutArgs;
+use super::scan::ScanArgs;
+use crate::bench::BenchArgs;
+use crate::exit;
+use crate::output::Format;
+use crate::units::parse_duration;
+
+const DEFAULT_ENDPOINT: &str = "127.0.0.1:7001";
+/// Requests.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Changes of the cluster, which wait for a node to catch up or a disk to be read.
+const DEFAULT_CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+const EXAMPLES: &str = "\
+Examples:
+  kvcli cluster init
+  kvcli put greeting hello
+  kvcli get greeting
+  kvcli --endpoints n1:7001,n2:7001,n3:7001 cluster status
+  kvcli scan --prefix user/ --output json";
+
+/// Store, read and administer a replicated key-value store.
+#[derive(Debug, Parser)]
+#[command(
+    name = "kvcli",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = format!("{EXAMPLES}\n\n{}", exit::HELP),
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// May stand before or after the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Nodes to ask, host:port
+    #[arg(
+        long,
+        global = true,
+        env = "KVCLI_ENDPOINTS",
+        hide_env_values = true,
+        value_delimiter = ',',
+        default_value = DEFAULT_ENDPOINT,
+        value_name = "ADDR,..."
+    )]
+    pub(super) endpoints: Vec<String>,
+
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help = "text, or json: one object per line"
+    )]
+    pub(crate) output: Format,
+
+    /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes 1m]
+    #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
+    pub(super) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Put(PutArgs),
+    Get(GetArgs),
+    Delete(DeleteArgs),
+    Scan(ScanArgs),
+    Cluster(ClusterArgs),
+    Bench(BenchArgs),
+    Completions(CompletionsArgs),
+}
+
+impl Command {
+    pub(super) fn default_timeout(&self) -> Duration {
+        match self {
+            Self::Cluster(args) if args.is_change() => DEFAULT_CHANGE_TIMEOUT,
+            _ => DEFAULT_TIMEOUT,
+        }
+    }
+}
+
+/// The bytes of an argument as they were given; on Unix they need not be text.
+pub(super) fn raw(argument: OsString) -> Bytes {
+    argument.into_encoded_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

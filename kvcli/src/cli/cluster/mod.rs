@@ -1,0 +1,69 @@
+//! `kvcli cluster`: one file per noun; `change` holds the commands that alter the membership.
+
+mod change;
+mod members;
+mod report;
+mod status;
+mod survey;
+
+use clap::{Args, Subcommand};
+
+use super::Context;
+
+/// Set up, watch and change the cluster
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(super) struct ClusterArgs {
+    #[command(subcommand)]
+    command: ClusterCommand,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kvcli cluster init                                   once, against any node
+  kvcli cluster status
+  kvcli cluster add-learner 4 host4:7101 host4:7001    the new node is running
+  kvcli cluster promote 4
+  kvcli cluster transfer-leader 2
+  kvcli cluster remove 1";
+
+#[derive(Debug, Subcommand)]
+enum ClusterCommand {
+    /// Make the peers that the nodes were started with a cluster; harmless when repeated
+    Init,
+    /// Show every member: role, log, lag, size and addresses
+    Status,
+    /// List the members
+    Members,
+    /// Add a node that receives the log but does not vote, and wait until it has caught up
+    AddLearner(change::AddLearnerArgs),
+    /// Make learners voters
+    Promote(change::IdsArgs),
+    /// Take members out, in one change
+    Remove(change::IdsArgs),
+    /// Hand leadership to another voter and wait until it leads
+    TransferLeader(change::IdArgs),
+    /// Make the first node that answers build a snapshot now
+    Snapshot,
+}
+
+impl ClusterArgs {
+    /// Whether the command may take as long as a node needs to catch up.
+    pub(super) fn is_change(&self) -> bool {
+        use ClusterCommand::{AddLearner, Promote, Remove, Snapshot, TransferLeader};
+        matches!(self.command, AddLearner(_) | Promote(_) | Remove(_) | TransferLeader(_) | Snapshot)
+    }
+
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.command {
+            ClusterCommand::Init => change::init(context).await,
+            ClusterCommand::Status => status::run(context).await,
+            ClusterCommand::Members => members::run(context).await,
+            ClusterCommand::AddLearner(args) => args.run(context).await,
+            ClusterCommand::Promote(args) => args.promote(context).await,
+            ClusterCommand::Remove(args) => args.remove(context).await,
+            ClusterCommand::TransferLeader(args) => args.transfer(context).await,
+            ClusterCommand::Snapshot => change::snapshot(context).await,
+        }
+    }
+}

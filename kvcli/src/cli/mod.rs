@@ -1,0 +1,65 @@
+//! The command line: `args` describes it, one file per command carries it out.
+
+mod args;
+mod cluster;
+mod completions;
+mod delete;
+mod get;
+mod put;
+mod scan;
+
+use kvcli::{Client, ClientOptions};
+
+pub(crate) use args::Cli;
+use args::Command;
+
+use crate::output::Format;
+
+/// What every command is given.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Dials nothing before the first request.
+    pub(crate) client: Client,
+    /// How to write the answer.
+    pub(crate) format: Format,
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        if let Command::Completions(args) = self.command {
+            return args.run();
+        }
+        let options = ClientOptions {
+            timeout: self.global.timeout.unwrap_or(self.command.default_timeout()),
+            ..ClientOptions::default()
+        };
+        let context =
+            Context { client: Client::connect(&self.global.endpoints, options)?, format: self.global.output };
+        runtime(&self.command)?.block_on(self.command.run(&context))
+    }
+}
+
+/// The command itself runs on the main thread and may block on its output, which a pager stops for as
+/// long as it likes; connections live on workers, so that they stay alive meanwhile.
+fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !matches!(command, Command::Bench(_)) {
+        builder.worker_threads(1);
+    }
+    builder.enable_all().build()
+}
+
+impl Command {
+    async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::Put(args) => args.run(context).await,
+            Self::Get(args) => args.run(context).await,
+            Self::Delete(args) => args.run(context).await,
+            Self::Scan(args) => args.run(context).await,
+            Self::Cluster(args) => args.run(context).await,
+            Self::Bench(args) => args.run(context).await,
+            Self::Completions(args) => args.run(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Kept connections to nodes: dialled when first needed, shared by all sessions, dropped when they break.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
+
+use super::{Cause, Endpoint, Failure, MAX_ENDPOINTS};
+
+/// The most connections kept to one endpoint.
+pub const MAX_CONNECTIONS_PER_ENDPOINT: usize = 16;
+
+/// One dial, name lookup included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection with requests in flight that was silent for this long is pinged.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// A ping without an answer for this long breaks the connection.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What a node may send on one stream before we have read it: more than any message.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// What a node may send on one connection before we have read it.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// Slots kept: every configured endpoint and as many learned from answers.
+const MAX_ENDPOINTS_KEPT: usize = 2 * MAX_ENDPOINTS;
+
+/// The connections of one client. `lane` numbers the connections to one endpoint.
+///
+/// Invariants: at most [`MAX_ENDPOINTS_KEPT`] endpoints in the map; at most one dial per endpoint and lane at
+/// a time.
+#[derive(Debug)]
+pub(super) struct Connections {
+    lanes: usize,
+    nodes: Mutex<HashMap<Endpoint, Arc<[Slot]>>>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    state: tokio::sync::Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    channel: Option<Channel>,
+    /// Counts the dials, so that a failure reported late does not drop the connection's successor.
+    generation: u64,
+    failed: Option<(Instant, Cause)>,
+}
+
+/// One usable connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) channel: Channel,
+    generation: u64,
+}
+
+impl Connections {
+    pub(super) fn new(lanes: usize) -> Self {
+        let lanes = lanes.clamp(1, MAX_CONNECTIONS_PER_ENDPOINT);
+        Self { lanes, nodes: Mutex::default() }
+    }
+
+    /// A connection to `endpoint`, dialled if there is none, by `deadline` at the latest.
+    pub(super) async fn get(
+        &self,
+        endpoint: &Endpoint,
+        lane: usize,
+        deadline: Instant,
+    ) -> Result<Connection, Failure> {
+        let asked = Instant::now();
+        let node = self.node(endpoint);
+        let failure = |cause| Failure { endpoint: endpoint.clone(), cause };
+        let late = || failure(Cause::ConnectTimeout(asked.elapsed()));
+        let Some(slot) = node.get(lane % self.lanes) else {
+            return Err(late());
+        };
+        let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else {
+            return Err(late());
+        };
+        state.ready(endpoint, asked, deadline).await.map_err(failure)
+    }
+
+    /// `connection` broke: the next request dials again.
+    pub(super) async fn discard(
+        &self,
+        endpoint: &Endpoint,
+        lane: usize,
+        connection: &Connection,
+        deadline: Instant,
+    ) {
+        let node = self.node(endpoint);
+        let Some(slot) = node.get(lane % self.lanes) else {
+            return;
+        };
+        // Who holds the lock for long is dialling already.
+        let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else { return };
+        if state.generation == connection.generation {
+            state.channel = None;
+        }
+    }
+
+    fn node(&self, endpoint: &Endpoint) -> Arc<[Slot]> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(endpoint) {
+            return Arc::clone(node);
+        }
+        if nodes.len() >= MAX_ENDPOINTS_KEPT {
+            // Only a node that names ever new leaders gets here; requests in flight keep their channels.
+            nodes.clear();
+        }
+        let node: Arc<[Slot]> = (0..self.lanes).map(|_| Slot::default()).collect();
+        nodes.insert(endpoint.clone(), Arc::clone(&node));
+        node
+    }
+}
+
+impl State {
+    async fn ready(
+        &mut self,
+        endpoint: &Endpoint,
+        asked: Instant,
+        deadline: Instant,
+    ) -> Result<Connection, Cause> {
+        if let Some(channel) = &self.channel {
+            return Ok(Connection { channel: channel.clone(), generation: self.generation });
+        }
+        // Those who queued behind a dial that failed share its result instead of dialling one by one.
+        if let Some((at, cause)) = &self.failed
+            && *at >= asked
+        {
+            return Err(cause.clone());
+        }
+        self.generation += 1;
+        match dial(endpoint, deadline).await {
+            Ok(channel) => {
+                self.channel = Some(channel.clone());
+                Ok(Connection { channel, generation: self.generation })
+            }
+            Err(cause) => {
+                self.failed = Some((Instant::now(), cause.clone()));
+                Err(cause)
+            }
+        }
+    }
+}
+
+async fn dial(endpoint: &Endpoint, deadline: Instant) -> Result<Channel, Cause> {
+    let started = Instant::now();
+    let connecting = async {
+        tonic::transport::Endpoint::from_shared(endpoint.uri())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .connect()
+            .await
+    };
+    match timeout_at(deadline.min(started + CONNECT_TIMEOUT), connecting).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(error)) => Err(Cause::Connect(Arc::new(error))),
+        Err(_elapsed) => Err(Cause::ConnectTimeout(started.elapsed())),
+    }
+}

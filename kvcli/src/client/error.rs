@@ -1,0 +1,98 @@
+//! What an operation can fail with.
+
+use std::time::Duration;
+
+use super::{Cause, Failure, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
+/// Why an operation did not succeed. Each variant says whether a write may have been applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Not a `host:port`. Nothing was sent.
+    #[error("bad endpoint {text:?}: {reason}; expected host:port")]
+    BadEndpoint {
+        /// What was given, shortened.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An empty endpoint list. Nothing was sent.
+    #[error("no endpoint given; name at least one node as host:port")]
+    NoEndpoint,
+    /// More than [`MAX_ENDPOINTS`] endpoints. Nothing was sent.
+    #[error("too many endpoints; at most {MAX_ENDPOINTS} are accepted")]
+    TooManyEndpoints,
+    /// An empty key, or one of more than [`MAX_KEY_BYTES`]. Nothing was sent.
+    #[error("the key has {bytes} bytes; a key has 1 to {MAX_KEY_BYTES}")]
+    KeyLength {
+        /// Length of the key.
+        bytes: usize,
+    },
+    /// A prefix of more than [`MAX_KEY_BYTES`]. Nothing was sent.
+    #[error("the prefix has {bytes} bytes; a key has at most {MAX_KEY_BYTES}")]
+    PrefixLength {
+        /// Length of the prefix.
+        bytes: usize,
+    },
+    /// A scan of no pairs: leave the limit out for all of them. Nothing was sent.
+    #[error("the scan limit is 0; give 1 or more, or none for every pair")]
+    ScanLimit,
+    /// A value of more than [`MAX_VALUE_BYTES`]. Nothing was sent.
+    #[error("the value has {}{bytes} bytes; a value has at most {MAX_VALUE_BYTES}", if *.at_least { "at least " } else { "" })]
+    ValueLength {
+        /// Length of the value, as far as it was read.
+        bytes: usize,
+        /// Reading stopped at `bytes`; the value is longer.
+        at_least: bool,
+    },
+    /// No node could serve the request before the timeout. Nothing was applied.
+    #[error("{operation}: cluster unreachable or without a leader, gave up after {}; {}", seconds(.waited), describe(.last.as_ref()))]
+    Unreachable {
+        /// The operation, as in `put`.
+        operation: &'static str,
+        /// Time spent.
+        waited: Duration,
+        /// How the last attempt failed; absent if there was none.
+        #[source]
+        last: Option<Failure>,
+    },
+    /// A node answered that it will not do this. Nothing was applied.
+    #[error("{operation}: refused by {failure}")]
+    Refused {
+        /// The operation, as in `put`.
+        operation: &'static str,
+        /// The node's answer.
+        #[source]
+        failure: Failure,
+    },
+    /// A write reached a node, or may have, and no answer says whether it was applied.
+    #[error("{operation}: outcome unknown, it may or may not have been applied; gave up after {}; last: {failure}", seconds(.waited))]
+    OutcomeUnknown {
+        /// The operation, as in `put`.
+        operation: &'static str,
+        /// Time spent.
+        waited: Duration,
+        /// How the last attempt failed.
+        #[source]
+        failure: Failure,
+    },
+    /// A scan broke off; the pairs handed out before are valid, later ones are missing.
+    #[error("scan: broke off after {pairs} pairs, the rest is missing: {cause}")]
+    ScanInterrupted {
+        /// Pairs handed out before.
+        pairs: u64,
+        /// What happened.
+        #[source]
+        cause: Cause,
+    },
+}
+
+fn seconds(waited: &Duration) -> String {
+    format!("{:.1}s", waited.as_secs_f64())
+}
+
+fn describe(last: Option<&Failure>) -> String {
+    match last {
+        Some(failure) => format!("last: {failure}"),
+        None => "an earlier write of this session is still in flight".to_owned(),
+    }
+}

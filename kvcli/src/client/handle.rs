@@ -1,0 +1,104 @@
+//! The handle that callers hold.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::connections::Connections;
+use super::leader::Leader;
+use super::session::Session;
+use super::{ClientError, ClientOptions, Endpoint};
+
+/// A client of one cluster. Cheap to clone.
+///
+/// Clones share connections and the *session*: the identity under which a retried write is applied
+/// once. A session has one write in flight; concurrent writers take a [`session`](Self::session) each, or
+/// they wait for one another. Reads are not limited.
+///
+/// Nothing is dialled before the first request, which must run inside a Tokio runtime.
+///
+/// Dropping the future of a write gives the write up; it may still be applied.
+#[derive(Debug, Clone)]
+pub struct Client {
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Arc<Session>,
+    pub(super) lane: usize,
+    pub(super) timeout: Duration,
+}
+
+/// What all sessions of a client share. Invariant: `endpoints` is not empty.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) connections: Connections,
+    pub(super) leader: Leader,
+    /// Index of the configured endpoint that answered last: tried first.
+    pub(super) first: AtomicUsize,
+    sessions: AtomicUsize,
+}
+
+impl Shared {
+    /// `endpoint` gave no sign of life: start elsewhere next time.
+    pub(super) fn avoid(&self, endpoint: &Endpoint) {
+        self.leader.unreachable(endpoint);
+        let first = self.first.load(Ordering::Relaxed);
+        if self.endpoints.get(first) == Some(endpoint) {
+            self.first.store((first + 1) % self.endpoints.len(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Client {
+    /// A client that knows `endpoints`, each `host:port` with an optional `http://`.
+    ///
+    /// # Errors
+    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`] or [`ClientError::TooManyEndpoints`]. A
+    /// node that cannot be reached is not an error yet.
+    pub fn connect(
+        endpoints: impl IntoIterator<Item = impl AsRef<str>>,
+        options: ClientOptions,
+    ) -> Result<Self, ClientError> {
+        let shared = Shared {
+            endpoints: Endpoint::parse_all(endpoints)?,
+            connections: Connections::new(options.connections_per_endpoint),
+            leader: Leader::default(),
+            first: AtomicUsize::new(0),
+            sessions: AtomicUsize::new(1),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+            session: Arc::new(Session::new()),
+            lane: 0,
+            timeout: options.timeout,
+        })
+    }
+
+    /// A client with a session of its own over the same connections.
+    #[must_use]
+    pub fn session(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            session: Arc::new(Session::new()),
+            lane: self.shared.sessions.fetch_add(1, Ordering::Relaxed),
+            timeout: self.timeout,
+        }
+    }
+
+    /// The same client and session with another time per operation.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
+    /// The endpoints it was given.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.shared.endpoints
+    }
+
+    /// Time per operation.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}

@@ -1,0 +1,22 @@
+//! The `kvcli` binary: parses the command line, runs one command, turns its end into an exit code.
+
+mod bench;
+mod cli;
+mod exit;
+mod json;
+mod output;
+mod table;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error),
+    };
+    let format = cli.global.output;
+    exit::finish(cli.run(), format)
+}

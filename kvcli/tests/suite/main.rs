@@ -1,0 +1,18 @@
+//! The client and the `kvcli` binary against a fake node: what users see, and what goes over the wire.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod arguments;
+mod bench;
+mod cluster;
+mod exit_codes;
+mod fake;
+mod program;
+mod retry;
+mod scan;
+mod values;

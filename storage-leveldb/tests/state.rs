@@ -1,0 +1,172 @@
+//! The state machine: transactions, snapshots of a moving state, restart.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod support;
+
+use bytes::Bytes;
+use openraft::entry::RaftEntry;
+use openraft::storage::RaftStateMachine;
+use openraft::{RaftSnapshotBuilder, RaftTypeConfig};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::BTreeMap;
+use storage_leveldb::{
+    Application, KeyRange, LevelDbOptions, Options, ScanLimit, Storage, StorageError, Transaction, View,
+};
+use support::{Set, Types, log_id, open};
+
+type Entry = <Types as RaftTypeConfig>::Entry;
+
+fn entry(index: u64, key: &str, value: &str) -> Entry {
+    Entry::new_normal(log_id(1, index), Set { key: key.to_owned(), value: value.to_owned() })
+}
+
+async fn apply(state: &mut impl RaftStateMachine<Types>, entries: impl IntoIterator<Item = Entry>) {
+    let entries: Vec<_> = entries.into_iter().map(|entry| Ok((entry, None))).collect();
+    state.apply(futures_util::stream::iter(entries)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_shows_the_moment_it_was_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    apply(&mut store.state, (1..=2000).map(|i| entry(i, &format!("k{i:05}"), "before"))).await;
+    let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
+    // Overwrites everything, through several compactions, before a byte of the snapshot is built.
+    let long = "after".repeat(300);
+    apply(&mut store.state, (2001..=6000).map(|i| entry(i, &format!("k{:05}", i % 2000), &long))).await;
+    let snapshot = builder.build_snapshot().await.unwrap();
+    assert_eq!(snapshot.meta.last_log_id, Some(log_id(1, 2000)));
+
+    let other_dir = tempfile::tempdir().unwrap();
+    let mut other = open(other_dir.path(), Options::default()).await.unwrap();
+    other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    let pairs = other.reader.query(()).await.unwrap();
+    assert_eq!(pairs.len(), 2000);
+    assert!(pairs.iter().all(|(_, value)| value == "before"));
+    assert_eq!(other.state.applied_state().await.unwrap().0, Some(log_id(1, 2000)));
+
+    // And it is there again after a restart.
+    drop(other);
+    let mut other = open(other_dir.path(), Options::default()).await.unwrap();
+    assert_eq!(other.reader.query(()).await.unwrap(), pairs);
+    assert_eq!(other.state.get_current_snapshot().await.unwrap().unwrap().meta, snapshot.meta);
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path().join("state")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "the checkpoint is gone: {left:?}");
+}
+
+/// Runs a script of transaction calls against a map.
+struct Scripted;
+
+#[derive(Debug)]
+enum Step {
+    Put(u8, u8),
+    Delete(u8),
+    Scan(u8, Option<u8>, usize),
+}
+
+fn steps(seed: u64) -> Vec<Step> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut step = || match random.random_range(0..4) {
+        0 | 1 => Step::Put(random.random_range(0..20), random.random()),
+        2 => Step::Delete(random.random_range(0..20)),
+        _ => Step::Scan(
+            random.random_range(0..20),
+            random.random_bool(0.7).then(|| random.random_range(0..22)),
+            random.random_range(1..8),
+        ),
+    };
+    (0..40).map(|_| step()).collect()
+}
+
+impl Application<Types> for Scripted {
+    type Query = ();
+    type Answer = BTreeMap<u8, u8>;
+
+    /// The command's value is a seed; the pairs found at first are the model.
+    fn apply(&self, txn: &mut Transaction<'_>, _: u64, set: &Set) -> Result<Option<String>, StorageError> {
+        let everything = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
+        let mut model: BTreeMap<u8, u8> =
+            txn.scan(KeyRange::all(), everything)?.iter().map(|(key, value)| (key[0], value[0])).collect();
+        for step in steps(set.value.parse().unwrap()) {
+            match step {
+                Step::Put(key, value) => {
+                    txn.put(&[key], &[value]);
+                    model.insert(key, value);
+                }
+                Step::Delete(key) => {
+                    txn.delete(&[key]);
+                    model.remove(&key);
+                }
+                Step::Scan(start, end, pairs) => {
+                    let range = KeyRange {
+                        start: Bytes::from(vec![start]),
+                        end: end.map(|end| Bytes::from(vec![end])),
+                    };
+                    let found = txn.scan(range, ScanLimit { pairs, bytes: usize::MAX })?;
+                    let found: Vec<(u8, u8)> = found.iter().map(|(key, value)| (key[0], value[0])).collect();
+                    let expected =
+                        model.iter().filter(|(key, _)| **key >= start && end.is_none_or(|end| **key < end));
+                    let expected: Vec<(u8, u8)> =
+                        expected.take(pairs).map(|(key, value)| (*key, *value)).collect();
+                    assert_eq!(found, expected, "seed {}: scan from {start} to {end:?}", set.value);
+                }
+            }
+            for key in 0..20 {
+                assert_eq!(txn.get(&[key])?.map(|value| value[0]), model.get(&key).copied());
+            }
+        }
+        Ok(None)
+    }
+
+    fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {
+        let pairs = view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })?;
+        Ok(pairs.iter().map(|(key, value)| (key[0], value[0])).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_reads_its_own_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = LevelDbOptions { write_buffer_bytes: 1024, ..LevelDbOptions::default() };
+    let options = Options { state_leveldb: small, ..Options::default() };
+    let mut store: Storage<Types, Scripted> = Storage::open(dir.path(), Scripted, options).await.unwrap();
+    for seed in 1..=200 {
+        apply(&mut store.state, [entry(seed, "", &seed.to_string())]).await;
+        assert_eq!(store.health.fault(), None, "seed {seed}");
+    }
+    assert!(!store.reader.query(()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_of_the_application_is_a_fault_and_nothing_is_applied() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store: Storage<Types, Scripted> =
+        Storage::open(dir.path(), Scripted, Options::default()).await.unwrap();
+    apply(&mut store.state, [entry(1, "", "7")]).await;
+    let bad = [entry(2, "", "8"), entry(3, "", "not a number")].map(|entry| Ok((entry, None)));
+    assert!(store.state.apply(futures_util::stream::iter(bad)).await.is_err());
+    assert!(store.health.fault().unwrap().reason.contains("panicked"));
+    drop(store);
+    let mut store: Storage<Types, Scripted> =
+        Storage::open(dir.path(), Scripted, Options::default()).await.unwrap();
+    // What was applied and not synced may be gone, but nothing of the batch that failed is there: entry 1 is
+    // applied whole or not at all.
+    let applied = store.state.applied_state().await.unwrap().0;
+    assert!(applied.is_none() || applied == Some(log_id(1, 1)), "{applied:?}");
+    apply(&mut store.state, applied.is_none().then(|| entry(1, "", "7"))).await;
+    let found = store.reader.query(()).await.unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut other: Storage<Types, Scripted> =
+        Storage::open(other.path(), Scripted, Options::default()).await.unwrap();
+    apply(&mut other.state, [entry(1, "", "7")]).await;
+    assert_eq!(found, other.reader.query(()).await.unwrap());
+}
