@@ -42,7 +42,7 @@ fn random_batch(random: &mut StdRng, keys: u32, cluster: Option<&str>) -> Batch 
             batch.delete(key);
         } else {
             let len = random.random_range(0..60);
-            batch.put(key, vec![random.random(); len]);
+            batch.put(key, vec![random.random(); len].into());
         }
     }
     batch

@@ -1,10 +1,12 @@
 //! A batch of writes, applied whole or not at all.
 
+use bytes::Bytes;
+
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// Sets a key's value.
-    Put(Vec<u8>, Vec<u8>),
+    Put(Vec<u8>, Bytes),
     /// Removes a key; nothing happens if it is missing.
     Delete(Vec<u8>),
 }
@@ -18,7 +20,7 @@ pub struct Batch {
 
 impl Batch {
     /// Sets a key's value.
-    pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub fn put(&mut self, key: Vec<u8>, value: Bytes) {
         self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
         self.ops.push(Op::Put(key, value));
     }

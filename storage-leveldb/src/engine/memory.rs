@@ -56,7 +56,7 @@ impl Engine for Open {
         self.with(|map| {
             for op in batch.into_ops() {
                 match op {
-                    Op::Put(key, value) => map.insert(key, value.into()),
+                    Op::Put(key, value) => map.insert(key, value),
                     Op::Delete(key) => map.remove(&key),
                 };
             }

@@ -1,5 +1,6 @@
 //! What the owner thread is asked to do.
 
+use bytes::Bytes;
 use openraft::RaftTypeConfig;
 use openraft::storage::IOFlushed;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -9,13 +10,13 @@ use crate::error::StorageError;
 /// One request, in the order in which it takes effect.
 pub(super) enum Command<C: RaftTypeConfig> {
     Write(Write<C>),
-    Read(Read<C>),
+    Read(Read),
 }
 
 /// A change of the log.
 pub(super) enum Write<C: RaftTypeConfig> {
     /// Store encoded entries, the first of which has this index.
-    Append { first: u64, records: Vec<Vec<u8>>, room: OwnedSemaphorePermit, done: IOFlushed<C> },
+    Append { first: u64, records: Vec<Bytes>, room: OwnedSemaphorePermit, done: IOFlushed<C> },
     /// Store an encoded vote, durably.
     Vote { record: Vec<u8>, done: oneshot::Sender<Result<(), StorageError>> },
     /// Remove the entries `from..end`, durably.
@@ -26,10 +27,10 @@ pub(super) enum Write<C: RaftTypeConfig> {
     Committed { record: Vec<u8> },
 }
 
-/// Entries of `start..end` from `start` on, until their records add up to `limit_bytes`; at least one.
-pub(super) struct Read<C: RaftTypeConfig> {
+/// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at least one.
+pub(super) struct Read {
     pub(super) start: u64,
     pub(super) end: u64,
     pub(super) limit_bytes: usize,
-    pub(super) done: oneshot::Sender<Result<Vec<C::Entry>, StorageError>>,
+    pub(super) done: oneshot::Sender<Result<Vec<Bytes>, StorageError>>,
 }

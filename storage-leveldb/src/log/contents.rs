@@ -19,7 +19,7 @@ pub(super) struct Contents<C: RaftTypeConfig> {
     pub(super) last: Option<LogIdOf<C>>,
     /// The first entry's index, if there are entries.
     pub(super) first: u64,
-    pub(super) tail: Tail<C::Entry>,
+    pub(super) tail: Tail,
 }
 
 /// The contents behind a lock that is held for memory operations only.

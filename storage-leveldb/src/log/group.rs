@@ -1,5 +1,6 @@
 //! A group commit: everything that waited, as one batch and at most one sync.
 
+use bytes::Bytes;
 use openraft::RaftTypeConfig;
 use openraft::storage::IOFlushed;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -52,7 +53,7 @@ impl<C: RaftTypeConfig> Group<C> {
         match write {
             Write::Append { first, records, room, done } => self.append(first, records, room, done),
             Write::Vote { record, done } => {
-                self.batch.put(Mark::Vote.key(), record);
+                self.batch.put(Mark::Vote.key(), record.into());
                 self.reply_when_synced(done);
             }
             Write::Truncate { from, end, done } => {
@@ -61,14 +62,14 @@ impl<C: RaftTypeConfig> Group<C> {
                 self.reply_when_synced(done);
             }
             Write::Purge { record, end } => {
-                self.batch.put(Mark::Purged.key(), record);
+                self.batch.put(Mark::Purged.key(), record.into());
                 self.purge_end = Some(end);
             }
-            Write::Committed { record } => self.batch.put(Mark::Committed.key(), record),
+            Write::Committed { record } => self.batch.put(Mark::Committed.key(), record.into()),
         }
     }
 
-    fn append(&mut self, first: u64, records: Vec<Vec<u8>>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
+    fn append(&mut self, first: u64, records: Vec<Bytes>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
         let count = records.len() as u64;
         for (index, record) in (first..).zip(records) {
             self.batch.put(key::entry(index), record);

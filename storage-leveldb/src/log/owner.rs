@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use openraft::RaftTypeConfig;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
@@ -32,10 +33,7 @@ pub(super) struct Owner<C: RaftTypeConfig> {
     purge_end: u64,
 }
 
-impl<C: RaftTypeConfig> Owner<C>
-where
-    C::Entry: Clone,
-{
+impl<C: RaftTypeConfig> Owner<C> {
     /// Entries before `purged_end` are purged, but may still have records.
     pub(super) fn new(
         engine: Box<dyn Engine>,
@@ -114,33 +112,26 @@ where
         }
     }
 
-    fn read(&mut self, read: Read<C>) {
-        let result = self.read_entries(read.start, read.end, read.limit_bytes);
+    fn read(&mut self, read: Read) {
+        let result = self.read_records(read.start, read.end, read.limit_bytes);
         // Whoever asked may have gone away.
         drop(read.done.send(result));
     }
 
-    fn read_entries(
-        &mut self,
-        start: u64,
-        end: u64,
-        limit_bytes: usize,
-    ) -> Result<Vec<C::Entry>, StorageError> {
-        let mut entries = Vec::new();
+    fn read_records(&mut self, start: u64, end: u64, limit_bytes: usize) -> Result<Vec<Bytes>, StorageError> {
+        let mut records = Vec::new();
         let mut bytes = 0_usize;
         for index in start..end {
             let record = self.engine.get(&key::entry(index))?;
-            let record = record.ok_or_else(|| self.damaged(index, "is missing"))?;
+            let record = record.ok_or_else(|| {
+                StorageError::from(self.disk.damaged(&self.dir, format!("log entry {index} is missing")))
+            })?;
             bytes = bytes.saturating_add(record.len());
-            if !entries.is_empty() && bytes > limit_bytes {
+            if !records.is_empty() && bytes > limit_bytes {
                 break;
             }
-            entries.push(codec::decode(&record).map_err(|e| self.damaged(index, e))?);
+            records.push(record);
         }
-        Ok(entries)
-    }
-
-    fn damaged(&self, index: u64, what: impl std::fmt::Display) -> StorageError {
-        self.disk.damaged(&self.dir, format!("log entry {index}: {what}")).into()
+        Ok(records)
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 
+use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use openraft::type_config::alias::VoteOf;
@@ -18,10 +19,7 @@ use crate::error::StorageError;
 /// gRPC accepts by default, whatever the network adds.
 const MAX_READ_BYTES: usize = 1024 * 1024;
 
-impl<C: RaftTypeConfig> LogReader<C>
-where
-    C::Entry: Clone,
-{
+impl<C: RaftTypeConfig> LogReader<C> {
     /// The part of the log that `range` covers.
     fn clip(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
         let contents = self.contents.lock();
@@ -41,7 +39,16 @@ where
 
     /// Some entries from `start` on: at least one of `start..end`, which must exist.
     async fn some(&self, start: u64, end: u64) -> Result<Vec<C::Entry>, StorageError> {
-        self.health.check()?;
+        let records = self.records(start, end).await?;
+        let decode = |(index, record): (u64, Bytes)| {
+            codec::decode(&record)
+                .map_err(|e| self.disk.damaged(&self.dir, format!("log entry {index}: {e}")).into())
+        };
+        (start..).zip(records).map(decode).collect()
+    }
+
+    async fn records(&self, start: u64, end: u64) -> Result<Vec<Bytes>, StorageError> {
+        self.disk.health.check()?;
         let tail_first = {
             let contents = self.contents.lock();
             if start >= contents.tail.first() {
@@ -49,10 +56,10 @@ where
             }
             contents.tail.first()
         };
-        let (done, entries) = oneshot::channel();
+        let (done, records) = oneshot::channel();
         let read = Read { start, end: end.min(tail_first), limit_bytes: MAX_READ_BYTES, done };
         self.queue.send(Command::Read(read)).await?;
-        entries.await.map_err(|_| StorageError::Closed)?
+        records.await.map_err(|_| StorageError::Closed)?
     }
 
     /// The entries of `start..end`, read little by little.
@@ -76,10 +83,7 @@ where
     }
 }
 
-impl<C: RaftTypeConfig> RaftLogReader<C> for LogReader<C>
-where
-    C::Entry: Clone,
-{
+impl<C: RaftTypeConfig> RaftLogReader<C> for LogReader<C> {
     async fn entries_stream<RB>(
         &mut self,
         range: RB,

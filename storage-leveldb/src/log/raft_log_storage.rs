@@ -2,6 +2,7 @@
 
 use std::io;
 
+use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::alias::{LogIdOf, VoteOf};
@@ -12,17 +13,14 @@ use super::command::{Command, Write};
 use super::store::{LogReader, LogStore, MAX_UNSYNCED_KIB};
 use crate::error::StorageError;
 
-impl<C: RaftTypeConfig> LogStore<C>
-where
-    C::Entry: Clone,
-{
+impl<C: RaftTypeConfig> LogStore<C> {
     async fn send(&self, write: Write<C>) -> Result<(), StorageError> {
-        self.reader.health.check()?;
+        self.reader.disk.health.check()?;
         self.reader.queue.send(Command::Write(write)).await
     }
 
     /// Puts entries into the tail, where readers find them; answers their records.
-    fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Vec<u8>>)> {
+    fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Bytes>)> {
         let mut contents = self.reader.contents.lock();
         let mut first = None;
         let mut records = Vec::new();
@@ -37,8 +35,8 @@ where
                 contents.tail.purge(index);
                 contents.first = index;
             }
-            let record = codec::encode(&entry)?;
-            contents.tail.push(entry, record.len());
+            let record = Bytes::from(codec::encode(&entry)?);
+            contents.tail.push(record.clone());
             contents.last = Some(log_id);
             first.get_or_insert(index);
             records.push(record);
@@ -48,15 +46,12 @@ where
 }
 
 /// Permits that records of this size need.
-fn kib_of(records: &[Vec<u8>]) -> u32 {
-    let bytes: usize = records.iter().map(Vec::len).sum();
+fn kib_of(records: &[Bytes]) -> u32 {
+    let bytes: usize = records.iter().map(Bytes::len).sum();
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_UNSYNCED_KIB)
 }
 
-impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C>
-where
-    C::Entry: Clone,
-{
+impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     type LogReader = LogReader<C>;
 
     async fn get_log_state(&mut self) -> Result<LogState<C>, io::Error> {
@@ -94,7 +89,7 @@ where
         I: IntoIterator<Item = C::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.reader.health.check().map_err(StorageError::from)?;
+        self.reader.disk.health.check().map_err(StorageError::from)?;
         let (first, records) = self.put_into_tail(entries.into_iter())?;
         let room = self.room.clone().acquire_many_owned(kib_of(&records)).await;
         let room = room.map_err(|_| StorageError::Closed)?;

@@ -17,7 +17,6 @@ use super::tail::Tail;
 use crate::disk::GuardedDisk;
 use crate::engine::{Batch, Durability, Engine, EngineFactory, ScanLimit};
 use crate::error::StorageError;
-use crate::health::Health;
 use crate::owner_thread::OwnerThread;
 
 /// Version of the records in the log's database.
@@ -40,19 +39,22 @@ pub struct LogStore<C: RaftTypeConfig> {
 pub struct LogReader<C: RaftTypeConfig> {
     pub(super) contents: Arc<SharedContents<C>>,
     pub(super) queue: Arc<OwnerThread<Command<C>>>,
-    pub(super) health: Health,
+    pub(super) disk: GuardedDisk,
+    pub(super) dir: Arc<Path>,
 }
 
 impl<C: RaftTypeConfig> Clone for LogReader<C> {
     fn clone(&self) -> Self {
-        Self { contents: self.contents.clone(), queue: self.queue.clone(), health: self.health.clone() }
+        Self {
+            contents: self.contents.clone(),
+            queue: self.queue.clone(),
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+        }
     }
 }
 
-impl<C: RaftTypeConfig> LogStore<C>
-where
-    C::Entry: Clone,
-{
+impl<C: RaftTypeConfig> LogStore<C> {
     /// Opens the log in `dir` and starts its thread. Blocks on the disk.
     pub(crate) fn open(
         dir: &Path,
@@ -60,20 +62,19 @@ where
         disk: GuardedDisk,
         tail_bytes: usize,
     ) -> Result<Self, StorageError> {
-        let health = disk.health.clone();
+        let (its_disk, its_dir) = (disk.clone(), dir.to_owned());
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
-        let dir = dir.to_owned();
         // The engine never leaves the thread that opens it.
         let (thread, contents) = OwnerThread::start("raft-log", sender, move || {
-            let mut engine = factory.open(&dir)?;
-            let contents = load::<C>(engine.as_mut(), &disk, &dir, tail_bytes)?;
+            let mut engine = factory.open(&its_dir)?;
+            let contents = load::<C>(engine.as_mut(), &its_disk, &its_dir, tail_bytes)?;
             // A crash may have kept records of purged entries from being removed.
             let purged_end = contents.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
             let contents = Arc::new(SharedContents::new(contents));
-            let owner = Owner::new(engine, contents.clone(), disk, dir, purged_end);
+            let owner = Owner::new(engine, contents.clone(), its_disk, its_dir, purged_end);
             Ok((contents, move || owner.run(receiver)))
         })?;
-        let reader = LogReader { contents, queue: Arc::new(thread), health };
+        let reader = LogReader { contents, queue: Arc::new(thread), disk, dir: dir.into() };
         Ok(Self { reader, room: Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize)) })
     }
 }
@@ -84,10 +85,7 @@ fn load<C: RaftTypeConfig>(
     disk: &GuardedDisk,
     dir: &Path,
     tail_bytes: usize,
-) -> Result<Contents<C>, StorageError>
-where
-    C::Entry: Clone,
-{
+) -> Result<Contents<C>, StorageError> {
     check_format(engine, disk, dir)?;
     let vote = mark(engine, disk, dir, Mark::Vote)?;
     let committed = mark(engine, disk, dir, Mark::Committed)?;
@@ -123,7 +121,7 @@ fn check_format(engine: &mut dyn Engine, disk: &GuardedDisk, dir: &Path) -> Resu
         }
         None => {
             let mut batch = Batch::default();
-            batch.put(Mark::Format.key(), vec![FORMAT]);
+            batch.put(Mark::Format.key(), vec![FORMAT].into());
             engine.write(batch, Durability::Synced)
         }
     }

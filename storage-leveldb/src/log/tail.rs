@@ -1,29 +1,29 @@
-//! The newest entries, in memory.
+//! The newest entries, in memory, as the records that go to disk.
+//!
+//! Records and not entries, because what an entry holds on to is unknown: a value that arrived over gRPC may
+//! be a slice of an 8 KiB buffer, and 100,000 such entries of 300 bytes kept 700 MB alive.
 
 use std::collections::VecDeque;
 
-/// What an entry costs in memory beside its encoded bytes.
-const ENTRY_OVERHEAD_BYTES: usize = 128;
+use bytes::Bytes;
 
-struct Kept<E> {
-    entry: E,
-    bytes: usize,
-}
+/// What a record costs in memory beside its bytes.
+const RECORD_OVERHEAD_BYTES: usize = 128;
 
 /// Invariants: holds the consecutive entries `first..first + len`, up to the end of the log; every entry
 /// that is not yet durable is in it; apart from those it holds at most `limit_bytes`.
-pub(super) struct Tail<E> {
+pub(super) struct Tail {
     first: u64,
-    entries: VecDeque<Kept<E>>,
+    records: VecDeque<Bytes>,
     bytes: usize,
     limit_bytes: usize,
     durable_end: u64,
 }
 
-impl<E: Clone> Tail<E> {
+impl Tail {
     /// An empty tail of a durable log whose next entry has index `next`.
     pub(super) fn new(next: u64, limit_bytes: usize) -> Self {
-        Self { first: next, entries: VecDeque::new(), bytes: 0, limit_bytes, durable_end: next }
+        Self { first: next, records: VecDeque::new(), bytes: 0, limit_bytes, durable_end: next }
     }
 
     /// Index of the oldest entry held; where the log ends if none is.
@@ -33,23 +33,22 @@ impl<E: Clone> Tail<E> {
 
     /// Index behind the newest entry.
     pub(super) fn end(&self) -> u64 {
-        self.first.saturating_add(self.entries.len() as u64)
+        self.first.saturating_add(self.records.len() as u64)
     }
 
     /// Adds the entry at [`end`](Self::end).
-    pub(super) fn push(&mut self, entry: E, encoded_bytes: usize) {
-        let bytes = encoded_bytes.saturating_add(ENTRY_OVERHEAD_BYTES);
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.entries.push_back(Kept { entry, bytes });
+    pub(super) fn push(&mut self, record: Bytes) {
+        self.bytes = self.bytes.saturating_add(cost(&record));
+        self.records.push_back(record);
     }
 
     /// The log now ends before `end`.
     pub(super) fn truncate(&mut self, end: u64) {
         while self.end() > end {
-            let Some(dropped) = self.entries.pop_back() else {
+            let Some(dropped) = self.records.pop_back() else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(dropped.bytes);
+            self.bytes = self.bytes.saturating_sub(cost(&dropped));
         }
         self.durable_end = self.durable_end.min(end);
         self.first = self.first.min(end);
@@ -58,7 +57,7 @@ impl<E: Clone> Tail<E> {
     /// The log now starts at `start`, which may lie behind its end.
     pub(super) fn purge(&mut self, start: u64) {
         while self.first < start && self.pop_front() {}
-        if self.entries.is_empty() {
+        if self.records.is_empty() {
             self.first = self.first.max(start);
             self.durable_end = self.durable_end.max(start);
         }
@@ -71,42 +70,46 @@ impl<E: Clone> Tail<E> {
     }
 
     fn pop_front(&mut self) -> bool {
-        let Some(dropped) = self.entries.pop_front() else {
+        let Some(dropped) = self.records.pop_front() else {
             return false;
         };
-        self.bytes = self.bytes.saturating_sub(dropped.bytes);
+        self.bytes = self.bytes.saturating_sub(cost(&dropped));
         self.first = self.first.saturating_add(1);
         true
     }
 
-    /// Entries of `start..end` from `start` on, until they add up to `limit_bytes`; at least one if there
-    /// is one. `start` must not lie before [`first`](Self::first).
-    pub(super) fn read(&self, start: u64, end: u64, limit_bytes: usize) -> Vec<E> {
+    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at least one if
+    /// there is one. `start` must not lie before [`first`](Self::first).
+    pub(super) fn read(&self, start: u64, end: u64, limit_bytes: usize) -> Vec<Bytes> {
         let skip = usize::try_from(start.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let take = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
         let mut bytes = 0_usize;
-        let fits = |kept: &&Kept<E>| {
-            let fits = bytes == 0 || bytes.saturating_add(kept.bytes) <= limit_bytes;
-            bytes = bytes.saturating_add(kept.bytes);
-            fits
+        let fits = |record: &&Bytes| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(cost(record));
+            is_first || bytes <= limit_bytes
         };
-        self.entries.iter().skip(skip).take(take).take_while(fits).map(|kept| kept.entry.clone()).collect()
+        self.records.iter().skip(skip).take(take).take_while(fits).cloned().collect()
     }
+}
+
+fn cost(record: &Bytes) -> usize {
+    record.len().saturating_add(RECORD_OVERHEAD_BYTES)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn tail_of(indexes: std::ops::Range<u64>, limit_bytes: usize) -> Tail<u64> {
+    fn tail_of(indexes: std::ops::Range<u64>, limit_bytes: usize) -> Tail {
         let mut tail = Tail::new(indexes.start, limit_bytes);
-        indexes.for_each(|index| tail.push(index, 0));
+        indexes.for_each(|_| tail.push(Bytes::new()));
         tail
     }
 
     #[test]
     fn what_is_not_durable_stays_whatever_it_costs() {
-        let mut tail = tail_of(5..10, ENTRY_OVERHEAD_BYTES);
+        let mut tail = tail_of(5..10, RECORD_OVERHEAD_BYTES);
         tail.mark_durable(7);
         assert_eq!((tail.first(), tail.end()), (7, 10));
         tail.mark_durable(10);
@@ -116,9 +119,9 @@ mod tests {
     #[test]
     fn reads_stop_at_the_byte_limit_but_return_one() {
         let tail = tail_of(5..10, usize::MAX);
-        assert_eq!(tail.read(6, 9, 2 * ENTRY_OVERHEAD_BYTES), [6, 7]);
-        assert_eq!(tail.read(6, 9, 0), [6]);
-        assert_eq!(tail.read(8, 100, usize::MAX), [8, 9]);
+        assert_eq!(tail.read(6, 9, 2 * RECORD_OVERHEAD_BYTES).len(), 2);
+        assert_eq!(tail.read(6, 9, 0).len(), 1);
+        assert_eq!(tail.read(8, 100, usize::MAX).len(), 2);
     }
 
     #[test]

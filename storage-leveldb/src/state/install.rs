@@ -44,7 +44,7 @@ fn fill<C: RaftTypeConfig>(
     }
     let mut batch = Batch::default();
     while let Some((application_key, value)) = snapshot.next_pair()? {
-        batch.put(key::of_application(&application_key), value);
+        batch.put(key::of_application(&application_key), value.into());
         if batch.bytes() >= BATCH_BYTES {
             engine.write(std::mem::take(&mut batch), Durability::Ordered)?;
         }

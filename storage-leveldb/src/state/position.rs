@@ -44,15 +44,15 @@ impl<C: RaftTypeConfig> Position<C> {
     /// Adds the applied log id to a batch.
     pub(super) fn put_applied(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
         if let Some(log_id) = &self.applied {
-            batch.put(key::APPLIED.to_vec(), codec::encode(log_id)?);
+            batch.put(key::APPLIED.to_vec(), codec::encode(log_id)?.into());
         }
         Ok(())
     }
 
     /// Adds all of the position to a batch.
     pub(super) fn put_all(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
-        batch.put(key::FORMAT.to_vec(), vec![FORMAT]);
-        batch.put(key::MEMBERSHIP.to_vec(), codec::encode(&self.membership)?);
+        batch.put(key::FORMAT.to_vec(), vec![FORMAT].into());
+        batch.put(key::MEMBERSHIP.to_vec(), codec::encode(&self.membership)?.into());
         self.put_applied(batch)
     }
 

@@ -115,7 +115,7 @@ impl<'a> Transaction<'a> {
         let mut batch = Batch::default();
         for (key, change) in self.changes {
             match change {
-                Some(value) => batch.put(key, value.into()),
+                Some(value) => batch.put(key, value),
                 None => batch.delete(key),
             }
         }
