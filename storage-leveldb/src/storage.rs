@@ -142,6 +142,6 @@ fn expect_database(disk: &GuardedDisk, engine: &dyn EngineFactory, dir: &Path) -
     if engine.exists(dir)? {
         return Ok(());
     }
-    let reason = "the database is missing; wipe this node and let it join again";
+    let reason = "the database is missing; replace this node by one with a new id";
     Err(disk.damaged(dir, reason).into())
 }

@@ -1,0 +1,103 @@
+//! What surrounds a request: how long it may take and whether another node sent it here.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::Request;
+use tonic::metadata::{MetadataMap, MetadataValue};
+
+/// How long a request may take if its client does not say.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+/// The same for a change of the cluster, which may have to wait for a node to catch up.
+pub(crate) const DEFAULT_CLUSTER_DEADLINE: Duration = Duration::from_secs(60);
+/// No request may take longer than this, whatever its client says.
+const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+/// Answered this much before the deadline, at most a tenth of it: a client that hears "outcome unknown" from
+/// us learns more than from its own timer.
+const ANSWER_MARGIN: Duration = Duration::from_millis(20);
+
+const TIMEOUT_METADATA: &str = "grpc-timeout";
+/// Set on a forwarded request: a node that does not lead must not forward it again.
+const FORWARDED_METADATA: &str = "kv-forwarded";
+
+/// The circumstances of one request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    /// Answer by then.
+    pub(crate) deadline: Instant,
+    /// Sent by another node, which expects this one to lead.
+    pub(crate) forwarded: bool,
+}
+
+impl Call {
+    /// Reads a request's circumstances from its metadata.
+    pub(crate) fn of(metadata: &MetadataMap, default: Duration) -> Self {
+        let given = metadata.get(TIMEOUT_METADATA).and_then(|text| parse_timeout(text.to_str().ok()?));
+        let time = match given {
+            Some(given) => given.min(MAX_DEADLINE) - ANSWER_MARGIN.min(given.min(MAX_DEADLINE) / 10),
+            None => default,
+        };
+        Self { deadline: Instant::now() + time, forwarded: metadata.contains_key(FORWARDED_METADATA) }
+    }
+
+    /// The time left.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// A request to the leader with the same deadline, marked as forwarded.
+    pub(crate) fn forward<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.remaining());
+        request.metadata_mut().insert(FORWARDED_METADATA, MetadataValue::from_static("1"));
+        request
+    }
+}
+
+/// At most eight digits and a unit, as the gRPC protocol has it.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts() {
+        assert_eq!(parse_timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for bad in ["", "S", "5", "5x", "-5S", "999999999S", "5é", "é"] {
+            assert_eq!(parse_timeout(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_forwarded_request_keeps_what_is_left_of_its_deadline() {
+        let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
+        assert!(!call.forwarded);
+        let forwarded = Call::of(call.forward(()).metadata(), DEFAULT_CLUSTER_DEADLINE);
+        assert!(forwarded.forwarded && forwarded.deadline <= call.deadline);
+    }
+
+    #[test]
+    fn an_endless_deadline_is_cut() {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(TIMEOUT_METADATA, MetadataValue::from_static("99999999H"));
+        assert!(Call::of(&metadata, DEFAULT_DEADLINE).remaining() <= MAX_DEADLINE);
+    }
+}

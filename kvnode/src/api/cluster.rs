@@ -1,0 +1,59 @@
+//! The service `Cluster`.
+
+use std::sync::Arc;
+
+use proto::kv::v1 as kv;
+use proto::kv::v1::cluster_server::Cluster;
+use tonic::{Request, Response, Status};
+
+use super::call::{Call, DEFAULT_CLUSTER_DEADLINE, DEFAULT_DEADLINE};
+use super::server::Api;
+use super::status_report::status_report;
+use crate::metrics::Op;
+
+pub(crate) struct ClusterService(pub(crate) Arc<Api>);
+
+#[tonic::async_trait]
+impl Cluster for ClusterService {
+    async fn init(&self, request: Request<kv::InitRequest>) -> Result<Response<kv::InitResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
+        self.0.answer(Op::Init, self.0.init(&call)).await
+    }
+
+    async fn status(&self, _: Request<kv::StatusRequest>) -> Result<Response<kv::StatusResponse>, Status> {
+        let work = async { Ok(status_report(&self.0.local).await) };
+        self.0.answer(Op::Status, work).await
+    }
+
+    async fn add_learner(
+        &self,
+        request: Request<kv::AddLearnerRequest>,
+    ) -> Result<Response<kv::AddLearnerResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
+        self.0.answer(Op::AddLearner, self.0.add_learner(&call, request.into_inner())).await
+    }
+
+    async fn change_membership(
+        &self,
+        request: Request<kv::ChangeMembershipRequest>,
+    ) -> Result<Response<kv::ChangeMembershipResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
+        self.0.answer(Op::ChangeMembership, self.0.change_membership(&call, request.into_inner())).await
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<kv::TransferLeaderRequest>,
+    ) -> Result<Response<kv::TransferLeaderResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
+        self.0.answer(Op::TransferLeader, self.0.transfer_leader(&call, request.into_inner())).await
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<kv::SnapshotRequest>,
+    ) -> Result<Response<kv::SnapshotResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
+        self.0.answer(Op::Snapshot, self.0.snapshot(&call)).await
+    }
+}

@@ -1,0 +1,67 @@
+//! Get, and the linearizable query that get and scan stand on.
+
+use proto::kv::v1 as kv;
+use tonic::Status;
+
+use super::call::Call;
+use super::forward::Effect;
+use super::header::header;
+use super::route::{self, LEADER_WAIT};
+use super::server::Api;
+use super::status_codes::{self, Failure};
+use super::write::pair;
+use crate::app::{Answer, Query};
+
+impl Api {
+    pub(super) async fn get(&self, call: &Call, request: kv::GetRequest) -> Result<kv::GetResponse, Status> {
+        let query = || Query::Get { key: request.key.clone() };
+        if request.stale {
+            self.refuse_outsiders()?;
+            return Ok(self.get_response(self.query(query()).await?));
+        }
+        let here = async || {
+            let read = async {
+                self.confirm_read().await?;
+                Ok(self.get_response(self.query(query()).await?))
+            };
+            route::within(call, Effect::Read, read).await
+        };
+        self.on_leader(call, LEADER_WAIT, here, async |leader| {
+            let addr = &leader.client_addr;
+            let mut client = self.forwarder.kv(addr)?;
+            let sent = client.get(call.forward(request.clone()));
+            let answer =
+                async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Read, status)) };
+            Ok(route::within(call, Effect::Read, answer).await?.into_inner())
+        })
+        .await
+    }
+
+    fn get_response(&self, answer: Answer) -> kv::GetResponse {
+        kv::GetResponse {
+            header: header(&self.local, answer.applied_index),
+            pair: answer.found.into_iter().next().map(|found| pair(found.key, found.record)),
+        }
+    }
+
+    /// Returns once a query here sees every write acknowledged before the call.
+    pub(super) async fn confirm_read(&self) -> Result<(), Failure> {
+        if self.local.has_lost_quorum() {
+            return Err(status_codes::no_quorum().into());
+        }
+        self.read_index.confirm().await
+    }
+
+    /// Answers from the state applied here, however old it is.
+    pub(super) async fn query(&self, query: Query) -> Result<Answer, Status> {
+        self.local.reader.query(query).await.map_err(|e| match status_codes::check_standing(&self.local) {
+            Err(standing) => standing,
+            Ok(()) => Status::unavailable(format!("{e}; ask another node")),
+        })
+    }
+
+    /// A stale answer of a node that never was part of a cluster would be no answer at all.
+    pub(super) fn refuse_outsiders(&self) -> Result<(), Status> {
+        if self.local.is_initialized() { Ok(()) } else { Err(status_codes::not_initialized()) }
+    }
+}

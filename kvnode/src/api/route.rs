@@ -1,0 +1,92 @@
+//! Finding the leader, and trying again while nothing has been applied.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::Status;
+
+use super::call::Call;
+use super::forward::Effect;
+use super::server::Api;
+use super::status_codes::{self, Failure};
+use crate::node::Leader;
+use crate::raft::Member;
+
+/// How long a request waits for a leader: longer than an election usually takes.
+pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(2);
+/// Without any sign of a leader for this long, requests no longer wait for one.
+const HOPELESS_AFTER: Duration = Duration::from_secs(3);
+/// Longest pause before the leader is looked for again; a change of leader ends it early.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Api {
+    /// Runs `here` if this node leads, or `there` with the leader's address, until one of them has an
+    /// outcome; looks for the leader again, for `patience` at most, as long as nothing was applied.
+    pub(super) async fn on_leader<T, H, HF, R, RF>(
+        &self,
+        call: &Call,
+        patience: Duration,
+        here: H,
+        there: R,
+    ) -> Result<T, Status>
+    where
+        H: Fn() -> HF,
+        HF: Future<Output = Result<T, Failure>>,
+        R: Fn(Member) -> RF,
+        RF: Future<Output = Result<T, Failure>>,
+    {
+        let give_up = call.deadline.min(Instant::now() + patience);
+        loop {
+            let attempt = match self.local.leader() {
+                Leader::Here => here().await,
+                Leader::There(..) if call.forwarded => return Err(self.does_not_lead()),
+                Leader::There(_, leader) if !self.is_hopeless() => there(leader).await,
+                Leader::There(..) | Leader::Nobody => self.nobody_leads(),
+            };
+            let status = match attempt {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Final(status)) => return Err(status),
+                Err(Failure::NotApplied(status)) => status,
+            };
+            let left = give_up.saturating_duration_since(Instant::now());
+            if left < LOOK_AGAIN || self.is_hopeless() || self.local.is_stopping() && call.forwarded {
+                return Err(status);
+            }
+            self.local.leadership_change(LOOK_AGAIN).await;
+        }
+    }
+
+    fn nobody_leads<T>(&self) -> Result<T, Failure> {
+        status_codes::check_standing(&self.local)?;
+        if !self.local.is_initialized() {
+            return Err(status_codes::not_initialized().into());
+        }
+        let silence = self.local.leader_watch.silence();
+        Err(Failure::NotApplied(status_codes::no_leader(format_args!("none heard of for {silence:.1?}"))))
+    }
+
+    fn does_not_lead(&self) -> Status {
+        status_codes::no_leader(format_args!(
+            "the request was forwarded to node {}, which does not lead",
+            self.local.id
+        ))
+    }
+
+    fn is_hopeless(&self) -> bool {
+        self.local.leader_watch.silence() > HOPELESS_AFTER
+    }
+}
+
+/// Bounds an attempt by the deadline. A write that was sent may have been applied; a read has not
+/// changed anything, and whoever did not answer it is as good as absent.
+pub(super) async fn within<T>(
+    call: &Call,
+    effect: Effect,
+    attempt: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout_at(call.deadline, attempt).await {
+        Ok(outcome) => outcome,
+        Err(_) if effect == Effect::Write => Err(status_codes::out_of_time_unknown().into()),
+        Err(_) => Err(status_codes::out_of_time().into()),
+    }
+}

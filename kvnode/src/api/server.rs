@@ -1,0 +1,114 @@
+//! The gRPC server for clients: what the services share, and the services put together.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto::kv::v1::cluster_server::ClusterServer;
+use proto::kv::v1::kv_server::KvServer;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::Server;
+use tonic::{Code, Response, Status};
+use tonic_health::server::HealthReporter;
+
+use super::admission::Admission;
+use super::cluster::ClusterService;
+use super::forward::Forwarder;
+use super::kv::KvService;
+use super::read_index::ReadIndex;
+use super::status_codes;
+use crate::metrics::{Metrics, Op};
+use crate::node::Local;
+
+/// Largest message accepted or sent: enough that a value over the limit is refused by name rather than by
+/// breaking the call.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// Requests one connection may have open.
+const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
+/// A silent connection is probed this often ...
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// ... and closed if the probe is not answered within this.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the client services share.
+pub struct Api {
+    pub(super) local: Arc<Local>,
+    pub(super) forwarder: Forwarder,
+    pub(super) read_index: ReadIndex,
+    pub(super) admission: Admission,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// Everything served on the client port, and the switch for gRPC health.
+pub struct ClientServices {
+    /// The services.
+    pub routes: Routes,
+    /// Says whether `kv.v1.Kv` serves.
+    pub health: HealthReporter,
+}
+
+impl Api {
+    /// Must be called in the runtime that serves: it starts the task that confirms reads.
+    #[must_use]
+    pub fn new(local: Arc<Local>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let read_index = ReadIndex::start(local.raft.clone());
+        let (forwarder, admission) = (Forwarder::default(), Admission::new());
+        Arc::new(Self { local, forwarder, read_index, admission, metrics })
+    }
+
+    /// The services, health and reflection.
+    ///
+    /// # Errors
+    /// If the descriptors compiled into this program are malformed.
+    pub fn services(self: &Arc<Self>) -> Result<ClientServices, tonic_reflection::server::Error> {
+        let (health, health_server) = tonic_health::server::health_reporter();
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(proto::kv::v1::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let kv = KvServer::new(KvService(Arc::clone(self)))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let cluster = ClusterServer::new(ClusterService(Arc::clone(self)));
+        let mut routes = RoutesBuilder::default();
+        routes
+            .add_service(kv)
+            .add_service(cluster)
+            .add_service(health_server)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?);
+        Ok(ClientServices { routes: routes.routes(), health })
+    }
+
+    /// The server the services run in.
+    #[must_use]
+    pub fn server_builder() -> Server {
+        Server::builder()
+            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+    }
+
+    /// Runs one request: refuses it if this node serves nothing or is full, counts and times it, and
+    /// completes its failure with who answered and who leads.
+    pub(super) async fn answer<T>(
+        &self,
+        op: Op,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<Response<T>, Status> {
+        let started = Instant::now();
+        let outcome = self.admitted(op, work).await;
+        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+        self.metrics.requests.answered(op, code, started.elapsed());
+        outcome.map(Response::new).map_err(|status| status_codes::with_hints(&self.local, status))
+    }
+
+    async fn admitted<T>(&self, op: Op, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        // A broken node still says how it is.
+        if op != Op::Status {
+            status_codes::check_standing(&self.local)?;
+        }
+        let _place = self.admission.request()?;
+        work.await
+    }
+}

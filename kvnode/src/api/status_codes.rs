@@ -1,0 +1,129 @@
+//! What a failure is called, and what it says about the request.
+//!
+//! The one distinction that matters to a client is whether a write may have been applied:
+//! UNAVAILABLE, INVALID_ARGUMENT, RESOURCE_EXHAUSTED and FAILED_PRECONDITION say no,
+//! DEADLINE_EXCEEDED and UNKNOWN say perhaps.
+
+use std::fmt;
+
+use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal, LinearizableReadError, RaftError};
+use tonic::Status;
+
+use super::header;
+use crate::node::{Local, Standing};
+use crate::raft::TypeConfig;
+
+/// How an attempt at a request ended, if not well.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    /// Not applied, and another node may be able to: look for the leader again.
+    NotApplied(Status),
+    /// The client's to judge.
+    Final(Status),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Final(status)
+    }
+}
+
+/// The answer of a node that serves nothing. With `FAULT`, DATA_LOSS: another node may answer.
+pub(crate) fn check_standing(local: &Local) -> Result<(), Status> {
+    match local.standing() {
+        Standing::Good => Ok(()),
+        Standing::Faulty(fault) => Err(Status::data_loss(format!("{fault}; ask another node"))),
+        Standing::Stopped(_) if local.is_stopping() => {
+            Err(Status::unavailable("this node is stopping; ask another node"))
+        }
+        Standing::Stopped(reason) => {
+            Err(Status::unavailable(format!("consensus has stopped: {reason}; ask another node")))
+        }
+    }
+}
+
+pub(crate) fn not_initialized() -> Status {
+    Status::failed_precondition("not initialised; run kvcli cluster init")
+}
+
+pub(crate) fn no_leader(detail: impl fmt::Display) -> Status {
+    Status::unavailable(format!("no leader: {detail}; not applied, try again"))
+}
+
+pub(crate) fn no_quorum() -> Status {
+    Status::unavailable(
+        "this leader reaches no majority of the voters; not applied, try again once they are back",
+    )
+}
+
+pub(crate) fn out_of_time_unknown() -> Status {
+    Status::deadline_exceeded("out of time; whether the write was applied is unknown")
+}
+
+pub(crate) fn out_of_time() -> Status {
+    Status::deadline_exceeded("out of time; nothing was changed")
+}
+
+/// A write that openraft refused or lost.
+pub(crate) fn write_failure(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Failure {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            Failure::NotApplied(no_leader(format_args!("{:?}", forward.reason)))
+        }
+        RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
+            Failure::Final(Status::unknown("the leader changed; whether the write was applied is unknown"))
+        }
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(e)) => {
+            Failure::Final(membership_failure(&e))
+        }
+        RaftError::APIError(ClientWriteError::PreconditionFailed(e)) => {
+            Failure::Final(Status::failed_precondition(e.to_string()))
+        }
+        // It may have been in the log by then.
+        RaftError::Fatal(fatal) => Failure::Final(Status::unknown(format!(
+            "this node failed while it worked on the write ({fatal}); whether it was applied is unknown"
+        ))),
+    }
+}
+
+fn membership_failure<L, N>(error: &ChangeMembershipError<L, N>) -> Status
+where
+    L: openraft::vote::RaftCommittedLeaderId,
+    N: openraft::NodeId,
+{
+    match error {
+        ChangeMembershipError::InProgress(_) => Status::failed_precondition(
+            "another change of the membership is not committed yet; try again when it is",
+        ),
+        ChangeMembershipError::EmptyMembership(_) => {
+            Status::failed_precondition("no voter would be left; promote another node first")
+        }
+        ChangeMembershipError::LearnerNotFound(e) => Status::failed_precondition(format!(
+            "node {} is not a learner; run kvcli cluster add-learner first",
+            e.node_id
+        )),
+        other => Status::failed_precondition(other.to_string()),
+    }
+}
+
+/// A read whose confirmation failed. A read changes nothing, so it may always be tried elsewhere.
+pub(crate) fn read_failure(error: &RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> Failure {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
+            Failure::NotApplied(no_leader(format_args!("{:?}", forward.reason)))
+        }
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => Failure::Final(no_quorum()),
+        RaftError::Fatal(fatal) => Failure::Final(stopped(fatal)),
+    }
+}
+
+/// A read on a node whose core has stopped.
+pub(crate) fn stopped(fatal: &Fatal<TypeConfig>) -> Status {
+    Status::unavailable(format!("consensus has stopped: {fatal}; ask another node"))
+}
+
+/// Adds who answered and who leads to a failure, unless the leader has done so already.
+pub(crate) fn with_hints(local: &Local, mut status: Status) -> Status {
+    header::add_hints(local, status.metadata_mut());
+    status
+}

@@ -1,0 +1,131 @@
+//! Put and delete: on the leader through the log, elsewhere forwarded.
+
+use bytes::Bytes;
+use proto::kv::v1 as kv;
+use tonic::Status;
+
+use super::call::Call;
+use super::forward::Effect;
+use super::header::header;
+use super::route::{self, LEADER_WAIT};
+use super::server::Api;
+use super::status_codes::{self, Failure};
+use super::validate;
+use crate::app::{Command, PairRecord, RequestId, Response};
+
+impl Api {
+    pub(super) async fn put(&self, call: &Call, request: kv::PutRequest) -> Result<kv::PutResponse, Status> {
+        let request_id = validate::request_id(request.request_id.clone())?;
+        let _bytes = self.admission.write(request.key.len() + request.value.len())?;
+        self.on_leader(
+            call,
+            LEADER_WAIT,
+            || self.put_here(call, &request, request_id),
+            async |leader| {
+                let addr = &leader.client_addr;
+                let mut client = self.forwarder.kv(addr)?;
+                let sent = client.put(call.forward(request.clone()));
+                let answer =
+                    async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
+                Ok(route::within(call, Effect::Write, answer).await?.into_inner())
+            },
+        )
+        .await
+    }
+
+    async fn put_here(
+        &self,
+        call: &Call,
+        request: &kv::PutRequest,
+        request_id: Option<RequestId>,
+    ) -> Result<kv::PutResponse, Failure> {
+        let command = Command::Put {
+            key: request.key.clone(),
+            value: request.value.clone(),
+            request_id,
+            return_previous: request.return_previous,
+        };
+        match self.propose(call, command).await? {
+            Response::Put { revision, previous } => Ok(kv::PutResponse {
+                header: header(&self.local, revision),
+                previous: previous.map(|record| pair(request.key.clone(), record)),
+            }),
+            other => Err(not_the_answer(&other).into()),
+        }
+    }
+
+    pub(super) async fn delete(
+        &self,
+        call: &Call,
+        request: kv::DeleteRequest,
+    ) -> Result<kv::DeleteResponse, Status> {
+        let request_id = validate::request_id(request.request_id.clone())?;
+        let _bytes = self.admission.write(request.key.len())?;
+        self.on_leader(
+            call,
+            LEADER_WAIT,
+            || self.delete_here(call, &request, request_id),
+            async |leader| {
+                let addr = &leader.client_addr;
+                let mut client = self.forwarder.kv(addr)?;
+                let sent = client.delete(call.forward(request.clone()));
+                let answer =
+                    async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
+                Ok(route::within(call, Effect::Write, answer).await?.into_inner())
+            },
+        )
+        .await
+    }
+
+    async fn delete_here(
+        &self,
+        call: &Call,
+        request: &kv::DeleteRequest,
+        request_id: Option<RequestId>,
+    ) -> Result<kv::DeleteResponse, Failure> {
+        let key = request.key.clone();
+        let command = Command::Delete { key, request_id, return_previous: request.return_previous };
+        match self.propose(call, command).await? {
+            Response::Delete { revision, deleted, previous } => Ok(kv::DeleteResponse {
+                header: header(&self.local, revision),
+                deleted: u64::from(deleted),
+                previous: previous.map(|record| pair(request.key.clone(), record)),
+            }),
+            other => Err(not_the_answer(&other).into()),
+        }
+    }
+
+    /// Puts a command into the log and waits until it is applied. openraft itself refuses it, not
+    /// appended, if this node does not lead or its lease has run out.
+    async fn propose(&self, call: &Call, command: Command) -> Result<Response, Failure> {
+        if self.local.has_lost_quorum() {
+            return Err(status_codes::no_quorum().into());
+        }
+        let write = self.local.raft.client_write(command);
+        let write = async { write.await.map_err(status_codes::write_failure) };
+        Ok(route::within(call, Effect::Write, write).await?.data)
+    }
+}
+
+/// A pair in the protocol's shape.
+pub(super) fn pair(key: Bytes, record: PairRecord) -> kv::Pair {
+    kv::Pair {
+        key,
+        value: record.value,
+        create_revision: record.create_revision,
+        mod_revision: record.mod_revision,
+        version: record.version,
+    }
+}
+
+/// The write was not applied: it is too old, or its name was used for something else before.
+fn not_the_answer(response: &Response) -> Status {
+    match response {
+        Response::SequenceTooLow { last } => Status::failed_precondition(format!(
+            "the sequence is too low: {last} has already been applied for this client_id; not applied"
+        )),
+        _ => Status::failed_precondition(
+            "this client_id and sequence were used for another operation before; not applied",
+        ),
+    }
+}

@@ -1,0 +1,87 @@
+//! The key-value semantics.
+
+use std::fmt;
+
+use bytes::Bytes;
+use storage_leveldb::{Application, Fault, StorageError, Transaction, View};
+
+use super::{Answer, Command, PairRecord, Query, Response, keys, query, session, sweep};
+use crate::raft::TypeConfig;
+
+/// The replicated key-value application. It has no state of its own: all of it is in the
+/// transaction.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KvApplication;
+
+impl Application<TypeConfig> for KvApplication {
+    type Query = Query;
+    type Answer = Answer;
+
+    fn apply(
+        &self,
+        txn: &mut Transaction<'_>,
+        index: u64,
+        command: &Command,
+    ) -> Result<Response, StorageError> {
+        sweep::step(txn, index)?;
+        let Some(id) = command.request_id() else { return write(txn, index, command) };
+        if let Some(response) = session::settled(txn, index, &id)? {
+            return Ok(response);
+        }
+        let response = write(txn, index, command)?;
+        session::remember(txn, index, &id, &response)?;
+        Ok(response)
+    }
+
+    fn query(&self, view: &mut View<'_>, query: Query) -> Result<Answer, StorageError> {
+        query::run(view, query)
+    }
+}
+
+fn write(txn: &mut Transaction<'_>, revision: u64, command: &Command) -> Result<Response, StorageError> {
+    match command {
+        Command::Put { key, value, return_previous, .. } => {
+            let previous = put(txn, revision, key, value)?.filter(|_| *return_previous);
+            Ok(Response::Put { revision, previous })
+        }
+        Command::Delete { key, return_previous, .. } => {
+            let previous = delete(txn, key)?;
+            let deleted = previous.is_some();
+            Ok(Response::Delete { revision, deleted, previous: previous.filter(|_| *return_previous) })
+        }
+    }
+}
+
+fn put(
+    txn: &mut Transaction<'_>,
+    revision: u64,
+    key: &[u8],
+    value: &Bytes,
+) -> Result<Option<PairRecord>, StorageError> {
+    let place = keys::pair(key);
+    let previous = txn.get(&place)?.map(decode_pair).transpose()?;
+    let record = match &previous {
+        Some(previous) => previous.replaced(revision, value.clone()),
+        None => PairRecord::created(revision, value.clone()),
+    };
+    txn.put(&place, &record.encode());
+    Ok(previous)
+}
+
+fn delete(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<PairRecord>, StorageError> {
+    let place = keys::pair(key);
+    let previous = txn.get(&place)?.map(decode_pair).transpose()?;
+    if previous.is_some() {
+        txn.delete(&place);
+    }
+    Ok(previous)
+}
+
+pub(crate) fn decode_pair(bytes: Bytes) -> Result<PairRecord, StorageError> {
+    PairRecord::decode(bytes).map_err(|e| corrupt("reading a pair", &e))
+}
+
+/// Bytes in the state database are not what this application wrote.
+pub(crate) fn corrupt(doing: &str, reason: &dyn fmt::Display) -> StorageError {
+    StorageError::Fault(Fault { path: "state".into(), reason: format!("{doing}: {reason}") })
+}

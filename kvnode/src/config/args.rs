@@ -1,0 +1,95 @@
+//! The command line, as clap sees it: names and help. Values stay text; [`check`](super::check)
+//! parses them together with those from the environment and the file, to report every problem at once.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Every option of `serve` can also be given as an environment variable (KVNODE_DATA_DIR for
+--data-dir) or in the file named by --config (data-dir = \"…\"). A flag wins over a variable, a
+variable over the file.
+
+Exit codes: 0 stopped as asked; 3 bad arguments; 1 anything else.";
+
+/// A replicated key-value store.
+#[derive(Debug, Parser)]
+#[command(name = "kvnode", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; `serve` if nothing is named.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// What `kvnode` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one node (the default)
+    Serve(Box<ServeArgs>),
+    /// Run a whole cluster on this machine, to try things out
+    Playground(PlaygroundArgs),
+}
+
+/// `kvnode serve`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// This node's id, a number from 1 up; unique for ever
+    #[arg(long, value_name = "N")]
+    pub id: Option<String>,
+    /// Where everything is stored
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Listen here for clients
+    #[arg(long, value_name = "HOST:PORT")]
+    pub client_addr: Option<String>,
+    /// Listen here for the other nodes
+    #[arg(long, value_name = "HOST:PORT")]
+    pub raft_addr: Option<String>,
+    /// Listen here for HTTP: metrics, health, status page
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http_addr: Option<String>,
+    /// Where clients reach --client-addr, if not under that address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_client_addr: Option<String>,
+    /// Where the other nodes reach --raft-addr, if not under that address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_raft_addr: Option<String>,
+    /// Where --http-addr is reached, if not under that address
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise_http_addr: Option<String>,
+    /// The nodes that form the cluster, this one included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…
+    #[arg(long, value_name = "LIST")]
+    pub peers: Option<String>,
+    /// The cluster's name; nodes of different clusters refuse each other [default: kv]
+    #[arg(long, value_name = "NAME")]
+    pub cluster_id: Option<String>,
+    /// Build a snapshot after this many log entries [default: 50000]
+    #[arg(long, value_name = "N")]
+    pub snapshot_entries: Option<String>,
+    /// How log lines look: text or json [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or info,openraft=error]
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Read options from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    pub exit_on_stdin_eof: bool,
+}
+
+/// `kvnode playground`.
+#[derive(Debug, Clone, Args)]
+pub struct PlaygroundArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub nodes: u8,
+    /// Keep everything here, and find it again at the next start; a temporary directory otherwise
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}

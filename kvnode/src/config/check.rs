@@ -1,0 +1,267 @@
+//! Turns merged settings into a [`Config`], collecting every complaint on the way.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::settings::{Setting, Settings};
+use super::{Address, Config, Peers};
+use crate::logging::{LogFormat, LogOptions};
+use crate::raft::{NodeId, SNAPSHOT_ENTRIES};
+
+/// Used when no cluster id is given.
+const DEFAULT_CLUSTER_ID: &str = "kv";
+/// Longest cluster id.
+const MAX_CLUSTER_ID_BYTES: usize = 64;
+/// Fewest entries between snapshots: below this a node does little else.
+const MIN_SNAPSHOT_ENTRIES: u64 = 100;
+
+/// Where a listener is bound and where others find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// Bound here.
+    pub bind: Address,
+    /// Dialled here by others.
+    pub advertise: Address,
+}
+
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for error in &self.0 {
+            writeln!(f, "error: {error}")?;
+        }
+        write!(f, "\nFor every option, try 'kvnode --help'.")
+    }
+}
+
+pub(crate) fn config(settings: &Settings, errors: Vec<String>) -> Result<Config, ConfigErrors> {
+    let mut check = Check { settings, errors };
+    match (check.config(), check.errors) {
+        (Some(config), errors) if errors.is_empty() => Ok(config),
+        (_, errors) => Err(ConfigErrors(errors)),
+    }
+}
+
+struct Check<'a> {
+    settings: &'a Settings,
+    errors: Vec<String>,
+}
+
+impl Check<'_> {
+    /// Evaluates every setting before giving up on any, so that all complaints are collected.
+    fn config(&mut self) -> Option<Config> {
+        let id = self.id();
+        let data_dir = self.required("data-dir").map(|dir| dir.text.into());
+        let client = self.listener("client-addr", "advertise-client-addr");
+        let raft = self.listener("raft-addr", "advertise-raft-addr");
+        let http = self.listener("http-addr", "advertise-http-addr");
+        let peers: Option<Peers> = self.required("peers").and_then(|peers| self.parse(&peers));
+        let cluster_id = self.cluster_id();
+        let snapshot_entries = self.snapshot_entries();
+        let log = self.log();
+        let config = Config {
+            id: id?,
+            cluster_id: cluster_id?,
+            data_dir: data_dir?,
+            client: client?,
+            raft: raft?,
+            http: http?,
+            peers: peers?,
+            snapshot_entries: snapshot_entries?,
+            log: log?,
+            exit_on_stdin_eof: self.settings.exit_on_stdin_eof,
+        };
+        self.own_entry(&config).map(|()| config)
+    }
+
+    fn required(&mut self, name: &'static str) -> Option<Setting> {
+        match self.settings.get(name) {
+            Some(setting) if !setting.text.is_empty() => Some(setting.clone()),
+            Some(setting) => self.complain(format!("{}: must not be empty", setting.origin)),
+            None => self.complain(format!("--{name} is required")),
+        }
+    }
+
+    fn parse<T: FromStr<Err: fmt::Display>>(&mut self, setting: &Setting) -> Option<T> {
+        match setting.text.parse() {
+            Ok(value) => Some(value),
+            Err(e) => self.complain(format!("{}: {e}", setting.origin)),
+        }
+    }
+
+    fn complain<T>(&mut self, error: String) -> Option<T> {
+        self.errors.push(error);
+        None
+    }
+
+    fn id(&mut self) -> Option<NodeId> {
+        let setting = self.required("id")?;
+        match setting.text.parse() {
+            Ok(0) | Err(_) => self.complain(format!(
+                "{}: '{}' is not a node id: a number from 1 up",
+                setting.origin, setting.text
+            )),
+            Ok(id) => Some(id),
+        }
+    }
+
+    fn cluster_id(&mut self) -> Option<String> {
+        let Some(setting) = self.settings.get("cluster-id") else {
+            return Some(DEFAULT_CLUSTER_ID.to_owned());
+        };
+        if (1..=MAX_CLUSTER_ID_BYTES).contains(&setting.text.len()) {
+            return Some(setting.text.clone());
+        }
+        let length = setting.text.len();
+        self.complain(format!("{}: {length} bytes; must be 1 to {MAX_CLUSTER_ID_BYTES}", setting.origin))
+    }
+
+    fn snapshot_entries(&mut self) -> Option<u64> {
+        let Some(setting) = self.settings.get("snapshot-entries") else { return Some(SNAPSHOT_ENTRIES) };
+        match setting.text.parse() {
+            Ok(entries) if entries >= MIN_SNAPSHOT_ENTRIES => Some(entries),
+            _ => self.complain(format!(
+                "{}: '{}' is not a number from {MIN_SNAPSHOT_ENTRIES} up",
+                setting.origin, setting.text
+            )),
+        }
+    }
+
+    fn log(&mut self) -> Option<LogOptions> {
+        let format = match self.settings.get("log-format").cloned() {
+            Some(setting) => self.parse::<LogFormat>(&setting)?,
+            None => LogFormat::Text,
+        };
+        let filter = self.settings.get("log").cloned();
+        if let Some(setting) = &filter
+            && let Err(e) = LogOptions::check_filter(&setting.text)
+        {
+            return self.complain(format!("{}: {e}", setting.origin));
+        }
+        Some(LogOptions { format, filter: filter.map(|setting| setting.text) })
+    }
+
+    fn listener(&mut self, bind: &'static str, advertise: &'static str) -> Option<Listener> {
+        let bound = self.required(bind).and_then(|setting| self.parse::<Address>(&setting));
+        let advertised = match self.settings.get(advertise).cloned() {
+            Some(setting) => Some(self.parse::<Address>(&setting)?),
+            None => None,
+        };
+        let bound = bound?;
+        let address = advertised.unwrap_or_else(|| bound.clone());
+        if address.is_undialable() {
+            return self.complain(format!(
+                "--{bind} {bound}: nobody can dial {address}; say with --{advertise} where it is reached"
+            ));
+        }
+        Some(Listener { bind: bound, advertise: address })
+    }
+
+    fn own_entry(&mut self, config: &Config) -> Option<()> {
+        let own = config.own_member();
+        match config.peers.get(config.id) {
+            Some(listed) if *listed == own => Some(()),
+            Some(listed) => self.complain(format!(
+                "--peers lists node {} as {listed}, but this node advertises {own}; the two must agree",
+                config.id
+            )),
+            None => self.complain(format!(
+                "--peers does not list node {}, which is this node; add {}={own}",
+                config.id, config.id
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Config};
+    use clap::Parser as _;
+
+    const GOOD: &str =
+        "kvnode --id 1 --data-dir d --client-addr a:1 --raft-addr a:2 --http-addr a:3 --peers 1=a:2/a:1";
+
+    fn load(line: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let lookup = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Config::load(&cli.serve, &lookup).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn defaults() {
+        let config = load(GOOD, &[]).unwrap();
+        assert_eq!((config.id, config.cluster_id.as_str(), config.snapshot_entries), (1, "kv", 50_000));
+        assert_eq!(config.client.advertise, config.client.bind);
+    }
+
+    #[test]
+    fn every_error_is_reported_at_once() {
+        let error =
+            load("kvnode --id x --client-addr nope --snapshot-entries 5 --log-format xml", &[]).unwrap_err();
+        for part in [
+            "--id: 'x'",
+            "--data-dir is required",
+            "--client-addr: 'nope'",
+            "--raft-addr is required",
+            "--http-addr is required",
+            "--peers is required",
+            "--snapshot-entries: '5'",
+            "--log-format: 'xml'",
+        ] {
+            assert!(error.contains(part), "no '{part}' in:\n{error}");
+        }
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kvnode.toml");
+        std::fs::write(&file, "cluster-id = 'file'\nsnapshot-entries = 1000\nid = 7").unwrap();
+        let line = format!("{GOOD} --config {}", file.display());
+        let env = [("KVNODE_CLUSTER_ID", "env"), ("KVNODE_ID", "8")];
+        let config = load(&line, &env).unwrap();
+        assert_eq!((config.id, config.cluster_id.as_str(), config.snapshot_entries), (1, "env", 1000));
+    }
+
+    #[test]
+    fn errors_name_their_source() {
+        let error = load(GOOD, &[("KVNODE_SNAPSHOT_ENTRIES", "many")]).unwrap_err();
+        assert!(error.contains("KVNODE_SNAPSHOT_ENTRIES: 'many'"), "{error}");
+    }
+
+    #[test]
+    fn unknown_and_malformed_lines_in_the_file_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kvnode.toml");
+        for (text, part) in
+            [("colour = 'red'", "'colour' is no setting"), ("id = [1]", "id: expected"), ("=", "TOML")]
+        {
+            std::fs::write(&file, text).unwrap();
+            let error = load(&format!("{GOOD} --config {}", file.display()), &[]).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        let error = load(&format!("{GOOD} --config {}/none", dir.path().display()), &[]).unwrap_err();
+        assert!(error.contains("cannot read"), "{error}");
+    }
+
+    #[test]
+    fn the_peer_list_must_agree_with_this_node() {
+        let error = load(&GOOD.replace("1=a:2/a:1", "2=a:2/a:1"), &[]).unwrap_err();
+        assert!(error.contains("does not list node 1") && error.contains("1=a:2/a:1"), "{error}");
+        let error = load(&GOOD.replace("1=a:2/a:1", "1=b:2/a:1"), &[]).unwrap_err();
+        assert!(error.contains("b:2/a:1") && error.contains("a:2/a:1"), "{error}");
+    }
+
+    #[test]
+    fn an_undialable_listener_needs_an_advertised_address() {
+        let line = GOOD.replace("--client-addr a:1", "--client-addr 0.0.0.0:1");
+        assert!(load(&line, &[]).unwrap_err().contains("--advertise-client-addr"));
+        let config = load(&format!("{line} --advertise-client-addr a:1"), &[]).unwrap();
+        assert_eq!(config.own_member().client_addr, "a:1");
+    }
+}

@@ -1,0 +1,67 @@
+//! What the operator asks for: flags, then `KVNODE_*` variables, then a file.
+//!
+//! Owns reading, merging and checking; ends in a [`Config`] or in every complaint at once, before a
+//! socket opens or a file is touched.
+
+mod address;
+mod args;
+mod check;
+mod file;
+mod peers;
+mod settings;
+
+pub use address::Address;
+use address::AddressError;
+pub use args::{Cli, Command, PlaygroundArgs, ServeArgs};
+pub use check::{ConfigErrors, Listener};
+pub use peers::Peers;
+
+use std::path::PathBuf;
+
+use crate::logging::LogOptions;
+use crate::raft::{Member, NodeId};
+
+/// Everything `kvnode serve` needs to know.
+///
+/// Invariants: `peers` contains `id` with exactly the two advertised addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// This node.
+    pub id: NodeId,
+    /// The cluster it belongs to; 1 to 64 bytes.
+    pub cluster_id: String,
+    /// Everything it stores.
+    pub data_dir: PathBuf,
+    /// Where clients come in.
+    pub client: Listener,
+    /// Where peers come in.
+    pub raft: Listener,
+    /// Metrics, health and status.
+    pub http: Listener,
+    /// The members of the cluster when it is first formed.
+    pub peers: Peers,
+    /// Log entries between two snapshots.
+    pub snapshot_entries: u64,
+    /// What is logged, and how.
+    pub log: LogOptions,
+    /// Stop when standard input ends: the playground's way to never leave a node behind.
+    pub exit_on_stdin_eof: bool,
+}
+
+impl Config {
+    /// Merges the three sources and checks the result.
+    ///
+    /// # Errors
+    /// Every problem found, not only the first.
+    pub fn load(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let settings = settings::Settings::merge(args, env, &mut errors);
+        check::config(&settings, errors)
+    }
+
+    /// The addresses under which the others know this node.
+    #[must_use]
+    pub fn own_member(&self) -> Member {
+        Member { raft_addr: self.raft.advertise.to_string(), client_addr: self.client.advertise.to_string() }
+    }
+}

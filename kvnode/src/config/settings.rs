@@ -1,0 +1,93 @@
+//! The merged settings: for each name the text that wins, and where it came from.
+
+use std::collections::BTreeMap;
+
+use super::args::ServeArgs;
+use super::file;
+
+/// Every setting, by its flag's name.
+pub(crate) const NAMES: [&str; 13] = [
+    "id",
+    "data-dir",
+    "client-addr",
+    "raft-addr",
+    "http-addr",
+    "advertise-client-addr",
+    "advertise-raft-addr",
+    "advertise-http-addr",
+    "peers",
+    "cluster-id",
+    "snapshot-entries",
+    "log-format",
+    "log",
+];
+
+/// A setting's text and where it was found, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    pub(crate) text: String,
+    pub(crate) origin: String,
+}
+
+/// What the three sources say together.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    found: BTreeMap<&'static str, Setting>,
+    /// Not a setting: only the playground passes it.
+    pub(crate) exit_on_stdin_eof: bool,
+}
+
+impl Settings {
+    /// Flags win over `KVNODE_*` variables, these over the file. Problems go to `errors`.
+    pub(crate) fn merge(
+        args: &ServeArgs,
+        env: &dyn Fn(&str) -> Option<String>,
+        errors: &mut Vec<String>,
+    ) -> Self {
+        let file = args.config.clone().or_else(|| env("KVNODE_CONFIG").map(Into::into));
+        let from_file = file.as_deref().map(|path| file::read(path, errors)).unwrap_or_default();
+        let shown = file.map(|path| path.display().to_string()).unwrap_or_default();
+        let mut settings = Self { exit_on_stdin_eof: args.exit_on_stdin_eof, ..Self::default() };
+        for (name, flag) in NAMES.into_iter().zip(flags(args)) {
+            let variable = variable(name);
+            let setting = from(flag, format!("--{name}"))
+                .or_else(|| from(env(&variable), variable.clone()))
+                .or_else(|| from(from_file.get(name).cloned(), format!("{name} in {shown}")));
+            settings.found.extend(setting.map(|setting| (name, setting)));
+        }
+        settings
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Setting> {
+        self.found.get(name)
+    }
+}
+
+/// The environment variable of a setting.
+fn variable(name: &str) -> String {
+    format!("KVNODE_{}", name.replace('-', "_").to_ascii_uppercase())
+}
+
+fn from(text: Option<String>, origin: String) -> Option<Setting> {
+    text.map(|text| Setting { text, origin })
+}
+
+/// In the order of [`NAMES`].
+fn flags(args: &ServeArgs) -> [Option<String>; NAMES.len()] {
+    [
+        &args.id,
+        &args.data_dir,
+        &args.client_addr,
+        &args.raft_addr,
+        &args.http_addr,
+        &args.advertise_client_addr,
+        &args.advertise_raft_addr,
+        &args.advertise_http_addr,
+        &args.peers,
+        &args.cluster_id,
+        &args.snapshot_entries,
+        &args.log_format,
+        &args.log,
+    ]
+    .map(Clone::clone)
+}

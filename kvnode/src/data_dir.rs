@@ -1,0 +1,191 @@
+//! The data directory: made, locked, and checked to be this node's.
+//!
+//! Layout: `LOCK` (held while a process uses the directory), `IDENTITY` (see
+//! [`identity`](crate::identity)), `storage/` (storage-leveldb's own).
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::identity::{IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
+
+const LOCK_FILE: &str = "LOCK";
+const STORAGE: &str = "storage";
+
+/// A data directory that this process, and no other, may use.
+///
+/// Invariants: while this value lives, the lock is held and the stamp in the directory is the one that
+/// was asked for.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    // Closing the file gives up the lock.
+    _lock: File,
+}
+
+/// A data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made, listed or written.
+    #[error("cannot {action} {}; give --data-dir a directory that this user may write", path.display())]
+    Io {
+        /// `create`, `list`, …
+        action: &'static str,
+        /// The directory or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process holds the lock.
+    #[error("{} is in use by another kvnode process; stop it first, or give this node a data directory of its own", .0.display())]
+    Locked(PathBuf),
+    /// Files, but no stamp.
+    #[error(
+        "{} is not empty (it has '{found}') and was not made by kvnode; give --data-dir an empty or a new directory", path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// One of the files in it.
+        found: String,
+    },
+    /// It belongs to another node, or cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl DataDir {
+    /// Makes the directory if there is none, locks it, and checks or writes its stamp.
+    ///
+    /// # Errors
+    /// [`DataDirError`]; in a directory that is not this node's nothing has been changed but for an empty
+    /// `LOCK` file.
+    pub fn open(path: &Path, asked: &Identity) -> Result<Self, DataDirError> {
+        create(path)?;
+        // Before the lock file is made, too: nothing is written into a stranger's directory.
+        refuse_foreign(path)?;
+        let lock = lock(path)?;
+        refuse_foreign(path)?;
+        match Identity::read(path)? {
+            Some(found) => found.check(path, asked)?,
+            None => asked.write(path)?,
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where storage-leveldb keeps its files.
+    #[must_use]
+    pub fn storage(&self) -> PathBuf {
+        self.path.join(STORAGE)
+    }
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
+    let path = path.to_owned();
+    move |source| DataDirError::Io { action, path, source }
+}
+
+fn create(path: &Path) -> Result<(), DataDirError> {
+    fs::create_dir_all(path).map_err(failed("create", path))?;
+    // A new directory outlives a crash only once its parent is on disk.
+    let parent = path.canonicalize().map_err(failed("find", path))?;
+    match parent.parent() {
+        Some(parent) => sync(parent).map_err(failed("sync", parent)),
+        None => Ok(()),
+    }
+}
+
+/// A parent that may be searched but not read cannot be synced, and has been there before.
+fn sync(dir: &Path) -> io::Result<()> {
+    match File::open(dir) {
+        Ok(dir) => dir.sync_all(),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
+    let mut foreign = None;
+    for entry in fs::read_dir(path).map_err(failed("list", path))? {
+        let name = entry.map_err(failed("list", path))?.file_name();
+        match name.to_str() {
+            Some(IDENTITY_FILE) => return Ok(()),
+            Some(LOCK_FILE | IDENTITY_TEMPORARY | "lost+found") => {}
+            _ => foreign = Some(name.to_string_lossy().into_owned()),
+        }
+    }
+    foreign.map_or(Ok(()), |found| Err(DataDirError::Foreign { path: path.to_owned(), found }))
+}
+
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    let lock_path = path.join(LOCK_FILE);
+    let open = File::options().create(true).truncate(false).write(true).open(&lock_path);
+    let file = open.map_err(failed("write", &lock_path))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(e) if e == rustix::io::Errno::WOULDBLOCK => Err(DataDirError::Locked(path.to_owned())),
+        Err(e) => Err(failed("lock", &lock_path)(e.into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { format: 1, cluster_id: "kv".into(), node_id: 1, peers: "1=a:1/a:2".into() }
+    }
+
+    #[test]
+    fn a_directory_is_made_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/data");
+        drop(DataDir::open(&path, &identity()).unwrap());
+        DataDir::open(&path, &identity()).unwrap();
+    }
+
+    #[test]
+    fn two_processes_cannot_share_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = DataDir::open(dir.path(), &identity()).unwrap();
+        let error = DataDir::open(dir.path(), &identity()).unwrap_err();
+        assert!(matches!(error, DataDirError::Locked(_)), "{error}");
+    }
+
+    #[test]
+    fn a_strangers_directory_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.doc"), "precious").unwrap();
+        let error = DataDir::open(dir.path(), &identity()).unwrap_err().to_string();
+        assert!(error.contains("thesis.doc") && error.contains("--data-dir"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_crash_while_stamping_is_repaired() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(IDENTITY_TEMPORARY), "form").unwrap();
+        DataDir::open(dir.path(), &identity()).unwrap();
+        assert_eq!(Identity::read(dir.path()).unwrap(), Some(identity()));
+    }
+
+    #[test]
+    fn another_nodes_directory_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), &identity()).unwrap());
+        let asked = Identity { node_id: 2, ..identity() };
+        let error = DataDir::open(dir.path(), &asked).unwrap_err();
+        assert!(matches!(error, DataDirError::Identity(IdentityError::Mismatch { .. })), "{error}");
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "").unwrap();
+        let error = DataDir::open(&path, &identity()).unwrap_err().to_string();
+        assert!(error.contains("cannot create") && error.contains("--data-dir"), "{error}");
+    }
+}

@@ -1,0 +1,197 @@
+//! What every surface of this node (clients, HTTP, shutdown) shares.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver as _;
+use storage_leveldb::{Fault, Health, Sizes, StateReader};
+
+use super::LeaderWatch;
+use crate::app::KvApplication;
+use crate::config::{Config, Peers};
+use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
+
+/// This node's identity and the handles on its parts.
+pub struct Local {
+    /// This node.
+    pub id: NodeId,
+    /// The cluster it belongs to.
+    pub cluster_id: String,
+    /// How the others know this node.
+    pub own: Member,
+    /// The members of the cluster when it is first formed.
+    pub peers: Peers,
+    /// Where HTTP is reached.
+    pub http_addr: String,
+    /// Consensus.
+    pub raft: Raft,
+    /// Queries on the applied state.
+    pub reader: StateReader<TypeConfig, KvApplication>,
+    /// The first storage fault.
+    pub health: Health,
+    /// Bytes on disk.
+    pub sizes: Sizes,
+    /// How long ago a leader was last known to be alive.
+    pub leader_watch: LeaderWatch,
+    stopping: AtomicBool,
+}
+
+/// Who leads, as far as this node knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leader {
+    /// This node.
+    Here,
+    /// Another node.
+    There(NodeId, Member),
+    /// Nobody, or somebody whose address is not known.
+    Nobody,
+}
+
+/// Whether this node's consensus and storage work.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// They do.
+    Good,
+    /// Storage failed; nothing is answered from it any more.
+    Faulty(Fault),
+    /// Consensus stopped for another reason.
+    Stopped(String),
+}
+
+/// How much is stored, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DiskBytes {
+    /// The Raft log.
+    pub log: u64,
+    /// The state machine.
+    pub state: u64,
+    /// Snapshot files.
+    pub snapshot: u64,
+}
+
+/// The handles a [`Local`] is made of, beside the configuration.
+pub(super) struct Handles {
+    pub(super) raft: Raft,
+    pub(super) reader: StateReader<TypeConfig, KvApplication>,
+    pub(super) health: Health,
+    pub(super) sizes: Sizes,
+    pub(super) leader_watch: LeaderWatch,
+}
+
+impl Local {
+    pub(super) fn new(config: &Config, http_addr: String, handles: Handles) -> Self {
+        Self {
+            id: config.id,
+            cluster_id: config.cluster_id.clone(),
+            own: config.own_member(),
+            peers: config.peers.clone(),
+            http_addr,
+            raft: handles.raft,
+            reader: handles.reader,
+            health: handles.health,
+            sizes: handles.sizes,
+            leader_watch: handles.leader_watch,
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Everything openraft says about itself now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Reads openraft's metrics without copying them; `read` must be quick.
+    pub fn with_metrics<T>(&self, read: impl FnOnce(&Metrics) -> T) -> T {
+        read(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Who leads.
+    #[must_use]
+    pub fn leader(&self) -> Leader {
+        self.with_metrics(|metrics| {
+            if metrics.state.is_leader() {
+                return Leader::Here;
+            }
+            let other = metrics.current_leader.filter(|id| *id != self.id);
+            match other.and_then(|id| Some((id, metrics.membership_config.get_node(&id)?.clone()))) {
+                Some((id, member)) => Leader::There(id, member),
+                None => Leader::Nobody,
+            }
+        })
+    }
+
+    /// Whether this node has ever been part of a cluster.
+    #[must_use]
+    pub fn is_initialized(&self) -> bool {
+        self.with_metrics(|metrics| metrics.last_log_index.is_some() || metrics.snapshot.is_some())
+    }
+
+    /// Whether this node leads but no quorum has acknowledged that for a whole lease. A leader that
+    /// has only just been elected, and not been acknowledged at all, has not lost anything.
+    #[must_use]
+    pub fn has_lost_quorum(&self) -> bool {
+        self.with_metrics(|metrics| {
+            metrics.state.is_leader()
+                && metrics.membership_config.voter_ids().nth(1).is_some()
+                && metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() > LEADER_LEASE)
+        })
+    }
+
+    /// Whether consensus and storage work.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if let Some(fault) = self.health.fault() {
+            return Standing::Faulty(fault);
+        }
+        self.with_metrics(|metrics| match &metrics.running_state {
+            Ok(()) => Standing::Good,
+            Err(fatal) => Standing::Stopped(fatal.to_string()),
+        })
+    }
+
+    /// How much is stored now. Measuring walks directories, so it happens off the async threads.
+    pub async fn disk_bytes(&self) -> DiskBytes {
+        let sizes = self.sizes.clone();
+        let measure = move || DiskBytes {
+            log: sizes.log_bytes(),
+            state: sizes.state_bytes(),
+            snapshot: sizes.snapshot_bytes(),
+        };
+        tokio::task::spawn_blocking(measure).await.unwrap_or_default()
+    }
+
+    /// From now on this node refuses to be ready.
+    pub fn begin_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this node is on its way down.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a leader is known to be alive, but no longer than `within`; answers whether one is.
+    pub async fn wait_for_leader(&self, within: Duration) -> bool {
+        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        let alive = async {
+            while !self.leader_watch.is_alive() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, alive).await.is_ok()
+    }
+
+    /// Waits until openraft's view of leader, role or membership changes, but no longer than `pause`.
+    pub async fn leadership_change(&self, pause: Duration) {
+        let mut changes = self.raft.server_metrics();
+        // A new receiver has seen nothing: without this, what is known already would count as news.
+        drop(changes.borrow_and_update());
+        if matches!(tokio::time::timeout(pause, changes.changed()).await, Ok(Err(_))) {
+            // The core has stopped; there will be no more news.
+            tokio::time::sleep(pause).await;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `kvnode serve`, from the checked configuration to the closed storage.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Listeners, Local, Node, Standing, hand_over, successor};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::identity::Identity;
+use crate::shutdown::StopRequests;
+
+/// How long another node may take to take over from a leader that stops.
+const HANDOVER_TIMEOUT: Duration = Duration::from_millis(1500);
+/// How long requests under way may take once no new ones are accepted.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a peer's streams may take to end once consensus has stopped.
+const PEER_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a running node looks whether it still works.
+const STANDING_INTERVAL: Duration = Duration::from_millis(100);
+/// How long consensus may take to stop.
+const RAFT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long storage may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a node until it is asked to stop.
+///
+/// # Errors
+/// If it cannot start.
+pub fn serve(config: &Config) -> anyhow::Result<()> {
+    let data_dir = DataDir::open(&config.data_dir, &Identity::of(config))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(run(config, &data_dir));
+    // Dropping what the tasks hold closes the storage; the lock is given up only after that.
+    runtime.shutdown_timeout(CLOSE_TIMEOUT);
+    drop(data_dir);
+    outcome
+}
+
+async fn run(config: &Config, data_dir: &DataDir) -> anyhow::Result<()> {
+    let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
+    let listeners = Listeners::bind(config).await?;
+    let storage = data_dir.storage();
+    let node = tokio::select! {
+        node = Node::start(config, &storage, listeners) => node?,
+        reason = requests.next() => {
+            tracing::info!("stopped by {reason} before it had started");
+            return Ok(());
+        }
+    };
+    announce(config, &node.local);
+    tokio::select! {
+        reason = requests.next() => tracing::info!("stopping: {reason}"),
+        () = report_failure(&node.local) => {
+            // Stays up to say why on /livez, /readyz and in every answer.
+            let reason = requests.next().await;
+            tracing::info!("stopping: {reason}");
+        }
+    }
+    tokio::spawn(exit_at_the_next(requests));
+    node.stop().await;
+    Ok(())
+}
+
+fn announce(config: &Config, local: &Local) {
+    tracing::info!(
+        node = config.id,
+        cluster = config.cluster_id,
+        clients = %config.client.bind,
+        peers = %config.raft.bind,
+        http = local.http_addr,
+        data = %config.data_dir.display(),
+        "kvnode {} is up", env!("CARGO_PKG_VERSION")
+    );
+    if !local.is_initialized() {
+        tracing::info!("not part of a cluster yet: run kvcli cluster init against any node, once");
+    }
+}
+
+/// Returns once consensus has stopped by itself, having said why.
+async fn report_failure(local: &Local) {
+    loop {
+        match local.standing() {
+            Standing::Good => {}
+            Standing::Faulty(fault) => {
+                return tracing::error!(
+                    "{fault}; this node serves nothing until it is repaired and restarted"
+                );
+            }
+            Standing::Stopped(reason) => {
+                return tracing::error!("consensus has stopped: {reason}; restart this node");
+            }
+        }
+        tokio::time::sleep(STANDING_INTERVAL).await;
+    }
+}
+
+/// Somebody who asks twice does not want to wait.
+async fn exit_at_the_next(mut requests: StopRequests) {
+    let reason = requests.next().await;
+    tracing::warn!("exiting at once: {reason} again");
+    std::process::exit(1);
+}
+
+impl Node {
+    /// Hands leadership over, finishes what is under way, stops consensus.
+    async fn stop(self) {
+        self.local.begin_stopping();
+        give_leadership_away(&self.local).await;
+        self.servers.client.stop(DRAIN_TIMEOUT).await;
+        match tokio::time::timeout(RAFT_STOP_TIMEOUT, self.local.raft.shutdown()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::warn!("consensus did not stop cleanly: {e}"),
+            Err(_) => tracing::warn!("consensus did not stop within {RAFT_STOP_TIMEOUT:?}"),
+        }
+        self.servers.raft.stop(PEER_DRAIN_TIMEOUT).await;
+        self.servers.http.stop(PEER_DRAIN_TIMEOUT).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Without this, the others would notice only by their election timeout.
+async fn give_leadership_away(local: &Local) {
+    let metrics = local.metrics();
+    let Some(heir) = successor(&metrics, &[]).filter(|_| metrics.state.is_leader()) else { return };
+    match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
+        Ok(leader) => tracing::info!("node {leader} has taken over leadership"),
+        Err(e) => tracing::warn!("cannot hand leadership over: {e}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! What `main` does: arguments in, exit code out.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::config::{Cli, Command, Config, ServeArgs};
+use crate::{node, playground};
+
+/// Exit code for arguments that cannot be understood or do not fit together.
+pub const EXIT_BAD_ARGUMENTS: u8 = 3;
+/// Exit code for every other failure.
+pub const EXIT_FAILURE: u8 = 1;
+
+/// Runs the program with these arguments (the first is its name) and environment.
+pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    match Cli::try_parse_from(args) {
+        Ok(Cli { command: Some(Command::Playground(args)), .. }) => exit_code(playground::run(&args)),
+        Ok(Cli { command: Some(Command::Serve(args)), .. }) => serve(&args, env),
+        Ok(Cli { command: None, serve: args }) => serve(&args, env),
+        Err(e) => explain(&e),
+    }
+}
+
+fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    match Config::load(args, env) {
+        Ok(config) => {
+            config.log.install();
+            exit_code(node::serve(&config))
+        }
+        Err(errors) => {
+            eprintln!("{errors}");
+            ExitCode::from(EXIT_BAD_ARGUMENTS)
+        }
+    }
+}
+
+/// Prints clap's message; asking for help or the version is no error.
+fn explain(error: &clap::Error) -> ExitCode {
+    if let Err(e) = error.print() {
+        eprintln!("cannot print: {e}");
+    }
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        _ => ExitCode::from(EXIT_BAD_ARGUMENTS),
+    }
+}
+
+fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_exit_with_three() {
+        let run = |args: &[&str]| {
+            let args: Vec<OsString> =
+                std::iter::once("kvnode").chain(args.iter().copied()).map(Into::into).collect();
+            format!("{:?}", run(args.into_iter(), &|_| None))
+        };
+        let three = format!("{:?}", ExitCode::from(3));
+        for args in [&["--colour"][..], &[], &["serve"], &["playground", "--nodes", "0"], &["--id", "0"]] {
+            assert_eq!(run(args), three, "{args:?}");
+        }
+        assert_eq!(run(&["--version"]), format!("{:?}", ExitCode::SUCCESS));
+    }
+}

@@ -1,0 +1,59 @@
+//! Being asked to stop.
+
+use std::io::{self, Read as _};
+use std::thread;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// What asks this process to stop: SIGTERM, SIGINT and, if wanted, the end of standard input.
+pub struct StopRequests {
+    terminate: Signal,
+    interrupt: Signal,
+    stdin_ended: Option<oneshot::Receiver<()>>,
+}
+
+impl StopRequests {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// If the system refuses to deliver signals.
+    pub fn listen(watch_stdin: bool) -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            stdin_ended: watch_stdin.then(watch_stdin_end).transpose()?,
+        })
+    }
+
+    /// Waits for the next request; answers what it was.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            () = ended(&mut self.stdin_ended) => "end of standard input",
+        }
+    }
+}
+
+/// Returns once standard input has ended: at most once, and never if nobody watches it.
+async fn ended(stdin: &mut Option<oneshot::Receiver<()>>) {
+    match stdin {
+        // The thread says nothing but that it ends.
+        Some(receiver) => drop(receiver.await),
+        None => std::future::pending().await,
+    }
+    *stdin = None;
+}
+
+/// A thread of its own reads: the runtime would wait for a read that never returns when it stops.
+fn watch_stdin_end() -> io::Result<oneshot::Receiver<()>> {
+    let (end, ended) = oneshot::channel::<()>();
+    let watch = move || {
+        let mut ignored = [0; 64];
+        while io::stdin().read(&mut ignored).is_ok_and(|read| read > 0) {}
+        drop(end);
+    };
+    thread::Builder::new().name("stdin-watch".to_owned()).spawn(watch)?;
+    Ok(ended)
+}

@@ -1,0 +1,85 @@
+//! Attacks the first promise, that an acknowledged write is never lost and a read never goes back in time, with
+//! `kill -9`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use proto::kv::v1::GetRequest;
+use support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, State, alone};
+
+const ROUNDS: usize = 10;
+/// Writes that must be acknowledged between two kills, so that every kill hits something.
+const WRITES_BETWEEN_KILLS: u64 = 200;
+/// An election, a restart, and a client's longest wait between attempts.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Under 16 writers and 4 readers, ten times: `kill -9` of the leader, of a random follower while the old leader has
+/// only just come back, of all three at the same instant. Attacked are durability (an acknowledgement before the
+/// sync, a vote forgotten), the client's retries (a write applied twice or out of order), linearizability (a read
+/// answered by a deposed leader), what UNAVAILABLE says (a value that was "not applied" turns up), and determinism:
+/// in the end all three nodes store the same, revisions included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_write_survives_kills_and_no_read_goes_back() {
+    let _alone = alone();
+    let mut dice = Dice::new("kill");
+    // So small that snapshots and purges happen between the kills, too.
+    let options = ClusterOptions { snapshot_entries: Some(2000), ..ClusterOptions::default() };
+    let mut cluster = Cluster::start(options).await;
+    let mut load = Load::start(&cluster.client(), LoadOptions::default(), &mut dice);
+    for round in 1..=ROUNDS {
+        load.progress(WRITES_BETWEEN_KILLS, RECOVERY_TIMEOUT).await;
+        kill_the_leader(&mut cluster, &mut load).await;
+        kill_a_follower(&mut cluster, &mut load, &mut dice).await;
+        kill_all(&mut cluster, &mut load).await;
+        println!("round {round}: {} writes acknowledged so far", load.ledger.acked());
+    }
+    let ledger = load.stop().await;
+    let state = cluster.same_state().await;
+    ledger.assert_kept(&state);
+    every_read_agrees(&cluster, &state).await;
+}
+
+async fn kill_the_leader(cluster: &mut Cluster, load: &mut Load) {
+    let leader = cluster.leader().await;
+    cluster.node_mut(leader).kill();
+    load.progress(WRITES_BETWEEN_KILLS, RECOVERY_TIMEOUT).await;
+    cluster.node_mut(leader).start();
+}
+
+async fn kill_a_follower(cluster: &mut Cluster, load: &mut Load, dice: &mut Dice) {
+    cluster.all_up().await;
+    let followers = cluster.followers().await;
+    let follower = dice.pick(&followers);
+    cluster.node_mut(follower).kill();
+    load.progress(WRITES_BETWEEN_KILLS, RECOVERY_TIMEOUT).await;
+    cluster.node_mut(follower).start();
+}
+
+async fn kill_all(cluster: &mut Cluster, load: &mut Load) {
+    load.progress(WRITES_BETWEEN_KILLS, RECOVERY_TIMEOUT).await;
+    cluster.kill_all();
+    cluster.start_all();
+    load.progress(WRITES_BETWEEN_KILLS, RECOVERY_TIMEOUT).await;
+}
+
+/// A linearizable get through every node shows what the scan showed.
+async fn every_read_agrees(cluster: &Cluster, state: &State) {
+    for node in &cluster.nodes {
+        let reads = state.pairs.iter().map(|pair| {
+            let mut kv = node.kv();
+            async move { kv.get(GetRequest { key: pair.key.clone(), stale: false }).await }
+        });
+        for (answer, pair) in try_join_all(reads).await.unwrap().into_iter().zip(&state.pairs) {
+            assert_eq!(answer.into_inner().pair.as_ref(), Some(pair), "through node {}", node.id());
+        }
+    }
+}

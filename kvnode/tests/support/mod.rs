@@ -1,0 +1,46 @@
+//! What the cluster tests share: real `kvnode` processes on real sockets, and ways to ask them, load them, kill
+//! them and compare them. Every test file includes this module and uses a part of it.
+//!
+//! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
+//! line; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk to them; `load` writes and
+//! remembers what was promised; `state` compares what is stored.
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod cluster;
+mod dice;
+mod exclusive;
+mod http;
+mod kvcli_binary;
+mod ledger;
+mod load;
+mod node;
+mod ports;
+mod process;
+mod rpc;
+mod serve;
+pub mod skip;
+mod state;
+mod tally;
+pub mod wait;
+
+pub use cluster::{Cluster, ClusterOptions};
+pub use dice::Dice;
+pub use exclusive::alone;
+pub use http::{Series, get as http_get};
+pub use kvcli_binary::Kvcli;
+pub use ledger::Ledger;
+pub use load::{Load, LoadOptions};
+pub use node::Node;
+pub use ports::{Ports, free_ports};
+pub use process::{Ended, Process, is_running, run_to_end, signal};
+pub use rpc::{admin_client, kv_client};
+pub use serve::Serve;
+pub use state::State;
+pub use tally::Pause;
