@@ -53,6 +53,9 @@ impl Node {
         )
         .await
         .context("cannot start consensus")?;
+        // The core publishes what it found on disk before it answers its first question. Until then its
+        // metrics are those of a node that belongs to no cluster, and clients would be told so.
+        raft.with_raft_state(|_| ()).await.context("consensus stopped as soon as it was started")?;
 
         let handles = Handles {
             raft: raft.clone(),

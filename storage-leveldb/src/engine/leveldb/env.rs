@@ -8,7 +8,7 @@
 //! - every byte is under a checksum that is verified when it is read (see [`crate::file`]);
 //! - the first failure latches, and nothing reaches the disk after it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
@@ -44,6 +44,8 @@ fn not_found(path: &Path) -> Status {
 }
 
 type Content = Rc<RefCell<Vec<u8>>>;
+/// Counts the files that have come or gone.
+pub(super) type FileChanges = Rc<Cell<u64>>;
 
 /// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written or
 /// read it; `temporary` has the files that have been written and not yet renamed.
@@ -51,11 +53,20 @@ pub(super) struct DurableEnv {
     disk: GuardedDisk,
     temporary: RefCell<HashMap<PathBuf, Content>>,
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
+    changes: FileChanges,
 }
 
 impl DurableEnv {
     pub(super) fn new(disk: GuardedDisk) -> Self {
-        Self { disk, temporary: RefCell::default(), current: RefCell::default() }
+        Self { disk, temporary: RefCell::default(), current: RefCell::default(), changes: Rc::default() }
+    }
+
+    pub(super) fn changes(&self) -> FileChanges {
+        self.changes.clone()
+    }
+
+    fn file_changes(&self) {
+        self.changes.set(self.changes.get().wrapping_add(1));
     }
 
     fn stream(&self, path: &Path) -> Result<Vec<u8>> {
@@ -88,6 +99,7 @@ impl Env for DurableEnv {
     }
 
     fn open_writable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
+        self.file_changes();
         match FileKind::of(path) {
             FileKind::Table => {
                 Ok(Box::new(TableFile(PagedWriter::create(&self.disk, path).map_err(status)?)))
@@ -125,6 +137,7 @@ impl Env for DurableEnv {
     }
 
     fn delete(&self, path: &Path) -> Result<()> {
+        self.file_changes();
         self.disk.delete(path).map_err(status)
     }
 
@@ -137,6 +150,7 @@ impl Env for DurableEnv {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        self.file_changes();
         match self.temporary.borrow_mut().remove(from) {
             Some(content) => self.replace_current(to, content.take()),
             None => self.disk.rename(from, to).map_err(status),

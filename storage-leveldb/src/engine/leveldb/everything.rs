@@ -21,8 +21,15 @@ const CRC_MASK_DELTA: u32 = 0xa282_ead8;
 const FULL_RECORD: u8 = 1;
 
 /// A source of iterators that see everything written before they were made.
+///
+/// Making an iterator costs more than seeking with it, so the last one is kept as long as it is right.
+///
+/// Invariant: `kept` sees all that is in the database, and every table it may open is still there:
+/// [`forget`](Self::forget) is called before every write, and `kept` counts only while no file has come or
+/// gone (a compaction, which a mere read may start).
 pub(super) struct Everything {
     source: DB,
+    kept: Option<(u64, DBIterator)>,
 }
 
 impl Everything {
@@ -36,12 +43,21 @@ impl Everything {
         drop(log);
         let log = Some(super::env::silent_log());
         let source = DB::open(dir, Options { env: Rc::new(Box::new(env)), log, ..Options::default() })?;
-        Ok(Self { source })
+        Ok(Self { source, kept: None })
     }
 
-    /// The iterator must be dropped before the next write to `db`.
-    pub(super) fn iterate(&mut self, db: &mut DB) -> Result<DBIterator> {
-        db.new_iter_at(self.source.get_snapshot())
+    /// An iterator over all of `db`, whose files have changed `file_changes` times.
+    pub(super) fn iterate(&mut self, db: &mut DB, file_changes: u64) -> Result<&mut DBIterator> {
+        let iterator = match self.kept.take().filter(|(made_at, _)| *made_at == file_changes) {
+            Some((_, iterator)) => iterator,
+            None => db.new_iter_at(self.source.get_snapshot())?,
+        };
+        Ok(&mut self.kept.insert((file_changes, iterator)).1)
+    }
+
+    /// The database is about to change.
+    pub(super) fn forget(&mut self) {
+        self.kept = None;
     }
 }
 

@@ -20,7 +20,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 
-use self::env::DurableEnv;
+use self::env::{DurableEnv, FileChanges};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit};
@@ -56,9 +56,9 @@ impl Default for LevelDbOptions {
 }
 
 impl LevelDbOptions {
-    fn to_engine(self, disk: GuardedDisk) -> Options {
+    fn to_engine(self, env: DurableEnv) -> Options {
         Options {
-            env: Rc::new(Box::new(DurableEnv::new(disk))),
+            env: Rc::new(Box::new(env)),
             log: Some(env::silent_log()),
             write_buffer_size: self.write_buffer_bytes,
             max_file_size: self.table_bytes,
@@ -106,10 +106,18 @@ impl EngineFactory for LevelDb {
     fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, StorageError> {
         self.disk.create_dir(dir)?;
         self.refuse_headless(dir)?;
-        let options = self.options.to_engine(self.disk.clone());
+        let env = DurableEnv::new(self.disk.clone());
+        let file_changes = env.changes();
+        let options = self.options.to_engine(env);
         let db = guard(&self.disk, dir, || DB::open(dir, options))?;
         let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
-        Ok(Box::new(OpenLevelDb { db, dir: dir.to_owned(), disk: self.disk.clone(), everything }))
+        Ok(Box::new(OpenLevelDb {
+            db,
+            dir: dir.to_owned(),
+            disk: self.disk.clone(),
+            everything,
+            file_changes,
+        }))
     }
 
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
@@ -149,11 +157,13 @@ struct OpenLevelDb {
     dir: PathBuf,
     disk: GuardedDisk,
     everything: Everything,
+    file_changes: FileChanges,
 }
 
 impl OpenLevelDb {
     /// Writes the memtable to a table, durably: a compaction of a range behind every key.
     fn flush_memtable(&mut self) -> Result<(), Fault> {
+        self.everything.forget();
         guard(&self.disk, &self.dir, || self.db.compact_range(&BEHIND_EVERY_KEY, &BEHIND_EVERY_KEY))
     }
 
@@ -170,8 +180,13 @@ impl OpenLevelDb {
 }
 
 /// What an iterator finds at `key`.
-fn look_again(everything: &mut Everything, db: &mut DB, key: &[u8]) -> rusty_leveldb::Result<Option<Bytes>> {
-    let mut iter = everything.iterate(db)?;
+fn look_again(
+    everything: &mut Everything,
+    db: &mut DB,
+    changes: u64,
+    key: &[u8],
+) -> rusty_leveldb::Result<Option<Bytes>> {
+    let iter = everything.iterate(db, changes)?;
     iter.seek(key);
     Ok(iter.current().filter(|(found, _)| found == key).map(|(_, value)| value))
 }
@@ -180,7 +195,7 @@ impl Engine for OpenLevelDb {
     fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let found = guard(&self.disk, &self.dir, || match self.db.get(key) {
             Some(value) => Ok(Some(value)),
-            None => look_again(&mut self.everything, &mut self.db, key),
+            None => look_again(&mut self.everything, &mut self.db, self.file_changes.get(), key),
         })?;
         Ok(found)
     }
@@ -195,12 +210,13 @@ impl Engine for OpenLevelDb {
             }
         }
         let sync = durability == Durability::Synced;
+        self.everything.forget();
         Ok(guard(&self.disk, &self.dir, || self.db.write(write, sync))?)
     }
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         let found = guard(&self.disk, &self.dir, || {
-            let mut iter = self.everything.iterate(&mut self.db)?;
+            let iter = self.everything.iterate(&mut self.db, self.file_changes.get())?;
             let mut found = Vec::new();
             let mut bytes = 0_usize;
             iter.seek(&range.start);
