@@ -12,6 +12,9 @@ pub struct Options {
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
+    /// Pairs of the state machine kept in memory because they were read or written lately, in bytes of keys and
+    /// values and 96 more for each.
+    pub state_cache_bytes: usize,
     /// Sizes of the log's LevelDB. Keys are sequential there, so a larger write buffer costs little.
     pub log_leveldb: LevelDbOptions,
     /// Sizes of the state machine's LevelDB.
@@ -28,6 +31,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tail_bytes: 32 << 20,
+            state_cache_bytes: 32 << 20,
             log_leveldb: LevelDbOptions { write_buffer_bytes: 4 << 20, ..LevelDbOptions::default() },
             state_leveldb: LevelDbOptions::default(),
             disk: Arc::new(RealDisk),

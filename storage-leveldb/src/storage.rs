@@ -77,7 +77,13 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
             expect_database(&disk, state_engine.as_ref(), &directory.active()?)?;
         }
         let snapshots = SnapshotDirectory::open(&snapshot_dir, disk.for_db(Db::Snapshot))?;
-        let state = StateMachine::open(application, state_engine, directory, snapshots.clone())?;
+        let state = StateMachine::open(
+            application,
+            state_engine,
+            directory,
+            snapshots.clone(),
+            options.state_cache_bytes,
+        )?;
         if is_new {
             marker::replace(&disk, &dir.join("FORMAT"), FORMAT)?;
         }

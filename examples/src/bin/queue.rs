@@ -20,7 +20,7 @@ const MAX_TRIES: usize = 400;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(20));
 
-// A command is a line of text, `push ITEM` or `pop`; the response is the item popped, if there was one.
+// A command is a line of text: `push ITEM`, or anything else to pop. Its response is the item popped, if any.
 openraft::declare_raft_types!(Types: D = String, R = Option<String>, NodeId = u64, Node = BasicNode);
 
 /// Items are stored under the log index of their push: the order of keys is the order of the queue.
@@ -59,24 +59,23 @@ fn start(home: &Path, id: u64, address: &str) -> Result<Node> {
     let listener = runtime.block_on(TcpListener::bind(address))?;
     let member = BasicNode::new(listener.local_addr()?);
     println!("node {id} starts at {}", member.addr);
-    let storage = runtime.block_on(Storage::open(&home.join(id.to_string()), Queue, Options::default()))?;
+    let store = runtime.block_on(Storage::open(&home.join(id.to_string()), Queue, Options::default()))?;
 
-    // Elections wait for disks that sync; the log is kept short, so that a node that was away needs a snapshot.
+    // openraft's own election timeout is too short for disks that sync. The log is short, to need snapshots.
     let mut config = Config { election_timeout_min: 600, election_timeout_max: 1200, ..Config::default() };
     config.snapshot_policy = SnapshotPolicy::LogsSinceLast(3);
     config.max_in_snapshot_log_to_keep = 0;
-    let network = GrpcNetwork::new(CLUSTER_ID, NetworkOptions::default());
-    let raft =
-        runtime.block_on(Raft::new(id, config.validate()?.into(), network, storage.log, storage.state))?;
+    let peers = GrpcNetwork::new(CLUSTER_ID, NetworkOptions::default());
+    let raft = runtime.block_on(Raft::new(id, config.validate()?.into(), peers, store.log, store.state))?;
 
     let inbox = move || {
-        let inbox = storage.inbox.clone();
+        let inbox = store.inbox.clone();
         async move { inbox.create().await }
     };
     let service = RaftService::new(raft.clone(), CLUSTER_ID, id, inbox, NetworkOptions::default());
     let server = server_builder(&NetworkOptions::default()).add_service(service.into_server());
     runtime.spawn(server.serve_with_incoming(incoming(listener)));
-    Ok(Node { member, raft, reader: storage.reader, runtime })
+    Ok(Node { member, raft, reader: store.reader, runtime })
 }
 
 /// Has the leader, whichever node that is, apply `line`; answers the log index. A node that refuses because

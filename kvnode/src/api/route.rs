@@ -14,7 +14,7 @@ use crate::raft::Member;
 
 /// How long a request waits for a leader: longer than an election usually takes.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(2);
-/// Without any sign of a leader for this long, requests no longer wait for one.
+/// A node that has found no leader for this long since its start lets no request wait for one.
 const HOPELESS_AFTER: Duration = Duration::from_secs(3);
 /// Longest pause before the leader is looked for again; a change of leader ends it early.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -73,7 +73,8 @@ impl Api {
     }
 
     fn is_hopeless(&self) -> bool {
-        self.local.leader_watch.silence() > HOPELESS_AFTER
+        let watch = &self.local.leader_watch;
+        watch.has_lost_leader() || watch.silence() > HOPELESS_AFTER
     }
 }
 

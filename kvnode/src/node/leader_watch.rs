@@ -49,6 +49,12 @@ impl LeaderWatch {
         self.last_alive.load(Ordering::Relaxed) > 0 && self.silence() < SAMPLE_INTERVAL * 5
     }
 
+    /// Whether there was a leader and it has been gone for longer than an election takes.
+    #[must_use]
+    pub fn has_lost_leader(&self) -> bool {
+        self.last_alive.load(Ordering::Relaxed) > 0 && !self.is_alive()
+    }
+
     /// Looks at `raft` until it stops; tells `changed` whenever there is another leader or term.
     pub(super) async fn run(self, raft: Raft, changed: impl Fn()) {
         let mut seen = None;

@@ -28,21 +28,22 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// If it cannot start.
 pub fn serve(config: &Config) -> anyhow::Result<()> {
-    let data_dir = DataDir::open(&config.data_dir, &Identity::of(config))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(run(config, &data_dir));
+    // Before the data directory is stamped: who has to choose another port has another peer list then.
+    let listeners = runtime.block_on(Listeners::bind(config))?;
+    let data_dir = DataDir::open(&config.data_dir, &Identity::of(config))?;
+    let outcome = runtime.block_on(run(config, &data_dir, listeners));
     // Dropping what the tasks hold closes the storage; the lock is given up only after that.
     runtime.shutdown_timeout(CLOSE_TIMEOUT);
     drop(data_dir);
     outcome
 }
 
-async fn run(config: &Config, data_dir: &DataDir) -> anyhow::Result<()> {
+async fn run(config: &Config, data_dir: &DataDir, listeners: Listeners) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
-    let listeners = Listeners::bind(config).await?;
     let storage = data_dir.storage();
     let node = tokio::select! {
         node = Node::start(config, &storage, listeners) => node?,

@@ -133,14 +133,21 @@ impl Ledger {
         history.check_value(pair).map_err(|e| format!("{name:?}: {e}"))
     }
 
-    /// Fails the test unless `state`, in which nothing moves any more, is what was promised.
-    pub fn assert_kept(&self, state: &State) {
+    /// Whether `state`, in which nothing moves any more, is what was promised; else what is not.
+    pub fn check_final(&self, state: &State) -> Result<(), String> {
         for (name, history) in &self.keys {
             let history = history.lock().unwrap();
-            if let Err(broken) = history.check_final(state.get(name)) {
-                panic!("a promise about {name:?} was broken: {broken}; history: {history:?}");
-            }
+            let kept = history.check_final(state.get(name));
+            kept.map_err(|broken| {
+                format!("a promise about {name:?} was broken: {broken}; history: {history:?}")
+            })?;
         }
+        Ok(())
+    }
+
+    /// Fails the test unless every promise was kept.
+    pub fn assert_kept(&self, state: &State) {
+        self.check_final(state).unwrap_or_else(|broken| panic!("{broken}"));
         println!(
             "{} keys: {} writes acknowledged, {} of unknown outcome, {} not applied, {} reads checked",
             self.keys.len(),

@@ -28,6 +28,11 @@ impl State {
         Self { node: node.id(), pairs }
     }
 
+    /// Made up, in key order.
+    pub fn made_of(pairs: Vec<Pair>) -> Self {
+        Self { node: 0, pairs }
+    }
+
     /// Over keys, values and revisions.
     pub fn digest(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

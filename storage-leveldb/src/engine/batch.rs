@@ -45,6 +45,12 @@ impl Batch {
 
     /// The changes, in order.
     #[must_use]
+    pub fn ops(&self) -> &[Op] {
+        &self.ops
+    }
+
+    /// The changes, in order.
+    #[must_use]
     pub fn into_ops(self) -> Vec<Op> {
         self.ops
     }

@@ -34,6 +34,7 @@ impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
         factory: Arc<dyn EngineFactory>,
         directory: StateDirectory,
         snapshots: SnapshotDirectory,
+        cache_bytes: usize,
     ) -> Result<Self, StorageError> {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
         let application = Arc::new(application);
@@ -41,7 +42,7 @@ impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
         let (its_factory, its_directory) = (factory.clone(), directory.clone());
         // The engine never leaves the thread that opens it.
         let (thread, ()) = OwnerThread::start("raft-state", sender, move || {
-            let owner = Owner::open(application, its_factory, its_directory)?;
+            let owner = Owner::open(application, its_factory, its_directory, cache_bytes)?;
             Ok(((), move || owner.run(receiver)))
         })?;
         let reader = StateReader { queue: Arc::new(thread), health };

@@ -11,6 +11,8 @@
 //! snapshot and log together hold every applied entry.
 
 mod application;
+mod cache;
+mod cached_engine;
 mod command;
 mod database;
 mod install;

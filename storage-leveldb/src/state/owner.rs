@@ -12,6 +12,7 @@ use openraft::type_config::alias::StoredMembershipOf;
 use tokio::sync::mpsc::Receiver;
 
 use super::application::{Application, StandardTypes};
+use super::cached_engine::CachedEngine;
 use super::command::{Checkpoint, Command};
 use super::database::{CheckpointDirectory, StateDirectory};
 use super::position::Position;
@@ -30,7 +31,7 @@ const STALL: Duration = Duration::from_millis(10);
 /// up to it.
 pub(super) struct Owner<C: StandardTypes, A> {
     application: Arc<A>,
-    engine: Box<dyn Engine>,
+    engine: CachedEngine,
     database: PathBuf,
     factory: Arc<dyn EngineFactory>,
     directory: StateDirectory,
@@ -42,10 +43,11 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         application: Arc<A>,
         factory: Arc<dyn EngineFactory>,
         directory: StateDirectory,
+        cache_bytes: usize,
     ) -> Result<Self, StorageError> {
         let database = directory.active()?;
-        let mut engine = factory.open(&database)?;
-        let position = load(engine.as_mut(), &directory, &database)?;
+        let mut engine = CachedEngine::new(factory.open(&database)?, cache_bytes);
+        let position = load(&mut engine, &directory, &database)?;
         Ok(Self { application, engine, database, factory, directory, position })
     }
 
@@ -79,7 +81,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         let mut position = self.position.clone();
         let mut membership_changed = self.position.applied.is_none();
         let mut answers: Vec<(ApplyResponder<C>, C::R)> = Vec::new();
-        let mut transaction = Transaction::new(self.engine.as_mut());
+        let mut transaction = Transaction::new(&mut self.engine);
         while transaction.bytes() < MAX_BATCH_BYTES {
             let Some((entry, responder)) = entries.next() else {
                 break;
@@ -129,7 +131,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
     }
 
     fn query(&mut self, query: A::Query) -> Result<A::Answer, StorageError> {
-        let mut view = View::new(self.engine.as_mut(), self.position.applied_index());
+        let mut view = View::new(&mut self.engine, self.position.applied_index());
         let call = AssertUnwindSafe(|| self.application.query(&mut view, query));
         catch_unwind(call).unwrap_or_else(|panic| {
             let text = crate::engine::panic_text(&*panic);
@@ -149,7 +151,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         self.directory.activate(&database)?;
         let mut engine = self.factory.open(&database)?;
         self.position = load(engine.as_mut(), &self.directory, &database)?;
-        self.engine = engine;
+        self.engine.replace(engine);
         let old = std::mem::replace(&mut self.database, database);
         self.directory.remove(&old)
     }

@@ -1,0 +1,112 @@
+//! Attacks changes of the membership and of leadership, made with the `kvcli` program while writers write.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, alone, wait};
+
+const PROGRESS: u64 = 200;
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(15);
+/// Several election timeouts: long enough for a removed node to ask for votes if it ever does.
+const DISTURBANCE_SPAN: Duration = Duration::from_secs(4);
+
+/// From 3 nodes to 5 and back to 3 under load, the leader among the removed, and leadership handed over on request in
+/// between. Attacked: a learner that votes too early, a promise lost between two configurations, a leader that presides
+/// over its own removal and leaves nobody behind, writers that see any of it as a failure, and a removed node that keeps
+/// asking for votes and raises the term.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_grow_to_five_and_shrink_to_three_under_load() {
+    let _alone = alone();
+    let mut dice = Dice::new("membership");
+    let mut cluster =
+        Cluster::start(ClusterOptions { snapshot_entries: Some(1000), ..ClusterOptions::default() }).await;
+    let kvcli = Kvcli::new(&cluster.endpoints());
+    let mut load =
+        Load::start(&cluster.client(), LoadOptions { writers: 8, ..LoadOptions::default() }, &mut dice);
+    load.progress(5 * PROGRESS, PROGRESS_TIMEOUT).await;
+
+    grow(&mut cluster, &kvcli, &mut load).await;
+    hand_leadership_over(&cluster, &kvcli, &mut dice).await;
+    load.progress(PROGRESS, PROGRESS_TIMEOUT).await;
+    let removed = shrink(&cluster, &kvcli, &mut dice).await;
+    load.progress(PROGRESS, PROGRESS_TIMEOUT).await;
+    nobody_is_disturbed(&cluster, &removed).await;
+    load.progress(PROGRESS, PROGRESS_TIMEOUT).await;
+
+    let ledger = load.stop().await;
+    assert_eq!(ledger.unknown() + ledger.refused(), 0, "writers saw the changes as failures");
+    removed.iter().for_each(|id| cluster.node_mut(*id).kill());
+    let state = cluster.same_state().await;
+    ledger.assert_kept(&state);
+}
+
+async fn grow(cluster: &mut Cluster, kvcli: &Kvcli, load: &mut Load) {
+    for id in cluster.add_nodes(2).await {
+        let ports = cluster.node(id).ports();
+        kvcli.ok(&format!("cluster add-learner {id} {} {}", ports.raft_addr(), ports.client_addr())).await;
+        load.progress(PROGRESS, PROGRESS_TIMEOUT).await;
+    }
+    assert_eq!(members(kvcli).await, [(1, true), (2, true), (3, true), (4, false), (5, false)]);
+    kvcli.ok("cluster promote 4 5").await;
+    assert_eq!(members(kvcli).await, [(1, true), (2, true), (3, true), (4, true), (5, true)]);
+    load.progress(PROGRESS, PROGRESS_TIMEOUT).await;
+}
+
+/// To one of the new nodes.
+async fn hand_leadership_over(cluster: &Cluster, kvcli: &Kvcli, dice: &mut Dice) {
+    let old = cluster.leader().await;
+    let heir = dice.pick(&[4, 5]);
+    kvcli.ok(&format!("cluster transfer-leader {heir}")).await;
+    assert_eq!(cluster.leader().await, heir, "handed over by node {old}");
+    let status = kvcli.json("cluster status").await;
+    assert_eq!(status["leader"]["id"], heir, "{status:#}");
+    assert_eq!(status["health"], "ok", "{status:#}");
+    let table = kvcli.ok("cluster status").await;
+    assert!(table.contains(&format!("leader  node {heir}")), "{table}");
+}
+
+/// The leader and one other leave in one change; answers them.
+async fn shrink(cluster: &Cluster, kvcli: &Kvcli, dice: &mut Dice) -> [u64; 2] {
+    let leader = cluster.leader().await;
+    let other = dice.pick(&cluster.followers().await);
+    kvcli.ok(&format!("cluster remove {leader} {other}")).await;
+    let left = members(kvcli).await;
+    assert_eq!(left.len(), 3, "{left:?}");
+    assert!(left.iter().all(|(id, voter)| *voter && *id != leader && *id != other), "{left:?}");
+    [leader, other]
+}
+
+/// The removed nodes run on, and the term stays.
+async fn nobody_is_disturbed(cluster: &Cluster, removed: &[u64]) {
+    let left = || cluster.nodes.iter().filter(|node| !removed.contains(&node.id()));
+    let terms = async || {
+        let statuses = futures_util::future::try_join_all(left().map(|node| node.status())).await?;
+        Ok::<_, String>(statuses.iter().map(|status| status.term).collect::<Vec<_>>())
+    };
+    let before = wait::until("the rest agrees on the term", PROGRESS_TIMEOUT, async || {
+        let terms = terms().await?;
+        wait::is(terms.iter().all(|term| *term == terms[0]), || format!("{terms:?}")).map(|()| terms)
+    })
+    .await;
+    wait::holds_for("the removed nodes disturb nobody", DISTURBANCE_SPAN, async || {
+        let now = terms().await?;
+        wait::is(now == before, || format!("terms {before:?} became {now:?}"))
+    })
+    .await;
+}
+
+/// Ids and whether they vote.
+async fn members(kvcli: &Kvcli) -> Vec<(u64, bool)> {
+    let document = kvcli.json("cluster members").await;
+    let member = |member: &Value| (member["id"].as_u64().unwrap(), member["voter"].as_bool().unwrap());
+    document["members"].as_array().unwrap().iter().map(member).collect()
+}
