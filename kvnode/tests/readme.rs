@@ -1,0 +1,80 @@
+//! Runs the commands of the README as a newcomer would, in its order.
+//!
+//! Blocks marked `sh background` are started and left running, blocks marked `sh run` must succeed line by line.
+//! `sh build` is what cargo has done before this test runs, and plain `sh` blocks are the two commands that
+//! `tests/playground.rs` and `.ci/run` run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "test code")]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use support::{Process, alone, run_to_end};
+
+const README: &str = include_str!("../../README.md");
+/// A line of a `run` block; `init` may have to wait for the nodes to listen.
+const MAX_RUN: Duration = Duration::from_secs(30);
+const MAX_STOP: Duration = Duration::from_secs(20);
+
+/// The code blocks with their marks, in order.
+fn blocks() -> Vec<(&'static str, &'static str)> {
+    let fenced = README.split("\n```").collect::<Vec<_>>();
+    let inside = fenced.iter().skip(1).step_by(2);
+    inside.map(|block| block.split_once('\n').unwrap_or((block, ""))).collect()
+}
+
+/// A shell that finds the built programs, in `dir`.
+fn shell(line: &str, dir: &Path) -> Command {
+    let programs = Path::new(env!("CARGO_BIN_EXE_kvnode")).parent().unwrap();
+    let path = std::env::join_paths(
+        std::iter::once(programs.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let mut command = Command::new("sh");
+    command.args(["-ec", &format!("exec {line}")]).current_dir(dir).env("PATH", path.unwrap());
+    command.env_remove("KVCLI_ENDPOINTS");
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_readme_work_in_their_order() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = Vec::new();
+    let mut printed = String::new();
+    for (mark, text) in blocks() {
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            match mark {
+                "sh background" => {
+                    let log = dir.path().join(format!("node-{}.log", nodes.len() + 1));
+                    nodes.push(Process::start(&mut shell(line, dir.path()), &log));
+                }
+                "sh run" => {
+                    for node in &mut nodes {
+                        assert!(node.exit_status().is_none(), "a node ended: {}", node.output());
+                    }
+                    let ended = run_to_end(shell(line, dir.path()), MAX_RUN).await;
+                    assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
+                    printed.push_str(&ended.stdout);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(nodes.len(), 3);
+    assert!(printed.contains("hello\n") && printed.contains("greeting\thello\n"), "{printed}");
+    assert!(printed.contains("3 of 3 voters answer"), "{printed}");
+    for mut node in nodes {
+        support::signal(node.id(), rustix::process::Signal::TERM);
+        let status = node.ended(MAX_STOP).await;
+        assert!(status.success(), "{status}: {}", node.output());
+    }
+}
+
+#[test]
+fn the_two_commands_are_in_the_readme() {
+    let plain: Vec<&str> = blocks().into_iter().filter(|(mark, _)| *mark == "sh").map(|(_, text)| text.trim()).collect();
+    assert_eq!(plain, ["cargo run --release --bin kvnode -- playground", "cargo test --release --workspace"]);
+}
