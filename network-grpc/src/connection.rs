@@ -52,10 +52,33 @@ pub(crate) struct Connection {
     options: Arc<NetworkOptions>,
     live: Mutex<Option<Live>>,
     redial: tokio::sync::Mutex<Redial>,
-    /// The kind of failure last logged; `None` while all is well.
-    logged: Mutex<Option<Discriminant<PeerError>>>,
+    noted: Mutex<Noted>,
     /// One permit per append stream whose request body the transport still holds.
     pub(crate) append_streams: Arc<Semaphore>,
+}
+
+/// Timeouts in a row that make a peer silent. A single one is a busy machine: a heartbeat is given little
+/// more than 100 ms.
+const SILENT_AFTER_TIMEOUTS: u32 = 3;
+
+/// What has been logged of a peer.
+#[derive(Debug, Default)]
+struct Noted {
+    logged: Option<Discriminant<PeerError>>,
+    timeouts: u32,
+}
+
+impl Noted {
+    /// Takes note of how a call went; answers whether to log it.
+    fn is_news(&mut self, error: Option<&PeerError>) -> bool {
+        let timed_out = matches!(error, Some(PeerError::TimedOut { .. }));
+        self.timeouts = if timed_out { self.timeouts.saturating_add(1) } else { 0 };
+        if timed_out && self.timeouts < SILENT_AFTER_TIMEOUTS {
+            return false;
+        }
+        let kind = error.map(std::mem::discriminant);
+        std::mem::replace(&mut self.logged, kind) != kind
+    }
 }
 
 impl Connection {
@@ -67,7 +90,7 @@ impl Connection {
             options,
             live: Mutex::new(None),
             redial: tokio::sync::Mutex::default(),
-            logged: Mutex::new(None),
+            noted: Mutex::default(),
             append_streams: Arc::new(Semaphore::new(MAX_APPEND_STREAMS)),
         }
     }
@@ -100,12 +123,7 @@ impl Connection {
         if let Some(PeerError::BackingOff { .. }) = error {
             return; // The failed dial before it was noted.
         }
-        let kind = error.map(std::mem::discriminant);
-        let before = {
-            let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *logged, kind)
-        };
-        if before == kind {
+        if !self.noted.lock().unwrap_or_else(PoisonError::into_inner).is_news(error) {
             return;
         }
         match error {
@@ -196,5 +214,24 @@ impl Connection {
     fn pause(&self, failures: u32) -> Duration {
         let doubled = self.options.redial_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.options.redial_max).mul_f64(rand::random_range(0.5..=1.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_heartbeat_is_not_news_and_silence_is_logged_once() {
+        let timeout = PeerError::TimedOut {
+            address: String::new(),
+            awaited: "answer",
+            after: Duration::from_millis(100),
+        };
+        let mut noted = Noted::default();
+        assert!(!noted.is_news(Some(&timeout)) && !noted.is_news(None));
+        let news: Vec<bool> = (0..5).map(|_| noted.is_news(Some(&timeout))).collect();
+        assert_eq!(news, [false, false, true, false, false]);
+        assert!(noted.is_news(None) && !noted.is_news(None));
     }
 }
