@@ -79,8 +79,9 @@ async fn kill_all(cluster: &mut Cluster, load: &mut Load) {
 /// A linearizable get through every node shows what the scan showed.
 async fn every_read_agrees(cluster: &Cluster, state: &State) {
     for node in &cluster.nodes {
+        let kv = node.kv();
         let reads = state.pairs.iter().map(|pair| {
-            let mut kv = node.kv();
+            let mut kv = kv.clone();
             async move { kv.get(GetRequest { key: pair.key.clone(), stale: false }).await }
         });
         for (answer, pair) in try_join_all(reads).await.unwrap().into_iter().zip(&state.pairs) {

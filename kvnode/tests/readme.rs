@@ -4,7 +4,13 @@
 //! `sh build` is what cargo has done before this test runs, and plain `sh` blocks are the two commands that
 //! `tests/playground.rs` and `.ci/run` run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "test code"
+)]
 
 mod support;
 
@@ -75,6 +81,7 @@ async fn the_commands_of_the_readme_work_in_their_order() {
 
 #[test]
 fn the_two_commands_are_in_the_readme() {
-    let plain: Vec<&str> = blocks().into_iter().filter(|(mark, _)| *mark == "sh").map(|(_, text)| text.trim()).collect();
+    let plain: Vec<&str> =
+        blocks().into_iter().filter(|(mark, _)| *mark == "sh").map(|(_, text)| text.trim()).collect();
     assert_eq!(plain, ["cargo run --release --bin kvnode -- playground", "cargo test --release --workspace"]);
 }

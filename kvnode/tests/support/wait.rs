@@ -1,4 +1,4 @@
-//! Waiting for conditions, with deadlines. The only place where tests sleep.
+//! Waiting for conditions, with deadlines. Elsewhere tests sleep only to pace what they send.
 
 use std::time::Duration;
 

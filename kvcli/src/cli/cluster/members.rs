@@ -3,13 +3,14 @@
 use kvcli::wire::Member;
 use serde_json::json;
 
+use super::survey;
 use crate::cli::Context;
 use crate::json;
 use crate::output::{self, Format};
 use crate::table::{Align, Table};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<()> {
-    let answer = context.client.status().await?;
+    let answer = survey::latest(&context.client).await?;
     if !answer.initialized {
         output::note("the cluster is not initialised; run `kvcli cluster init`");
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use kvcli::wire::{Member, StatusResponse};
+use kvcli::wire::{Member, Role, StatusResponse};
 use kvcli::{Client, ClientError, Endpoint};
 
 /// One member's answer; a dead member must not hold up the table.
@@ -27,36 +27,43 @@ pub(super) struct Node {
 }
 
 impl Survey {
-    /// Takes the membership from the leader if it can be reached, else from the first node that answers,
-    /// then asks every member.
+    /// Takes the membership from [`latest`], then asks every member.
     pub(super) async fn conduct(client: &Client) -> Result<Self, ClientError> {
-        let first = client.status().await?;
-        let first = if first.initialized { first } else { initialized_or(client, first).await };
-        if !first.initialized {
+        let latest = latest(client).await?;
+        if !latest.initialized {
             let members = client.endpoints().iter().map(uninitialised_member).collect();
             return Ok(Self { initialized: false, nodes: ask(client, members).await });
         }
-        let members = latest_members(client, first).await;
-        Ok(Self { initialized: true, nodes: ask(client, members).await })
+        Ok(Self { initialized: true, nodes: ask(client, latest.members).await })
     }
 }
 
-/// A node that waits to be added knows no membership; another endpoint may.
-async fn initialized_or(client: &Client, first: StatusResponse) -> StatusResponse {
-    let members = client.endpoints().iter().map(uninitialised_member).collect();
-    let answers = ask(client, members).await.into_iter().filter_map(|node| node.answer.ok());
-    answers.into_iter().find(|answer| answer.initialized).unwrap_or(first)
+/// The leader's status if it can be reached, else that of the first node that answers. A follower learns of a
+/// change of the membership a moment later, and a node that was removed never.
+pub(super) async fn latest(client: &Client) -> Result<StatusResponse, ClientError> {
+    let first = client.status().await?;
+    match named_leader(client, &first).await {
+        Some(leader) => Ok(leader),
+        None => Ok(leader_among_endpoints(client, first).await),
+    }
 }
 
-async fn latest_members(client: &Client, known: StatusResponse) -> Vec<Member> {
-    let leader = known.header.as_ref().and_then(|header| header.leader_addr.parse().ok());
-    let Some(leader) = leader else {
-        return known.members;
-    };
-    match patient(client).status_of(&leader).await {
-        Ok(status) if status.initialized => status.members,
-        _ => known.members,
+/// The status of the leader that `known` names, if it still leads.
+async fn named_leader(client: &Client, known: &StatusResponse) -> Option<StatusResponse> {
+    if known.role() == Role::Leader {
+        return Some(known.clone());
     }
+    let leader = known.header.as_ref()?.leader_addr.parse().ok()?;
+    let status = patient(client).status_of(&leader).await.ok()?;
+    (status.role() == Role::Leader).then_some(status)
+}
+
+/// A node that waits to be added, or was removed, names no leader; another endpoint may be it.
+async fn leader_among_endpoints(client: &Client, first: StatusResponse) -> StatusResponse {
+    let endpoints = client.endpoints().iter().map(uninitialised_member).collect();
+    let answers = ask(client, endpoints).await.into_iter().filter_map(|node| node.answer.ok());
+    let rank = |status: &StatusResponse| (status.role() == Role::Leader, status.initialized, status.term);
+    std::iter::once(first).chain(answers).max_by_key(rank).unwrap_or_default()
 }
 
 fn uninitialised_member(endpoint: &Endpoint) -> Member {
