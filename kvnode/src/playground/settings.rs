@@ -2,6 +2,7 @@
 //! data again.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -75,12 +76,21 @@ impl Settings {
     }
 }
 
+/// Where ports are looked for: below those that the system gives to outgoing connections. One of those would be
+/// free now, but while its node is down the others dial it, and a connection that is given the very port it
+/// dials connects to itself: the node could not be started again.
+const CANDIDATE_PORTS: Range<u16> = 11_000..32_000;
+/// Ports tried before giving up.
+const MAX_TRIES: usize = 1000;
+
 /// Ports that are free now: all are bound at once, so that none is found twice, and released together.
 fn free_ports(nodes: u8) -> anyhow::Result<Vec<Ports>> {
     let mut held = Vec::new();
     let mut port = || -> anyhow::Result<u16> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
-        let port = listener.local_addr().context("cannot tell the port")?.port();
+        let tries = (0..MAX_TRIES).map(|_| rand::random_range(CANDIDATE_PORTS));
+        let bound =
+            |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok().map(|listener| (port, listener));
+        let (port, listener) = { tries }.find_map(bound).context("cannot find a free port")?;
         held.push(listener);
         Ok(port)
     };

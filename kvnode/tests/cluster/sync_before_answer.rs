@@ -1,22 +1,13 @@
 //! Attacks "durable before acknowledged" from outside: strace watches every sync of every node.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::{Cluster, ClusterOptions, Node, alone, skip, wait};
 use futures_util::future::join_all;
 use proto::kv::v1::PutRequest;
 use proto::kv::v1::kv_client::KvClient;
-use support::{Cluster, ClusterOptions, Node, alone, skip, wait};
 use tonic::transport::Channel;
 
 const SEQUENTIAL_PUTS: usize = 200;

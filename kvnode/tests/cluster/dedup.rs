@@ -1,17 +1,8 @@
 //! Attacks "applied once": the same named write sent again, to other nodes, after a change of leader, after a restart.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
 
-mod support;
-
+use crate::support::{Cluster, ClusterOptions, Dice, Node, alone};
 use futures_util::future::join_all;
 use proto::kv::v1::{DeleteRequest, GetRequest, Pair, PutRequest, PutResponse, RequestId};
-use support::{Cluster, ClusterOptions, Dice, Node, alone};
 use tonic::Code;
 
 /// A named put that returns what it replaced, so that a second application would show.

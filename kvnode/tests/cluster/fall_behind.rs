@@ -1,17 +1,8 @@
 //! Attacks catching up: a follower misses so much that the log it needs no longer exists.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::time::Duration;
 
-use support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, Series, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, Series, alone, wait};
 
 const WRITES: u64 = 50_000;
 const SNAPSHOT_ENTRIES: u64 = 10_000;

@@ -1,23 +1,14 @@
 //! Attacks with what a real disk holds: thousands of files, empty, text and binary, with their real names.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::support::{Cluster, ClusterOptions, alone};
 use bytes::Bytes;
 use proto::kv::v1::kv_client::KvClient;
 use proto::kv::v1::{GetRequest, PutRequest};
-use support::{Cluster, ClusterOptions, alone};
 use tonic::transport::Channel;
 
 /// Concurrent sessions.

@@ -1,18 +1,9 @@
 //! Attacks changes of the membership and of leadership, made with the `kvcli` program while writers write.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, alone, wait};
 use serde_json::Value;
-use support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, alone, wait};
 
 const PROGRESS: u64 = 200;
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,21 +1,12 @@
 //! Attacks the start: any order, absent peers, repeated initialisation, and nodes started with the wrong identity.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::{Cluster, ClusterOptions, Kvcli, Serve, alone, run_to_end, wait};
 use kvcli::ReadMode;
 use proto::kv::v1::{InitRequest, Role};
-use support::{Cluster, ClusterOptions, Kvcli, Serve, alone, run_to_end, wait};
 
 /// How long some nodes are kept waiting for the others.
 const ABSENCE: Duration = Duration::from_secs(30);

@@ -1,19 +1,10 @@
 //! Attacks what operators watch: every series that dashboards and alerts rely on, and the probes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Cluster, ClusterOptions, Node, Series, alone, wait};
 use proto::kv::v1::{DeleteRequest, GetRequest, PutRequest, ScanRequest};
 use serde_json::Value;
-use support::{Cluster, ClusterOptions, Node, Series, alone, wait};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 const PUTS: u32 = 50;

@@ -1,21 +1,12 @@
 //! Attacks with what must be refused: requests over the limits, command lines that cannot work, and bytes that are no
 //! protocol at all.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::{Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, Serve, alone, run_to_end};
 use proto::kv::v1::{DeleteRequest, GetRequest, PutRequest, RequestId, ScanRequest};
-use support::{Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, Serve, alone, run_to_end};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tonic::{Code, Status};
@@ -154,7 +145,7 @@ fn complains(ended: Ended, code: i32, parts: &[&str]) {
 async fn a_data_directory_in_use_is_refused() {
     let _alone = alone();
     let cluster = Cluster::start(ClusterOptions::default()).await;
-    let (first, spare) = (cluster.nodes[0].serve.clone(), support::free_ports(1)[0]);
+    let (first, spare) = (cluster.nodes[0].serve.clone(), crate::support::free_ports(1)[0]);
     let mut second = Serve { ports: spare, ..first.clone() }.command();
     second.args(["--advertise-client-addr", &first.ports.client_addr()]);
     second.args(["--advertise-raft-addr", &first.ports.raft_addr()]);
@@ -188,10 +179,10 @@ async fn garbage_on_every_port_disturbs_nobody() {
     assert_eq!(ledger.unknown() + ledger.refused(), 0, "writers noticed");
     ledger.assert_kept(&cluster.same_state().await);
     for (node, pid) in cluster.nodes.iter().zip(pids) {
-        assert!(support::is_running(pid), "node {} has ended", node.id());
+        assert!(crate::support::is_running(pid), "node {} has ended", node.id());
         assert!(!node.log().contains("panicked"), "node {} has panicked", node.id());
         let (code, metrics) = node.http("/metrics").await.unwrap();
-        let resident = support::Series::parse(&metrics).sum("process_resident_memory_bytes", &[]);
+        let resident = crate::support::Series::parse(&metrics).sum("process_resident_memory_bytes", &[]);
         assert!(code == 200 && resident < MAX_RESIDENT_BYTES, "node {} holds {resident} bytes", node.id());
     }
 }

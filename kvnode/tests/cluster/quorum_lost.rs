@@ -1,18 +1,9 @@
 //! Attacks the second promise: a cluster that cannot serve says so, at once, and one that loses its leader goes on soon.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, wait};
 use proto::kv::v1::{GetRequest, PutRequest};
-use support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, wait};
 use tonic::{Code, Request, Status};
 
 /// The leader's lease, after which it knows that it is alone.

@@ -1,22 +1,13 @@
 //! Attacks the first promise, that an acknowledged write is never lost and a read never goes back in time, with
 //! `kill -9`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::{Cluster, ClusterOptions, Dice, Ledger, Load, LoadOptions, State, alone};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use kvcli::{Cause, ClientError, Failure};
 use proto::kv::v1::{GetRequest, Pair};
-use support::{Cluster, ClusterOptions, Dice, Ledger, Load, LoadOptions, State, alone};
 
 const ROUNDS: usize = 10;
 /// Writes that must be acknowledged between two kills, so that every kill hits something.

@@ -1,21 +1,12 @@
 //! Attacks the first command a stranger runs: what it starts, finds again, and leaves behind.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::{Process, alone, is_running, signal, wait};
 use kvcli::{Client, ClientOptions, ReadMode};
 use rustix::process::Signal;
-use support::{Process, alone, is_running, signal, wait};
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,25 +2,15 @@
 //!
 //! Blocks marked `sh background` are started and left running, blocks marked `sh run` must succeed line by line.
 //! `sh build` is what cargo has done before this test runs, and plain `sh` blocks are the two commands that
-//! `tests/playground.rs` and `.ci/run` run.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
+//! `playground.rs` and `.ci/run` run.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Process, alone, run_to_end};
+use crate::support::{Process, alone, run_to_end};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 /// A line of a `run` block; `init` may have to wait for the nodes to listen.
 const MAX_RUN: Duration = Duration::from_secs(30);
 const MAX_STOP: Duration = Duration::from_secs(20);
@@ -73,7 +63,7 @@ async fn the_commands_of_the_readme_work_in_their_order() {
     assert!(printed.contains("hello\n") && printed.contains("greeting\thello\n"), "{printed}");
     assert!(printed.contains("3 of 3 voters answer"), "{printed}");
     for mut node in nodes {
-        support::signal(node.id(), rustix::process::Signal::TERM);
+        crate::support::signal(node.id(), rustix::process::Signal::TERM);
         let status = node.ended(MAX_STOP).await;
         assert!(status.success(), "{status}: {}", node.output());
     }

@@ -4,15 +4,7 @@
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
 //! line; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk to them; `load` writes and
 //! remembers what was promised; `state` compares what is stored.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
+#![allow(unused_imports, reason = "each test uses a part")]
 mod cluster;
 mod dice;
 mod exclusive;

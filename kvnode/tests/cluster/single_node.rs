@@ -1,13 +1,5 @@
 //! One real `kvnode serve` process, spoken to over the wire: what the server itself refuses, whatever the client.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -91,6 +83,7 @@ fn named(value: &str, client: u8, sequence: u64) -> kv::PutRequest {
 
 #[tokio::test]
 async fn before_init_every_request_says_what_to_do() {
+    let _alone = crate::support::alone();
     let node = OneNode::start().await;
     let error = node.kv().put(put(b"k", vec![])).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
@@ -101,6 +94,7 @@ async fn before_init_every_request_says_what_to_do() {
 
 #[tokio::test]
 async fn limits_are_refused_by_name_and_garbage_is_survived() {
+    let _alone = crate::support::alone();
     let node = OneNode::start().await;
     node.cluster().init(kv::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
@@ -127,6 +121,7 @@ async fn limits_are_refused_by_name_and_garbage_is_survived() {
 
 #[tokio::test]
 async fn a_named_write_is_applied_once() {
+    let _alone = crate::support::alone();
     let node = OneNode::start().await;
     node.cluster().init(kv::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
@@ -139,6 +134,7 @@ async fn a_named_write_is_applied_once() {
 
 #[tokio::test]
 async fn a_scan_larger_than_one_message_arrives_whole_and_in_order() {
+    let _alone = crate::support::alone();
     let node = OneNode::start().await;
     node.cluster().init(kv::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
@@ -156,6 +152,7 @@ async fn a_scan_larger_than_one_message_arrives_whole_and_in_order() {
 
 #[tokio::test]
 async fn a_snapshot_is_built_on_request() {
+    let _alone = crate::support::alone();
     let node = OneNode::start().await;
     node.cluster().init(kv::InitRequest {}).await.unwrap();
     let put = node.kv().put(put(b"k", vec![1])).await.unwrap().into_inner().header.unwrap();
@@ -165,6 +162,7 @@ async fn a_snapshot_is_built_on_request() {
 
 #[tokio::test]
 async fn the_node_stops_when_its_standard_input_ends() {
+    let _alone = crate::support::alone();
     let mut node = OneNode::start().await;
     drop(node.process.stdin.take());
     let started = Instant::now();
@@ -176,4 +174,34 @@ async fn the_node_stops_when_its_standard_input_ends() {
         assert!(started.elapsed() < PATIENCE, "still running");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Without a leader the node is not serving; afterwards it is, and it tells what it speaks.
+#[tokio::test]
+async fn grpc_health_and_reflection_tell_the_truth() {
+    let _alone = crate::support::alone();
+    let node = OneNode::start().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(node.channel());
+    let mut serving = async || {
+        let request = tonic_health::pb::HealthCheckRequest { service: "kv.v1.Kv".to_owned() };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        status == tonic_health::pb::health_check_response::ServingStatus::Serving
+    };
+    assert!(!serving().await);
+    node.cluster().init(kv::InitRequest {}).await.unwrap();
+    let look = async || crate::support::wait::is(serving().await, || "not serving".to_owned());
+    crate::support::wait::until("health follows readiness", PATIENCE, look).await;
+
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    let question = tonic_reflection::pb::v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(node.channel());
+    let asked = reflection.server_reflection_info(tokio_stream::once(question));
+    let answer = asked.await.unwrap().into_inner().message().await.unwrap();
+    let answer = format!("{answer:?}");
+    assert!(answer.contains("kv.v1.Kv") && answer.contains("kv.v1.Cluster"), "{answer}");
+    assert!(!answer.contains("raft.v1"), "{answer}");
 }

@@ -1,0 +1,29 @@
+//! What must hold of real `kvnode` processes, on real sockets, under real kills. One theme a file, one binary for
+//! all of them: linking costs more than running some of them.
+//!
+//! Tests run one at a time ([`support::alone`]), because two clusters on two cores disturb each other's timing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "test code"
+)]
+
+mod bad_input;
+mod dedup;
+mod fall_behind;
+mod kill;
+mod membership;
+mod metrics;
+mod playground;
+mod quorum_lost;
+mod readme;
+mod real_input;
+mod single_node;
+mod start_up;
+mod support;
+mod sync_before_answer;
