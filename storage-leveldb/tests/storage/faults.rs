@@ -1,25 +1,15 @@
 //! Failing and lying disks: everything is detected or harmless, and nothing changes an answer.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
-
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::support::{Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftLogReader, RaftSnapshotBuilder, Vote};
 use storage_leveldb::testing::{Failure, SimDisk};
 use storage_leveldb::{LevelDbOptions, Options, StorageError};
-use support::{Set, Store, Types, log_id, open};
 
 const DIR: &str = "node";
 const ENTRIES: u64 = 60;

@@ -1,7 +1,5 @@
 //! A tiny application, used by all tests of this crate.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "every test uses a part of it")]
-
 use std::fmt;
 
 use openraft::type_config::alias::LogIdOf;

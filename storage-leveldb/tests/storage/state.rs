@@ -1,15 +1,6 @@
 //! The state machine: transactions, snapshots of a moving state, restart.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
-
+use crate::support::{Set, Types, log_id, open};
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
@@ -20,7 +11,6 @@ use std::collections::BTreeMap;
 use storage_leveldb::{
     Application, KeyRange, LevelDbOptions, Options, ScanLimit, Storage, StorageError, Transaction, View,
 };
-use support::{Set, Types, log_id, open};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 

@@ -1,26 +1,16 @@
 //! The log on a real disk: group commit, the tail, purging, reopening.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{Set, Types, log_id, open};
 use futures_util::TryStreamExt;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftLogReader, RaftTypeConfig};
 use storage_leveldb::{Db, LevelDbOptions, Observer, Options};
-use support::{Set, Types, log_id, open};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 

@@ -8,23 +8,14 @@
 //! active one, which had been named but not created when the names in use were counted. Installing wrote
 //! into the live database and then deleted it.
 //!
-//! `CRASH_SEEDS=200 cargo test --release -p storage-leveldb --test crash` runs more workloads;
+//! `CRASH_SEEDS=200 cargo test --release -p storage-leveldb --test storage crash` runs more workloads;
 //! `CRASH_SEED=17 CRASH_POINT=231 …` runs one point again.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::support::{Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::type_config::TypeConfigExt;
@@ -33,7 +24,6 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use storage_leveldb::testing::{Failure, SimDisk};
 use storage_leveldb::{LevelDbOptions, Options};
-use support::{Set, Store, Types, log_id, open};
 
 const DIR: &str = "node";
 const STEPS: usize = 40;
@@ -322,7 +312,8 @@ async fn crash_once(seed: u64, point: u64) -> bool {
     if let Ok(store) = open(Path::new(DIR), options(&disk)).await {
         let mut workload = Workload { store, model, random: StdRng::seed_from_u64(seed) };
         let result = workload.run().await;
-        assert_eq!(result.is_err(), disk.power_is_off(), "{result:?}");
+        // The power may also fail behind the workload's back, while purged records are removed.
+        assert!(result.is_ok() || disk.power_is_off(), "{result:?}");
         model = workload.model;
     }
     let crashed = disk.power_is_off();

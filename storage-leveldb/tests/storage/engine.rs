@@ -5,14 +5,6 @@
 //! taken for a deletion of the key asked for; and a write buffer could become a table below older tables with the
 //! same keys, because the search for overlaps in level 0 assumes there are none.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
 use std::path::Path;
 
 use bytes::Bytes;

@@ -1,21 +1,11 @@
 //! openraft's own conformance suite, on LevelDB and on the memory engine.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "test code"
-)]
-
-mod support;
-
 use std::sync::Arc;
 
+use crate::support::{Register, Types};
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use storage_leveldb::{LogStore, MemoryEngine, Options, StateMachine};
-use support::{Register, Types};
 
 #[derive(Clone, Copy)]
 enum Engine {
@@ -33,7 +23,7 @@ impl StoreBuilder<Types, LogStore<Types>, StateMachine<Types, Register>, tempfil
             Self::LevelDb => Options::default(),
             Self::Memory => Options { engine: Some(Arc::new(MemoryEngine::default())), ..Options::default() },
         };
-        let store = support::open(dir.path(), options).await.unwrap();
+        let store = crate::support::open(dir.path(), options).await.unwrap();
         Ok((dir, store.log, store.state))
     }
 }

@@ -1,0 +1,20 @@
+//! What the storage must keep, whatever the disk does. One theme a file, one binary for all: linking costs more
+//! than running most of them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "test code"
+)]
+
+mod conformance;
+mod crash;
+mod engine;
+mod faults;
+mod log;
+mod state;
+mod support;
