@@ -21,7 +21,8 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Latches the first fault. Cheap to clone; all clones share one latch.
+/// Latches the first fault. Cheap to clone; all clones share one latch. Telling people of it is up to whoever opened
+/// the storage.
 ///
 /// Invariants: once there is a fault it never changes and never goes away, and nothing is written to
 /// disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the latch
@@ -48,11 +49,7 @@ impl Health {
 
     /// Records a fault unless there is one already; answers with the first.
     pub fn latch(&self, path: &Path, reason: impl ToString) -> Fault {
-        let fault = Fault { path: path.to_owned(), reason: reason.to_string() };
-        if self.first.set(fault.clone()).is_ok() {
-            tracing::error!(path = %fault.path.display(), reason = %fault.reason, "storage fault: this node stops serving");
-        }
-        self.first.get().cloned().unwrap_or(fault)
+        self.first.get_or_init(|| Fault { path: path.to_owned(), reason: reason.to_string() }).clone()
     }
 }
 

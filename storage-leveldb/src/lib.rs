@@ -17,6 +17,8 @@
 //! Top down: [`Storage`] opens a directory; [`log`](LogStore) and [`state`](StateMachine) each have a thread
 //! that owns an [`Engine`]; LevelDB is one; under it lie checksummed file formats, and under those a [`Disk`].
 
+pub mod check;
+mod cross_check;
 mod disk;
 mod engine;
 mod error;

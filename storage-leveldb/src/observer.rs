@@ -42,6 +42,11 @@ pub trait Observer: Send + Sync + 'static {
         let _ = entries;
     }
 
+    /// Committed entries were applied to the state in one batch, its write included.
+    fn applied(&self, entries: u64, took: Duration) {
+        let _ = (entries, took);
+    }
+
     /// A caller waited for storage, for the named cause.
     fn stalled(&self, db: Db, cause: &'static str, took: Duration) {
         let _ = (db, cause, took);

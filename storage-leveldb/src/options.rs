@@ -9,6 +9,9 @@ use crate::observer::{NoObserver, Observer};
 /// Settings of a [`Storage`](crate::Storage); the default is what runs in production.
 #[derive(Clone)]
 pub struct Options {
+    /// The storage has been opened before, so that an empty directory means that it is lost: a fault. A node that
+    /// began anew under an old id would have forgotten its vote.
+    pub must_exist: bool,
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
@@ -30,6 +33,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            must_exist: false,
             tail_bytes: 32 << 20,
             state_cache_bytes: 32 << 20,
             log_leveldb: LevelDbOptions { write_buffer_bytes: 4 << 20, ..LevelDbOptions::default() },

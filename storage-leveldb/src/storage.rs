@@ -12,7 +12,8 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, GuardedDisk};
+use crate::cross_check::Standing;
+use crate::disk::{Disk, GuardedDisk, create_dir_durably};
 use crate::engine::{EngineFactory, LevelDb};
 use crate::error::StorageError;
 use crate::file::marker;
@@ -58,11 +59,19 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
         tokio::task::spawn_blocking(open).await.map_err(|_| StorageError::Closed)?
     }
 
-    fn open_blocking(dir: PathBuf, application: A, options: Options) -> Result<Self, StorageError> {
+    pub(crate) fn open_blocking(
+        dir: PathBuf,
+        application: A,
+        options: Options,
+    ) -> Result<Self, StorageError> {
         let lock = lock(options.disk.as_ref(), &dir)?;
         let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
         disk.create_dir(&dir)?;
         let is_new = check_format(&disk, &dir)?;
+        if is_new && options.must_exist {
+            let reason = "missing, although this node has stored data here; replace it by one with a new id";
+            return Err(disk.damaged(&dir.join("FORMAT"), reason).into());
+        }
         let (log_disk, state_disk) = (disk.for_db(Db::Log), disk.for_db(Db::State));
         let (log_dir, state_dir, snapshot_dir) = (dir.join("log"), dir.join("state"), dir.join("snapshot"));
 
@@ -76,16 +85,21 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
         if !is_new {
             expect_database(&disk, state_engine.as_ref(), &directory.active()?)?;
         }
-        let snapshots = SnapshotDirectory::open(&snapshot_dir, disk.for_db(Db::Snapshot))?;
-        let state = StateMachine::open(
+        let snapshots = SnapshotDirectory::open(&snapshot_dir, disk.for_db(Db::Snapshot), is_new)?;
+        let (state, applied) = StateMachine::open(
             application,
             state_engine,
             directory,
             snapshots.clone(),
             options.state_cache_bytes,
         )?;
+        let snapshot = snapshots.current::<C>()?.and_then(|snapshot| snapshot.meta.last_log_id);
+        let standing = Standing { log: log.position(), applied, snapshot };
+        standing.check(&disk, &dir)?;
         if is_new {
-            marker::replace(&disk, &dir.join("FORMAT"), FORMAT)?;
+            let marker = dir.join("FORMAT");
+            standing.check_new(&disk, &marker)?;
+            marker::replace(&disk, &marker, FORMAT)?;
         }
         let sizes = Sizes::new(options.disk, log_dir, state_dir, snapshot_dir);
         Ok(Self {
@@ -116,7 +130,7 @@ impl Options {
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, StorageError> {
-    disk.create_dir(dir).map_err(|e| StorageError::at(dir, format!("cannot create: {e}")))?;
+    create_dir_durably(disk, dir).map_err(|e| StorageError::at(dir, format!("cannot create: {e}")))?;
     match disk.lock(&dir.join("LOCK")) {
         Ok(lock) => Ok(Arc::from(lock)),
         Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(StorageError::Busy(dir.to_owned())),
@@ -125,7 +139,7 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, Stora
 }
 
 /// Whether the directory is new.
-fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<bool, StorageError> {
+pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<bool, StorageError> {
     let path = dir.join("FORMAT");
     match marker::read(disk, &path)? {
         None => Ok(true),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Disk, ReadFile, WriteFile};
+use super::{Disk, ReadFile, WriteFile, create_dir_durably};
 use crate::health::{Fault, Health};
 use crate::observer::{Db, Observer};
 
@@ -81,14 +81,10 @@ impl GuardedDisk {
         }
     }
 
-    /// Durable when it returns.
+    /// Durable when it returns, and so are the directories above it that were missing.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), Fault> {
         self.health.check()?;
-        self.latched("create directory", path, self.disk.create_dir(path))?;
-        match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
-            _ => Ok(()),
-        }
+        self.latched("create directory", path, create_dir_durably(self.disk.as_ref(), path))
     }
 
     pub(crate) fn delete_dir(&self, path: &Path) -> Result<(), Fault> {
@@ -139,6 +135,11 @@ pub(crate) struct GuardedFile {
 impl GuardedFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file has another name now, which is durable.
+    pub(crate) fn was_renamed(&mut self, to: &Path) {
+        self.path = to.to_owned();
     }
 
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Fault> {

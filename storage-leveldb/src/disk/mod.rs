@@ -5,6 +5,7 @@
 //! `std::fs`.
 
 mod guarded;
+mod overlay;
 mod real;
 
 use std::any::Any;
@@ -12,6 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(crate) use guarded::{GuardedDisk, GuardedFile};
+pub(crate) use overlay::OverlayDisk;
 pub use real::RealDisk;
 
 /// A disk with the durability rules of POSIX: nothing survives a power failure before it is synced, and
@@ -115,6 +117,50 @@ pub trait ReadFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
+/// Creates a directory; durable when it returns, and so are the directories above it that were missing.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn create_dir_durably(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for dir in path.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+        match disk.list(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push(dir),
+            other => {
+                other?;
+                break;
+            }
+        }
+    }
+    disk.create_dir(path)?;
+    // Also if it was there: whoever created it may not have come to this.
+    disk.sync_dir(parent_of(path))?;
+    missing.into_iter().skip(1).try_for_each(|dir| disk.sync_dir(parent_of(dir)))
+}
+
+/// The directory that `path` is a name in.
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}
+
+/// Fills `buf` from `offset`. Within a file's length nothing may be missing: whoever takes less for the end of the
+/// file loses what is behind it.
+///
+/// # Errors
+/// The disk's, and [`io::ErrorKind::UnexpectedEof`] for fewer bytes.
+pub(crate) fn read_exactly(file: &dyn ReadFile, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+    let read = file.read_at(offset, buf)?;
+    if read == buf.len() {
+        return Ok(());
+    }
+    let text = format!("{read} bytes where there should be {}", buf.len());
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, text))
+}
+
 /// Reads a whole file of at most `limit_bytes`.
 ///
 /// # Errors
@@ -126,7 +172,6 @@ pub(crate) fn read_all(file: &dyn ReadFile, limit_bytes: u64) -> io::Result<Vec<
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-    let read = file.read_at(0, &mut bytes)?;
-    bytes.truncate(read);
+    read_exactly(file, 0, &mut bytes)?;
     Ok(bytes)
 }

@@ -76,13 +76,14 @@ impl FramedWriter {
             self.gathered.extend_from_slice(now);
             bytes = later;
             if self.gathered.len() >= MAX_FRAME_PAYLOAD_BYTES {
-                self.write_frame()?;
+                self.write_out()?;
             }
         }
         Ok(())
     }
 
-    fn write_frame(&mut self) -> Result<(), Fault> {
+    /// Ends the frame that has gathered, so that it survives the death of the process.
+    pub(crate) fn write_out(&mut self) -> Result<(), Fault> {
         if self.gathered.is_empty() {
             return Ok(());
         }
@@ -98,9 +99,30 @@ impl FramedWriter {
         Ok(())
     }
 
+    /// Gives the synced file its lasting name, durably.
+    pub(crate) fn rename(&mut self, disk: &GuardedDisk, to: &Path) -> Result<(), Fault> {
+        disk.rename(self.file.path(), to)?;
+        self.file.was_renamed(to);
+        Ok(())
+    }
+
+    /// Where the next frame goes.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    /// How much of the file is durable.
+    pub(crate) fn synced(&self) -> u64 {
+        self.synced
+    }
+
     /// Makes all that was written durable, the file's name included.
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {
-        self.write_frame()?;
+        self.write_out()?;
         if self.synced < self.offset {
             self.file.sync()?;
             self.synced = self.offset;

@@ -2,21 +2,20 @@
 //!
 //! After a crash the frames behind the last sync may be missing, torn, or there in part: that is normal,
 //! nothing in them was acknowledged, and the stream ends before them. Anything else is damage. The two are
-//! told apart exactly: a bad frame that a later valid frame calls durable had been synced.
-//!
-//! What this cannot see: damage to the very last synced frames with nothing written after them looks
-//! like a torn tail.
+//! told apart exactly: a bad frame that a later valid frame, or the [`witness`](super::witness), calls durable had
+//! been synced.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
 use super::framed::{
     FILE_HEADER_BYTES, FILE_MAGIC, FRAME_HEADER_BYTES, FRAME_MAGIC, MAX_FRAME_PAYLOAD_BYTES, frame_crc,
 };
+use super::witness::Claim;
 use super::{u32_at, u64_at};
-use crate::disk::{GuardedDisk, ReadFile, read_all};
+use crate::disk::{GuardedDisk, ReadFile, read_all, read_exactly};
 use crate::health::Fault;
 
 /// The largest framed file that is read whole. LevelDB's logs end at its write buffer (a few MiB) plus one
@@ -28,6 +27,8 @@ pub(crate) const MAX_WHOLE_FILE_BYTES: u64 = 1 << 30;
 pub(crate) enum Tail {
     /// A crash may have torn it: frames that were never synced are cut off.
     MayBeTorn,
+    /// The same, but this much is known to have been synced.
+    Witnessed(Claim),
     /// The file was complete before it got its name: anything wrong is damage.
     Complete,
 }
@@ -88,6 +89,16 @@ fn frame_at(bytes: &[u8], at: usize, salt: u64) -> Option<Frame<'_>> {
     valid.then_some(Frame { synced: header.synced, payload, next })
 }
 
+impl Tail {
+    /// How much of the file must be there.
+    fn durable(self) -> usize {
+        match self {
+            Self::Witnessed(claim) => usize::try_from(claim.durable).unwrap_or(usize::MAX),
+            Self::MayBeTorn | Self::Complete => 0,
+        }
+    }
+}
+
 /// Joins the payloads of all frames.
 ///
 /// # Errors
@@ -96,6 +107,9 @@ pub(crate) fn decode(bytes: &[u8], tail: Tail) -> Result<Vec<u8>, String> {
     let Some(salt) = bytes.get(..FILE_HEADER_BYTES).and_then(salt_of) else {
         return without_header(bytes, tail);
     };
+    if matches!(tail, Tail::Witnessed(claim) if claim.salt != salt) {
+        return Err("it is not the file that was written under this name".to_owned());
+    }
     let mut stream = Vec::with_capacity(bytes.len());
     let mut at = FILE_HEADER_BYTES;
     while at < bytes.len() {
@@ -106,7 +120,42 @@ pub(crate) fn decode(bytes: &[u8], tail: Tail) -> Result<Vec<u8>, String> {
         stream.extend_from_slice(frame.payload);
         at = frame.next;
     }
+    if at < tail.durable() {
+        return Err(lost(at));
+    }
+    // Nothing that is complete is empty: a cut behind the header leaves no frame that could be bad.
+    if tail == Tail::Complete && stream.is_empty() {
+        return Err("cut off behind the file header".to_owned());
+    }
     Ok(stream)
+}
+
+/// The text for frames that were synced and are not good.
+fn lost(at: usize) -> String {
+    format!(
+        "damaged or cut off at offset {at} although more of it had been synced: acknowledged records may be gone"
+    )
+}
+
+/// The payload of the last valid frame, wherever bad ones lie.
+///
+/// # Errors
+/// There is none.
+pub(crate) fn last_payload(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let salt = bytes.get(..FILE_HEADER_BYTES).and_then(salt_of);
+    let salt = salt.ok_or("the file header is damaged or cut off")?;
+    let mut last = None;
+    let mut at = FILE_HEADER_BYTES;
+    while at < bytes.len() {
+        match frame_at(bytes, at, salt) {
+            Some(frame) => {
+                last = Some(frame.payload);
+                at = frame.next;
+            }
+            None => at = at.saturating_add(1),
+        }
+    }
+    Ok(last.ok_or("no record in it is whole")?.to_vec())
 }
 
 /// A log's header is durable before anything else is written, so only a file with nothing else may lack it.
@@ -126,9 +175,7 @@ fn check_tail(bytes: &[u8], at: usize, salt: u64, tail: Tail) -> Result<(), Stri
     while probe < bytes.len() {
         match frame_at(bytes, probe, salt) {
             Some(frame) if frame.synced > at as u64 => {
-                return Err(format!(
-                    "the frame at offset {at} is damaged although it had been synced: acknowledged records may be gone"
-                ));
+                return Err(lost(at));
             }
             Some(frame) => probe = frame.next,
             None => probe = probe.saturating_add(1),
@@ -138,8 +185,14 @@ fn check_tail(bytes: &[u8], at: usize, salt: u64, tail: Tail) -> Result<(), Stri
 }
 
 /// Reads the stream of a [`Tail::Complete`] file in order with bounded memory.
+///
+/// A bad frame is not latched: what is being read may have come from a peer. A disk that cannot read its own
+/// files is: the error holds the [`Fault`].
 pub(crate) struct FramedReader {
     file: Box<dyn ReadFile>,
+    path: PathBuf,
+    disk: GuardedDisk,
+    len: u64,
     salt: u64,
     offset: u64,
     raw_next: u64,
@@ -148,25 +201,41 @@ pub(crate) struct FramedReader {
 }
 
 impl FramedReader {
-    /// `None` if there is no such file. Damage is not latched here: what is being read may have come from
-    /// a peer.
+    /// `None` if there is no such file.
     pub(crate) fn open(disk: &GuardedDisk, path: &Path) -> io::Result<Option<Self>> {
         let Some(file) = disk.open(path).map_err(io::Error::other)? else {
             return Ok(None);
         };
-        let mut header = [0; FILE_HEADER_BYTES];
-        let read = file.read_at(0, &mut header)?;
-        let Some(salt) = header.get(..read).and_then(salt_of) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file header is damaged or cut off"));
-        };
-        Ok(Some(Self {
+        let unreadable = |e: io::Error| io::Error::other(disk.damaged(path, format!("cannot read: {e}")));
+        let len = file.len().map_err(unreadable)?;
+        let mut this = Self {
             file,
-            salt,
+            path: path.to_owned(),
+            disk: disk.clone(),
+            len,
+            salt: 0,
             offset: FILE_HEADER_BYTES as u64,
             raw_next: 0,
             payload: Vec::new(),
             used: 0,
-        }))
+        };
+        let mut header = [0; FILE_HEADER_BYTES];
+        let read = this.read_at(0, &mut header)?;
+        let Some(salt) = header.get(..read).and_then(salt_of) else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file header is damaged or cut off"));
+        };
+        this.salt = salt;
+        Ok(Some(this))
+    }
+
+    /// Fills `buf` as far as the file goes; answers how many bytes.
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let there = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
+        let part = buf.get_mut(..there).unwrap_or_default();
+        read_exactly(self.file.as_ref(), offset, part).map_err(|e| {
+            io::Error::other(self.disk.damaged(&self.path, format!("cannot read at offset {offset}: {e}")))
+        })?;
+        Ok(there)
     }
 
     /// The next bytes of the file itself, verified: its header, then frame by frame; empty at the end.
@@ -177,22 +246,22 @@ impl FramedReader {
         }
         let len = usize::try_from(self.offset.saturating_sub(self.raw_next)).map_err(io::Error::other)?;
         let mut raw = vec![0; len];
-        let read = self.file.read_at(self.raw_next, &mut raw)?;
-        raw.truncate(read);
+        self.read_at(self.raw_next, &mut raw)?;
         self.raw_next = self.offset;
         Ok(raw.into())
     }
 
     fn next_frame(&mut self) -> io::Result<bool> {
-        let mut bytes = [0; FRAME_HEADER_BYTES];
-        let read = self.file.read_at(self.offset, &mut bytes)?;
-        if read == 0 {
-            return Ok(false);
+        if self.offset >= self.len {
+            let has_frames = self.offset > FILE_HEADER_BYTES as u64;
+            return if has_frames { Ok(false) } else { Err(self.bad_frame()) };
         }
+        let mut bytes = [0; FRAME_HEADER_BYTES];
+        let read = self.read_at(self.offset, &mut bytes)?;
         let header = bytes.get(..read).and_then(FrameHeader::parse).ok_or_else(|| self.bad_frame())?;
         let mut payload = vec![0; header.payload_len];
         let start = self.offset.saturating_add(FRAME_HEADER_BYTES as u64);
-        let read = self.file.read_at(start, &mut payload)?;
+        let read = self.read_at(start, &mut payload)?;
         if read != header.payload_len || !header.fits(self.salt, self.offset, &payload) {
             return Err(self.bad_frame());
         }
@@ -217,5 +286,76 @@ impl io::Read for FramedReader {
         let n = rest.read(buf)?;
         self.used = self.used.saturating_add(n);
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: u64 = 7;
+
+    /// A log of 5-byte frames, each written when all before it were synced.
+    fn log(frames: usize) -> Vec<u8> {
+        let mut bytes = FILE_MAGIC.to_vec();
+        bytes.extend(SALT.to_le_bytes());
+        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        for _ in 0..frames {
+            let at = bytes.len() as u64;
+            bytes.extend(FRAME_MAGIC);
+            bytes.extend(5_u32.to_le_bytes());
+            bytes.extend(at.to_le_bytes());
+            bytes.extend(frame_crc(SALT, at, at, b"hello").to_le_bytes());
+            bytes.extend(b"hello");
+        }
+        bytes
+    }
+
+    fn flipped(mut bytes: Vec<u8>, at: usize) -> Vec<u8> {
+        bytes[at] ^= 4;
+        bytes
+    }
+
+    #[test]
+    fn damage_before_a_frame_that_calls_it_synced_is_no_torn_tail() {
+        for at in FILE_HEADER_BYTES..log(2).len() {
+            let error = decode(&flipped(log(3), at), Tail::MayBeTorn).unwrap_err();
+            assert!(error.contains("acknowledged"), "{at}: {error}");
+        }
+        for at in log(2).len()..log(3).len() {
+            assert_eq!(decode(&flipped(log(3), at), Tail::MayBeTorn).unwrap(), b"hellohello", "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_witnessed_must_be_there() {
+        let (all, two) = (log(3).len(), log(2).len() as u64);
+        let witnessed = |durable| Tail::Witnessed(Claim { salt: SALT, durable });
+        for cut in 0..all {
+            let result = decode(&log(3)[..cut], witnessed(two));
+            assert_eq!(result.is_ok(), cut as u64 >= two, "cut at {cut}");
+        }
+        for at in 0..all {
+            assert!(decode(&flipped(log(3), at), witnessed(all as u64)).is_err(), "bit at {at}");
+        }
+        let other = Tail::Witnessed(Claim { salt: SALT + 1, durable: two });
+        assert!(decode(&log(3), other).unwrap_err().contains("not the file"));
+    }
+
+    #[test]
+    fn a_complete_file_may_not_be_cut_off_anywhere() {
+        let (whole, all) = (log(1), log(1).len());
+        for cut in 0..all {
+            assert!(decode(&whole[..cut], Tail::Complete).is_err(), "cut at {cut}");
+        }
+        assert_eq!(decode(&whole, Tail::Complete).unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_frame_is_valid_in_one_place_only() {
+        let mut bytes = log(3);
+        let (one, two) = (log(1).len(), log(2).len());
+        bytes.copy_within(one..two, two);
+        assert_eq!(decode(&bytes, Tail::MayBeTorn).unwrap(), b"hellohello");
     }
 }

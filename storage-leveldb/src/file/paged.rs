@@ -22,6 +22,8 @@ const TRAILER_MAGIC: [u8; 8] = *b"RLPAGED1";
 const TRAILER_BYTES: usize = 20;
 /// Full pages are gathered up to this much before they are written.
 const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
+/// A whole table is read in pieces of this size.
+const VERIFY_BUFFER_BYTES: usize = 256 * PAGE_BYTES;
 
 /// What a page's checksum starts from.
 fn seed_of(path: &Path) -> u32 {
@@ -184,15 +186,56 @@ impl PagedReader {
     }
 
     fn verified<'a>(&self, page: u64, raw: &'a [u8]) -> Result<&'a [u8], Fault> {
-        let (payload, crc) = raw.split_at(raw.len().saturating_sub(CRC_BYTES));
-        if u32_at(crc, 0) == Some(page_crc(self.seed, page, payload)) {
-            return Ok(payload);
-        }
-        Err(self.damaged(format!("checksum mismatch in page {page} at offset {}", page * PAGE_BYTES as u64)))
+        payload_of(self.seed, page, raw).ok_or_else(|| self.damaged(bad_page(page)))
     }
 
     fn damaged(&self, reason: String) -> Fault {
         self.disk.damaged(&self.path, reason)
+    }
+}
+
+/// The payload of a page, if it is valid.
+fn payload_of(seed: u32, page: u64, raw: &[u8]) -> Option<&[u8]> {
+    let (payload, crc) = raw.split_at(raw.len().saturating_sub(CRC_BYTES));
+    (u32_at(crc, 0) == Some(page_crc(seed, page, payload))).then_some(payload)
+}
+
+fn bad_page(page: u64) -> String {
+    format!("checksum mismatch in page {page} at offset {}", page.saturating_mul(PAGE_BYTES as u64))
+}
+
+/// Reads every page of a table and tells `progress` of the bytes it reads. Does not stop at a bad page.
+///
+/// # Errors
+/// The first bad page, and how many follow it; or that the file cannot be read.
+pub(crate) fn verify(file: &dyn ReadFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<(), String> {
+    let seed = seed_of(path);
+    let payload_len = read_trailer(file, seed)?;
+    let data_len = file_len_of(payload_len).unwrap_or(0).saturating_sub(TRAILER_BYTES as u64);
+    let (mut first_bad, mut more_bad) = (None, 0_u64);
+    let mut buffer = vec![0; VERIFY_BUFFER_BYTES];
+    let mut offset = 0;
+    while offset < data_len {
+        let len = data_len.saturating_sub(offset).min(VERIFY_BUFFER_BYTES as u64);
+        let raw = buffer.get_mut(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+        match file.read_at(offset, raw) {
+            Ok(read) if read == raw.len() => {}
+            Ok(read) => return Err(format!("cut off at offset {}", offset.saturating_add(read as u64))),
+            Err(e) => return Err(format!("cannot read at offset {offset}: {e}")),
+        }
+        for (page, raw) in (offset / PAGE_BYTES as u64..).zip(raw.chunks(PAGE_BYTES)) {
+            if payload_of(seed, page, raw).is_none() {
+                more_bad = more_bad.saturating_add(first_bad.is_some().into());
+                first_bad.get_or_insert(page);
+            }
+        }
+        offset = offset.saturating_add(len);
+        progress(len);
+    }
+    match (first_bad, more_bad) {
+        (None, _) => Ok(()),
+        (Some(page), 0) => Err(bad_page(page)),
+        (Some(page), more) => Err(format!("{}, and in {more} more pages", bad_page(page))),
     }
 }
 

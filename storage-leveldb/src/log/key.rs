@@ -9,7 +9,7 @@ const ENTRY: u8 = 0x01;
 const MARK: u8 = 0xff;
 
 /// `0x01`, then the index, big endian: entries sort by index.
-pub(super) fn entry(index: u64) -> Vec<u8> {
+pub(crate) fn entry(index: u64) -> Vec<u8> {
     let mut key = Vec::with_capacity(9);
     key.push(ENTRY);
     key.extend(index.to_be_bytes());
@@ -17,19 +17,19 @@ pub(super) fn entry(index: u64) -> Vec<u8> {
 }
 
 /// The keys of the entries `start..end`.
-pub(super) fn entries(start: u64, end: u64) -> KeyRange {
+pub(crate) fn entries(start: u64, end: u64) -> KeyRange {
     KeyRange { start: entry(start).into(), end: Some(entry(end).into()) }
 }
 
 /// The index in an entry's key.
-pub(super) fn index_of(key: &[u8]) -> Option<u64> {
+pub(crate) fn index_of(key: &[u8]) -> Option<u64> {
     let (prefix, index) = key.split_first()?;
     (*prefix == ENTRY).then_some(u64::from_be_bytes(index.try_into().ok()?))
 }
 
 /// A single value about the whole log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(crate) enum Mark {
     /// The log's format version: one byte.
     Format,
     /// Codec bytes of the vote.
@@ -41,7 +41,7 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    pub(super) fn key(self) -> Vec<u8> {
+    pub(crate) fn key(self) -> Vec<u8> {
         let name: &[u8] = match self {
             Self::Format => b"format",
             Self::Vote => b"vote",

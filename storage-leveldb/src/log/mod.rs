@@ -12,11 +12,12 @@
 mod command;
 mod contents;
 mod group;
-mod key;
+pub(crate) mod key;
 mod owner;
 mod raft_log_reader;
 mod raft_log_storage;
 mod store;
 mod tail;
 
+pub(crate) use store::LogPosition;
 pub use store::{LogReader, LogStore};

@@ -79,6 +79,21 @@ impl<C: RaftTypeConfig> LogStore<C> {
     }
 }
 
+/// From where to where a log goes.
+pub(crate) struct LogPosition<C: RaftTypeConfig> {
+    pub(crate) purged: Option<LogIdOf<C>>,
+    /// No vote has been given and there has never been an entry.
+    pub(crate) is_empty: bool,
+}
+
+impl<C: RaftTypeConfig> LogStore<C> {
+    pub(crate) fn position(&self) -> LogPosition<C> {
+        let contents = self.reader.contents.lock();
+        let is_empty = contents.vote.is_none() && contents.last.is_none();
+        LogPosition { purged: contents.purged.clone(), is_empty }
+    }
+}
+
 /// Reads the marks and finds the end of the log.
 fn load<C: RaftTypeConfig>(
     engine: &mut dyn Engine,

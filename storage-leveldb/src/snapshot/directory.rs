@@ -11,11 +11,15 @@ use super::error::SnapshotError;
 use super::file::{SnapshotFile, TemporaryFile};
 use super::reader::SnapshotReader;
 use super::writer::SnapshotWriter;
-use crate::disk::GuardedDisk;
+use crate::disk::{GuardedDisk, read_exactly};
 use crate::error::StorageError;
+use crate::file::marker;
 use crate::observer::Observer;
 
 const TEMPORARY: &str = "tmp";
+const ACTIVE: &str = "ACTIVE";
+/// What [`ACTIVE`] says before there is a snapshot.
+const NONE: &str = "none";
 /// A foreign snapshot is copied in pieces of this size.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -38,23 +42,52 @@ fn parse_name(name: &Path) -> Option<(u64, u64)> {
 }
 
 impl SnapshotDirectory {
-    /// Opens the directory, creating it if needed, and removes the garbage in it.
-    pub(crate) fn open(dir: &Path, disk: GuardedDisk) -> Result<Self, StorageError> {
+    /// Opens the directory and removes the garbage in it; creates it if `may_create`.
+    pub(crate) fn open(dir: &Path, disk: GuardedDisk, may_create: bool) -> Result<Self, StorageError> {
         disk.create_dir(dir)?;
         let this = Self { dir: dir.to_owned(), disk, next_number: Arc::default(), replacing: Arc::default() };
-        let newest = this.newest()?;
-        let number = newest.as_deref().and_then(parse_name).map_or(0, |(number, _)| number);
-        this.next_number.store(number.saturating_add(1), Ordering::Relaxed);
-        this.remove_others(newest.as_deref())?;
+        if may_create && this.disk.len(&dir.join(ACTIVE))?.is_none() {
+            this.activate(Path::new(NONE))?;
+        }
+        let names = this.disk.list(dir)?;
+        let active = match this.active()? {
+            Some(active) => Some(active),
+            None => this.adopt_first(&names)?,
+        };
+        let numbers = names.iter().filter_map(|name| parse_name(name)).map(|(number, _)| number);
+        this.next_number.store(numbers.max().unwrap_or(0).saturating_add(1), Ordering::Relaxed);
+        this.remove_others(active.as_deref())?;
         Ok(this)
     }
 
+    /// A file with a snapshot's name is complete and durable. If none counts, a crash came between the first
+    /// snapshot's name and ACTIVE, or somebody has put back an old ACTIVE: it counts from now on.
+    fn adopt_first(&self, names: &[PathBuf]) -> Result<Option<PathBuf>, StorageError> {
+        let newest =
+            names.iter().filter(|name| parse_name(name).is_some()).max_by_key(|name| parse_name(name));
+        if let Some(newest) = newest {
+            self.activate(newest)?;
+        }
+        Ok(newest.cloned())
+    }
+
     /// The name of the snapshot that counts.
-    fn newest(&self) -> Result<Option<PathBuf>, StorageError> {
-        let names = self.disk.list(&self.dir)?;
-        let numbered =
-            names.into_iter().filter_map(|name| parse_name(&name).map(|(number, _)| (number, name)));
-        Ok(numbered.max().map(|(_, name)| name))
+    fn active(&self) -> Result<Option<PathBuf>, StorageError> {
+        let path = self.dir.join(ACTIVE);
+        let Some(content) = marker::read(&self.disk, &path)? else {
+            return Err(self.disk.damaged(&path, "missing").into());
+        };
+        let name = String::from_utf8(content).ok().map(PathBuf::from);
+        match name {
+            Some(name) if name == Path::new(NONE) => Ok(None),
+            Some(name) if parse_name(&name).is_some() => Ok(Some(name)),
+            _ => Err(self.disk.damaged(&path, "does not name a snapshot").into()),
+        }
+    }
+
+    /// From now on this snapshot counts; durable when it returns.
+    fn activate(&self, name: &Path) -> Result<(), StorageError> {
+        Ok(marker::replace(&self.disk, &self.dir.join(ACTIVE), name.as_os_str().as_encoded_bytes())?)
     }
 
     fn remove_others(&self, kept: Option<&Path>) -> Result<(), StorageError> {
@@ -119,6 +152,7 @@ impl SnapshotDirectory {
         let path = self.dir.join(&name);
         self.disk.rename(temporary.path(), &path)?;
         temporary.was_renamed();
+        self.activate(&name)?;
         self.remove_others(Some(&name))?;
         Ok(SnapshotFile::complete(path, self.disk.clone()))
     }
@@ -143,15 +177,17 @@ impl SnapshotDirectory {
         let from = snapshot.disk().open(snapshot.path())?;
         let from = from.ok_or_else(|| StorageError::at(snapshot.path(), "missing"))?;
         let mut to = self.disk.create(temporary.path())?;
+        let unreadable = |e| snapshot.disk().damaged(snapshot.path(), format!("cannot read: {e}"));
+        let len = from.len().map_err(unreadable)?;
         let mut buffer = vec![0; COPY_BYTES];
         let mut offset = 0;
-        loop {
-            let read = from.read_at(offset, &mut buffer).map_err(SnapshotError::Damaged)?;
-            let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else {
-                break;
-            };
+        while offset < len {
+            let piece_bytes =
+                usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX).min(COPY_BYTES);
+            let piece = buffer.get_mut(..piece_bytes).unwrap_or_default();
+            read_exactly(from.as_ref(), offset, piece).map_err(unreadable)?;
             to.write_all(piece)?;
-            offset = offset.saturating_add(read as u64);
+            offset = offset.saturating_add(piece.len() as u64);
         }
         to.sync()?;
         Ok(temporary)
@@ -161,13 +197,15 @@ impl SnapshotDirectory {
     pub(crate) fn current<C: RaftTypeConfig>(
         &self,
     ) -> Result<Option<SnapshotOf<C, SnapshotFile>>, StorageError> {
-        let Some(name) = self.newest()? else {
+        let Some(name) = self.active()? else {
             return Ok(None);
         };
         let path = self.dir.join(&name);
         let told = parse_name(&name).map(|(_, len)| len);
-        if self.disk.len(&path)? != told {
-            return Err(self.disk.damaged(&path, "the file is not as long as its name says").into());
+        match self.disk.len(&path)? {
+            None => return Err(self.disk.damaged(&path, "missing").into()),
+            len if len == told => {}
+            _ => return Err(self.disk.damaged(&path, "the file is not as long as its name says").into()),
         }
         let reader = SnapshotReader::<C>::open(&self.disk, &path).map_err(|e| match e {
             SnapshotError::Storage(e) => e,

@@ -19,6 +19,16 @@ pub(crate) enum SnapshotError {
     Storage(#[from] StorageError),
 }
 
+impl SnapshotError {
+    /// What an error in reading the snapshot's stream means.
+    pub(super) fn in_stream(e: io::Error) -> Self {
+        match e.downcast::<Fault>() {
+            Ok(fault) => fault.into(),
+            Err(e) => Self::Damaged(e),
+        }
+    }
+}
+
 impl From<Fault> for SnapshotError {
     fn from(fault: Fault) -> Self {
         Self::Storage(fault.into())

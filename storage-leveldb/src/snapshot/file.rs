@@ -88,7 +88,7 @@ impl SnapshotFile {
         Self { synced: false, open: Open::Writing(file), ..Self::temporary(temporary) }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -1,7 +1,8 @@
 //! Snapshot files: written from a checkpoint or received from a peer, sent to peers, installed.
 //!
 //! ```text
-//! snapshot/N-LENGTH.snap   a complete snapshot; the greatest N counts, others are garbage
+//! snapshot/ACTIVE          the name of the snapshot that counts, or "none" (a marker file)
+//! snapshot/N-LENGTH.snap   a complete snapshot; one that ACTIVE does not name is garbage
 //! snapshot/N.tmp           one being built or received; garbage after a restart
 //! ```
 
@@ -9,6 +10,8 @@ mod directory;
 mod error;
 mod file;
 mod inbox;
+#[cfg(feature = "testing")]
+mod pairs;
 mod reader;
 mod writer;
 

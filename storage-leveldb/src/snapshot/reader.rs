@@ -28,10 +28,10 @@ fn damaged(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Snapsho
 
 impl<C: RaftTypeConfig> SnapshotReader<C> {
     pub(super) fn open(disk: &GuardedDisk, path: &Path) -> Result<Self, SnapshotError> {
-        let stream = FramedReader::open(disk, path).map_err(SnapshotError::Damaged)?;
+        let stream = FramedReader::open(disk, path).map_err(SnapshotError::in_stream)?;
         let mut stream = stream.ok_or_else(|| damaged("the file is gone"))?;
         let mut magic = [0; STREAM_MAGIC.len()];
-        stream.read_exact(&mut magic).map_err(SnapshotError::Damaged)?;
+        stream.read_exact(&mut magic).map_err(SnapshotError::in_stream)?;
         if magic != STREAM_MAGIC {
             return Err(damaged("not a snapshot, or of another format version"));
         }
@@ -50,7 +50,7 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
             return Ok(None);
         }
         let mut tag = [0];
-        self.stream.read_exact(&mut tag).map_err(SnapshotError::Damaged)?;
+        self.stream.read_exact(&mut tag).map_err(SnapshotError::in_stream)?;
         match tag {
             [TAG_PAIR] => {
                 let (key_len, value_len) = (read_len(&mut self.stream)?, read_len(&mut self.stream)?);
@@ -66,12 +66,12 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
 
     fn end(&mut self) -> Result<Option<Pair>, SnapshotError> {
         let mut count = [0; 8];
-        self.stream.read_exact(&mut count).map_err(SnapshotError::Damaged)?;
+        self.stream.read_exact(&mut count).map_err(SnapshotError::in_stream)?;
         let told = u64::from_le_bytes(count);
         if told != self.pairs {
             return Err(damaged(format!("{} pairs, but it says {told}", self.pairs)));
         }
-        if self.stream.read(&mut [0]).map_err(SnapshotError::Damaged)? != 0 {
+        if self.stream.read(&mut [0]).map_err(SnapshotError::in_stream)? != 0 {
             return Err(damaged("bytes behind its end"));
         }
         self.ended = true;
@@ -81,7 +81,7 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
 
 fn read_len(stream: &mut FramedReader) -> Result<usize, SnapshotError> {
     let mut len = [0; 4];
-    stream.read_exact(&mut len).map_err(SnapshotError::Damaged)?;
+    stream.read_exact(&mut len).map_err(SnapshotError::in_stream)?;
     Ok(u32::from_le_bytes(len) as usize)
 }
 
@@ -90,6 +90,6 @@ fn read_part(stream: &mut FramedReader, len: usize) -> Result<Vec<u8>, SnapshotE
         return Err(damaged(format!("a part of {len} bytes; at most {MAX_PART_BYTES} can be right")));
     }
     let mut part = vec![0; len];
-    stream.read_exact(&mut part).map_err(SnapshotError::Damaged)?;
+    stream.read_exact(&mut part).map_err(SnapshotError::in_stream)?;
     Ok(part)
 }

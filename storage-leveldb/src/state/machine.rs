@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use openraft::type_config::alias::LogIdOf;
 use tokio::sync::mpsc;
 
 use super::application::{Application, StandardTypes};
@@ -28,25 +29,25 @@ pub struct StateMachine<C: StandardTypes, A: Application<C>> {
 }
 
 impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
-    /// Opens the state and starts its thread. Blocks on the disk.
+    /// Opens the state and starts its thread; answers also what was applied last. Blocks on the disk.
     pub(crate) fn open(
         application: A,
         factory: Arc<dyn EngineFactory>,
         directory: StateDirectory,
         snapshots: SnapshotDirectory,
         cache_bytes: usize,
-    ) -> Result<Self, StorageError> {
+    ) -> Result<(Self, Option<LogIdOf<C>>), StorageError> {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
         let application = Arc::new(application);
         let health = directory.disk().health.clone();
         let (its_factory, its_directory) = (factory.clone(), directory.clone());
         // The engine never leaves the thread that opens it.
-        let (thread, ()) = OwnerThread::start("raft-state", sender, move || {
+        let (thread, applied) = OwnerThread::start("raft-state", sender, move || {
             let owner = Owner::open(application, its_factory, its_directory, cache_bytes)?;
-            Ok(((), move || owner.run(receiver)))
+            Ok((owner.applied(), move || owner.run(receiver)))
         })?;
         let reader = StateReader { queue: Arc::new(thread), health };
-        Ok(Self { reader, factory, directory, snapshots })
+        Ok((Self { reader, factory, directory, snapshots }, applied))
     }
 
     /// A handle for queries.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 use openraft::storage::{ApplyResponder, EntryResponder};
-use openraft::type_config::alias::StoredMembershipOf;
+use openraft::type_config::alias::{LogIdOf, StoredMembershipOf};
 use tokio::sync::mpsc::Receiver;
 
 use super::application::{Application, StandardTypes};
@@ -51,6 +51,10 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         Ok(Self { application, engine, database, factory, directory, position })
     }
 
+    pub(super) fn applied(&self) -> Option<LogIdOf<C>> {
+        self.position.applied.clone()
+    }
+
     /// Serves until every sender is gone.
     pub(super) fn run(mut self, mut queue: Receiver<Command<C, A>>) {
         while let Some(command) = queue.blocking_recv() {
@@ -78,7 +82,9 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         &mut self,
         entries: &mut impl Iterator<Item = EntryResponder<C>>,
     ) -> Result<(), StorageError> {
+        let started = Instant::now();
         let mut position = self.position.clone();
+        let mut entries_applied = 0;
         let mut membership_changed = self.position.applied.is_none();
         let mut answers: Vec<(ApplyResponder<C>, C::R)> = Vec::new();
         let mut transaction = Transaction::new(&mut self.engine);
@@ -108,6 +114,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
                 }
             };
             position.applied = Some(log_id);
+            entries_applied += 1;
             answers.extend(responder.map(|responder| (responder, response)));
         }
         let mut batch = transaction.into_batch();
@@ -116,6 +123,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         put.map_err(|e| self.directory.disk().damaged(&self.database, e))?;
         self.write(batch)?;
         self.position = position;
+        self.directory.disk().observer().applied(entries_applied, started.elapsed());
         answers.into_iter().for_each(|(responder, response)| responder.send(response));
         Ok(())
     }

@@ -11,9 +11,9 @@ use crate::error::StorageError;
 const FORMAT: u8 = 1;
 
 /// The last applied log id and membership. Stored in the same batch as the effects of what was applied.
-pub(super) struct Position<C: RaftTypeConfig> {
-    pub(super) applied: Option<LogIdOf<C>>,
-    pub(super) membership: StoredMembershipOf<C>,
+pub(crate) struct Position<C: RaftTypeConfig> {
+    pub(crate) applied: Option<LogIdOf<C>>,
+    pub(crate) membership: StoredMembershipOf<C>,
 }
 
 impl<C: RaftTypeConfig> Clone for Position<C> {
@@ -27,7 +27,7 @@ impl<C: RaftTypeConfig> Position<C> {
     ///
     /// # Errors
     /// The engine's, and as a text what is wrong with what is stored.
-    pub(super) fn load(engine: &mut dyn Engine) -> Result<Result<Self, String>, StorageError> {
+    pub(crate) fn load(engine: &mut dyn Engine) -> Result<Result<Self, String>, StorageError> {
         if let Some(format) = engine.get(key::FORMAT)?.filter(|format| **format != [FORMAT]) {
             return Ok(Err(format!("state format {format:?}; this version reads format {FORMAT} only")));
         }
@@ -42,7 +42,7 @@ impl<C: RaftTypeConfig> Position<C> {
     }
 
     /// Adds the applied log id to a batch.
-    pub(super) fn put_applied(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
+    pub(crate) fn put_applied(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
         if let Some(log_id) = &self.applied {
             batch.put(key::APPLIED.to_vec(), codec::encode(log_id)?.into());
         }
@@ -50,14 +50,14 @@ impl<C: RaftTypeConfig> Position<C> {
     }
 
     /// Adds all of the position to a batch.
-    pub(super) fn put_all(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
+    pub(crate) fn put_all(&self, batch: &mut Batch) -> Result<(), codec::EncodeError> {
         batch.put(key::FORMAT.to_vec(), vec![FORMAT].into());
         batch.put(key::MEMBERSHIP.to_vec(), codec::encode(&self.membership)?.into());
         self.put_applied(batch)
     }
 
     /// Log index of the last applied entry; 0 if there is none.
-    pub(super) fn applied_index(&self) -> u64 {
+    pub(crate) fn applied_index(&self) -> u64 {
         self.applied.as_ref().map_or(0, |log_id| log_id.index)
     }
 }

@@ -1,8 +1,37 @@
-//! For tests of this crate and of applications: a disk that loses power, and fails on demand.
+//! For tests of this crate and of applications: a disk that loses power, fails and rots on demand, and what
+//! tries to break a storage with it.
+//!
+//! - [`SimDisk`]: the fault environment. It is a [`Disk`](crate::Disk) for [`Options::disk`](crate::Options::disk).
+//! - [`crash`]: power loss at every operation of a workload, for any application.
+//! - [`faults`]: failing operations, full disks, damaged files, the same way.
+//! - [`determinism`]: does the same log have the same effects, whatever it is applied with?
+//! - [`engine_conformance`]: what every [`Engine`](crate::Engine) must do.
 
+mod broken;
+mod check;
+pub mod crash;
+pub mod determinism;
+pub mod engine_conformance;
+pub mod faults;
+#[doc(hidden)]
+pub mod formats;
+mod found;
+mod ids;
+mod inspected;
+mod model;
+mod random;
+mod reference;
 mod sim_disk;
+mod subject;
+mod workload;
 
-pub use sim_disk::{Failure, SimDisk};
+pub use broken::Broken;
+pub use crash::CrashTest;
+pub use determinism::DeterminismTest;
+pub use faults::FaultTest;
+pub use random::Random;
+pub use sim_disk::{Failure, Moment, OperationKind, ReadFailure, SimDisk, Survival};
+pub use subject::TestTypes;
 
 use std::sync::Arc;
 

@@ -1,16 +1,18 @@
-//! openraft's own conformance suite, on LevelDB and on the memory engine.
+//! openraft's own conformance suite, on every engine.
 
 use std::sync::Arc;
 
 use crate::support::{Register, Types};
+use crate::third_engine::OneFileFactory;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use storage_leveldb::{LogStore, MemoryEngine, Options, StateMachine};
+use storage_leveldb::{EngineFactory, LogStore, MemoryEngine, Options, RealDisk, StateMachine};
 
 #[derive(Clone, Copy)]
 enum Engine {
     LevelDb,
     Memory,
+    Third,
 }
 
 impl StoreBuilder<Types, LogStore<Types>, StateMachine<Types, Register>, tempfile::TempDir> for Engine {
@@ -19,10 +21,12 @@ impl StoreBuilder<Types, LogStore<Types>, StateMachine<Types, Register>, tempfil
     ) -> Result<(tempfile::TempDir, LogStore<Types>, StateMachine<Types, Register>), StorageError<Types>>
     {
         let dir = tempfile::tempdir().unwrap();
-        let options = match self {
-            Self::LevelDb => Options::default(),
-            Self::Memory => Options { engine: Some(Arc::new(MemoryEngine::default())), ..Options::default() },
+        let engine: Option<Arc<dyn EngineFactory>> = match self {
+            Self::LevelDb => None,
+            Self::Memory => Some(Arc::new(MemoryEngine::default())),
+            Self::Third => Some(Arc::new(OneFileFactory(Arc::new(RealDisk)))),
         };
+        let options = Options { engine, ..Options::default() };
         let store = crate::support::open(dir.path(), options).await.unwrap();
         Ok((dir, store.log, store.state))
     }
@@ -36,4 +40,9 @@ async fn leveldb_passes_the_suite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_passes_the_suite() {
     Suite::test_all(Engine::Memory).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_third_engine_passes_the_suite() {
+    Suite::test_all(Engine::Third).await.unwrap();
 }

@@ -1,114 +1,110 @@
-//! LevelDB against the memory engine: the same calls, the same answers.
+//! Every engine keeps the contract of `Engine`, on a disk that loses power too.
 //!
-//! What it found in rusty-leveldb 4.0.2, both worked around in `engine::leveldb`: `get` lost keys that were there
-//! (one in three runs of 400 small batches had a wrong answer), because a deletion of the next greater key was
-//! taken for a deletion of the key asked for; and a write buffer could become a table below older tables with the
-//! same keys, because the search for overlaps in level 0 assumes there are none.
+//! What the random histories found in rusty-leveldb 4.0.2, both worked around in `engine::leveldb`: `get` lost
+//! keys that were there (one in three runs of 400 small batches had a wrong answer), because a deletion of the
+//! next greater key was taken for a deletion of the key asked for; and a write buffer could become a table below
+//! older tables with the same keys, because the search for overlaps in level 0 assumes there are none.
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use crate::third_engine::OneFileFactory;
+use storage_leveldb::testing::engine_conformance::{check, check_power_loss, check_random};
 use storage_leveldb::testing::{SimDisk, leveldb_on};
-use storage_leveldb::{
-    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDbOptions, MemoryEngine, ScanLimit,
-};
+use storage_leveldb::{Batch, Durability, Engine, EngineFactory, LevelDbOptions, MemoryEngine};
 
-const ROUNDS: usize = 300;
-
-fn random_key(random: &mut StdRng, keys: u32) -> Vec<u8> {
-    let key = random.random_range(0..keys);
-    // Neighbours, and clusters far from each other, so that write buffers cover narrow and wide ranges.
-    format!("{}{:04}", ["a", "m", "z"][(key % 3) as usize], key).into_bytes()
-}
-
-fn random_batch(random: &mut StdRng, keys: u32, cluster: Option<&str>) -> Batch {
-    let mut batch = Batch::default();
-    for _ in 0..random.random_range(1..20) {
-        let mut key = random_key(random, keys);
-        if let Some(cluster) = cluster {
-            key[0] = cluster.as_bytes()[0];
-        }
-        if random.random_bool(0.4) {
-            batch.delete(key);
-        } else {
-            let len = random.random_range(0..60);
-            batch.put(key, vec![random.random(); len].into());
-        }
+/// `name` from the environment alone, else all of `seeds`.
+fn seeds(name: &str, seeds: Range<u64>) -> Range<u64> {
+    match std::env::var(name) {
+        Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
+        Err(_) => seeds,
     }
-    batch
 }
 
-fn everything(engine: &mut dyn Engine) -> Vec<(Bytes, Bytes)> {
-    engine.scan(&KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX }).unwrap()
+fn leveldb(disk: &SimDisk, write_buffer_bytes: usize, table_bytes: usize) -> Arc<dyn EngineFactory> {
+    let options = LevelDbOptions { write_buffer_bytes, table_bytes, ..LevelDbOptions::default() };
+    Arc::new(leveldb_on(disk, options))
 }
 
-/// Compares every key and some scans.
-fn compare(leveldb: &mut dyn Engine, memory: &mut dyn Engine, random: &mut StdRng, keys: u32, context: &str) {
-    assert_eq!(everything(leveldb), everything(memory), "{context}");
-    for _ in 0..40 {
-        let key = random_key(random, keys);
-        assert_eq!(leveldb.get(&key).unwrap(), memory.get(&key).unwrap(), "{context}: {key:?}");
-    }
-    let start = random_key(random, keys);
-    let end = random.random_bool(0.7).then(|| random_key(random, keys).into());
-    let range = KeyRange { start: start.into(), end };
-    let limit = ScanLimit { pairs: random.random_range(1..30), bytes: random.random_range(1..2000) };
-    assert_eq!(
-        leveldb.scan(&range, limit).unwrap(),
-        memory.scan(&range, limit).unwrap(),
-        "{context}: {range:?}"
-    );
+fn small_leveldb(disk: &SimDisk) -> Arc<dyn EngineFactory> {
+    leveldb(disk, 1024, 1024)
 }
 
-fn run(seed: u64) {
-    let mut random = StdRng::seed_from_u64(seed);
+fn one_file(disk: &SimDisk) -> Arc<dyn EngineFactory> {
+    Arc::new(OneFileFactory(Arc::new(disk.clone())))
+}
+
+#[test]
+fn leveldb_keeps_the_contract() {
+    check(&|| Arc::new(leveldb_on(&SimDisk::default(), LevelDbOptions::default())));
+    check(&|| small_leveldb(&SimDisk::default()));
+}
+
+#[test]
+fn memory_keeps_the_contract() {
+    check(&|| Arc::new(MemoryEngine::default()));
+}
+
+#[test]
+fn the_third_engine_keeps_the_contract() {
+    check(&|| one_file(&SimDisk::default()));
+}
+
+/// Found by a crash test with 20,000 points more than usual (`CRASH_SEED=1006 CRASH_POINT=141.1`): an entry that had been
+/// truncated came back in place of the one that replaced it. `Table::get` does not find a pair whose key and sequence
+/// number are exactly those asked for if it ends its block, and `DB::get` asks for the last sequence number; so the
+/// last key written answered with an older value from an older table. Reads are now made at the greatest number there is.
+#[test]
+fn the_last_key_written_is_not_answered_from_an_older_table() {
     let disk = SimDisk::default();
-    let sizes = [256, 1024, 4096, 16384];
-    let options = LevelDbOptions {
-        write_buffer_bytes: sizes[random.random_range(0..sizes.len())],
-        table_bytes: sizes[random.random_range(0..sizes.len())],
-        ..LevelDbOptions::default()
+    let put = |engine: &mut dyn Engine, key: &str, value_bytes: usize| {
+        let mut batch = Batch::default();
+        batch.put(key.as_bytes().to_vec(), vec![b'v'; value_bytes].into());
+        engine.write(batch, Durability::Synced).unwrap();
     };
-    let keys = [20, 200, 2000][random.random_range(0..3)];
-    let factory = leveldb_on(&disk, options);
-    let memory_factory = MemoryEngine::default();
     let dir = Path::new("db");
-    let mut leveldb = factory.open(dir).unwrap();
-    let mut memory = memory_factory.open(dir).unwrap();
-    for round in 0..ROUNDS {
-        let context = format!("seed {seed}, round {round}, {keys} keys, {options:?}");
-        let cluster = [None, Some("a"), Some("m"), Some("z")][random.random_range(0..4)];
-        let batch = random_batch(&mut random, keys, cluster);
-        let durability = if random.random_bool(0.2) { Durability::Synced } else { Durability::Ordered };
-        leveldb.write(batch.clone(), durability).unwrap();
-        memory.write(batch, durability).unwrap();
-        if random.random_bool(0.02) {
-            drop(leveldb);
-            leveldb = factory.open(dir).unwrap();
-        }
-        if random.random_bool(0.02) {
-            let to = Path::new("checkpoints").join(round.to_string());
-            leveldb.checkpoint(&to).unwrap();
-            assert_eq!(
-                everything(factory.open(&to).unwrap().as_mut()),
-                everything(memory.as_mut()),
-                "{context}"
-            );
-        }
-        compare(leveldb.as_mut(), memory.as_mut(), &mut random, keys, &context);
+    let mut engine = leveldb(&disk, 2048, 2048).open(dir).unwrap();
+    put(engine.as_mut(), "k", 169);
+    put(engine.as_mut(), "big", 5000);
+    let mut delete = Batch::default();
+    delete.delete(b"k".to_vec());
+    engine.write(delete, Durability::Synced).unwrap();
+    put(engine.as_mut(), "k", 5030);
+    drop(engine);
+    let mut engine = leveldb(&disk, 2048, 2048).open(dir).unwrap();
+    assert_eq!(engine.get(b"k").unwrap().map(|value| value.len()), Some(5030));
+}
+
+#[test]
+fn leveldb_answers_as_a_map_does() {
+    const SIZES: [usize; 4] = [256, 1024, 4096, 16384];
+    for seed in seeds("ENGINE_SEED", 0..80) {
+        println!("ENGINE_SEED={seed}");
+        let sizes = seed as usize;
+        let factory = leveldb(&SimDisk::default(), SIZES[sizes % 4], SIZES[sizes / 4 % 4]);
+        check_random(factory.as_ref(), seed);
     }
 }
 
 #[test]
-fn leveldb_answers_as_the_memory_engine_does() {
-    let seeds = match std::env::var("ENGINE_SEED") {
-        Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
-        Err(_) => 0..80,
-    };
-    for seed in seeds {
+fn memory_and_the_third_engine_answer_as_a_map_does() {
+    for seed in seeds("ENGINE_SEED", 0..10) {
         println!("ENGINE_SEED={seed}");
-        run(seed);
+        check_random(&MemoryEngine::default(), seed);
+        check_random(one_file(&SimDisk::default()).as_ref(), seed);
     }
+}
+
+/// The whole of the durability contract; what the storage makes of it is in `crash`.
+#[test]
+fn leveldb_and_the_third_engine_survive_power_loss() {
+    let (mut of_leveldb, mut of_third) = (0, 0);
+    for seed in seeds("ENGINE_SEED", 0..3) {
+        println!("ENGINE_SEED={seed}");
+        of_leveldb += check_power_loss(&small_leveldb, seed);
+        of_third += check_power_loss(&one_file, seed);
+    }
+    println!("the power failed {of_leveldb} times under LevelDB, {of_third} times under the third engine");
+    assert!(of_leveldb > 400 && of_third > 400);
 }

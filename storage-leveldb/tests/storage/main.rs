@@ -11,10 +11,16 @@
     reason = "test code"
 )]
 
+mod check;
+mod check_contents;
+mod check_damage;
 mod conformance;
 mod crash;
+mod determinism;
 mod engine;
 mod faults;
+mod fixtures;
 mod log;
 mod state;
 mod support;
+mod third_engine;

@@ -5,7 +5,9 @@
 //! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table with
 //!   `flush`), and an old log is durable before the next one gets a record (it is synced when dropped);
 //! - CURRENT is replaced by write, sync, rename and directory sync, and only when it changes;
-//! - every byte is under a checksum that is verified when it is read (see [`crate::file`]);
+//! - every byte is under a checksum that is verified when it is read, and how much of each log is durable is
+//!   written down beside it (see [`crate::file`]);
+//! - a file that LevelDB asks for is there, or it is a fault;
 //! - the first failure latches, and nothing reaches the disk after it.
 
 use std::cell::{Cell, RefCell};
@@ -24,6 +26,7 @@ use crate::file::framed::FramedWriter;
 use crate::file::framed_reader::{Tail, read_stream};
 use crate::file::marker;
 use crate::file::paged::{PagedReader, PagedWriter};
+use crate::file::witness::Witness;
 use crate::health::Fault;
 
 /// LevelDB's own log messages say nothing that faults and metrics do not.
@@ -39,10 +42,7 @@ fn io_error(fault: Fault) -> io::Error {
     io::Error::other(fault)
 }
 
-fn not_found(path: &Path) -> Status {
-    Status::new(StatusCode::NotFound, &path.display().to_string())
-}
-
+type SharedWitness = Rc<RefCell<Witness>>;
 type Content = Rc<RefCell<Vec<u8>>>;
 /// Counts the files that have come or gone.
 pub(super) type FileChanges = Rc<Cell<u64>>;
@@ -51,14 +51,18 @@ pub(super) type FileChanges = Rc<Cell<u64>>;
 /// read it; `temporary` has the files that have been written and not yet renamed.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
+    witness: SharedWitness,
     temporary: RefCell<HashMap<PathBuf, Content>>,
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
     changes: FileChanges,
 }
 
 impl DurableEnv {
-    pub(super) fn new(disk: GuardedDisk) -> Self {
-        Self { disk, temporary: RefCell::default(), current: RefCell::default(), changes: Rc::default() }
+    /// For the database in `dir`, which exists.
+    pub(super) fn open(disk: GuardedDisk, dir: &Path) -> std::result::Result<Self, Fault> {
+        let witness = Rc::new(RefCell::new(Witness::open(&disk, dir)?));
+        let (temporary, current) = (RefCell::default(), RefCell::default());
+        Ok(Self { disk, witness, temporary, current, changes: Rc::default() })
     }
 
     pub(super) fn changes(&self) -> FileChanges {
@@ -70,11 +74,30 @@ impl DurableEnv {
     }
 
     fn stream(&self, path: &Path) -> Result<Vec<u8>> {
-        let tail = match FileKind::of(path) {
-            FileKind::Log | FileKind::Manifest => Tail::MayBeTorn,
+        read_stream(&self.disk, path, self.tail(path)).map_err(status)?.ok_or_else(|| self.missing(path))
+    }
+
+    /// What may be wrong at the end of a framed file.
+    pub(super) fn tail(&self, path: &Path) -> Tail {
+        match FileKind::of(path) {
+            FileKind::Log | FileKind::Manifest => {
+                self.witness.borrow().claim(path).map_or(Tail::MayBeTorn, Tail::Witnessed)
+            }
             _ => Tail::Complete,
-        };
-        read_stream(&self.disk, path, tail).map_err(status)?.ok_or_else(|| not_found(path))
+        }
+    }
+
+    fn table(&self, path: &Path) -> Result<PagedReader> {
+        PagedReader::open(&self.disk, path).map_err(status)?.ok_or_else(|| self.missing(path))
+    }
+
+    /// LevelDB asks for files that its root names, and would take a missing one for an empty one. Only the root
+    /// itself may be missing: then the database is new, which [`super::LevelDb`] has made sure of.
+    fn missing(&self, path: &Path) -> Status {
+        match FileKind::of(path) {
+            FileKind::Current => Status::new(StatusCode::NotFound, &path.display().to_string()),
+            _ => status(self.disk.damaged(path, "missing")),
+        }
     }
 
     /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
@@ -94,8 +117,7 @@ impl Env for DurableEnv {
     }
 
     fn open_random_access_file(&self, path: &Path) -> Result<Box<dyn RandomAccess>> {
-        let reader = PagedReader::open(&self.disk, path).map_err(status)?;
-        Ok(Box::new(Table(reader.ok_or_else(|| not_found(path))?)))
+        Ok(Box::new(Table(self.table(path)?)))
     }
 
     fn open_writable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
@@ -109,7 +131,7 @@ impl Env for DurableEnv {
                 self.temporary.borrow_mut().insert(path.to_owned(), content.clone());
                 Ok(Box::new(TemporaryFile(content)))
             }
-            _ => Ok(Box::new(LogFile(FramedWriter::create_log(&self.disk, path).map_err(status)?))),
+            _ => Ok(Box::new(LogFile::create(&self.disk, path, &self.witness).map_err(status)?)),
         }
     }
 
@@ -128,16 +150,15 @@ impl Env for DurableEnv {
 
     fn size_of(&self, path: &Path) -> Result<usize> {
         let len = match FileKind::of(path) {
-            FileKind::Table => {
-                PagedReader::open(&self.disk, path).map_err(status)?.map(|table| table.payload_len())
-            }
-            _ => self.disk.len(path).map_err(status)?,
+            FileKind::Table => self.table(path)?.payload_len(),
+            _ => self.disk.len(path).map_err(status)?.ok_or_else(|| self.missing(path))?,
         };
-        usize::try_from(len.ok_or_else(|| not_found(path))?).map_err(|e| io::Error::other(e).into())
+        usize::try_from(len).map_err(|e| io::Error::other(e).into())
     }
 
     fn delete(&self, path: &Path) -> Result<()> {
         self.file_changes();
+        self.witness.borrow_mut().forget(path).map_err(status)?;
         self.disk.delete(path).map_err(status)
     }
 
@@ -204,17 +225,43 @@ impl Write for TableFile {
     }
 }
 
-/// Takes whole buffers only: LevelDB ignores how much of one was written.
-struct LogFile(FramedWriter);
+/// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and witnessed, so
+/// that a log that LevelDB rotates away is durable before the next one gets a record.
+struct LogFile {
+    writer: FramedWriter,
+    path: PathBuf,
+    witness: SharedWitness,
+}
+
+impl LogFile {
+    fn create(disk: &GuardedDisk, path: &Path, witness: &SharedWitness) -> std::result::Result<Self, Fault> {
+        // LevelDB gives a number again that a crash made it forget.
+        witness.borrow_mut().forget(path)?;
+        let writer = FramedWriter::create_log(disk, path)?;
+        Ok(Self { writer, path: path.to_owned(), witness: witness.clone() })
+    }
+
+    fn sync(&mut self) -> std::result::Result<(), Fault> {
+        self.writer.sync()?;
+        self.witness.borrow_mut().synced(&self.path, &self.writer)
+    }
+}
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes).map_err(io_error)?;
+        self.writer.write(bytes).map_err(io_error)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.sync().map_err(io_error)
+        self.sync().map_err(io_error)
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        // A failure has been latched, which is how everybody learns of it.
+        let _ = self.sync();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Iterating a LevelDB without telling it.
+//! Reading all of a LevelDB without telling it.
 //!
 //! rusty-leveldb 4.0.2 counts a snapshot for every iterator and never forgets that there was one: after
 //! the first `DB::new_iter` or `DB::get_snapshot` no compaction drops an overwritten or deleted pair any
@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use rusty_leveldb::env::Env;
 use rusty_leveldb::{DB, DBIterator, MemEnv, Options, Result, WriteBatch};
 
@@ -53,6 +54,16 @@ impl Everything {
             None => db.new_iter_at(self.source.get_snapshot())?,
         };
         Ok(&mut self.kept.insert((file_changes, iterator)).1)
+    }
+
+    /// The value of `key` as `DB::get_at` answers it, which may miss one that is there.
+    ///
+    /// Not `DB::get`: it reads at the last sequence number, and `Table::get` takes a block for one that ends
+    /// before the key if its last entry has exactly this key and sequence number. Then the pair written last was
+    /// not found in its table, and an older value in an older table was answered: after a crash an
+    /// acknowledged entry had the content of a truncated one.
+    pub(super) fn get(&mut self, db: &mut DB, key: &[u8]) -> Result<Option<Bytes>> {
+        db.get_at(&self.source.get_snapshot(), key)
     }
 
     /// The database is about to change.

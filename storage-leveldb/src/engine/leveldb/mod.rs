@@ -3,7 +3,9 @@
 //! Underneath: syncs, checksums, the order of durability, the latch. Above:
 //! - a panic of the engine (it asserts on damaged files) is caught and becomes a fault;
 //! - because the engine swallows read errors, every answer is followed by a look at the latch;
-//! - a key that `DB::get` does not find is looked for again with an iterator: `Version::get` takes the
+//! - reads are made at the greatest sequence number, as `DB::get` does not find the pair written last when it ends
+//!   a block (see `everything`);
+//! - a key that `DB::get_at` does not find is looked for again with an iterator: `Version::get` takes the
 //!   deletion of *another* key for the deletion of this one, whenever a Bloom filter was wrong;
 //! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level 0
 //!   `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do, and then puts
@@ -12,6 +14,9 @@
 mod env;
 mod everything;
 mod file_kind;
+mod live_files;
+mod manifest;
+pub(crate) mod records;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -23,9 +28,11 @@ use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 use self::env::{DurableEnv, FileChanges};
 use self::everything::Everything;
 use self::file_kind::FileKind;
+pub(crate) use self::manifest::LiveFiles;
 use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit};
 use crate::disk::{GuardedDisk, read_all};
 use crate::error::StorageError;
+use crate::file::witness::{self, Witness};
 use crate::health::Fault;
 
 /// Sizes of one LevelDB instance.
@@ -102,11 +109,24 @@ impl LevelDb {
     }
 }
 
+impl LevelDb {
+    /// The witness is durable before anything else in the directory.
+    fn refuse_without_witness(&self, dir: &Path) -> Result<(), Fault> {
+        let (root, witness) = (dir.join("CURRENT"), dir.join(witness::WITNESS));
+        if self.disk.len(&root)?.is_none() || self.disk.len(&witness)?.is_some() {
+            return Ok(());
+        }
+        Err(self.disk.damaged(&witness, "missing: how much of the database was durable cannot be known"))
+    }
+}
+
 impl EngineFactory for LevelDb {
     fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, StorageError> {
         self.disk.create_dir(dir)?;
         self.refuse_headless(dir)?;
-        let env = DurableEnv::new(self.disk.clone());
+        self.refuse_without_witness(dir)?;
+        let env = DurableEnv::open(self.disk.clone(), dir)?;
+        live_files::expect(&self.disk, dir, &env)?;
         let file_changes = env.changes();
         let options = self.options.to_engine(env);
         let db = guard(&self.disk, dir, || DB::open(dir, options))?;
@@ -193,7 +213,7 @@ fn look_again(
 
 impl Engine for OpenLevelDb {
     fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let found = guard(&self.disk, &self.dir, || match self.db.get(key) {
+        let found = guard(&self.disk, &self.dir, || match self.everything.get(&mut self.db, key)? {
             Some(value) => Ok(Some(value)),
             None => look_again(&mut self.everything, &mut self.db, self.file_changes.get(), key),
         })?;
@@ -246,6 +266,8 @@ impl Engine for OpenLevelDb {
                 FileKind::Log | FileKind::Temporary | FileKind::Other => {}
             }
         }
-        Ok(self.disk.sync_dir(to)?)
+        self.disk.sync_dir(to)?;
+        Witness::create(&self.disk, to)?;
+        Ok(())
     }
 }

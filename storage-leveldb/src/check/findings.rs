@@ -1,0 +1,100 @@
+//! Where everything that a check finds goes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::report::{Note, Problem, Progress, Report};
+use crate::disk::{Disk, GuardedDisk};
+use crate::error::StorageError;
+use crate::health::Fault;
+use crate::observer::NoObserver;
+
+/// More are counted and not kept.
+const MAX_PROBLEMS: usize = 1000;
+const MAX_NOTES: usize = 1000;
+
+/// The report as it grows, and the disk that it is about.
+pub(super) struct Findings<'a> {
+    disk: Arc<dyn Disk>,
+    report: Report,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+impl<'a> Findings<'a> {
+    pub(super) fn new(disk: Arc<dyn Disk>, progress: &'a mut dyn FnMut(Progress)) -> Self {
+        Self { disk, report: Report::default(), progress }
+    }
+
+    pub(super) fn problem(&mut self, problem: Problem) {
+        if self.report.problems.contains(&problem) {
+            return;
+        }
+        if self.report.problems.len() < MAX_PROBLEMS {
+            self.report.problems.push(problem);
+        } else {
+            self.report.more_problems = self.report.more_problems.saturating_add(1);
+        }
+    }
+
+    pub(super) fn damaged(&mut self, path: &Path, reason: impl ToString) {
+        self.problem(Problem::damaged(path, reason));
+    }
+
+    /// Notes a failure; answers what was there if there was none.
+    pub(super) fn sound<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        result.map_err(|fault| self.problem(Problem::of(&fault))).ok()
+    }
+
+    /// The same for the errors of the crate.
+    pub(super) fn opened<T>(&mut self, dir: &Path, result: Result<T, StorageError>) -> Option<T> {
+        let fault = |e| match e {
+            StorageError::Fault(fault) => fault,
+            other => Fault { path: dir.to_owned(), reason: other.to_string() },
+        };
+        self.sound(result.map_err(fault))
+    }
+
+    pub(super) fn note(&mut self, path: &Path, text: impl ToString) {
+        if self.report.notes.len() < MAX_NOTES {
+            self.report.notes.push(Note { path: path.to_owned(), text: text.to_string() });
+        } else {
+            self.report.more_notes = self.report.more_notes.saturating_add(1);
+        }
+    }
+
+    pub(super) fn progress(&mut self, progress: Progress) {
+        (self.progress)(progress);
+    }
+
+    /// A file was read to its end.
+    pub(super) fn file_read(&mut self, bytes: u64) {
+        self.report.files = self.report.files.saturating_add(1);
+        self.report.bytes = self.report.bytes.saturating_add(bytes);
+    }
+
+    pub(super) fn is_sound(&self) -> bool {
+        self.report.is_well()
+    }
+
+    pub(super) fn report(&mut self) -> &mut Report {
+        &mut self.report
+    }
+
+    pub(super) fn into_report(self) -> Report {
+        self.report
+    }
+
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
+    /// The disk behind a latch of its own, so that one damaged file does not keep the others from being read.
+    pub(super) fn guarded(&self) -> GuardedDisk {
+        guarded(self.disk())
+    }
+}
+
+/// A disk behind a latch of its own.
+pub(super) fn guarded(disk: Arc<dyn Disk>) -> GuardedDisk {
+    GuardedDisk::new(disk, Arc::new(NoObserver), Arc::new(()))
+}

@@ -1,0 +1,217 @@
+//! What is in the log's database.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use openraft::RaftTypeConfig;
+use openraft::entry::RaftEntry;
+use openraft::type_config::alias::{LogIdOf, VoteOf};
+use openraft::vote::RaftVote;
+use serde::de::DeserializeOwned;
+
+use super::contents::{frugal, overlay};
+use super::findings::Findings;
+use super::pages::each_page;
+use super::report::{CheckedLog, CheckedPosition, Progress};
+use crate::engine::{Engine, EngineFactory, LevelDb};
+use crate::log::key::{self, Mark};
+use crate::options::Options;
+
+/// The log, read from end to end.
+pub(super) struct CheckLog<C: RaftTypeConfig> {
+    engine: Box<dyn Engine>,
+    dir: PathBuf,
+    purged: Option<LogIdOf<C>>,
+    committed: Option<LogIdOf<C>>,
+    first: Option<LogIdOf<C>>,
+    /// The last entry; the last purged one if there is none.
+    last: Option<LogIdOf<C>>,
+}
+
+impl<C: RaftTypeConfig> CheckLog<C> {
+    /// `None` if it cannot be read; then a problem says why.
+    pub(super) fn read(findings: &mut Findings<'_>, dir: &Path, options: &Options) -> Option<Self> {
+        let opened = LevelDb::new(overlay(findings), frugal(options.log_leveldb)).open(dir);
+        let mut engine = findings.opened(dir, opened)?;
+        let vote: Option<VoteOf<C>> = mark(findings, dir, engine.as_mut(), Mark::Vote)?;
+        let committed: Option<LogIdOf<C>> = mark(findings, dir, engine.as_mut(), Mark::Committed)?;
+        let purged: Option<LogIdOf<C>> = mark(findings, dir, engine.as_mut(), Mark::Purged)?;
+
+        let mut entries = Entries::<C>::after(purged.clone());
+        let read = each_page(engine.as_mut(), |page| {
+            for (key, record) in page {
+                entries.see(findings, dir, key, record);
+            }
+            findings.progress(Progress::Entries(entries.count));
+        });
+        findings.opened(dir, read)?;
+        let Entries { first, last, count, bytes, .. } = entries;
+        findings.report().log = Some(CheckedLog {
+            entries: count,
+            bytes,
+            vote: vote.as_ref().map(ToString::to_string),
+            first: first.as_ref().map(|id| id.index),
+            last: last.as_ref().map(CheckedPosition::of::<C>),
+            purged: purged.as_ref().map(CheckedPosition::of::<C>),
+            committed: committed.as_ref().map(CheckedPosition::of::<C>),
+        });
+        vote_fits::<C>(findings, dir, vote.as_ref(), last.as_ref());
+        Some(Self { engine, dir: dir.to_owned(), purged, committed, first, last })
+    }
+
+    /// Whether state and snapshot have what the log has no more, and nothing that contradicts it.
+    pub(super) fn fits(
+        &mut self,
+        findings: &mut Findings<'_>,
+        applied: Option<&LogIdOf<C>>,
+        snapshot: Option<&LogIdOf<C>>,
+    ) {
+        let dir = self.dir.clone();
+        let kept_index = applied.max(snapshot).map(|id| id.index);
+        if let Some(purged) = self.purged.clone().filter(|purged| kept_index < Some(purged.index)) {
+            let kept =
+                kept_index.map_or_else(|| "nothing".to_owned(), |index| format!("up to entry {index} only"));
+            findings.damaged(&dir, format!("purged up to {purged}, but state and snapshot hold {kept}"));
+        }
+        // Without a mark for what is purged the log begins with the first entry there is: 0, or 1 where that is skipped.
+        let first = self.first.as_ref().filter(|_| self.purged.is_none()).map_or(0, |first| first.index);
+        if first > 1 && kept_index.is_none_or(|kept| kept.saturating_add(1) < first) {
+            findings.damaged(&dir, format!("begins with entry {first}; what was before is nowhere"));
+        }
+        for (what, id) in [
+            ("committed mark", self.committed.clone()),
+            ("state", applied.cloned()),
+            ("snapshot", snapshot.cloned()),
+        ] {
+            if let Some(id) = id {
+                self.has_no_other(findings, what, &id);
+            }
+        }
+        let end = self.last.clone();
+        if self.committed > end && self.committed.as_ref() > applied.max(snapshot) {
+            let (committed, end) = (show(self.committed.as_ref()), show(end.as_ref()));
+            findings.damaged(&dir, format!("the committed mark says {committed}, but the log ends at {end}"));
+        }
+        if applied > end.as_ref() {
+            let (applied, end) = (show(applied), show(end.as_ref()));
+            let text = format!(
+                "the state is at {applied}, ahead of the log, which ends at {end}: a power failure took the end of the \
+                 log, which a majority has; the next start goes on from there"
+            );
+            findings.note(&dir, text);
+        }
+    }
+
+    /// Where the log has an entry of this index, it is this one.
+    fn has_no_other(&mut self, findings: &mut Findings<'_>, what: &str, id: &LogIdOf<C>) {
+        let dir = self.dir.clone();
+        let found = self.engine.get(&key::entry(id.index));
+        let Some(Some(record)) = findings.opened(&dir, found) else { return };
+        // One that does not decode has been reported.
+        let entry: Option<C::Entry> = codec::decode(&record).ok();
+        if let Some(entry) = entry.filter(|entry| entry.log_id() != *id) {
+            let reason = format!("the {what} is at {id}, but the log has {} there", entry.log_id());
+            findings.damaged(&dir, reason);
+        }
+    }
+}
+
+fn show<T: ToString>(id: Option<&T>) -> String {
+    id.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+/// `None` if it does not decode, `Some(None)` if there is none.
+fn mark<T: DeserializeOwned>(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    engine: &mut dyn Engine,
+    mark: Mark,
+) -> Option<Option<T>> {
+    let record = engine.get(&mark.key());
+    let Some(record) = findings.opened(dir, record)? else { return Some(None) };
+    match codec::decode(&record) {
+        Ok(value) => Some(Some(value)),
+        Err(e) => {
+            findings.damaged(dir, format!("{mark:?} mark: {e}"));
+            None
+        }
+    }
+}
+
+/// A vote is durable before any entry of its term is. The very first entry, the members, needs none.
+fn vote_fits<C: RaftTypeConfig>(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    vote: Option<&VoteOf<C>>,
+    last: Option<&LogIdOf<C>>,
+) {
+    let Some(last) = last.filter(|last| last.index > 0) else { return };
+    match vote {
+        None => findings.damaged(dir, format!("no vote, although the log goes to {last}")),
+        Some(vote) if *vote.leader_id() >= *last.committed_leader_id() => {}
+        Some(vote) => findings.damaged(dir, format!("the vote {vote} is older than the last entry, {last}")),
+    }
+}
+
+/// The entries seen so far.
+struct Entries<C: RaftTypeConfig> {
+    purged_end: u64,
+    first: Option<LogIdOf<C>>,
+    last: Option<LogIdOf<C>>,
+    /// Where the next entry must be; `None` before the first of a log without a purge mark.
+    next: Option<u64>,
+    count: u64,
+    bytes: u64,
+}
+
+impl<C: RaftTypeConfig> Entries<C> {
+    fn after(purged: Option<LogIdOf<C>>) -> Self {
+        let next = purged.as_ref().map(|id| id.index.saturating_add(1));
+        Self { purged_end: next.unwrap_or(0), first: None, last: purged, next, count: 0, bytes: 0 }
+    }
+
+    fn see(&mut self, findings: &mut Findings<'_>, dir: &Path, key: &[u8], record: &Bytes) {
+        let Some(index) = key::index_of(key) else {
+            let marks = [Mark::Format, Mark::Vote, Mark::Purged, Mark::Committed];
+            if !marks.iter().any(|mark| mark.key() == key) {
+                findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii()));
+            }
+            return;
+        };
+        // What is purged goes little by little.
+        if index < self.purged_end {
+            return;
+        }
+        if let Some(next) = self.next.filter(|next| *next != index) {
+            let last_missing = index.saturating_sub(1);
+            findings.damaged(dir, format!("log entries {next} to {last_missing} are missing"));
+        }
+        self.next = Some(index.saturating_add(1));
+        match codec::decode::<C::Entry>(record) {
+            Ok(entry) => self.entry(findings, dir, index, record, &entry.log_id()),
+            Err(e) => findings.damaged(dir, format!("log entry {index}: {e}")),
+        }
+    }
+
+    fn entry(
+        &mut self,
+        findings: &mut Findings<'_>,
+        dir: &Path,
+        index: u64,
+        record: &Bytes,
+        log_id: &LogIdOf<C>,
+    ) {
+        if log_id.index != index {
+            findings.damaged(dir, format!("log entry {index} says it is entry {}", log_id.index));
+            return;
+        }
+        let term = |id: &LogIdOf<C>| id.committed_leader_id().clone();
+        if let Some(last) = self.last.as_ref().filter(|last| term(last) > term(log_id)) {
+            findings.damaged(dir, format!("log entry {log_id} comes after {last}: its term is older"));
+        }
+        self.count = self.count.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(record.len() as u64);
+        self.first.get_or_insert_with(|| log_id.clone());
+        self.last = Some(log_id.clone());
+    }
+}

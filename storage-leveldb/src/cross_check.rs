@@ -1,0 +1,50 @@
+//! What must hold between log, state and snapshot. Called by [`Storage::open`](crate::Storage::open).
+//!
+//! Each part is checked by itself when it is opened; these are the signs that one of them is older than the
+//! others, as after a restored backup of a single file.
+
+use std::path::Path;
+
+use openraft::RaftTypeConfig;
+use openraft::type_config::alias::LogIdOf;
+
+use crate::disk::GuardedDisk;
+use crate::error::StorageError;
+use crate::log::LogPosition;
+
+/// Where the parts of a storage stand.
+pub(crate) struct Standing<C: RaftTypeConfig> {
+    pub(crate) log: LogPosition<C>,
+    pub(crate) applied: Option<LogIdOf<C>>,
+    pub(crate) snapshot: Option<LogIdOf<C>>,
+}
+
+fn index<C: RaftTypeConfig>(log_id: Option<&LogIdOf<C>>) -> u64 {
+    log_id.map_or(0, |id| id.index)
+}
+
+impl<C: RaftTypeConfig> Standing<C> {
+    /// Entries are purged only once a snapshot that outlives a crash has their effects. The opposite, applied
+    /// entries that the log does not have, is no damage: openraft applies what a majority has, even if this
+    /// node's own log is not durable yet.
+    pub(crate) fn check(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), StorageError> {
+        let purged = index::<C>(self.log.purged.as_ref());
+        let (applied, snapshot) = (index::<C>(self.applied.as_ref()), index::<C>(self.snapshot.as_ref()));
+        if purged <= applied.max(snapshot) {
+            return Ok(());
+        }
+        let reason = format!(
+            "the log is purged up to entry {purged}, but the state ends at entry {applied} and the snapshot at entry \
+             {snapshot}: the state or the snapshot is older than the log"
+        );
+        Err(disk.damaged(dir, reason).into())
+    }
+
+    /// The marker that says that the databases exist is durable before the first vote or entry is.
+    pub(crate) fn check_new(&self, disk: &GuardedDisk, marker: &Path) -> Result<(), StorageError> {
+        if self.log.is_empty && self.applied.is_none() && self.snapshot.is_none() {
+            return Ok(());
+        }
+        Err(disk.damaged(marker, "missing, although the storage has been in use").into())
+    }
+}

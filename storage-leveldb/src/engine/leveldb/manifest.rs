@@ -1,0 +1,106 @@
+//! Which files a LevelDB consists of, as its MANIFEST tells.
+//!
+//! A MANIFEST is a list of changes ("version edits"): fields of a tag and its value, integers as varints.
+
+use std::collections::BTreeSet;
+
+use super::records::Records;
+
+const COMPARATOR: u64 = 1;
+const LOG_NUMBER: u64 = 2;
+const NEXT_FILE_NUMBER: u64 = 3;
+const LAST_SEQUENCE: u64 = 4;
+const COMPACT_POINTER: u64 = 5;
+const DELETED_FILE: u64 = 6;
+const NEW_FILE: u64 = 7;
+const PREVIOUS_LOG_NUMBER: u64 = 9;
+
+/// The files that count, by number.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct LiveFiles {
+    pub(crate) tables: BTreeSet<u64>,
+    /// The log being written when the MANIFEST was; it and those after it count.
+    pub(crate) log_number: u64,
+    /// An older log that counts, too; 0: none.
+    pub(crate) previous_log_number: u64,
+}
+
+impl LiveFiles {
+    /// Reads the stream in a MANIFEST.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn read(stream: &[u8]) -> Result<Self, String> {
+        let mut levels = BTreeSet::new();
+        let mut live = Self::default();
+        let mut records = 0_u64;
+        for record in Records::of(stream) {
+            let record = record?;
+            let mut fields = Fields(&record);
+            live.apply(&mut fields, &mut levels)
+                .map_err(|reason| format!("LevelDB's version edit {records}: {reason}"))?;
+            records = records.saturating_add(1);
+        }
+        if records == 0 {
+            return Err("it has no whole record".to_owned());
+        }
+        live.tables = levels.into_iter().map(|(_, table)| table).collect();
+        Ok(live)
+    }
+
+    pub(crate) fn has_log(&self, number: u64) -> bool {
+        number >= self.log_number || (number != 0 && number == self.previous_log_number)
+    }
+
+    fn apply(&mut self, fields: &mut Fields<'_>, levels: &mut BTreeSet<(u64, u64)>) -> Result<(), String> {
+        while !fields.0.is_empty() {
+            match fields.varint()? {
+                LOG_NUMBER => self.log_number = fields.varint()?,
+                PREVIOUS_LOG_NUMBER => self.previous_log_number = fields.varint()?,
+                NEXT_FILE_NUMBER | LAST_SEQUENCE => drop(fields.varint()?),
+                COMPARATOR => fields.skip_bytes()?,
+                COMPACT_POINTER => {
+                    fields.varint()?;
+                    fields.skip_bytes()?;
+                }
+                DELETED_FILE => {
+                    let file = (fields.varint()?, fields.varint()?);
+                    levels.remove(&file);
+                }
+                NEW_FILE => {
+                    levels.insert((fields.varint()?, fields.varint()?));
+                    fields.varint()?;
+                    fields.skip_bytes()?;
+                    fields.skip_bytes()?;
+                }
+                tag => return Err(format!("unknown tag {tag}")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is left of a version edit.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn varint(&mut self) -> Result<u64, String> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first().ok_or("it ends within a number")?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err("a number is too long".to_owned())
+    }
+
+    /// A length and as many bytes.
+    fn skip_bytes(&mut self) -> Result<(), String> {
+        let len = usize::try_from(self.varint()?).map_err(|_| "a key is too long")?;
+        self.0 = self.0.get(len..).ok_or("it ends within a key")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! One way of applying a log.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use openraft::RaftSnapshotBuilder;
+use openraft::storage::RaftStateMachine;
+use tokio::io::AsyncWriteExt;
+
+use super::recorded::{Answers, Recorded};
+use crate::engine::{EngineFactory, LevelDbOptions, MemoryEngine};
+use crate::options::Options;
+use crate::state::Application;
+use crate::storage::Storage;
+use crate::testing::broken::Broken;
+use crate::testing::inspected::Pairs;
+use crate::testing::model::Logged;
+use crate::testing::random::Random;
+use crate::testing::sim_disk::SimDisk;
+use crate::testing::subject::{DIR, TestTypes};
+
+/// Entries of one batch, at most.
+const MAX_BATCH_ENTRIES: u64 = 40;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum EngineKind {
+    Memory,
+    LevelDb,
+}
+
+/// How a log is applied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Plan {
+    pub(super) engine: EngineKind,
+    /// One entry at a time; else in batches of random size.
+    pub(super) one_by_one: bool,
+    /// The storage is closed and opened again half way.
+    pub(super) reopen: bool,
+    /// Half way a snapshot of the state is installed in a new storage, on the other engine, which goes on.
+    pub(super) hand_over: bool,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let engine = match self.engine {
+            EngineKind::Memory => "in memory",
+            EngineKind::LevelDb => "on LevelDB",
+        };
+        let batches = if self.one_by_one { "one by one" } else { "in batches" };
+        let reopen = if self.reopen { ", reopened half way" } else { "" };
+        let hand_over = if self.hand_over { ", handed over as a snapshot half way" } else { "" };
+        write!(f, "{engine} {batches}{reopen}{hand_over}")
+    }
+}
+
+/// What a run led to.
+pub(super) struct Outcome {
+    /// Encoded answers by log index.
+    pub(super) answers: BTreeMap<u64, Vec<u8>>,
+    /// The pairs behind some entries, by log index; those behind the last among them.
+    pub(super) states: BTreeMap<u64, Pairs>,
+}
+
+type Store<C, A> = Storage<C, Recorded<A>>;
+
+/// A storage that can be opened again.
+struct Place<'a, A> {
+    application: &'a (dyn Fn() -> A + Send + Sync),
+    answers: Answers,
+    disk: SimDisk,
+    memory: Option<MemoryEngine>,
+}
+
+impl<'a, A> Place<'a, A> {
+    fn new(application: &'a (dyn Fn() -> A + Send + Sync), answers: &Answers, engine: EngineKind) -> Self {
+        let memory = (engine == EngineKind::Memory).then(MemoryEngine::default);
+        Self { application, answers: answers.clone(), disk: SimDisk::default(), memory }
+    }
+
+    async fn open<C: TestTypes>(&self) -> Result<Store<C, A>, Broken>
+    where
+        A: Application<C>,
+    {
+        let small =
+            LevelDbOptions { write_buffer_bytes: 4096, table_bytes: 4096, ..LevelDbOptions::default() };
+        let options = Options {
+            disk: Arc::new(self.disk.clone()),
+            engine: self.memory.clone().map(|memory| Arc::new(memory) as Arc<dyn EngineFactory>),
+            state_leveldb: small,
+            state_cache_bytes: 4096,
+            ..Options::default()
+        };
+        let application = Recorded { inner: (self.application)(), answers: self.answers.clone() };
+        Ok(Storage::open(Path::new(DIR), application, options).await?)
+    }
+}
+
+/// Applies `log` as `plan` says.
+pub(super) async fn run<C: TestTypes, A: Application<C>>(
+    application: &(dyn Fn() -> A + Send + Sync),
+    log: &[Arc<Logged<C>>],
+    plan: Plan,
+    mut random: Random,
+) -> Result<Outcome, Broken> {
+    let answers = Answers::default();
+    let place = Place::new(application, &answers, plan.engine);
+    let mut store = place.open::<C>().await?;
+    let mut states = BTreeMap::new();
+    let (first_half, second_half) = log.split_at(log.len() / 2);
+    apply(&mut store, first_half, plan, &mut random, &mut states).await?;
+    if plan.reopen {
+        drop(store);
+        store = place.open::<C>().await?;
+    }
+    if plan.hand_over {
+        let other = match plan.engine {
+            EngineKind::Memory => EngineKind::LevelDb,
+            EngineKind::LevelDb => EngineKind::Memory,
+        };
+        let mut successor = Place::new(application, &answers, other).open::<C>().await?;
+        hand_over(&mut store, &mut successor).await?;
+        store = successor;
+    }
+    apply(&mut store, second_half, plan, &mut random, &mut states).await?;
+    Ok(Outcome { answers: answers.take(), states })
+}
+
+async fn apply<C: TestTypes, A: Application<C>>(
+    store: &mut Store<C, A>,
+    log: &[Arc<Logged<C>>],
+    plan: Plan,
+    random: &mut Random,
+    states: &mut BTreeMap<u64, Pairs>,
+) -> Result<(), Broken> {
+    let mut rest = log;
+    while let Some(last) = rest.len().checked_sub(1) {
+        let more = if plan.one_by_one { 0 } else { random.below(MAX_BATCH_ENTRIES) };
+        let last = last.min(usize::try_from(more).unwrap_or(0));
+        let (now, later) = rest.split_at(last.saturating_add(1));
+        let entries = now.iter().map(|logged| Ok((logged.entry()?, None)));
+        let entries = entries.collect::<Result<Vec<_>, Broken>>()?;
+        store.state.apply(futures_util::stream::iter(entries.into_iter().map(Ok))).await?;
+        let pairs = store.reader.query(()).await?;
+        states.extend(now.last().map(|logged| (logged.log_id.index, pairs)));
+        rest = later;
+    }
+    Ok(())
+}
+
+async fn hand_over<C: TestTypes, A: Application<C>>(
+    from: &mut Store<C, A>,
+    to: &mut Store<C, A>,
+) -> Result<(), Broken> {
+    let mut builder = from.state.get_snapshot_builder().await;
+    let mut sent = builder.build_snapshot().await?;
+    let mut received = to.inbox.create().await?;
+    tokio::io::copy(&mut sent.snapshot, &mut received).await?;
+    received.shutdown().await?;
+    Ok(to.state.install_snapshot(&sent.meta, received).await?)
+}

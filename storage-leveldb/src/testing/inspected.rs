@@ -1,0 +1,31 @@
+//! An application whose pairs can all be seen.
+
+use bytes::Bytes;
+
+use crate::engine::{KeyRange, ScanLimit};
+use crate::error::StorageError;
+use crate::state::{Application, StandardTypes, Transaction, View};
+
+/// An application's keys and values, in key order.
+pub(crate) type Pairs = Vec<(Bytes, Bytes)>;
+
+/// Applies what `A` applies; its only query answers all pairs.
+pub(crate) struct Inspected<A>(pub(crate) A);
+
+impl<C: StandardTypes, A: Application<C>> Application<C> for Inspected<A> {
+    type Query = ();
+    type Answer = Pairs;
+
+    fn apply(
+        &self,
+        transaction: &mut Transaction<'_>,
+        index: u64,
+        command: &C::D,
+    ) -> Result<C::R, StorageError> {
+        self.0.apply(transaction, index, command)
+    }
+
+    fn query(&self, view: &mut View<'_>, (): ()) -> Result<Pairs, StorageError> {
+        view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })
+    }
+}

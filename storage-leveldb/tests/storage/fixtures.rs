@@ -1,0 +1,179 @@
+//! A frozen directory of each format version, as a node left it: this version still reads it, to the last value.
+//!
+//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_1`.
+//! Once a version has been released its fixture is never written again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Set, Store, Types, log_id, open};
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::{
+    BasicNode, EntryPayload, Membership, RaftLogReader, RaftSnapshotBuilder, RaftTypeConfig, Vote,
+};
+use storage_leveldb::{LevelDbOptions, Options};
+
+type Entry = <Types as RaftTypeConfig>::Entry;
+
+const LAST: u64 = 60;
+const COMMITTED: u64 = 58;
+const APPLIED: u64 = 55;
+const SNAPSHOT: u64 = 40;
+const PURGED: u64 = 20;
+/// Commands change the keys `key-0` to `key-6` in turn.
+const KEYS: u64 = 7;
+
+fn format_1() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
+}
+
+fn vote() -> Vote<<Types as RaftTypeConfig>::LeaderId> {
+    Vote::new_committed(3, 1)
+}
+
+/// The third term began at entry 30.
+fn id(index: u64) -> openraft::type_config::alias::LogIdOf<Types> {
+    log_id(if index < 30 { 1 } else { 3 }, index)
+}
+
+fn membership(index: u64) -> Membership<u64, BasicNode> {
+    let node = |id: u64| (id, BasicNode::new(format!("node-{id}:7100")));
+    let (configs, nodes) = match index {
+        0 => (vec![BTreeSet::from([1])], BTreeMap::from([node(1)])),
+        // A joint one, and a learner.
+        _ => (
+            vec![BTreeSet::from([1]), BTreeSet::from([1, 2, 3])],
+            BTreeMap::from([node(1), node(2), node(3), node(4)]),
+        ),
+    };
+    Membership::new(configs, nodes).unwrap()
+}
+
+fn value(index: u64) -> String {
+    match index {
+        25 => String::new(),
+        26 => "ü".repeat(2000),
+        _ => format!("value-{index}-").repeat(5),
+    }
+}
+
+/// All three payloads.
+fn entry(index: u64) -> Entry {
+    let payload = match index {
+        0 | 35 | 50 => EntryPayload::Membership(membership(index)),
+        1 | 30 => EntryPayload::Blank,
+        _ => EntryPayload::Normal(Set { key: format!("key-{}", index % KEYS), value: value(index) }),
+    };
+    Entry::new(id(index), payload)
+}
+
+/// The pairs after entry `last`.
+fn pairs(last: u64) -> Vec<(String, String)> {
+    let mut pairs = BTreeMap::new();
+    for index in 0..=last {
+        if let EntryPayload::Normal(set) = entry(index).payload {
+            pairs.insert(set.key, set.value);
+        }
+    }
+    pairs.into_iter().collect()
+}
+
+async fn apply(store: &mut Store, index: u64) {
+    store.state.apply(futures_util::stream::iter([Ok((entry(index), None))])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes the fixture"]
+async fn write_format_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = LevelDbOptions { write_buffer_bytes: 1024, table_bytes: 1024, ..LevelDbOptions::default() };
+    let options = Options { log_leveldb: small, state_leveldb: small, ..Options::default() };
+    let mut store = open(dir.path(), options.clone()).await.unwrap();
+    store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    for index in 0..=LAST {
+        store.log.blocking_append([entry(index)]).await.unwrap();
+        if index <= APPLIED {
+            apply(&mut store, index).await;
+        }
+        if index == SNAPSHOT {
+            let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
+            builder.build_snapshot().await.unwrap();
+            store.log.purge(id(PURGED)).await.unwrap();
+        }
+    }
+    store.log.save_vote(&vote()).await.unwrap();
+    store.log.save_committed(Some(id(COMMITTED))).await.unwrap();
+    drop(store);
+    let _ = fs::remove_dir_all(format_1());
+    copy(dir.path(), &format_1());
+    fs::remove_file(format_1().join("LOCK")).unwrap();
+    check(&format_1_copy()).await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for found in fs::read_dir(from).unwrap() {
+        let found = found.unwrap();
+        let (from, to) = (found.path(), to.join(found.file_name()));
+        if found.file_type().unwrap().is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+/// Opening writes, so nothing opens the fixture itself.
+fn format_1_copy() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&format_1(), dir.path());
+    dir
+}
+
+async fn check(dir: &tempfile::TempDir) {
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    let log = store.log.get_log_state().await.unwrap();
+    assert_eq!((log.last_purged_log_id, log.last_log_id), (Some(id(PURGED)), Some(id(LAST))));
+    assert_eq!(store.log.read_committed().await.unwrap(), Some(id(COMMITTED)));
+    let mut reader = store.log.get_log_reader().await;
+    assert_eq!(reader.read_vote().await.unwrap(), Some(vote()));
+    let entries = reader.try_get_log_entries(..).await.unwrap();
+    assert_eq!(entries, (PURGED + 1..=LAST).map(entry).collect::<Vec<_>>());
+
+    let (applied, last_membership) = store.state.applied_state().await.unwrap();
+    assert_eq!(applied, Some(id(APPLIED)));
+    assert_eq!((*last_membership.log_id(), last_membership.membership()), (Some(id(50)), &membership(50)));
+    assert_eq!(store.reader.query(()).await.unwrap(), pairs(APPLIED));
+
+    let snapshot = store.state.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!(snapshot.meta.last_log_id, Some(id(SNAPSHOT)));
+    assert_eq!(snapshot.meta.last_membership.log_id(), &Some(id(35)));
+    let other = tempfile::tempdir().unwrap();
+    let mut other = open(other.path(), Options::default()).await.unwrap();
+    other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    assert_eq!(other.reader.query(()).await.unwrap(), pairs(SNAPSHOT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn format_1_is_read() {
+    let dir = format_1_copy();
+    let tables = |part: &str| {
+        let names = fs::read_dir(dir.path().join(part)).unwrap().map(|found| found.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|end| end == "ldb")).count()
+    };
+    assert!(tables("log") > 2 && tables("state/db-1") > 1, "the fixture has tables");
+    check(&dir).await;
+    // It goes on, and what it writes is read together with the old.
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    store.log.blocking_append([entry(LAST + 1)]).await.unwrap();
+    for index in APPLIED + 1..=LAST + 1 {
+        apply(&mut store, index).await;
+    }
+    drop(store);
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    assert_eq!(store.reader.query(()).await.unwrap(), pairs(LAST + 1));
+    let entries = store.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
+    assert_eq!(entries, (PURGED + 1..=LAST + 1).map(entry).collect::<Vec<_>>());
+}
