@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use kvcli::ClientError;
+use kvcli::{ClientError, TraceId};
 use serde_json::json;
 
 use crate::output::Format;
@@ -35,8 +35,8 @@ pub(crate) enum Problem {
     BadArguments(String),
 }
 
-/// Ends the program after a command.
-pub(crate) fn finish(result: anyhow::Result<()>, format: Format) -> ExitCode {
+/// Ends the program after a command. A failure that a node had a part in names its trace.
+pub(crate) fn finish(result: anyhow::Result<()>, format: Format, trace: Option<TraceId>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
@@ -44,9 +44,15 @@ pub(crate) fn finish(result: anyhow::Result<()>, format: Format) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     let text = message(&error);
-    let line = match format {
-        Format::Text => format!("kvcli: {text}"),
-        Format::Json => json!({ "error": text, "exit_code": code }).to_string(),
+    let trace =
+        trace.filter(|_| matches!(code, UNREACHABLE | REFUSED | OUTCOME_UNKNOWN)).map(|id| id.to_string());
+    let line = match (format, trace) {
+        (Format::Text, None) => format!("kvcli: {text}"),
+        (Format::Text, Some(trace)) => format!("kvcli: {text} (trace id {trace})"),
+        (Format::Json, None) => json!({ "error": text, "exit_code": code }).to_string(),
+        (Format::Json, Some(trace)) => {
+            json!({ "error": text, "exit_code": code, "trace_id": trace }).to_string()
+        }
     };
     // There is nowhere left to report that stderr is closed.
     let _ = writeln!(io::stderr(), "{line}");

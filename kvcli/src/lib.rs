@@ -20,6 +20,6 @@ mod client;
 
 pub use client::{
     Cause, Client, ClientError, ClientOptions, Endpoint, Failure, MAX_CONNECTIONS_PER_ENDPOINT,
-    MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Scan, ScanOptions,
+    MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Scan, ScanOptions, TraceId,
 };
 pub use proto::kv::v1 as wire;

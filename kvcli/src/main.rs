@@ -17,6 +17,6 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error),
     };
-    let format = cli.global.output;
-    exit::finish(cli.run(), format)
+    let (format, trace) = (cli.global.output, cli.trace());
+    exit::finish(cli.run(trace), format, trace)
 }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::identity::{IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
+use crate::identity::{IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError, Stamp};
 
-const LOCK_FILE: &str = "LOCK";
-const STORAGE: &str = "storage";
+pub(crate) const LOCK_FILE: &str = "LOCK";
+pub(crate) const STORAGE: &str = "storage";
 
 /// A data directory that this process, and no other, may use.
 ///
@@ -21,6 +21,7 @@ const STORAGE: &str = "storage";
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    stamp: Stamp,
     // Closing the file gives up the lock.
     _lock: File,
 }
@@ -43,7 +44,9 @@ pub enum DataDirError {
     Locked(PathBuf),
     /// Files, but no stamp.
     #[error(
-        "{} is not empty (it has '{found}') and was not made by kvnode; give --data-dir an empty or a new directory", path.display()
+        "{} is not empty (it has '{found}') and has no IDENTITY file: it was not made by kvnode, or is damaged; give --data-dir an \
+         empty or a new directory, and a damaged node a new id",
+        path.display()
     )]
     Foreign {
         /// The directory.
@@ -68,11 +71,36 @@ impl DataDir {
         refuse_foreign(path)?;
         let lock = lock(path)?;
         refuse_foreign(path)?;
-        match Identity::read(path)? {
-            Some(found) => found.check(path, asked)?,
-            None => asked.write(path)?,
+        let stamp = match Stamp::read(path)? {
+            Some(found) => {
+                found.identity.check(path, asked)?;
+                found
+            }
+            None => {
+                let stamp = Stamp { identity: asked.clone(), stored: false };
+                stamp.write(path)?;
+                stamp
+            }
+        };
+        Ok(Self { path: path.to_owned(), stamp, _lock: lock })
+    }
+
+    /// Whether the storage has been opened before.
+    #[must_use]
+    pub fn has_stored(&self) -> bool {
+        self.stamp.stored
+    }
+
+    /// The storage has been created; durable when it returns.
+    ///
+    /// # Errors
+    /// The stamp cannot be written.
+    pub fn mark_stored(&self) -> Result<(), DataDirError> {
+        if self.stamp.stored {
+            return Ok(());
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let stamp = Stamp { stored: true, ..self.stamp.clone() };
+        Ok(stamp.write(&self.path)?)
     }
 
     /// Where storage-leveldb keeps its files.
@@ -142,8 +170,11 @@ mod tests {
     fn a_directory_is_made_and_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/data");
-        drop(DataDir::open(&path, &identity()).unwrap());
-        DataDir::open(&path, &identity()).unwrap();
+        let new = DataDir::open(&path, &identity()).unwrap();
+        assert!(!new.has_stored());
+        new.mark_stored().unwrap();
+        drop(new);
+        assert!(DataDir::open(&path, &identity()).unwrap().has_stored());
     }
 
     #[test]
@@ -168,7 +199,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(IDENTITY_TEMPORARY), "form").unwrap();
         DataDir::open(dir.path(), &identity()).unwrap();
-        assert_eq!(Identity::read(dir.path()).unwrap(), Some(identity()));
+        assert_eq!(Stamp::read(dir.path()).unwrap().unwrap().identity, identity());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The `IDENTITY` stamp: whose data a directory holds.
 //!
-//! Written once, when a directory is first used, before anything else is stored in it; compared with what
-//! the operator asks for at every start. [`DataDir`](crate::data_dir::DataDir) owns the file.
+//! Written when a directory is first used, before anything else is stored in it, and once more when its storage
+//! has been created; compared with what the operator asks for at every start.
+//! [`DataDir`](crate::data_dir::DataDir) owns the file.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -24,8 +25,7 @@ const PREAMBLE: &str = "# Whose data this directory holds. Written by kvnode; do
 const MAX_IDENTITY_BYTES: u64 = 64 * 1024;
 
 /// Whose data a directory holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Layout of the directory.
     pub format: u32,
@@ -35,6 +35,29 @@ pub struct Identity {
     pub node_id: NodeId,
     /// The peer list the node was first started with.
     pub peers: String,
+}
+
+/// The stamp: an identity, and whether the storage of that name has been created. From then on an empty directory
+/// means that it is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// Whose data this is.
+    pub identity: Identity,
+    /// The storage has been opened once.
+    pub stored: bool,
+}
+
+/// The file, as TOML.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lines {
+    format: u32,
+    cluster_id: String,
+    node_id: NodeId,
+    peers: String,
+    stored: bool,
+    /// CRC-32C of the other values, in hexadecimal.
+    checksum: String,
 }
 
 /// A stamp is unreadable or says something else than the operator.
@@ -103,6 +126,22 @@ impl Identity {
         }
     }
 
+    /// Whether this stamp, found in `dir`, is what `asked` says.
+    ///
+    /// # Errors
+    /// [`IdentityError::Format`] or the first [`IdentityError::Mismatch`].
+    pub fn check(&self, dir: &Path, asked: &Self) -> Result<(), IdentityError> {
+        if self.format != asked.format {
+            return Err(IdentityError::Format { dir: dir.to_owned(), found: self.format });
+        }
+        let node = (self.node_id.to_string(), asked.node_id.to_string());
+        same(dir, "cluster", "--cluster-id", &self.cluster_id, &asked.cluster_id)?;
+        same(dir, "node", "--id", &node.0, &node.1)?;
+        same(dir, "peer list", "--peers", &self.peers, &asked.peers)
+    }
+}
+
+impl Stamp {
     /// Reads the stamp in `dir`; `None` if there is none.
     ///
     /// # Errors
@@ -139,7 +178,7 @@ impl Identity {
     }
 
     fn try_write(&self, dir: &Path, temporary: &Path, path: &Path) -> io::Result<()> {
-        let text = toml::to_string(self).map_err(io::Error::other)?;
+        let text = toml::to_string(&self.lines()).map_err(io::Error::other)?;
         let mut file = File::create(temporary)?;
         file.write_all(PREAMBLE.as_bytes())?;
         file.write_all(text.as_bytes())?;
@@ -148,26 +187,25 @@ impl Identity {
         File::open(dir)?.sync_all()
     }
 
-    /// Whether this stamp, found in `dir`, is what `asked` says.
-    ///
-    /// # Errors
-    /// [`IdentityError::Format`] or the first [`IdentityError::Mismatch`].
-    pub fn check(&self, dir: &Path, asked: &Self) -> Result<(), IdentityError> {
-        if self.format != asked.format {
-            return Err(IdentityError::Format { dir: dir.to_owned(), found: self.format });
-        }
-        let node = (self.node_id.to_string(), asked.node_id.to_string());
-        same(dir, "cluster", "--cluster-id", &self.cluster_id, &asked.cluster_id)?;
-        same(dir, "node", "--id", &node.0, &node.1)?;
-        same(dir, "peer list", "--peers", &self.peers, &asked.peers)
+    fn lines(&self) -> Lines {
+        let Identity { format, cluster_id, node_id, peers } = self.identity.clone();
+        let stored = self.stored;
+        let text = format!("{format}\n{cluster_id}\n{node_id}\n{peers}\n{stored}\n");
+        let checksum = format!("{:08x}", crc32c::crc32c(text.as_bytes()));
+        Lines { format, cluster_id, node_id, peers, stored, checksum }
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Identity, String> {
+fn parse(bytes: &[u8]) -> Result<Stamp, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not text".to_owned())?;
-    let identity: Identity = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-    match identity.peers.parse::<Peers>() {
-        Ok(_) => Ok(identity),
+    let lines: Lines = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+    let Lines { format, cluster_id, node_id, peers, stored, checksum } = lines;
+    let stamp = Stamp { identity: Identity { format, cluster_id, node_id, peers }, stored };
+    if stamp.lines().checksum != checksum {
+        return Err("its checksum is not that of its content".to_owned());
+    }
+    match stamp.identity.peers.parse::<Peers>() {
+        Ok(_) => Ok(stamp),
         Err(e) => Err(e.to_string()),
     }
 }
@@ -197,11 +235,33 @@ mod tests {
     #[test]
     fn a_stamp_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Identity::read(dir.path()).unwrap().is_none());
-        identity().write(dir.path()).unwrap();
-        let found = Identity::read(dir.path()).unwrap().unwrap();
-        assert_eq!(found, identity());
-        found.check(dir.path(), &identity()).unwrap();
+        assert!(Stamp::read(dir.path()).unwrap().is_none());
+        for stored in [false, true] {
+            let stamp = Stamp { identity: identity(), stored };
+            stamp.write(dir.path()).unwrap();
+            assert_eq!(Stamp::read(dir.path()).unwrap(), Some(stamp));
+        }
+        identity().check(dir.path(), &identity()).unwrap();
+    }
+
+    /// A flipped bit in the id must not make this another node's data.
+    #[test]
+    fn a_flipped_bit_is_damage_or_in_a_comment() {
+        let dir = tempfile::tempdir().unwrap();
+        let stamp = Stamp { identity: identity(), stored: true };
+        stamp.write(dir.path()).unwrap();
+        let good = fs::read(dir.path().join(IDENTITY_FILE)).unwrap();
+        let mut damaged = 0;
+        for at in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
+            match Stamp::read(dir.path()) {
+                Ok(found) => assert_eq!(found.as_ref(), Some(&stamp), "bit {at}"),
+                Err(_) => damaged += 1,
+            }
+        }
+        assert!(damaged > 500, "{damaged} detected");
     }
 
     #[test]
@@ -238,7 +298,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for bytes in [&b"\xff\xfe"[..], b"", b"format = 1", b"format = 'x'", &[b' '; 70_000]] {
             fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
-            let error = Identity::read(dir.path()).unwrap_err().to_string();
+            let error = Stamp::read(dir.path()).unwrap_err().to_string();
             assert!(error.contains("IDENTITY is damaged"), "{error}");
         }
     }

@@ -3,12 +3,14 @@
 //! An openraft application on two crates that know nothing about it: `storage-leveldb` keeps the log and
 //! the state, `network-grpc` talks to the other nodes. What is here: what a command means (`app`),
 //! how the parts are put together (`node`), and the surfaces: clients (`api`), people and
-//! their monitoring (`http`, `metrics`), the operator (`config`, `logging`, `playground`).
+//! their monitoring (`http`, `metrics`, `history`), the operator (`config`, `logging`, `trace`, `playground`, `check`).
 
 pub mod api;
 pub mod app;
+pub mod check;
 pub mod config;
 pub mod data_dir;
+pub mod history;
 pub mod http;
 pub mod identity;
 pub mod logging;
@@ -18,6 +20,10 @@ pub mod playground;
 mod program;
 pub mod raft;
 pub mod shutdown;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
+pub mod trace;
 
 pub use api::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 pub use app::{Answer, Command, Found, KvApplication, PairRecord, Query, RequestId, Response, ScanQuery};

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
-use crate::config::{Cli, Command, Config, ServeArgs};
-use crate::{node, playground};
+use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
+use crate::logging::Source;
+use crate::trace::Exporter;
+use crate::{check, node, playground};
 
 /// Exit code for arguments that cannot be understood or do not fit together.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
@@ -18,6 +20,7 @@ pub const EXIT_FAILURE: u8 = 1;
 pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     match Cli::try_parse_from(args) {
         Ok(Cli { command: Some(Command::Playground(args)), .. }) => exit_code(playground::run(&args)),
+        Ok(Cli { command: Some(Command::Check(args)), .. }) => check(&args, env),
         Ok(Cli { command: Some(Command::Serve(args)), .. }) => serve(&args, env),
         Ok(Cli { command: None, serve: args }) => serve(&args, env),
         Err(e) => explain(&e),
@@ -27,14 +30,31 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     match Config::load(args, env) {
         Ok(config) => {
-            config.log.install();
-            exit_code(node::serve(&config))
+            config.log.install(Source::new(config.id, &config.cluster_id));
+            logged(serve_traced(&config))
         }
-        Err(errors) => {
-            eprintln!("{errors}");
-            ExitCode::from(EXIT_BAD_ARGUMENTS)
-        }
+        // Nobody has said yet how lines should look, and a person has to act on it: plain text, and the exit code.
+        Err(errors) => bad_arguments(&errors),
     }
+}
+
+fn check(args: &CheckArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    match config::data_dir(args, env) {
+        Ok(data_dir) => check::run(&data_dir, args.output),
+        Err(errors) => bad_arguments(&errors),
+    }
+}
+
+fn bad_arguments(errors: &ConfigErrors) -> ExitCode {
+    eprintln!("{errors}");
+    ExitCode::from(EXIT_BAD_ARGUMENTS)
+}
+
+/// Spans are sent as long as the node runs, and a little longer.
+fn serve_traced(config: &Config) -> anyhow::Result<()> {
+    let start = |endpoint| Exporter::start(endpoint, config.id, &config.cluster_id);
+    let _exporter = config.otlp_endpoint.as_ref().map(start).transpose()?;
+    node::serve(config)
 }
 
 /// Prints clap's message; asking for help or the version is no error.
@@ -58,6 +78,17 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
+/// The last line of a node that ends badly: in the log, or where a person sees it if the filter lets no error through.
+fn logged(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Err(e) if tracing::enabled!(tracing::Level::ERROR) => {
+            tracing::error!(event.action = "exit", event.outcome = "failure", "kvnode ends: {e:#}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+        outcome => exit_code(outcome),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,7 +107,9 @@ mod tests {
             format!("{:?}", run(args.into_iter(), &|_| None))
         };
         let three = format!("{:?}", ExitCode::from(3));
-        for args in [&["--colour"][..], &[], &["serve"], &["playground", "--nodes", "0"], &["--id", "0"]] {
+        for args in
+            [&["--colour"][..], &[], &["serve"], &["playground", "--nodes", "0"], &["--id", "0"], &["check"]]
+        {
             assert_eq!(run(args), three, "{args:?}");
         }
         assert_eq!(run(&["--version"]), format!("{:?}", ExitCode::SUCCESS));

@@ -16,6 +16,9 @@ mod observer;
 mod options;
 mod pool;
 mod server;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 mod wire;
 
 pub use address::PeerAddress;

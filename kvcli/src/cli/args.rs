@@ -77,6 +77,10 @@ pub(crate) struct GlobalArgs {
     /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes 1m]
     #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
     pub(super) timeout: Option<Duration>,
+
+    /// Say under which trace id the nodes log the request; errors always do
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,12 +8,12 @@ mod get;
 mod put;
 mod scan;
 
-use kvcli::{Client, ClientOptions};
+use kvcli::{Client, ClientOptions, TraceId};
 
 pub(crate) use args::Cli;
 use args::Command;
 
-use crate::output::Format;
+use crate::output::{self, Format};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -25,8 +25,14 @@ pub(crate) struct Context {
 }
 
 impl Cli {
+    /// The id of everything that this command asks; none for a benchmark, whose operations have one each.
+    pub(crate) fn trace(&self) -> Option<TraceId> {
+        let one = !matches!(self.command, Command::Bench(_) | Command::Completions(_));
+        one.then(TraceId::random)
+    }
+
     /// Runs the command to its end.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self, trace: Option<TraceId>) -> anyhow::Result<()> {
         if let Command::Completions(args) = self.command {
             return args.run();
         }
@@ -34,8 +40,14 @@ impl Cli {
             timeout: self.global.timeout.unwrap_or(self.command.default_timeout()),
             ..ClientOptions::default()
         };
-        let context =
-            Context { client: Client::connect(&self.global.endpoints, options)?, format: self.global.output };
+        let mut client = Client::connect(&self.global.endpoints, options)?;
+        if let Some(trace) = trace {
+            client = client.with_trace(trace);
+            if self.global.verbose {
+                output::note(&format!("trace id {trace}"));
+            }
+        }
+        let context = Context { client, format: self.global.output };
         runtime(&self.command)?.block_on(self.command.run(&context))
     }
 }

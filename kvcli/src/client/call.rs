@@ -12,7 +12,7 @@ use super::connections::Connection;
 use super::failure::Verdict;
 use super::route::Route;
 use super::wire::ResponseHeader;
-use super::{Cause, Client, ClientError, Endpoint, Failure};
+use super::{Cause, Client, ClientError, Endpoint, Failure, TraceId};
 
 /// Names the leader in the metadata of an error.
 const LEADER_METADATA: &str = "kv-leader-addr";
@@ -47,6 +47,14 @@ pub(super) struct Plan {
     pub(super) target: Target,
     pub(super) started: Instant,
     pub(super) deadline: Instant,
+    trace: TraceId,
+}
+
+/// What an attempt tells the node besides the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    time_left: Duration,
+    trace: TraceId,
 }
 
 /// An answer that may name the leader.
@@ -71,15 +79,16 @@ impl Client {
         // A timeout of centuries means no timeout; a day is as good.
         const LONGEST: Duration = Duration::from_secs(86_400);
         let deadline = started + self.timeout.min(LONGEST);
-        Plan { operation, effect, target, started, deadline }
+        let trace = self.trace.unwrap_or_else(TraceId::random);
+        Plan { operation, effect, target, started, deadline, trace }
     }
 
     /// Runs `send` against one endpoint after the other until it succeeds or the plan's rules end it.
-    /// `send` is given a channel and the time left.
+    /// `send` is given a channel and what to tell the node.
     pub(super) async fn call<T, F, Fut>(&self, plan: Plan, send: F) -> Result<T, ClientError>
     where
         T: Answer,
-        F: Fn(Channel, Duration) -> Fut,
+        F: Fn(Channel, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         let mut call = Call {
@@ -151,14 +160,15 @@ impl Call<'_> {
 
     async fn attempt<T, F, Fut>(&self, endpoint: &Endpoint, send: &F) -> Result<T, Failure>
     where
-        F: Fn(Channel, Duration) -> Fut,
+        F: Fn(Channel, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         let connections = &self.client.shared.connections;
         let deadline = self.plan.deadline;
         let connection = connections.get(endpoint, self.client.lane, deadline).await?;
         let time_left = deadline.saturating_duration_since(Instant::now());
-        let sending = send(connection.channel.clone(), time_left);
+        let terms = Terms { time_left, trace: self.plan.trace };
+        let sending = send(connection.channel.clone(), terms);
         match timeout_at(deadline, sending).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(status)) => Err(self.broken(endpoint, &connection, status).await),
@@ -195,7 +205,7 @@ impl Call<'_> {
         match verdict {
             Verdict::NotApplied => Ok(()),
             Verdict::Unknown if self.plan.effect != Effect::EachTime => Ok(()),
-            Verdict::NodeDamaged => {
+            Verdict::NodeFailed => {
                 self.route.exclude(endpoint);
                 Ok(())
             }
@@ -223,8 +233,8 @@ impl Call<'_> {
 
     /// The end when time or endpoints have run out.
     fn give_up(&mut self) -> ClientError {
-        let damaged = self.last.as_ref().is_some_and(|f| f.verdict() == Verdict::NodeDamaged);
-        if self.maybe_applied || damaged {
+        let failed = self.last.as_ref().is_some_and(|f| f.verdict() == Verdict::NodeFailed);
+        if self.maybe_applied || failed {
             return self.refused();
         }
         ClientError::Unreachable {
@@ -247,8 +257,15 @@ impl Call<'_> {
 }
 
 /// A request that tells the node how long the answer is of use.
-pub(super) fn timed<T>(message: T, time_left: Duration) -> Request<T> {
+pub(super) fn timed<T>(message: T, terms: Terms) -> Request<T> {
+    let mut request = untimed(message, terms);
+    request.set_timeout(terms.time_left);
+    request
+}
+
+/// A request whose answer is of use for as long as it takes.
+pub(super) fn untimed<T>(message: T, terms: Terms) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(time_left);
+    terms.trace.send(request.metadata_mut());
     request
 }

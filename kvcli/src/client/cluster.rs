@@ -19,8 +19,8 @@ impl Client {
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] ask again.
     pub async fn init(&self) -> Result<InitResponse, ClientError> {
         let plan = self.plan("cluster init", Effect::Once, Target::AnyNode);
-        self.call(plan, |channel, left| async move {
-            Ok(service(channel).init(timed(InitRequest {}, left)).await?.into_inner())
+        self.call(plan, |channel, terms| async move {
+            Ok(service(channel).init(timed(InitRequest {}, terms)).await?.into_inner())
         })
         .await
     }
@@ -43,8 +43,8 @@ impl Client {
 
     async fn status_from(&self, target: Target) -> Result<StatusResponse, ClientError> {
         let plan = self.plan("cluster status", Effect::None, target);
-        self.call(plan, |channel, left| async move {
-            Ok(service(channel).status(timed(StatusRequest {}, left)).await?.into_inner())
+        self.call(plan, |channel, terms| async move {
+            Ok(service(channel).status(timed(StatusRequest {}, terms)).await?.into_inner())
         })
         .await
     }
@@ -63,8 +63,8 @@ impl Client {
         let request =
             AddLearnerRequest { id, raft_addr: raft_addr.to_owned(), client_addr: client_addr.to_owned() };
         let plan = self.plan("cluster add-learner", Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, left| {
-            let request = timed(request.clone(), left);
+        self.call(plan, |channel, terms| {
+            let request = timed(request.clone(), terms);
             async move { Ok(service(channel).add_learner(request).await?.into_inner()) }
         })
         .await
@@ -82,8 +82,8 @@ impl Client {
         let request = ChangeMembershipRequest { promote: promote.to_vec(), remove: remove.to_vec() };
         let operation = if remove.is_empty() { "cluster promote" } else { "cluster remove" };
         let plan = self.plan(operation, Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, left| {
-            let request = timed(request.clone(), left);
+        self.call(plan, |channel, terms| {
+            let request = timed(request.clone(), terms);
             async move { Ok(service(channel).change_membership(request).await?.into_inner()) }
         })
         .await
@@ -95,8 +95,8 @@ impl Client {
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the status.
     pub async fn transfer_leader(&self, to: u64) -> Result<TransferLeaderResponse, ClientError> {
         let plan = self.plan("cluster transfer-leader", Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, left| async move {
-            let request = timed(TransferLeaderRequest { to }, left);
+        self.call(plan, |channel, terms| async move {
+            let request = timed(TransferLeaderRequest { to }, terms);
             Ok(service(channel).transfer_leader(request).await?.into_inner())
         })
         .await
@@ -108,8 +108,8 @@ impl Client {
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] ask again.
     pub async fn snapshot(&self) -> Result<SnapshotResponse, ClientError> {
         let plan = self.plan("cluster snapshot", Effect::Once, Target::AnyNode);
-        self.call(plan, |channel, left| async move {
-            Ok(service(channel).snapshot(timed(SnapshotRequest {}, left)).await?.into_inner())
+        self.call(plan, |channel, terms| async move {
+            Ok(service(channel).snapshot(timed(SnapshotRequest {}, terms)).await?.into_inner())
         })
         .await
     }

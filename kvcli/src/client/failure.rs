@@ -12,6 +12,9 @@ use super::Endpoint;
 /// Longest part of a server's error message that is repeated to the user.
 const MAX_MESSAGE_CHARS: usize = 1000;
 
+/// Set on the answers of a node whose storage has failed. A full disk is RESOURCE_EXHAUSTED, as is a busy node.
+const FAULT_METADATA: &str = "kv-node-fault";
+
 /// One failed attempt at one endpoint.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -41,8 +44,8 @@ pub(super) enum Verdict {
     NotApplied,
     /// May have been applied; another attempt under the same request id may tell.
     Unknown,
-    /// This node cannot serve; others may.
-    NodeDamaged,
+    /// Not applied, this node's storage has failed; others may serve.
+    NodeFailed,
     /// Not applied, and asking again would not change that.
     Refused,
     /// Something answered nonsense: asking again would not help, and a write may have been applied.
@@ -104,7 +107,8 @@ fn judge(status: &Status) -> Verdict {
     match status.code() {
         Code::Unavailable => Verdict::NotApplied,
         Code::Unknown | Code::DeadlineExceeded | Code::Cancelled => Verdict::Unknown,
-        Code::DataLoss => Verdict::NodeDamaged,
+        Code::DataLoss => Verdict::NodeFailed,
+        _ if status.metadata().contains_key(FAULT_METADATA) => Verdict::NodeFailed,
         // Made on this side too, when an answer cannot be decoded: the request was handled then.
         Code::Ok | Code::Internal | Code::OutOfRange => Verdict::Nonsense,
         _ => Verdict::Refused,
@@ -193,8 +197,11 @@ mod tests {
         assert_eq!(verdict(Status::unavailable("no leader")), Verdict::NotApplied);
         assert_eq!(verdict(Status::unknown("")), Verdict::Unknown);
         assert_eq!(verdict(Status::deadline_exceeded("")), Verdict::Unknown);
-        assert_eq!(verdict(Status::data_loss("")), Verdict::NodeDamaged);
+        assert_eq!(verdict(Status::data_loss("")), Verdict::NodeFailed);
         assert_eq!(verdict(Status::resource_exhausted("")), Verdict::Refused);
+        let mut full = Status::resource_exhausted("disk full on node 1");
+        full.metadata_mut().insert(FAULT_METADATA, "disk-full".parse().unwrap());
+        assert_eq!(verdict(full), Verdict::NodeFailed);
         assert_eq!(verdict(Status::internal("")), Verdict::Nonsense);
     }
 

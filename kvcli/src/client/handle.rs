@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connections::Connections;
 use super::leader::Leader;
 use super::session::Session;
-use super::{ClientError, ClientOptions, Endpoint};
+use super::{ClientError, ClientOptions, Endpoint, TraceId};
 
 /// A client of one cluster. Cheap to clone.
 ///
@@ -24,6 +24,7 @@ pub struct Client {
     pub(super) session: Arc<Session>,
     pub(super) lane: usize,
     pub(super) timeout: Duration,
+    pub(super) trace: Option<TraceId>,
 }
 
 /// What all sessions of a client share. Invariant: `endpoints` is not empty.
@@ -70,6 +71,7 @@ impl Client {
             session: Arc::new(Session::new()),
             lane: 0,
             timeout: options.timeout,
+            trace: None,
         })
     }
 
@@ -81,6 +83,7 @@ impl Client {
             session: Arc::new(Session::new()),
             lane: self.shared.sessions.fetch_add(1, Ordering::Relaxed),
             timeout: self.timeout,
+            trace: self.trace,
         }
     }
 
@@ -88,6 +91,13 @@ impl Client {
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
+    }
+
+    /// The same client and session with operations that are all logged under `trace`; otherwise each has an id of its
+    /// own.
+    #[must_use]
+    pub fn with_trace(&self, trace: TraceId) -> Self {
+        Self { trace: Some(trace), ..self.clone() }
     }
 
     /// The endpoints it was given.

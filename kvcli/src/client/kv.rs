@@ -1,11 +1,9 @@
 //! The key-value operations.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tonic::transport::Channel;
 
-use super::call::{Answer, Effect, Target, timed};
+use super::call::{Answer, Effect, Target, Terms, timed};
 use super::session::Turn;
 use super::wire::kv_client::KvClient;
 use super::wire::{
@@ -60,7 +58,7 @@ impl Client {
         let turn = self.turn("put", plan.deadline).await?;
         let request =
             PutRequest { key, value, request_id: Some(turn.request_id.clone()), return_previous: false };
-        self.call(plan, |channel, left| put(channel, request.clone(), left)).await
+        self.call(plan, |channel, terms| put(channel, request.clone(), terms)).await
     }
 
     /// Removes `key`; the answer says whether it was there.
@@ -74,7 +72,7 @@ impl Client {
         let turn = self.turn("delete", plan.deadline).await?;
         let request_id = Some(turn.request_id.clone());
         let request = DeleteRequest { key, request_id, return_previous: false };
-        self.call(plan, |channel, left| delete(channel, request.clone(), left)).await
+        self.call(plan, |channel, terms| delete(channel, request.clone(), terms)).await
     }
 
     /// The pair stored under `key`; an answer without one if there is none.
@@ -84,7 +82,7 @@ impl Client {
     pub async fn get(&self, key: impl Into<Bytes>, mode: ReadMode) -> Result<GetResponse, ClientError> {
         let request = GetRequest { key: checked_key(key.into())?, stale: mode.is_stale() };
         let plan = self.plan("get", Effect::None, mode.target());
-        self.call(plan, |channel, left| get(channel, request.clone(), left)).await
+        self.call(plan, |channel, terms| get(channel, request.clone(), terms)).await
     }
 
     async fn turn(
@@ -106,16 +104,16 @@ pub(super) fn service(channel: Channel) -> KvClient<Channel> {
 
 type Attempt<T> = Result<T, tonic::Status>;
 
-async fn put(channel: Channel, request: PutRequest, left: Duration) -> Attempt<PutResponse> {
-    Ok(service(channel).put(timed(request, left)).await?.into_inner())
+async fn put(channel: Channel, request: PutRequest, terms: Terms) -> Attempt<PutResponse> {
+    Ok(service(channel).put(timed(request, terms)).await?.into_inner())
 }
 
-async fn delete(channel: Channel, request: DeleteRequest, left: Duration) -> Attempt<DeleteResponse> {
-    Ok(service(channel).delete(timed(request, left)).await?.into_inner())
+async fn delete(channel: Channel, request: DeleteRequest, terms: Terms) -> Attempt<DeleteResponse> {
+    Ok(service(channel).delete(timed(request, terms)).await?.into_inner())
 }
 
-async fn get(channel: Channel, request: GetRequest, left: Duration) -> Attempt<GetResponse> {
-    Ok(service(channel).get(timed(request, left)).await?.into_inner())
+async fn get(channel: Channel, request: GetRequest, terms: Terms) -> Attempt<GetResponse> {
+    Ok(service(channel).get(timed(request, terms)).await?.into_inner())
 }
 
 fn checked_key(key: Bytes) -> Result<Bytes, ClientError> {

@@ -1,7 +1,7 @@
 //! The client library: one noun per file, the way of a call from top to bottom.
 //!
 //! `kv` and `cluster` are the operations, `call` runs one of them to its end over several attempts,
-//! `route` picks the endpoint of the next attempt, `connections` dials it, `failure` judges what came
+//! `trace` names it for the logs, `route` picks the endpoint of the next attempt, `connections` dials it, `failure` judges what came
 //! back and `error` is what the caller sees.
 
 mod backoff;
@@ -18,6 +18,7 @@ mod options;
 mod route;
 mod scan;
 mod session;
+mod trace;
 
 use proto::kv::v1 as wire;
 
@@ -29,3 +30,4 @@ pub use handle::Client;
 pub use kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode};
 pub use options::ClientOptions;
 pub use scan::{Scan, ScanOptions};
+pub use trace::TraceId;

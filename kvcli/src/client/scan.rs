@@ -5,9 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
+use tonic::{Request, Status, Streaming};
 
-use super::call::{Answer, Effect};
+use super::call::{Answer, Effect, untimed};
 use super::kv::service;
 use super::wire::{Pair, ResponseHeader, ScanRequest, ScanResponse};
 use super::{Cause, Client, ClientError, MAX_KEY_BYTES, ReadMode};
@@ -62,12 +62,12 @@ impl Client {
             stale: options.mode.is_stale(),
         };
         let plan = self.plan("scan", Effect::None, options.mode.target());
-        let opened = self.call(plan, |channel, _| open(channel, request.clone())).await?;
+        let opened = self.call(plan, |channel, terms| open(channel, untimed(request.clone(), terms))).await?;
         Ok(Scan { opened, timeout: self.timeout, pairs: 0 })
     }
 }
 
-async fn open(channel: Channel, request: ScanRequest) -> Result<Opened, Status> {
+async fn open(channel: Channel, request: Request<ScanRequest>) -> Result<Opened, Status> {
     let mut rest = service(channel).scan(request).await?.into_inner();
     Ok(Opened { first: rest.message().await?, rest })
 }

@@ -8,8 +8,8 @@ use kvcli::wire::kv_server::{Kv, KvServer};
 use kvcli::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, DeleteRequest,
     DeleteResponse, GetRequest, GetResponse, InitRequest, InitResponse, Pair, PutRequest, PutResponse,
-    RequestId, ResponseHeader, ScanRequest, ScanResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest, ScanResponse, SnapshotRequest,
+    SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -271,5 +271,8 @@ impl Cluster for Fake {
     ) -> Result<Response<SnapshotResponse>, Status> {
         self.receive("snapshot", &request, None, |_| {}).await?;
         Ok(Response::new(SnapshotResponse { header: self.header(), snapshot_index: 42 }))
+    }
+    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
+        Err(Status::unimplemented("kvcli never asks for a report"))
     }
 }

@@ -1,10 +1,12 @@
-//! What surrounds a request: how long it may take and whether another node sent it here.
+//! What surrounds a request: how long it may take, whether another node sent it here, and its trace.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::Request;
 use tonic::metadata::{MetadataMap, MetadataValue};
+
+use crate::trace::TraceContext;
 
 /// How long a request may take if its client does not say.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -27,6 +29,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// Sent by another node, which expects this one to lead.
     pub(crate) forwarded: bool,
+    /// Under which id it is found in the logs of all nodes.
+    pub(crate) trace: TraceContext,
 }
 
 impl Call {
@@ -37,7 +41,11 @@ impl Call {
             Some(given) => given.min(MAX_DEADLINE) - ANSWER_MARGIN.min(given.min(MAX_DEADLINE) / 10),
             None => default,
         };
-        Self { deadline: Instant::now() + time, forwarded: metadata.contains_key(FORWARDED_METADATA) }
+        Self {
+            deadline: Instant::now() + time,
+            forwarded: metadata.contains_key(FORWARDED_METADATA),
+            trace: TraceContext::of(metadata),
+        }
     }
 
     /// The time left.
@@ -45,11 +53,12 @@ impl Call {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
-    /// A request to the leader with the same deadline, marked as forwarded.
+    /// A request to the leader with the same deadline and trace, marked as forwarded.
     pub(crate) fn forward<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.remaining());
         request.metadata_mut().insert(FORWARDED_METADATA, MetadataValue::from_static("1"));
+        self.trace.send(request.metadata_mut());
         request
     }
 }
@@ -92,6 +101,10 @@ mod tests {
         assert!(!call.forwarded);
         let forwarded = Call::of(call.forward(()).metadata(), DEFAULT_CLUSTER_DEADLINE);
         assert!(forwarded.forwarded && forwarded.deadline <= call.deadline);
+        assert_eq!(
+            (forwarded.trace.trace, forwarded.trace.parent),
+            (call.trace.trace, Some(call.trace.span))
+        );
     }
 
     #[test]

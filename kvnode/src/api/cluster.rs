@@ -17,12 +17,16 @@ pub(crate) struct ClusterService(pub(crate) Arc<Api>);
 impl Cluster for ClusterService {
     async fn init(&self, request: Request<kv::InitRequest>) -> Result<Response<kv::InitResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
-        self.0.answer(Op::Init, self.0.init(&call)).await
+        self.0.answer(Op::Init, &call, self.0.init(&call)).await
     }
 
-    async fn status(&self, _: Request<kv::StatusRequest>) -> Result<Response<kv::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<kv::StatusRequest>,
+    ) -> Result<Response<kv::StatusResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let work = async { Ok(status_report(&self.0.local).await) };
-        self.0.answer(Op::Status, work).await
+        self.0.answer(Op::Status, &call, work).await
     }
 
     async fn add_learner(
@@ -30,7 +34,7 @@ impl Cluster for ClusterService {
         request: Request<kv::AddLearnerRequest>,
     ) -> Result<Response<kv::AddLearnerResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
-        self.0.answer(Op::AddLearner, self.0.add_learner(&call, request.into_inner())).await
+        self.0.answer(Op::AddLearner, &call, self.0.add_learner(&call, request.into_inner())).await
     }
 
     async fn change_membership(
@@ -38,7 +42,9 @@ impl Cluster for ClusterService {
         request: Request<kv::ChangeMembershipRequest>,
     ) -> Result<Response<kv::ChangeMembershipResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
-        self.0.answer(Op::ChangeMembership, self.0.change_membership(&call, request.into_inner())).await
+        self.0
+            .answer(Op::ChangeMembership, &call, self.0.change_membership(&call, request.into_inner()))
+            .await
     }
 
     async fn transfer_leader(
@@ -46,7 +52,7 @@ impl Cluster for ClusterService {
         request: Request<kv::TransferLeaderRequest>,
     ) -> Result<Response<kv::TransferLeaderResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        self.0.answer(Op::TransferLeader, self.0.transfer_leader(&call, request.into_inner())).await
+        self.0.answer(Op::TransferLeader, &call, self.0.transfer_leader(&call, request.into_inner())).await
     }
 
     async fn snapshot(
@@ -54,6 +60,15 @@ impl Cluster for ClusterService {
         request: Request<kv::SnapshotRequest>,
     ) -> Result<Response<kv::SnapshotResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
-        self.0.answer(Op::Snapshot, self.0.snapshot(&call)).await
+        self.0.answer(Op::Snapshot, &call, self.0.snapshot(&call)).await
+    }
+
+    async fn report(
+        &self,
+        request: Request<kv::ReportRequest>,
+    ) -> Result<Response<kv::ReportResponse>, Status> {
+        let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
+        let request = request.into_inner();
+        self.0.answer(Op::Report, &call, async { Ok(self.0.reporter.report(&request).await) }).await
     }
 }

@@ -13,7 +13,7 @@ use proto::kv::v1::kv_client::KvClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Status};
 
-use super::header::NODE_ID_METADATA;
+use super::header::{NODE_FAULT_METADATA, NODE_ID_METADATA};
 use super::server::MAX_MESSAGE_BYTES;
 use super::status_codes::{self, Failure};
 
@@ -72,6 +72,13 @@ impl Forwarder {
     pub(crate) fn judge(&self, addr: &str, effect: Effect, status: Status) -> Failure {
         if is_answer(&status) {
             return match status.code() {
+                // Not this node's fault, and soon another one leads.
+                _ if status.metadata().contains_key(NODE_FAULT_METADATA) => {
+                    Failure::NotApplied(status_codes::no_leader(format_args!(
+                        "{addr}, which last led, has failed: {}",
+                        status.message()
+                    )))
+                }
                 Code::Unavailable => Failure::NotApplied(status),
                 _ => Failure::Final(status),
             };
@@ -141,6 +148,20 @@ mod tests {
         for code in [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal] {
             let failure = judge(Status::new(code, "from the transport"));
             assert!(matches!(failure, Failure::Final(s) if s.code() == Code::Unknown), "{code}");
+        }
+    }
+
+    /// Found: a node passed the DATA_LOSS of a damaged leader on as its own, and clients never came back to it.
+    #[test]
+    fn a_failed_leader_is_not_a_failure_of_the_node_that_forwards() {
+        let fault = |reason: &str| storage_leveldb::Fault { path: "f".into(), reason: reason.into() };
+        for fault in [fault("damaged"), fault(&std::io::Error::from_raw_os_error(28).to_string())] {
+            let mut status = status_codes::fault_status(2, &fault);
+            status.metadata_mut().insert(NODE_ID_METADATA, 2.into());
+            let failure = Forwarder::default().judge("a:1", Effect::Write, status);
+            let Failure::NotApplied(status) = failure else { panic!("{failure:?}") };
+            assert_eq!(status.code(), Code::Unavailable);
+            assert!(!status.metadata().contains_key(NODE_FAULT_METADATA) && status.message().contains("a:1"));
         }
     }
 

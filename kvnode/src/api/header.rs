@@ -8,6 +8,8 @@ use crate::raft::{Metrics, NodeId};
 
 /// In the metadata of every failure: who answered. Its absence tells that no node did.
 pub(crate) const NODE_ID_METADATA: &str = "kv-node-id";
+/// In the metadata of a failure that is this node's own: `damaged` or `disk-full`. Another node may serve.
+pub(crate) const NODE_FAULT_METADATA: &str = "kv-node-fault";
 const LEADER_ID_METADATA: &str = "kv-leader-id";
 const LEADER_ADDR_METADATA: &str = "kv-leader-addr";
 

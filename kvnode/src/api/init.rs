@@ -114,6 +114,14 @@ impl Api {
                 status.node_id
             )));
         }
+        // It may belong to a cluster and not be able to tell.
+        if !status.initialized && !status.fault.is_empty() {
+            return Err(Status::failed_precondition(format!(
+                "node {id} cannot say whether there is a cluster already ({}); repair it, or start it on an empty directory \
+                 if this cluster is new",
+                status.fault
+            )));
+        }
         Ok(())
     }
 }

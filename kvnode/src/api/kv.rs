@@ -26,7 +26,7 @@ impl Kv for KvService {
             validate::value(&request.value)?;
             self.0.put(&call, request).await
         };
-        self.0.answer(Op::Put, work).await
+        self.0.answer(Op::Put, &call, work).await
     }
 
     async fn get(&self, request: Request<kv::GetRequest>) -> Result<Response<kv::GetResponse>, Status> {
@@ -36,7 +36,7 @@ impl Kv for KvService {
             validate::key(&request.key)?;
             self.0.get(&call, request).await
         };
-        self.0.answer(Op::Get, work).await
+        self.0.answer(Op::Get, &call, work).await
     }
 
     async fn delete(
@@ -49,7 +49,7 @@ impl Kv for KvService {
             validate::key(&request.key)?;
             self.0.delete(&call, request).await
         };
-        self.0.answer(Op::Delete, work).await
+        self.0.answer(Op::Delete, &call, work).await
     }
 
     async fn scan(&self, request: Request<kv::ScanRequest>) -> Result<Response<ScanStream>, Status> {
@@ -59,6 +59,6 @@ impl Kv for KvService {
             validate::prefix(&request.prefix)?;
             Api::scan(&self.0, &call, request).await
         };
-        self.0.answer(Op::Scan, work).await
+        self.0.answer(Op::Scan, &call, work).await
     }
 }

@@ -40,7 +40,10 @@ impl Api {
             let attempt = match self.local.leader() {
                 Leader::Here => here().await,
                 Leader::There(..) if call.forwarded => return Err(self.does_not_lead()),
-                Leader::There(_, leader) if !self.is_hopeless() => there(leader).await,
+                Leader::There(id, leader) if !self.is_hopeless() => {
+                    tracing::debug!(trace.id = %call.trace.trace, span.id = %call.trace.span, to = id, "forwarding to the leader");
+                    there(leader).await
+                }
                 Leader::There(..) | Leader::Nobody => self.nobody_leads(),
             };
             let status = match attempt {

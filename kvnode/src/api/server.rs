@@ -1,7 +1,7 @@
 //! The gRPC server for clients: what the services share, and the services put together.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proto::kv::v1::cluster_server::ClusterServer;
 use proto::kv::v1::kv_server::KvServer;
@@ -11,12 +11,15 @@ use tonic::{Code, Response, Status};
 use tonic_health::server::HealthReporter;
 
 use super::admission::Admission;
+use super::call::Call;
 use super::cluster::ClusterService;
 use super::forward::Forwarder;
 use super::kv::KvService;
 use super::read_index::ReadIndex;
+use super::report::Reporter;
+use super::request_log::RequestLog;
 use super::status_codes;
-use crate::metrics::{Metrics, Op};
+use crate::metrics::{Metrics, Op, Origin};
 use crate::node::Local;
 
 /// Largest message accepted or sent: enough that a value over the limit is refused by name rather than by
@@ -29,6 +32,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// ... and closed if the probe is not answered within this.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The services whose health is reported; the empty name stands for the whole server.
+pub const HEALTH_SERVICES: [&str; 3] = ["", "kv.v1.Kv", "kv.v1.Cluster"];
+
 /// What the client services share.
 pub struct Api {
     pub(super) local: Arc<Local>,
@@ -36,6 +42,8 @@ pub struct Api {
     pub(super) read_index: ReadIndex,
     pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) reporter: Reporter,
+    log: RequestLog,
 }
 
 /// Everything served on the client port, and the switch for gRPC health.
@@ -49,10 +57,11 @@ pub struct ClientServices {
 impl Api {
     /// Must be called in the runtime that serves: it starts the task that confirms reads.
     #[must_use]
-    pub fn new(local: Arc<Local>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(local: Arc<Local>, metrics: Arc<Metrics>, reporter: Reporter) -> Arc<Self> {
         let read_index = ReadIndex::start(local.raft.clone());
         let (forwarder, admission) = (Forwarder::default(), Admission::new());
-        Arc::new(Self { local, forwarder, read_index, admission, metrics })
+        let log = RequestLog::default();
+        Arc::new(Self { local, forwarder, read_index, admission, metrics, reporter, log })
     }
 
     /// The services, health and reflection.
@@ -89,23 +98,26 @@ impl Api {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
     }
 
-    /// Runs one request: refuses it if this node serves nothing or is full, counts and times it, and
+    /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs it, and
     /// completes its failure with who answered and who leads.
     pub(super) async fn answer<T>(
         &self,
         op: Op,
+        call: &Call,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let started = Instant::now();
+        let underway = self.log.begin(op, call);
         let outcome = self.admitted(op, work).await;
         let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        self.metrics.requests.answered(op, code, started.elapsed());
+        let took = underway.answered(outcome.as_ref().err());
+        let origin = if call.forwarded { Origin::Node } else { Origin::Client };
+        self.metrics.requests.answered(op, origin, code, took);
         outcome.map(Response::new).map_err(|status| status_codes::with_hints(&self.local, status))
     }
 
     async fn admitted<T>(&self, op: Op, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
         // A broken node still says how it is.
-        if op != Op::Status {
+        if !matches!(op, Op::Status | Op::Report) {
             status_codes::check_standing(&self.local)?;
         }
         let _place = self.admission.request()?;

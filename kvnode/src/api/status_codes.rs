@@ -1,17 +1,19 @@
 //! What a failure is called, and what it says about the request.
 //!
 //! The one distinction that matters to a client is whether a write may have been applied:
-//! UNAVAILABLE, INVALID_ARGUMENT, RESOURCE_EXHAUSTED and FAILED_PRECONDITION say no,
+//! UNAVAILABLE, INVALID_ARGUMENT, RESOURCE_EXHAUSTED, FAILED_PRECONDITION and DATA_LOSS say no,
 //! DEADLINE_EXCEEDED and UNKNOWN say perhaps.
 
 use std::fmt;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal, LinearizableReadError, RaftError};
+use storage_leveldb::Fault;
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use super::header;
-use crate::node::{Local, Standing};
-use crate::raft::TypeConfig;
+use crate::node::{Local, Standing, is_disk_full};
+use crate::raft::{NodeId, TypeConfig};
 
 /// How an attempt at a request ended, if not well.
 #[derive(Debug, Clone)]
@@ -28,11 +30,24 @@ impl From<Status> for Failure {
     }
 }
 
-/// The answer of a node that serves nothing. With `FAULT`, DATA_LOSS: another node may answer.
+/// The answer of a node whose storage failed. Nothing was applied, and another node may serve: the metadata says
+/// so, because RESOURCE_EXHAUSTED is also what an overloaded node says.
+pub(crate) fn fault_status(id: NodeId, fault: &Fault) -> Status {
+    let (mut status, kind) = if is_disk_full(fault) {
+        let text = format!("disk full on node {id}: {fault}; not applied, ask another node");
+        (Status::resource_exhausted(text), "disk-full")
+    } else {
+        (Status::data_loss(format!("node {id}: {fault}; not applied, ask another node")), "damaged")
+    };
+    status.metadata_mut().insert(header::NODE_FAULT_METADATA, MetadataValue::from_static(kind));
+    status
+}
+
+/// The answer of a node that serves nothing.
 pub(crate) fn check_standing(local: &Local) -> Result<(), Status> {
     match local.standing() {
         Standing::Good => Ok(()),
-        Standing::Faulty(fault) => Err(Status::data_loss(format!("{fault}; ask another node"))),
+        Standing::Faulty(fault) => Err(fault_status(local.id, &fault)),
         Standing::Stopped(_) if local.is_stopping() => {
             Err(Status::unavailable("this node is stopping; ask another node"))
         }

@@ -1,6 +1,9 @@
 //! Put and delete: on the leader through the log, elsewhere forwarded.
 
+use std::time::Instant;
+
 use bytes::Bytes;
+use openraft::type_config::alias::LogIdOf;
 use proto::kv::v1 as kv;
 use tonic::Status;
 
@@ -12,6 +15,8 @@ use super::server::Api;
 use super::status_codes::{self, Failure};
 use super::validate;
 use crate::app::{Command, PairRecord, RequestId, Response};
+use crate::raft::TypeConfig;
+use crate::trace::{self, Span, SpanKind};
 
 impl Api {
     pub(super) async fn put(&self, call: &Call, request: kv::PutRequest) -> Result<kv::PutResponse, Status> {
@@ -101,10 +106,34 @@ impl Api {
         if self.local.has_lost_quorum() {
             return Err(status_codes::no_quorum().into());
         }
+        let (request_id, started) = (command.request_id(), Instant::now());
         let write = self.local.raft.client_write(command);
         let write = async { write.await.map_err(status_codes::write_failure) };
-        Ok(route::within(call, Effect::Write, write).await?.data)
+        let applied = route::within(call, Effect::Write, write).await?;
+        note_applied(call, request_id, started, &applied.log_id);
+        Ok(applied.data)
     }
+}
+
+/// The line that ties a request to its place in the log, and so to the line of every node that applies it: these know
+/// the index and the write's name, and not the trace, which is not in the log.
+fn note_applied(call: &Call, request_id: Option<RequestId>, started: Instant, log_id: &LogIdOf<TypeConfig>) {
+    let (index, term) = (log_id.index(), log_id.committed_leader_id().term);
+    trace::record(&call.trace, || {
+        let span =
+            Span::ended(call.trace.child(), "replicate and apply", SpanKind::Internal, started.elapsed());
+        span.number("kvnode.log_index", index).number("kvnode.term", term)
+    });
+    tracing::debug!(
+        event.action = "applied",
+        trace.id = %call.trace.trace,
+        span.id = %call.trace.span,
+        log_index = index,
+        term,
+        client_id = request_id.map(|id| id.client_hex()),
+        sequence = request_id.map(|id| id.sequence),
+        "the write is applied"
+    );
 }
 
 /// A pair in the protocol's shape.

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use storage_leveldb::{Application, Fault, StorageError, Transaction, View};
 
-use super::{Answer, Command, PairRecord, Query, Response, keys, query, session, sweep};
+use super::{Answer, Command, PairRecord, Query, RequestId, Response, keys, query, session, sweep};
 use crate::raft::TypeConfig;
 
 /// The replicated key-value application. It has no state of its own: all of it is in the
@@ -24,7 +24,9 @@ impl Application<TypeConfig> for KvApplication {
         command: &Command,
     ) -> Result<Response, StorageError> {
         sweep::step(txn, index)?;
-        let Some(id) = command.request_id() else { return write(txn, index, command) };
+        let request_id = command.request_id();
+        note(index, command, request_id);
+        let Some(id) = request_id else { return write(txn, index, command) };
         if let Some(response) = session::settled(txn, index, &id)? {
             return Ok(response);
         }
@@ -36,6 +38,18 @@ impl Application<TypeConfig> for KvApplication {
     fn query(&self, view: &mut View<'_>, query: Query) -> Result<Answer, StorageError> {
         query::run(view, query)
     }
+}
+
+/// Every node writes this line. The entry does not carry its trace: the index, and the write's name, lead to the line of
+/// the leader that has it.
+fn note(index: u64, command: &Command, request_id: Option<RequestId>) {
+    tracing::debug!(
+        event.action = "apply",
+        log_index = index,
+        client_id = request_id.map(|id| id.client_hex()),
+        sequence = request_id.map(|id| id.sequence),
+        "applying {command}"
+    );
 }
 
 fn write(txn: &mut Transaction<'_>, revision: u64, command: &Command) -> Result<Response, StorageError> {

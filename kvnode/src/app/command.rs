@@ -14,6 +14,14 @@ pub struct RequestId {
     pub sequence: u64,
 }
 
+impl RequestId {
+    /// The client's id in hexadecimal digits, for logs.
+    #[must_use]
+    pub fn client_hex(&self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.client_id))
+    }
+}
+
 /// One write. Keys and values have passed the API's limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {

@@ -9,6 +9,27 @@ use storage_leveldb::KeyRange;
 const PAIRS: u8 = b'p';
 const SESSIONS: u8 = b's';
 
+/// What is kept at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The pair of a user's key.
+    Pair,
+    /// A session of this generation.
+    Session(u64),
+}
+
+/// What is kept under this key; `None` if nothing of this application is.
+pub(crate) fn place(key: &[u8]) -> Option<Place> {
+    match key.split_first()? {
+        (&PAIRS, user_key) => (!user_key.is_empty()).then_some(Place::Pair),
+        (&SESSIONS, rest) => {
+            let (generation, client_id) = rest.split_first_chunk()?;
+            (client_id.len() == 16).then_some(Place::Session(u64::from_be_bytes(*generation)))
+        }
+        _ => None,
+    }
+}
+
 /// Where the pair of a user's key is kept.
 pub(crate) fn pair(user_key: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + user_key.len());

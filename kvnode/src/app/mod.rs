@@ -5,11 +5,14 @@
 
 mod application;
 mod command;
+#[cfg(test)]
+mod fixture;
 mod keys;
 mod pair;
 mod query;
 mod response;
 mod session;
+mod stored;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -19,3 +22,4 @@ pub use command::{Command, RequestId};
 pub use pair::PairRecord;
 pub use query::{Answer, Found, Query, ScanQuery};
 pub use response::Response;
+pub(crate) use stored::check_stored;

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const AFTER_HELP: &str = "\
 Every option of `serve` can also be given as an environment variable (KVNODE_DATA_DIR for
@@ -11,6 +11,19 @@ Every option of `serve` can also be given as an environment variable (KVNODE_DAT
 variable over the file.
 
 Exit codes: 0 stopped as asked; 3 bad arguments; 1 anything else.";
+
+const AFTER_CHECK_HELP: &str = "\
+Reads every byte below --data-dir and verifies every checksum; then reads the log, the state and the
+snapshot as a start would, and whether they fit together. Names all that is wrong, not only the
+first, and says what to do about it (docs/OPERATIONS.md, \"Check a data directory\"). Changes nothing:
+not a byte, not a time of change. The node must be stopped. Everything is read about twice, a piece
+at a time: memory does not grow with what is stored.
+
+The report goes to standard output, progress to standard error if that is a terminal. Like every
+option of `serve`, --data-dir may also come from KVNODE_DATA_DIR or from the file named by --config.
+
+Exit codes: 0 all is well; 1 something is wrong; 2 not checked: the node is running, or there is no
+such directory, or it was not made by kvnode; 3 bad arguments.";
 
 /// A replicated key-value store.
 #[derive(Debug, Parser)]
@@ -31,6 +44,9 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Run a whole cluster on this machine, to try things out
     Playground(PlaygroundArgs),
+    /// Verify the data directory of a stopped node: every file, and what is in it
+    #[command(after_help = AFTER_CHECK_HELP)]
+    Check(CheckArgs),
 }
 
 /// `kvnode serve`.
@@ -75,6 +91,9 @@ pub struct ServeArgs {
     /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or info,openraft=error]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
+    /// Send a span per request to this OpenTelemetry collector (OTLP over gRPC), as in http://localhost:4317
+    #[arg(long, value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
     /// Read options from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -92,4 +111,27 @@ pub struct PlaygroundArgs {
     /// Keep everything here, and find it again at the next start; a temporary directory otherwise
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+/// `kvnode check`.
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// The directory to verify: what `serve` has for --data-dir
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Read options from this TOML file; only data-dir counts
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How the report looks
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub output: ReportFormat,
+}
+
+/// How a report looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
 }

@@ -1,6 +1,7 @@
 //! Turns merged settings into a [`Config`], collecting every complaint on the way.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Serialize;
@@ -9,6 +10,7 @@ use super::settings::{Setting, Settings};
 use super::{Address, Config, Peers};
 use crate::logging::{LogFormat, LogOptions};
 use crate::raft::{NodeId, SNAPSHOT_ENTRIES};
+use crate::trace::OtlpEndpoint;
 
 /// Used when no cluster id is given.
 const DEFAULT_CLUSTER_ID: &str = "kv";
@@ -47,6 +49,14 @@ pub(crate) fn config(settings: &Settings, errors: Vec<String>) -> Result<Config,
     }
 }
 
+pub(crate) fn data_dir(settings: &Settings, errors: Vec<String>) -> Result<PathBuf, ConfigErrors> {
+    let mut check = Check { settings, errors };
+    match (check.required("data-dir"), check.errors) {
+        (Some(dir), errors) if errors.is_empty() => Ok(dir.text.into()),
+        (_, errors) => Err(ConfigErrors(errors)),
+    }
+}
+
 struct Check<'a> {
     settings: &'a Settings,
     errors: Vec<String>,
@@ -64,6 +74,7 @@ impl Check<'_> {
         let cluster_id = self.cluster_id();
         let snapshot_entries = self.snapshot_entries();
         let log = self.log();
+        let otlp_endpoint = self.otlp_endpoint();
         let config = Config {
             id: id?,
             cluster_id: cluster_id?,
@@ -74,6 +85,7 @@ impl Check<'_> {
             peers: peers?,
             snapshot_entries: snapshot_entries?,
             log: log?,
+            otlp_endpoint: otlp_endpoint?,
             exit_on_stdin_eof: self.settings.exit_on_stdin_eof,
         };
         self.own_entry(&config).map(|()| config)
@@ -146,6 +158,15 @@ impl Check<'_> {
         Some(LogOptions { format, filter: filter.map(|setting| setting.text) })
     }
 
+    /// The outer option: whether the setting is good.
+    #[allow(clippy::option_option, reason = "not given, and given wrongly, are different things")]
+    fn otlp_endpoint(&mut self) -> Option<Option<OtlpEndpoint>> {
+        match self.settings.get("otlp-endpoint").cloned() {
+            Some(setting) => self.parse(&setting).map(Some),
+            None => Some(None),
+        }
+    }
+
     fn listener(&mut self, bind: &'static str, advertise: &'static str) -> Option<Listener> {
         let bound = self.required(bind).and_then(|setting| self.parse::<Address>(&setting));
         let advertised = match self.settings.get(advertise).cloned() {
@@ -201,8 +222,11 @@ mod tests {
 
     #[test]
     fn every_error_is_reported_at_once() {
-        let error =
-            load("kvnode --id x --client-addr nope --snapshot-entries 5 --log-format xml", &[]).unwrap_err();
+        let error = load(
+            "kvnode --id x --client-addr nope --snapshot-entries 5 --log-format xml --otlp-endpoint c:1",
+            &[],
+        )
+        .unwrap_err();
         for part in [
             "--id: 'x'",
             "--data-dir is required",
@@ -212,6 +236,7 @@ mod tests {
             "--peers is required",
             "--snapshot-entries: '5'",
             "--log-format: 'xml'",
+            "--otlp-endpoint: 'c:1'",
         ] {
             assert!(error.contains(part), "no '{part}' in:\n{error}");
         }

@@ -12,7 +12,7 @@ mod settings;
 
 pub use address::Address;
 use address::AddressError;
-pub use args::{Cli, Command, PlaygroundArgs, ServeArgs};
+pub use args::{CheckArgs, Cli, Command, PlaygroundArgs, ReportFormat, ServeArgs};
 pub use check::{ConfigErrors, Listener};
 pub use peers::Peers;
 
@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use crate::logging::LogOptions;
 use crate::raft::{Member, NodeId};
+use crate::trace::OtlpEndpoint;
 
 /// Everything `kvnode serve` needs to know.
 ///
@@ -44,6 +45,8 @@ pub struct Config {
     pub snapshot_entries: u64,
     /// What is logged, and how.
     pub log: LogOptions,
+    /// Where spans are sent; none: nowhere.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
     /// Stop when standard input ends: the playground's way to never leave a node behind.
     pub exit_on_stdin_eof: bool,
 }
@@ -64,4 +67,16 @@ impl Config {
     pub fn own_member(&self) -> Member {
         Member { raft_addr: self.raft.advertise.to_string(), client_addr: self.client.advertise.to_string() }
     }
+}
+
+/// The data directory alone, from the same three sources.
+///
+/// # Errors
+/// It is not given, or a source cannot be read.
+pub fn data_dir(args: &CheckArgs, env: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, ConfigErrors> {
+    let mut errors = Vec::new();
+    let args =
+        ServeArgs { data_dir: args.data_dir.clone(), config: args.config.clone(), ..ServeArgs::default() };
+    let settings = settings::Settings::merge(&args, env, &mut errors);
+    check::data_dir(&settings, errors)
 }

@@ -6,7 +6,7 @@ use super::args::ServeArgs;
 use super::file;
 
 /// Every setting, by its flag's name.
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 14] = [
     "id",
     "data-dir",
     "client-addr",
@@ -20,6 +20,7 @@ pub(crate) const NAMES: [&str; 13] = [
     "snapshot-entries",
     "log-format",
     "log",
+    "otlp-endpoint",
 ];
 
 /// A setting's text and where it was found, for messages.
@@ -88,6 +89,7 @@ fn flags(args: &ServeArgs) -> [Option<String>; NAMES.len()] {
         &args.snapshot_entries,
         &args.log_format,
         &args.log,
+        &args.otlp_endpoint,
     ]
     .map(Clone::clone)
 }

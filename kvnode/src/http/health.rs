@@ -8,12 +8,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Surface;
-use crate::node::Standing;
+use crate::node::{Faulty, Standing, explain};
 
 pub(super) async fn livez(State(surface): State<Surface>) -> (StatusCode, String) {
     match surface.local.standing() {
         Standing::Good => ok(),
-        Standing::Faulty(fault) => unavailable(&fault),
+        Standing::Faulty(fault) => unavailable(&explain(&fault)),
         Standing::Stopped(_) if surface.local.is_stopping() => ok(),
         Standing::Stopped(reason) => unavailable(&format_args!("consensus has stopped: {reason}")),
     }
@@ -24,6 +24,11 @@ pub(super) async fn readyz(State(surface): State<Surface>) -> (StatusCode, Strin
         Ok(()) => ok(),
         Err(reason) => unavailable(&reason),
     }
+}
+
+/// Both, of a node whose storage cannot be opened.
+pub(super) fn faulty(faulty: &Faulty) -> (StatusCode, String) {
+    unavailable(&explain(&faulty.fault))
 }
 
 fn ok() -> (StatusCode, String) {

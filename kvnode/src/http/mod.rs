@@ -1,12 +1,16 @@
-//! HTTP, for people and their monitoring: `/metrics`, `/livez`, `/readyz`, `/api/status` and `/`.
+//! HTTP, for people and their monitoring: `/metrics`, `/livez`, `/readyz`, the status page at `/` and what it is made of:
+//! `/api/status`, `/api/history`, `/api/cluster`, `/api/cluster/history`.
 //!
 //! Never serves data, and is the last surface to go: after a storage fault it is where this node says
 //! why it does not serve.
 
+mod cluster;
 mod health;
+mod history;
 mod page;
 mod router;
 mod status;
 
+pub(crate) use router::faulty_router;
 pub use router::{Surface, router};
 pub use status::StatusDocument;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Json, Response};
+use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
+use super::cluster::Overview;
+use super::history::HistoryDocument;
 use super::{StatusDocument, health, page};
+use crate::api::Reporter;
 use crate::metrics::Metrics;
-use crate::node::Local;
+use crate::node::{DiskSpace, Faulty, Local};
 
 /// The text format's media type.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -22,31 +25,72 @@ pub struct Surface {
     pub local: Arc<Local>,
     /// Its series.
     pub metrics: Arc<Metrics>,
+    reporter: Reporter,
+}
+
+impl Surface {
+    /// Of a node that runs.
+    #[must_use]
+    pub fn new(local: Arc<Local>, metrics: Arc<Metrics>, reporter: Reporter) -> Self {
+        Self { local, metrics, reporter }
+    }
 }
 
 /// All paths.
 pub fn router(surface: Surface) -> Router {
+    let cluster = cluster_router(surface.reporter.clone());
     Router::new()
-        .route("/", get(status_page))
         .route("/api/status", get(status))
         .route("/metrics", get(metrics))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .with_state(surface)
+        .merge(cluster)
+}
+
+/// The same paths on a node whose storage cannot be opened.
+pub(crate) fn faulty_router(faulty: Arc<Faulty>, metrics: Arc<Metrics>, reporter: Reporter) -> Router {
+    let document = StatusDocument::of_faulty(&faulty);
+    let health = health::faulty(&faulty);
+    let readiness = health.clone();
+    Router::new()
+        .route("/api/status", get(async move || Json(document.clone())))
+        .route("/metrics", get(async move || faulty_metrics(&faulty, &metrics).await))
+        .route("/livez", get(async move || health.clone()))
+        .route("/readyz", get(async move || readiness.clone()))
+        .merge(cluster_router(reporter))
+}
+
+/// What every node has, in whatever state it is.
+fn cluster_router(reporter: Reporter) -> Router {
+    let overview = Overview::new(reporter.clone());
+    let series = Arc::clone(&overview);
+    Router::new()
+        .route("/", get(page::serve))
+        .route("/api/history", get(async move || Json(HistoryDocument::of(&reporter).await)))
+        .route("/api/cluster", get(async move || Json(&*overview.document().await).into_response()))
+        .route("/api/cluster/history", get(async move || Json(&*series.series().await).into_response()))
 }
 
 async fn status(State(surface): State<Surface>) -> Json<StatusDocument> {
     Json(StatusDocument::of(&surface.local).await)
 }
 
-async fn status_page(State(surface): State<Surface>) -> Html<String> {
-    Html(page::render(&StatusDocument::of(&surface.local).await))
+async fn faulty_metrics(faulty: &Faulty, metrics: &Metrics) -> Response {
+    metrics.storage.refresh_faulted(true);
+    if let Some(space) = DiskSpace::of(&faulty.data_dir).await {
+        metrics.storage.refresh_space(space);
+    }
+    encoded(metrics)
 }
 
 async fn metrics(State(surface): State<Surface>) -> Response {
-    surface.local.with_metrics(|now| surface.metrics.raft.refresh(now));
-    surface.metrics.storage.refresh(surface.local.disk_bytes().await);
-    match surface.metrics.encode() {
+    surface.metrics.refresh(&surface.local).await;
+    encoded(&surface.metrics)
+}
+
+fn encoded(metrics: &Metrics) -> Response {
+    match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], text).into_response(),
         Err(e) => {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the metrics: {e}\n")).into_response()

@@ -3,8 +3,9 @@
 use proto::kv::v1 as kv;
 use serde::Serialize;
 
-use crate::api::status_report;
-use crate::node::Local;
+use crate::api::{refusal, status_report};
+use crate::node::{Faulty, Local, explain};
+use crate::raft::Member;
 
 /// What a node says about itself, as JSON. Indexes are Raft log indexes, sizes are bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -49,13 +50,32 @@ impl StatusDocument {
     /// What `local` says now.
     pub async fn of(local: &Local) -> Self {
         let report = status_report(local).await;
-        let ready = local.ready();
+        let not_ready_because = local.ready().err().map(|reason| reason.to_string());
+        Self::new(report, not_ready_because, &local.own, &local.http_addr)
+    }
+
+    /// What a node without storage says.
+    pub(super) fn of_faulty(faulty: &Faulty) -> Self {
+        Self::new(
+            refusal::status_report(faulty),
+            Some(explain(&faulty.fault)),
+            &faulty.own,
+            &faulty.http_addr,
+        )
+    }
+
+    fn new(
+        report: kv::StatusResponse,
+        not_ready_because: Option<String>,
+        own: &Member,
+        http_addr: &str,
+    ) -> Self {
         let header = report.header.clone().unwrap_or_default();
         Self {
-            cluster_id: local.cluster_id.clone(),
-            node_id: local.id,
-            ready: ready.is_ok(),
-            not_ready_because: ready.err().map(|reason| reason.to_string()),
+            cluster_id: header.cluster_id,
+            node_id: report.node_id,
+            ready: not_ready_because.is_none(),
+            not_ready_because,
             initialized: report.initialized,
             role: role(report.role()),
             leader_id: Some(header.leader_id).filter(|id| *id != 0),
@@ -71,9 +91,9 @@ impl StatusDocument {
             log_size_bytes: report.log_size_bytes,
             state_size_bytes: report.state_size_bytes,
             fault: Some(report.fault).filter(|fault| !fault.is_empty()),
-            client_addr: local.own.client_addr.clone(),
-            raft_addr: local.own.raft_addr.clone(),
-            http_addr: local.http_addr.clone(),
+            client_addr: own.client_addr.clone(),
+            raft_addr: own.raft_addr.clone(),
+            http_addr: http_addr.to_owned(),
         }
     }
 }
@@ -90,7 +110,7 @@ fn members(report: &kv::StatusResponse) -> Vec<MemberStatus> {
     report.members.iter().map(member).collect()
 }
 
-fn role(role: kv::Role) -> &'static str {
+pub(super) fn role(role: kv::Role) -> &'static str {
     match role {
         kv::Role::Leader => "leader",
         kv::Role::Follower => "follower",

@@ -1,13 +1,15 @@
-//! What this node counts, as Prometheus series. Names are an interface: see DESIGN.md, section 5.
+//! What this node counts, as Prometheus series. Names are an interface: docs/OPERATIONS.md has the table, and a test
+//! compares it with a running node.
 
 mod network;
+mod peers;
 mod raft;
 mod registry;
 mod requests;
 mod storage;
 
 pub use network::NetworkMetrics;
-pub use raft::RaftMetrics;
+pub use raft::{LeaderLife, RaftMetrics};
 pub use registry::Metrics;
-pub use requests::{Op, RequestMetrics};
-pub use storage::StorageMetrics;
+pub use requests::{Op, Origin, REQUEST_BUCKETS_SECONDS, RequestMetrics};
+pub use storage::{DISK_BUCKETS_SECONDS, StorageMetrics};

@@ -6,6 +6,7 @@ use network_grpc::{Observer, Rpc};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 use super::registry::register;
+use crate::raft::NodeId;
 
 /// From a loopback call to a deadline.
 const RPC_BUCKETS_SECONDS: [f64; 13] =
@@ -32,6 +33,16 @@ impl NetworkMetrics {
             failures: register(registry, IntCounterVec::new(failures, &["rpc", "peer"])?)?,
             snapshot_sent: register(registry, IntCounterVec::new(sent, &["peer"])?)?,
         })
+    }
+
+    /// Counters of every member are there before there is anything to count, so that the first failure shows as one.
+    pub(super) fn begin_at_zero(&self, members: impl Iterator<Item = NodeId>, own: NodeId) {
+        for peer in members.filter(|id| *id != own).map(|id| id.to_string()) {
+            self.snapshot_sent.with_label_values(&[&peer]);
+            for rpc in Rpc::ALL {
+                self.failures.with_label_values(&[rpc.as_str(), &peer]);
+            }
+        }
     }
 }
 

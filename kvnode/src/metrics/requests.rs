@@ -7,9 +7,10 @@ use tonic::Code;
 
 use super::registry::register;
 
-/// From a memory hit to the longest usual deadline.
-const DURATION_BUCKETS_SECONDS: [f64; 15] =
-    [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// From a memory hit to twice the default deadline.
+pub const REQUEST_BUCKETS_SECONDS: [f64; 16] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
 
 /// A request of the client API, for labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +26,25 @@ pub enum Op {
     ChangeMembership,
     TransferLeader,
     Snapshot,
+    Report,
 }
 
 impl Op {
+    /// Every operation.
+    pub const ALL: [Self; 11] = [
+        Self::Put,
+        Self::Get,
+        Self::Delete,
+        Self::Scan,
+        Self::Init,
+        Self::Status,
+        Self::AddLearner,
+        Self::ChangeMembership,
+        Self::TransferLeader,
+        Self::Snapshot,
+        Self::Report,
+    ];
+
     /// The label value.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -42,37 +59,74 @@ impl Op {
             Self::ChangeMembership => "change_membership",
             Self::TransferLeader => "transfer_leader",
             Self::Snapshot => "snapshot",
+            Self::Report => "report",
         }
     }
 }
 
-/// Counts and times requests.
+/// Who sent a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A client.
+    Client,
+    /// Another node, on behalf of a client.
+    Node,
+}
+
+/// Counts and times requests. A request is counted where its client sent it, and nowhere else, so that sums over the
+/// nodes are right; what another node sent on is counted apart.
 pub struct RequestMetrics {
     total: IntCounterVec,
     seconds: HistogramVec,
+    forwarded: IntCounterVec,
 }
 
 impl RequestMetrics {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let total = Opts::new(
             "kv_requests_total",
-            "Requests answered, by operation and outcome (ok, or the gRPC status). A forwarded request counts on both nodes.",
+            "Requests of clients answered, by operation and outcome (ok, or the gRPC status); counted on the node that the client asked.",
         );
         let seconds = HistogramOpts::new(
             "kv_request_duration_seconds",
-            "Time from a request's arrival to its answer; for a scan, to its first response.",
+            "Time from a client's request to its answer, forwarding included; for a scan, to its first response.",
         );
-        let seconds = seconds.buckets(DURATION_BUCKETS_SECONDS.to_vec());
-        Ok(Self {
+        let seconds = seconds.buckets(REQUEST_BUCKETS_SECONDS.to_vec());
+        let forwarded = Opts::new(
+            "kv_forwarded_requests_total",
+            "Requests that other nodes sent on to this one, by operation; not in kv_requests_total.",
+        );
+        let metrics = Self {
             total: register(registry, IntCounterVec::new(total, &["op", "outcome"])?)?,
             seconds: register(registry, HistogramVec::new(seconds, &["op"])?)?,
-        })
+            forwarded: register(registry, IntCounterVec::new(forwarded, &["op"])?)?,
+        };
+        metrics.begin_at_zero();
+        Ok(metrics)
+    }
+
+    /// A series that is there from the start shows its first increment as one.
+    fn begin_at_zero(&self) {
+        for op in Op::ALL {
+            self.total.with_label_values(&[op.as_str(), outcome(Code::Ok)]);
+            self.seconds.with_label_values(&[op.as_str()]);
+            self.forwarded.with_label_values(&[op.as_str()]);
+        }
     }
 
     /// One request was answered with `code` after `took`.
-    pub fn answered(&self, op: Op, code: Code, took: Duration) {
+    pub fn answered(&self, op: Op, origin: Origin, code: Code, took: Duration) {
+        if origin == Origin::Node {
+            return self.forwarded.with_label_values(&[op.as_str()]).inc();
+        }
         self.total.with_label_values(&[op.as_str(), outcome(code)]).inc();
         self.seconds.with_label_values(&[op.as_str()]).observe(took.as_secs_f64());
+    }
+
+    /// The distribution of durations of one operation since the start.
+    #[must_use]
+    pub fn durations(&self, op: Op) -> prometheus::Histogram {
+        self.seconds.with_label_values(&[op.as_str()])
     }
 }
 

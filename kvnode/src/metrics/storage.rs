@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use storage_leveldb::{Db, Observer};
 
+use super::raft::signed;
 use super::registry::register;
-use crate::node::DiskBytes;
+use crate::node::{DiskBytes, DiskSpace};
 
 /// From a cached write to a disk in trouble.
-const DISK_BUCKETS_SECONDS: [f64; 13] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0];
+pub const DISK_BUCKETS_SECONDS: [f64; 13] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+/// From a wait worth reporting to one that ends in timeouts.
+const STALL_BUCKETS_SECONDS: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// One entry to the largest append.
 const BATCH_BUCKETS_ENTRIES: [f64; 13] =
     [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
@@ -25,8 +28,17 @@ pub struct StorageMetrics {
     stalled: PerDb<Histogram>,
     wrote: PerDb<IntCounter>,
     appended: Histogram,
+    applied: Histogram,
     snapshot_built: Histogram,
     size: IntGaugeVec,
+    space: SpaceGauges,
+    faulted: IntGauge,
+}
+
+/// The file system that holds the data directory.
+struct SpaceGauges {
+    free: IntGauge,
+    size: IntGauge,
 }
 
 /// One series of a vector for each database, resolved once.
@@ -54,32 +66,37 @@ impl StorageMetrics {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let per_db = |name, help, buckets: &[f64]| {
             let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            register(registry, HistogramVec::new(opts, &["db"])?)
+            let series = register(registry, HistogramVec::new(opts, &["db"])?)?;
+            prometheus::Result::Ok(PerDb::new(|db| series.with_label_values(&[db])))
         };
         let one = |name, help, buckets: &[f64]| {
-            register(
-                registry,
-                Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?,
-            )
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            register(registry, Histogram::with_opts(opts)?)
         };
-        let synced =
-            per_db("storage_fsync_duration_seconds", "Time of one sync to disk.", &DISK_BUCKETS_SECONDS)?;
-        let stalled = per_db(
-            "storage_stall_seconds",
-            "Time a caller waited for storage to catch up.",
-            &DISK_BUCKETS_SECONDS,
-        )?;
         let wrote = Opts::new("storage_written_bytes_total", "Bytes handed to the operating system.");
         let wrote = register(registry, IntCounterVec::new(wrote, &["db"])?)?;
         let size = Opts::new("storage_size_bytes", "Bytes on disk.");
         Ok(Self {
-            synced: PerDb::new(|db| synced.with_label_values(&[db])),
-            stalled: PerDb::new(|db| stalled.with_label_values(&[db])),
+            synced: per_db(
+                "storage_fsync_duration_seconds",
+                "Time of one sync to disk.",
+                &DISK_BUCKETS_SECONDS,
+            )?,
+            stalled: per_db(
+                "storage_stall_seconds",
+                "Time a caller waited for storage to catch up.",
+                &STALL_BUCKETS_SECONDS,
+            )?,
             wrote: PerDb::new(|db| wrote.with_label_values(&[db])),
             appended: one(
                 "storage_append_batch_entries",
                 "Log entries made durable by one sync.",
                 &BATCH_BUCKETS_ENTRIES,
+            )?,
+            applied: one(
+                "storage_apply_duration_seconds",
+                "Time to apply one batch of committed entries to the state, its write included.",
+                &DISK_BUCKETS_SECONDS,
             )?,
             snapshot_built: one(
                 "snapshot_build_seconds",
@@ -87,16 +104,58 @@ impl StorageMetrics {
                 &SNAPSHOT_BUCKETS_SECONDS,
             )?,
             size: register(registry, IntGaugeVec::new(size, &["db"])?)?,
+            space: SpaceGauges::new(registry)?,
+            faulted: register(
+                registry,
+                IntGauge::new(
+                    "storage_faulted",
+                    "1 if the storage has failed and this node serves nothing until it is restarted, else 0.",
+                )?,
+            )?,
         })
     }
 
     /// Takes over the sizes at the time of a scrape.
-    pub fn refresh(&self, on_disk: DiskBytes) {
+    pub fn refresh_sizes(&self, on_disk: DiskBytes) {
         for (db, bytes) in
             [(Db::Log, on_disk.log), (Db::State, on_disk.state), (Db::Snapshot, on_disk.snapshot)]
         {
-            self.size.with_label_values(&[db.as_str()]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+            self.size.with_label_values(&[db.as_str()]).set(signed(bytes));
         }
+    }
+
+    /// Takes over what the file system says.
+    pub fn refresh_space(&self, space: DiskSpace) {
+        self.space.free.set(signed(space.free));
+        self.space.size.set(signed(space.size));
+    }
+
+    /// Takes over whether the storage has failed.
+    pub fn refresh_faulted(&self, faulted: bool) {
+        self.faulted.set(faulted.into());
+    }
+
+    /// The distribution of sync times of one database since the start.
+    #[must_use]
+    pub fn syncs(&self, db: Db) -> &Histogram {
+        self.synced.get(db)
+    }
+
+    /// The distribution of apply times since the start.
+    #[must_use]
+    pub fn applies(&self) -> &Histogram {
+        &self.applied
+    }
+}
+
+impl SpaceGauges {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let free = "Bytes this node can still write on the file system of its data directory.";
+        let size = "Size of the file system of the data directory.";
+        Ok(Self {
+            free: register(registry, IntGauge::new("storage_disk_free_bytes", free)?)?,
+            size: register(registry, IntGauge::new("storage_disk_size_bytes", size)?)?,
+        })
     }
 }
 
@@ -112,6 +171,10 @@ impl Observer for StorageMetrics {
     #[allow(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^52 entries")]
     fn appended(&self, entries: u64) {
         self.appended.observe(entries as f64);
+    }
+
+    fn applied(&self, _entries: u64, took: Duration) {
+        self.applied.observe(took.as_secs_f64());
     }
 
     fn stalled(&self, db: Db, _cause: &'static str, took: Duration) {

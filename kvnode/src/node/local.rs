@@ -1,5 +1,6 @@
 //! What every surface of this node (clients, HTTP, shutdown) shares.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use storage_leveldb::{Fault, Health, Sizes, StateReader};
 
-use super::LeaderWatch;
+use super::{DiskBytes, DiskSpace, LeaderWatch};
 use crate::app::KvApplication;
 use crate::config::{Config, Peers};
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
@@ -24,6 +25,8 @@ pub struct Local {
     pub peers: Peers,
     /// Where HTTP is reached.
     pub http_addr: String,
+    /// Everything it stores.
+    pub data_dir: PathBuf,
     /// Consensus.
     pub raft: Raft,
     /// Queries on the applied state.
@@ -59,17 +62,6 @@ pub enum Standing {
     Stopped(String),
 }
 
-/// How much is stored, in bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DiskBytes {
-    /// The Raft log.
-    pub log: u64,
-    /// The state machine.
-    pub state: u64,
-    /// Snapshot files.
-    pub snapshot: u64,
-}
-
 /// The handles a [`Local`] is made of, beside the configuration.
 pub(super) struct Handles {
     pub(super) raft: Raft,
@@ -87,6 +79,7 @@ impl Local {
             own: config.own_member(),
             peers: config.peers.clone(),
             http_addr,
+            data_dir: config.data_dir.clone(),
             raft: handles.raft,
             reader: handles.reader,
             health: handles.health,
@@ -151,15 +144,14 @@ impl Local {
         })
     }
 
-    /// How much is stored now. Measuring walks directories, so it happens off the async threads.
+    /// How much is stored now.
     pub async fn disk_bytes(&self) -> DiskBytes {
-        let sizes = self.sizes.clone();
-        let measure = move || DiskBytes {
-            log: sizes.log_bytes(),
-            state: sizes.state_bytes(),
-            snapshot: sizes.snapshot_bytes(),
-        };
-        tokio::task::spawn_blocking(measure).await.unwrap_or_default()
+        DiskBytes::measure(&self.sizes).await
+    }
+
+    /// The room on the disk that holds the data directory, if the system can say.
+    pub async fn disk_space(&self) -> Option<DiskSpace> {
+        DiskSpace::of(&self.data_dir).await
     }
 
     /// From now on this node refuses to be ready.

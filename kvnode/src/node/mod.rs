@@ -1,5 +1,8 @@
 //! One running node: its parts, how they are put together, and how they are taken apart.
 
+mod disk_use;
+mod fault;
+mod faulty;
 mod handover;
 mod leader_watch;
 mod listeners;
@@ -9,9 +12,12 @@ mod serve;
 mod servers;
 mod start;
 
+pub use disk_use::{DiskBytes, DiskSpace};
+pub use fault::{explain, is_disk_full};
+pub use faulty::Faulty;
 pub use handover::{HandoverError, answers, hand_over, successor};
 pub use leader_watch::LeaderWatch;
 pub use listeners::Listeners;
-pub use local::{DiskBytes, Leader, Local, Standing};
+pub use local::{Leader, Local, Standing};
 pub use serve::serve;
 pub use start::Node;

@@ -3,7 +3,7 @@
 use openraft::LogIdOptionExt as _;
 use storage_leveldb::Fault;
 
-use super::{Local, Standing};
+use super::{Local, Standing, explain};
 use crate::raft::committed_end;
 
 /// A node that has this many committed entries still to apply is lagging.
@@ -16,7 +16,7 @@ pub enum NotReady {
     #[error("stopping")]
     Stopping,
     /// Storage failed.
-    #[error("{0}; this node serves nothing until it is repaired and restarted")]
+    #[error("{}", explain(.0))]
     Fault(#[from] Fault),
     /// Consensus stopped.
     #[error("consensus has stopped: {0}; restart this node")]

@@ -1,10 +1,13 @@
 //! `kvnode serve`, from the checked configuration to the closed storage.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{Listeners, Local, Node, Standing, hand_over, successor};
+use super::faulty::FaultyNode;
+use super::start::Started;
+use super::{Listeners, Local, Node, Standing, explain, hand_over, successor};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::identity::Identity;
@@ -23,10 +26,13 @@ const RAFT_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long storage may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The last word of a node that had failed; its log has said how.
+const FAILED: &str = "stopped, having served nothing since the failure named in the log";
+
 /// Runs a node until it is asked to stop.
 ///
 /// # Errors
-/// If it cannot start.
+/// If it cannot start, or had failed before it was asked to stop.
 pub fn serve(config: &Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -44,26 +50,47 @@ pub fn serve(config: &Config) -> anyhow::Result<()> {
 
 async fn run(config: &Config, data_dir: &DataDir, listeners: Listeners) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
-    let storage = data_dir.storage();
-    let node = tokio::select! {
-        node = Node::start(config, &storage, listeners) => node?,
+    let started = tokio::select! {
+        started = Node::start(config, data_dir, listeners) => started?,
         reason = requests.next() => {
             tracing::info!("stopped by {reason} before it had started");
             return Ok(());
         }
     };
+    match started {
+        Started::Node(node) => run_node(config, node, requests).await,
+        Started::Faulty(node) => run_faulty(node, requests).await,
+    }
+}
+
+/// A node that has failed stays up to say why on /livez, /readyz and in every answer.
+async fn run_node(config: &Config, node: Node, mut requests: StopRequests) -> anyhow::Result<()> {
     announce(config, &node.local);
-    tokio::select! {
-        reason = requests.next() => tracing::info!("stopping: {reason}"),
-        () = report_failure(&node.local) => {
-            // Stays up to say why on /livez, /readyz and in every answer.
+    let failed = tokio::select! {
+        reason = requests.next() => {
+            tracing::info!("stopping: {reason}");
+            false
+        }
+        () = failure(&node.local) => {
+            tokio::spawn(stop_consensus(Arc::clone(&node.local)));
             let reason = requests.next().await;
             tracing::info!("stopping: {reason}");
+            true
         }
-    }
+    };
     tokio::spawn(exit_at_the_next(requests));
     node.stop().await;
-    Ok(())
+    if failed { Err(anyhow::anyhow!(FAILED)) } else { Ok(()) }
+}
+
+/// The same for a node that never got its storage open.
+async fn run_faulty(node: FaultyNode, mut requests: StopRequests) -> anyhow::Result<()> {
+    tracing::error!("{}", explain(&node.faulty.fault));
+    let reason = requests.next().await;
+    tracing::info!("stopping: {reason}");
+    tokio::spawn(exit_at_the_next(requests));
+    node.stop().await;
+    Err(anyhow::anyhow!(FAILED))
 }
 
 fn announce(config: &Config, local: &Local) {
@@ -81,21 +108,26 @@ fn announce(config: &Config, local: &Local) {
     }
 }
 
-/// Returns once consensus has stopped by itself, having said why.
-async fn report_failure(local: &Local) {
+/// Returns once storage or consensus has failed, having said why.
+async fn failure(local: &Local) {
     loop {
         match local.standing() {
             Standing::Good => {}
-            Standing::Faulty(fault) => {
-                return tracing::error!(
-                    "{fault}; this node serves nothing until it is repaired and restarted"
-                );
-            }
+            Standing::Faulty(fault) => return tracing::error!("{}", explain(&fault)),
             Standing::Stopped(reason) => {
                 return tracing::error!("consensus has stopped: {reason}; restart this node");
             }
         }
         tokio::time::sleep(STANDING_INTERVAL).await;
+    }
+}
+
+/// A fault that was found by reading does not stop consensus: a leader would go on sending heartbeats, refuse
+/// every request, and nobody would take over.
+async fn stop_consensus(local: Arc<Local>) {
+    give_leadership_away(&local).await;
+    if let Err(e) = local.raft.shutdown().await {
+        tracing::warn!("consensus did not stop cleanly: {e}");
     }
 }
 

@@ -6,10 +6,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use tonic::body::Body;
-use tonic::codegen::http::{Request, Response};
-use tonic::codegen::{Service, StdError};
-use tonic::server::NamedService;
+use tonic::codegen::StdError;
 use tonic::service::Routes;
 
 use super::Listeners;
@@ -33,25 +30,11 @@ pub(super) struct RunningServer {
 }
 
 impl Servers {
-    pub(super) fn start<P>(listeners: Listeners, peers: P, clients: Routes, http: Router) -> Self
-    where
-        P: Service<Request<Body>, Response = Response<Body>, Error = std::convert::Infallible>
-            + NamedService
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        P::Future: Send + 'static,
-    {
+    pub(super) fn start(listeners: Listeners, peers: Routes, clients: Routes, http: Router) -> Self {
         let network = network_grpc::NetworkOptions::default();
         Self {
             client: serve_grpc("client", Api::server_builder(), clients, listeners.client),
-            raft: serve_grpc(
-                "raft",
-                network_grpc::server_builder(&network),
-                Routes::new(peers),
-                listeners.raft,
-            ),
+            raft: serve_grpc("raft", network_grpc::server_builder(&network), peers, listeners.raft),
             http: serve_http(http, listeners.http),
         }
     }

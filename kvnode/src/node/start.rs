@@ -1,84 +1,148 @@
 //! Putting a node together: sockets first, then storage, then consensus, then the surfaces.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use network_grpc::{GrpcNetwork, NetworkOptions, RaftService};
-use storage_leveldb::{Options, Storage};
+use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
+use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::servers::Servers;
 use super::{LeaderWatch, Listeners, Local};
-use crate::api::Api;
+use crate::api::{Api, HEALTH_SERVICES, Reporter};
 use crate::app::KvApplication;
 use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::history::{self, History};
 use crate::http;
 use crate::metrics::Metrics;
-use crate::raft::{Raft, raft_config};
+use crate::raft::{Raft, TypeConfig, raft_config};
 
 /// How often gRPC health is brought in line with readiness.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
-/// The services whose health is reported; the empty name stands for the whole server.
-const HEALTH_SERVICES: [&str; 3] = ["", "kv.v1.Kv", "kv.v1.Cluster"];
-
 /// A running node.
 pub struct Node {
     pub(super) local: Arc<Local>,
     pub(super) servers: Servers,
 }
 
+/// How a start ended that has not failed altogether.
+pub(super) enum Started {
+    /// It serves.
+    Node(Node),
+    /// Its storage cannot be used; it says so.
+    Faulty(FaultyNode),
+}
+
+/// Storage and consensus, running.
+struct Core {
+    handles: Handles,
+    inbox: SnapshotInbox,
+}
+
+/// Why there is no [`Core`].
+enum CoreError {
+    /// The storage is damaged, or there is no room to write.
+    Fault(Fault),
+    /// Anything else.
+    Other(anyhow::Error),
+}
+
 impl Node {
-    /// Starts everything over the storage directory `dir`, on sockets that are bound already.
+    /// Starts everything over `data_dir`, on sockets that are bound already.
     ///
     /// # Errors
-    /// If storage or consensus cannot start: damaged files, for example, which the error names.
-    pub async fn start(config: &Config, dir: &Path, listeners: Listeners) -> anyhow::Result<Self> {
-        let metrics = Arc::new(Metrics::new().context("cannot register the metrics")?);
-        let options = Options { observer: metrics.storage.clone(), ..Options::default() };
-        let storage = Storage::open(dir, KvApplication, options)
-            .await
-            .with_context(|| format!("cannot open the storage in {}", dir.display()))?;
+    /// If storage or consensus cannot start for another reason than a fault of the storage.
+    pub(super) async fn start(
+        config: &Config,
+        data_dir: &DataDir,
+        listeners: Listeners,
+    ) -> anyhow::Result<Started> {
+        let metrics =
+            Arc::new(Metrics::new(config.id, &config.cluster_id).context("cannot register the metrics")?);
+        let http_addr = http_addr(config, &listeners)?;
+        match Core::start(config, data_dir, &metrics).await {
+            Ok(core) => {
+                let local = Arc::new(Local::new(config, http_addr, core.handles));
+                Ok(Started::Node(Self::serve(local, core.inbox, metrics, listeners)?))
+            }
+            Err(CoreError::Fault(fault)) => {
+                Ok(Started::Faulty(FaultyNode::start(config, fault, http_addr, metrics, listeners).await))
+            }
+            Err(CoreError::Other(e)) => Err(e),
+        }
+    }
 
-        let network = network_options(&metrics);
+    fn serve(
+        local: Arc<Local>,
+        inbox: SnapshotInbox,
+        metrics: Arc<Metrics>,
+        listeners: Listeners,
+    ) -> anyhow::Result<Self> {
+        watch_leader(&local, &metrics);
+        let make_room = move || {
+            let inbox = inbox.clone();
+            async move { inbox.create().await }
+        };
+        let (raft, network) = (local.raft.clone(), network_options(&metrics));
+        let peers = RaftService::new(raft, local.cluster_id.clone(), local.id, make_room, network);
+        let history = Arc::new(History::default());
+        tokio::spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), Arc::clone(&history)));
+        let reporter = Reporter::new(Arc::clone(&local), history);
+        let clients = Api::new(Arc::clone(&local), Arc::clone(&metrics), reporter.clone()).services()?;
+        tokio::spawn(report_health(Arc::clone(&local), clients.health));
+        let surface = http::Surface::new(Arc::clone(&local), metrics, reporter);
+        let peers = Routes::new(peers.into_server());
+        let servers = Servers::start(listeners, peers, clients.routes, http::router(surface));
+        Ok(Self { local, servers })
+    }
+}
+
+impl Core {
+    async fn start(config: &Config, data_dir: &DataDir, metrics: &Metrics) -> Result<Self, CoreError> {
+        let dir = data_dir.storage();
+        let must_exist = data_dir.has_stored();
+        let options = Options { must_exist, observer: metrics.storage.clone(), ..Options::default() };
+        let storage = Storage::open(&dir, KvApplication, options).await.map_err(|e| match e {
+            StorageError::Fault(fault) => CoreError::Fault(fault),
+            e => CoreError::Other(
+                anyhow::Error::new(e).context(format!("cannot open the storage in {}", dir.display())),
+            ),
+        })?;
+        // Before the first vote is given.
+        data_dir.mark_stored().map_err(|e| CoreError::Other(e.into()))?;
+        let health = storage.health.clone();
+        // Consensus reads what it finds: damage may come to light only here.
+        Self::over(config, storage, metrics).await.map_err(|e| match health.fault() {
+            Some(fault) => CoreError::Fault(fault),
+            None => CoreError::Other(e),
+        })
+    }
+
+    async fn over(
+        config: &Config,
+        storage: Storage<TypeConfig, KvApplication>,
+        metrics: &Metrics,
+    ) -> anyhow::Result<Self> {
         let raft_config = Arc::new(raft_config(&config.cluster_id, config.snapshot_entries)?);
-        let raft = Raft::new(
-            config.id,
-            raft_config,
-            GrpcNetwork::new(config.cluster_id.clone(), network.clone()),
-            storage.log,
-            storage.state,
-        )
-        .await
-        .context("cannot start consensus")?;
+        let network = GrpcNetwork::new(config.cluster_id.clone(), network_options(metrics));
+        let raft = Raft::new(config.id, raft_config, network, storage.log, storage.state).await;
+        let raft = raft.context("cannot start consensus")?;
         // The core publishes what it found on disk before it answers its first question. Until then its
         // metrics are those of a node that belongs to no cluster, and clients would be told so.
         raft.with_raft_state(|_| ()).await.context("consensus stopped as soon as it was started")?;
-
         let handles = Handles {
-            raft: raft.clone(),
+            raft,
             reader: storage.reader,
             health: storage.health,
             sizes: storage.sizes,
             leader_watch: LeaderWatch::default(),
         };
-        let http_addr = http_addr(config, &listeners)?;
-        let local = Arc::new(Local::new(config, http_addr, handles));
-        watch_leader(&local, &metrics);
-
-        let inbox = storage.inbox;
-        let make_room = move || {
-            let inbox = inbox.clone();
-            async move { inbox.create().await }
-        };
-        let peers = RaftService::new(raft, config.cluster_id.clone(), config.id, make_room, network);
-        let clients = Api::new(Arc::clone(&local), Arc::clone(&metrics)).services()?;
-        tokio::spawn(report_health(Arc::clone(&local), clients.health));
-        let surface = http::Surface { local: Arc::clone(&local), metrics };
-        let servers = Servers::start(listeners, peers.into_server(), clients.routes, http::router(surface));
-        Ok(Self { local, servers })
+        Ok(Self { handles, inbox: storage.inbox })
     }
 }
 

@@ -101,7 +101,7 @@ impl Playground {
         let clients = self.clients()?;
         let came_up = async {
             let init = init(clients.first().context("no nodes")?.clone()).await?;
-            anyhow::Ok((init, agreement(&clients).await))
+            anyhow::Ok((init, agreement(&clients).await?))
         };
         let (init, statuses) = tokio::select! {
             up = tokio::time::timeout(START_TIMEOUT, came_up) => up.with_context(|| self.not_up())??,
@@ -183,10 +183,13 @@ async fn init(mut client: ClusterClient<Channel>) -> anyhow::Result<kv::InitResp
 }
 
 /// Asks until every node names the same leader, and that node leads.
-async fn agreement(clients: &[ClusterClient<Channel>]) -> Vec<kv::StatusResponse> {
+async fn agreement(clients: &[ClusterClient<Channel>]) -> anyhow::Result<Vec<kv::StatusResponse>> {
     loop {
         let statuses: Vec<_> =
             join_all(clients.iter().cloned().map(status)).await.into_iter().flatten().collect();
+        if let Some(failed) = statuses.iter().find(|status| !status.fault.is_empty()) {
+            bail!("node {} cannot serve: {}", failed.node_id, failed.fault);
+        }
         let leading =
             statuses.iter().find(|status| status.role() == kv::Role::Leader).map(|status| status.node_id);
         let named = |status: &kv::StatusResponse| status.header.as_ref().map(|header| header.leader_id);
@@ -194,7 +197,7 @@ async fn agreement(clients: &[ClusterClient<Channel>]) -> Vec<kv::StatusResponse
             && leading.is_some()
             && statuses.iter().all(|s| named(s) == leading)
         {
-            return statuses;
+            return Ok(statuses);
         }
         tokio::time::sleep(ASK_INTERVAL).await;
     }

@@ -14,11 +14,18 @@
 )]
 
 mod bad_input;
+mod check;
+mod damage;
 mod dedup;
 mod fall_behind;
+mod full_disk;
 mod kill;
+mod logs;
+mod logs_otlp;
 mod membership;
 mod metrics;
+mod metrics_reference;
+mod page;
 mod playground;
 mod quorum_lost;
 mod readme;

@@ -4,10 +4,9 @@
 //! `sh build` is what cargo has done before this test runs, and plain `sh` blocks are the two commands that
 //! `playground.rs` and `.ci/run` run.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
+use crate::support::document::{blocks, shell};
 use crate::support::{Process, alone, run_to_end};
 
 const README: &str = include_str!("../../../README.md");
@@ -15,32 +14,13 @@ const README: &str = include_str!("../../../README.md");
 const MAX_RUN: Duration = Duration::from_secs(30);
 const MAX_STOP: Duration = Duration::from_secs(20);
 
-/// The code blocks with their marks, in order.
-fn blocks() -> Vec<(&'static str, &'static str)> {
-    let fenced = README.split("\n```").collect::<Vec<_>>();
-    let inside = fenced.iter().skip(1).step_by(2);
-    inside.map(|block| block.split_once('\n').unwrap_or((block, ""))).collect()
-}
-
-/// A shell that finds the built programs, in `dir`.
-fn shell(line: &str, dir: &Path) -> Command {
-    let programs = Path::new(env!("CARGO_BIN_EXE_kvnode")).parent().unwrap();
-    let path = std::env::join_paths(
-        std::iter::once(programs.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
-    let mut command = Command::new("sh");
-    command.args(["-ec", &format!("exec {line}")]).current_dir(dir).env("PATH", path.unwrap());
-    command.env_remove("KVCLI_ENDPOINTS");
-    command
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_readme_work_in_their_order() {
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let mut nodes = Vec::new();
     let mut printed = String::new();
-    for (mark, text) in blocks() {
+    for (mark, text) in blocks(README) {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             match mark {
                 "sh background" => {
@@ -72,6 +52,6 @@ async fn the_commands_of_the_readme_work_in_their_order() {
 #[test]
 fn the_two_commands_are_in_the_readme() {
     let plain: Vec<&str> =
-        blocks().into_iter().filter(|(mark, _)| *mark == "sh").map(|(_, text)| text.trim()).collect();
+        blocks(README).into_iter().filter(|(mark, _)| *mark == "sh").map(|(_, text)| text.trim()).collect();
     assert_eq!(plain, ["cargo run --release --bin kvnode -- playground", "cargo test --release --workspace"]);
 }

@@ -17,7 +17,7 @@ use crate::error::PeerError;
 use crate::wire::{self, Piece};
 
 /// A message in flight, and what its answer will be about.
-pub(super) struct Sent<C: RaftTypeConfig> {
+pub(crate) struct Sent<C: RaftTypeConfig> {
     prev: Option<LogIdOf<C>>,
     last: Option<LogIdOf<C>>,
     vote: VoteOf<C>,
@@ -28,7 +28,7 @@ pub(super) struct Sent<C: RaftTypeConfig> {
 }
 
 /// What an answer says about the message it answers.
-pub(super) enum Answer<C: RaftTypeConfig> {
+pub(crate) enum Answer<C: RaftTypeConfig> {
     /// All of the message is durable at the peer, up to and including this log id.
     Stored(Option<LogIdOf<C>>),
     /// It is durable up to and including this log id, which is not all of it.
@@ -40,13 +40,13 @@ pub(super) enum Answer<C: RaftTypeConfig> {
 }
 
 impl<C: RaftTypeConfig> Sent<C> {
-    pub(super) fn of(piece: Piece<C>, vote: VoteOf<C>, started: Instant) -> (AppendRequest, Self) {
+    pub(crate) fn of(piece: Piece<C>, vote: VoteOf<C>, started: Instant) -> (AppendRequest, Self) {
         let Piece { message, prev, last, bytes, completes } = piece;
         (message, Self { prev, last, vote, bytes, completes, started })
     }
 
     /// Checks the answer against the message.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         self,
         response: AppendResponse,
         connection: &Connection,

@@ -17,6 +17,8 @@ use bytes::Bytes;
 use openraft::RaftTypeConfig;
 use proto::raft::v1::Header;
 
+#[cfg(feature = "testing")]
+pub(crate) use self::answer::{Answer, Sent};
 pub use self::factory::GrpcNetwork;
 use crate::connection::{Connection, Lane};
 use crate::error::PeerError;

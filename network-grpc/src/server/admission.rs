@@ -53,7 +53,7 @@ fn owned_by<C: RaftTypeConfig>(what: &str, log_id: &LogIdOf<C>, vote: &VoteOf<C>
 }
 
 /// A request whose entries are consecutive, follow `prev_log_id`, and belong to the leader.
-pub(super) fn append<C: RaftTypeConfig>(
+pub(crate) fn append<C: RaftTypeConfig>(
     own: &C::NodeId,
     request: &pb::AppendRequest,
 ) -> Result<AppendEntriesRequest<C>, Status> {
@@ -101,7 +101,7 @@ fn voters_known<I: NodeId, N: Node>(membership: &Membership<I, N>) -> Result<(),
 }
 
 /// A candidate's request, made for another node and not for an election that is already won.
-pub(super) fn vote<C: RaftTypeConfig>(own: &C::NodeId, body: &[u8]) -> Result<VoteRequest<C>, Status> {
+pub(crate) fn vote<C: RaftTypeConfig>(own: &C::NodeId, body: &[u8]) -> Result<VoteRequest<C>, Status> {
     let request: VoteRequest<C> = decode("body", body)?;
     if request.vote.is_committed() {
         return Err(invalid("body", format!("{} is a leader's vote", request.vote)));
@@ -113,7 +113,7 @@ pub(super) fn vote<C: RaftTypeConfig>(own: &C::NodeId, body: &[u8]) -> Result<Vo
 }
 
 /// A leader's request to hand over.
-pub(super) fn transfer<C: RaftTypeConfig>(
+pub(crate) fn transfer<C: RaftTypeConfig>(
     own: &C::NodeId,
     body: &[u8],
 ) -> Result<TransferLeaderRequest<C>, Status> {
@@ -123,7 +123,7 @@ pub(super) fn transfer<C: RaftTypeConfig>(
 }
 
 /// A leader's vote and the snapshot's description, consistent with each other.
-pub(super) fn snapshot<C: RaftTypeConfig>(
+pub(crate) fn snapshot<C: RaftTypeConfig>(
     own: &C::NodeId,
     begin: &pb::SnapshotHeader,
 ) -> Result<(VoteOf<C>, SnapshotMetaOf<C>), Status> {

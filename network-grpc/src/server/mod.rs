@@ -1,6 +1,6 @@
 //! The receiving side: checks what a peer sends and hands it to the local `Raft`.
 
-mod admission;
+pub(crate) mod admission;
 mod append;
 mod identity;
 mod service;

@@ -7,7 +7,7 @@ use proto::kv::v1 as kv;
 use tempfile::TempDir;
 
 use super::serve::peer_list;
-use super::{Node, Ports, Serve, State, free_ports, wait};
+use super::{Node, Ports, Serve, SmallDisk, State, free_ports, wait};
 
 /// How long an election may take, restarts and a loaded machine included.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(20);
@@ -23,19 +23,24 @@ pub struct ClusterOptions {
     pub snapshot_entries: Option<u64>,
     /// Record every sync with strace.
     pub traced: bool,
+    /// Each node has a disk of its own with this much room.
+    pub disk_mib: Option<u64>,
+    /// More flags for every node.
+    pub flags: Vec<String>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { nodes: 3, snapshot_entries: None, traced: false }
+        Self { nodes: 3, snapshot_entries: None, traced: false, disk_mib: None, flags: Vec::new() }
     }
 }
 
-/// Nodes 1, 2, … Invariant: once this is dropped, no process of it runs. After a failed test the logs are printed and
+/// Nodes 1, 2, … Invariant: once this is dropped, no process of it runs and no disk of it is mounted. After a failed test the logs are printed and
 /// the directory is kept.
 #[derive(Debug)]
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    disks: Vec<(u64, SmallDisk)>,
     options: ClusterOptions,
     dir: Option<TempDir>,
 }
@@ -46,15 +51,21 @@ impl Cluster {
         let dir = tempfile::Builder::new().prefix("kvnode-test-").tempdir().expect("a temporary directory");
         let ports = free_ports(options.nodes);
         let peers = peer_list((1..).zip(&ports));
-        let mut cluster = Self { nodes: Vec::new(), options, dir: Some(dir) };
+        let mut cluster = Self { nodes: Vec::new(), disks: Vec::new(), options, dir: Some(dir) };
         for (id, ports) in (1..).zip(ports) {
             cluster.push(id, ports, peers.clone());
         }
         cluster
     }
 
-    fn push(&mut self, id: u64, ports: Ports, peers: String) {
-        let home = self.path().join(format!("node-{id}"));
+    /// A node that is not started yet.
+    pub fn push(&mut self, id: u64, ports: Ports, peers: String) {
+        let mut home = self.path().join(format!("node-{id}"));
+        let log_dir = home.clone();
+        if let Some(mib) = self.options.disk_mib {
+            home.push("disk");
+            self.disks.push((id, SmallDisk::mount(&home, mib).expect("a test that mounts asks first")));
+        }
         let serve = Serve {
             id,
             data_dir: home.join("data"),
@@ -63,8 +74,9 @@ impl Cluster {
             cluster_id: "kv".to_owned(),
             snapshot_entries: self.options.snapshot_entries,
             trace: self.options.traced.then(|| home.join("strace.log")),
+            flags: self.options.flags.clone(),
         };
-        self.nodes.push(Node::new(serve, &home));
+        self.nodes.push(Node::new(serve, &log_dir));
     }
 
     /// Every node runs and none is initialised.
@@ -135,6 +147,15 @@ impl Cluster {
 
     pub fn node_mut(&mut self, id: u64) -> &mut Node {
         self.nodes.iter_mut().find(|node| node.id() == id).expect("a node of this cluster")
+    }
+
+    /// The disk of a node that has one of its own.
+    pub fn disk(&self, id: u64) -> &SmallDisk {
+        self.disks
+            .iter()
+            .find(|(of, _)| *of == id)
+            .map(|(_, disk)| disk)
+            .expect("a node with a disk of its own")
     }
 
     pub fn endpoints(&self) -> Vec<String> {
@@ -229,6 +250,7 @@ impl Drop for Cluster {
             }
         }
         self.kill_all();
+        self.disks.clear();
         if let Some(dir) = self.dir.take().filter(|_| failed) {
             eprintln!("--- data and logs are kept in {}", dir.keep().display());
         }

@@ -102,7 +102,7 @@ impl Ledger {
                 history.unknown.push(write);
                 self.unknown.fetch_add(1, Ordering::Relaxed);
             }
-            Err(ClientError::Unreachable { .. }) => {
+            Err(error) if says_not_applied(error) => {
                 // One delete is like another: only values can be told apart.
                 history.refused.extend(write.is_some().then_some(write));
                 self.refused.fetch_add(1, Ordering::Relaxed);
@@ -156,6 +156,15 @@ impl Ledger {
             self.refused(),
             self.reads()
         );
+    }
+}
+
+/// Whether a good request could not be served for want of a leader, or because every node has a full disk.
+pub fn says_not_applied(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } => true,
+        ClientError::Refused { failure, .. } => failure.to_string().contains("disk full on node"),
+        _ => false,
     }
 }
 

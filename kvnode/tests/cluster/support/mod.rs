@@ -2,11 +2,14 @@
 //! them and compare them. Every test file includes this module and uses a part of it.
 //!
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
-//! line; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk to them; `load` writes and
+//! line; `small_disk`, `damage` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk to them; `load` writes and
 //! remembers what was promised; `state` compares what is stored.
 #![allow(unused_imports, reason = "each test uses a part")]
+pub mod browser;
 mod cluster;
+mod damage;
 mod dice;
+pub mod document;
 mod exclusive;
 mod http;
 mod kvcli_binary;
@@ -18,11 +21,13 @@ mod process;
 mod rpc;
 mod serve;
 pub mod skip;
+mod small_disk;
 mod state;
 mod tally;
 pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions};
+pub use damage::{Damage, Harm};
 pub use dice::Dice;
 pub use exclusive::alone;
 pub use http::{Series, get as http_get};
@@ -34,5 +39,6 @@ pub use ports::{Ports, free_ports};
 pub use process::{Ended, Process, is_running, run_to_end, signal};
 pub use rpc::{admin_client, kv_client};
 pub use serve::Serve;
+pub use small_disk::SmallDisk;
 pub use state::State;
 pub use tally::Pause;

@@ -1,7 +1,7 @@
 //! One node of a test cluster: its command line, its process, and the ways to ask it.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use proto::kv::v1 as kv;
@@ -24,6 +24,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Node {
     pub serve: Serve,
     log: PathBuf,
+    /// Where the log of the running or last process begins.
+    log_start: usize,
     process: Option<Process>,
 }
 
@@ -31,7 +33,7 @@ impl Node {
     /// Not started yet; everything of it is in `home`.
     pub fn new(serve: Serve, home: &Path) -> Self {
         std::fs::create_dir_all(home).expect("the node's directory can be made");
-        Self { serve, log: home.join("kvnode.log"), process: None }
+        Self { serve, log: home.join("kvnode.log"), log_start: 0, process: None }
     }
 
     pub fn id(&self) -> u64 {
@@ -48,11 +50,22 @@ impl Node {
 
     /// Starts the process, and does not wait for it.
     pub fn start(&mut self) {
-        assert!(self.process.is_none(), "node {} runs already", self.id());
         let mut command = self.serve.command();
         // So that it does not outlive a test that is killed.
         command.arg("--exit-on-stdin-eof");
-        self.process = Some(Process::start(&mut command, &self.log));
+        self.start_as(&mut command);
+    }
+
+    /// Starts it with another command line.
+    pub fn start_as(&mut self, command: &mut Command) {
+        assert!(self.process.is_none(), "node {} runs already", self.id());
+        self.log_start = self.log().len();
+        self.process = Some(Process::start(command, &self.log));
+    }
+
+    /// How it ended by itself, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut().and_then(Process::exit_status)
     }
 
     pub fn is_started(&self) -> bool {
@@ -124,6 +137,11 @@ impl Node {
 
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Without what earlier processes of this node have said.
+    pub fn log_of_this_run(&self) -> String {
+        self.log().split_off(self.log_start)
     }
 
     pub fn log_tail(&self) -> String {

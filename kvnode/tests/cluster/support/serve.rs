@@ -16,6 +16,8 @@ pub struct Serve {
     pub snapshot_entries: Option<u64>,
     /// Record every sync of this node, with times and files, here.
     pub trace: Option<PathBuf>,
+    /// More flags.
+    pub flags: Vec<String>,
 }
 
 impl Serve {
@@ -32,6 +34,7 @@ impl Serve {
             .args(["--http-addr", &self.ports.http_addr()])
             .args(["--peers", &self.peers])
             .args(["--cluster-id", &self.cluster_id]);
+        command.args(&self.flags);
         if let Some(entries) = self.snapshot_entries {
             command.args(["--snapshot-entries", &entries.to_string()]);
         }

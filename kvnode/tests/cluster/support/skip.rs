@@ -2,15 +2,33 @@
 
 use std::process::Command;
 
+use super::SmallDisk;
+
 /// Set to 1, a skipped test is a failed one.
 const NO_SKIP_VARIABLE: &str = "KV_TESTS_NO_SKIP";
 
 /// Whether `program` can be run here. If not, says loudly that `test` is skipped, or fails it.
 pub fn unless_found(program: &str, test: &str) -> bool {
-    if Command::new(program).arg("-V").output().is_ok_and(|output| output.status.success()) {
-        return true;
+    unless_answers(program, "-V", test)
+}
+
+/// The same, for a program that says its version when asked with `flag`. Some would run for ever with another.
+pub fn unless_answers(program: &str, flag: &str, test: &str) -> bool {
+    let found = Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success());
+    found || skipped(&format!("{test} needs {program}"))
+}
+
+/// Whether a file system can be mounted here; else the same.
+pub fn unless_mountable(test: &str) -> bool {
+    match SmallDisk::is_possible() {
+        Ok(()) => true,
+        Err(reason) => skipped(&format!("{test} must mount a tmpfs: {reason}")),
     }
-    let text = format!("SKIPPED: {test} needs {program}");
+}
+
+/// Always false.
+fn skipped(why: &str) -> bool {
+    let text = format!("SKIPPED: {why}");
     assert!(std::env::var(NO_SKIP_VARIABLE).as_deref() != Ok("1"), "{text}, and {NO_SKIP_VARIABLE}=1");
     // Past the test harness, which shows a passed test's output to nobody.
     let line = format!("\n{text}\n");

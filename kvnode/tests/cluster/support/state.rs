@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use proto::kv::v1::{Pair, ScanRequest};
+use tonic::Status;
 
 use super::Node;
 
@@ -17,15 +18,20 @@ pub struct State {
 impl State {
     /// Read from the node itself, not from the leader.
     pub async fn of(node: &Node) -> Self {
+        Self::try_of(node).await.expect("a stale scan needs no leader")
+    }
+
+    /// The same of a node that may fail.
+    pub async fn try_of(node: &Node) -> Result<Self, Status> {
         let request = ScanRequest { stale: true, ..ScanRequest::default() };
-        let mut pages = node.kv().scan(request).await.expect("a stale scan needs no leader").into_inner();
+        let mut pages = node.kv().scan(request).await?.into_inner();
         let mut pairs = Vec::new();
-        while let Some(page) = pages.message().await.expect("the scan goes through") {
+        while let Some(page) = pages.message().await? {
             assert_eq!(page.header.map(|header| header.node_id), Some(node.id()), "another node answered");
             pairs.extend(page.pairs);
         }
         assert!(pairs.windows(2).all(|two| two[0].key < two[1].key), "keys are not in ascending order");
-        Self { node: node.id(), pairs }
+        Ok(Self { node: node.id(), pairs })
     }
 
     /// Made up, in key order.

@@ -1,9 +1,14 @@
-//! Log lines: who sees what, and in which shape. Everything goes to standard error.
+//! What the operator asks for, and putting it into effect.
 
 use std::io::IsTerminal as _;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use super::layer::{self, Lines, Source};
+use super::panic;
 
 /// What is logged unless the operator says otherwise. openraft narrates every step of its protocol at
 /// info, repeats at warn several times a second that a peer is away (network-grpc says it once), and calls
@@ -53,15 +58,14 @@ impl LogOptions {
         }
     }
 
-    /// Sends this process's log lines to standard error from now on; a second call changes nothing.
-    pub fn install(&self) {
-        let lines = tracing_subscriber::fmt().with_env_filter(self.env_filter()).with_writer(std::io::stderr);
-        let installed = match self.format {
-            LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        };
-        if let Err(e) = installed {
-            tracing::debug!("logging is already set up: {e}");
+    /// Sends this process's log lines and panics to standard error from now on; a second call changes nothing.
+    pub fn install(&self, source: Source) {
+        let colour =
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        let lines = Lines { format: self.format, source, colour, write: layer::to_stderr };
+        match tracing_subscriber::registry().with(self.env_filter()).with(lines).try_init() {
+            Ok(()) => panic::install(),
+            Err(e) => tracing::debug!("logging is already set up: {e}"),
         }
     }
 

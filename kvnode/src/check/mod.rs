@@ -1,0 +1,69 @@
+//! `kvnode check`: verifies the data directory of a node that is stopped, and changes nothing in it.
+//!
+//! ```text
+//! directory: lock and IDENTITY ─▶ storage_leveldb::check ─▶ outcome ─▶ text | json, and the exit code
+//! ```
+
+mod advice;
+mod directory;
+mod json;
+mod outcome;
+mod progress;
+mod text;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use storage_leveldb::Options;
+
+use self::directory::StoppedNode;
+use self::outcome::Outcome;
+use self::progress::ProgressLine;
+use crate::app::{KvApplication, check_stored};
+use crate::config::ReportFormat;
+use crate::program::EXIT_FAILURE;
+use crate::raft::TypeConfig;
+
+/// Exit code if nothing can be said about the directory.
+const EXIT_NOT_CHECKED: u8 = 2;
+
+/// Checks `data_dir` and prints what was found; 0 only when all is well.
+#[must_use]
+pub fn run(data_dir: &Path, format: ReportFormat) -> ExitCode {
+    let outcome = match examine(data_dir) {
+        Ok(outcome) => outcome,
+        Err(e) => {
+            eprintln!("not checked: {e:#}");
+            return ExitCode::from(EXIT_NOT_CHECKED);
+        }
+    };
+    let shown = match format {
+        ReportFormat::Text => text::of(&outcome),
+        ReportFormat::Json => json::of(&outcome),
+    };
+    // Whoever has closed the pipe still gets the exit code.
+    drop(std::io::stdout().lock().write_all(shown.as_bytes()));
+    if outcome.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) }
+}
+
+/// # Errors
+/// Why nothing can be said about the directory.
+fn examine(data_dir: &Path) -> anyhow::Result<Outcome> {
+    let node = StoppedNode::open(data_dir)?;
+    let mut outcome = Outcome::of(&node);
+    if let Some(storage) = node.storage() {
+        let mut line = ProgressLine::default();
+        let options = Options { must_exist: node.has_stored, ..Options::default() };
+        let report = storage_leveldb::check::check::<TypeConfig, _>(
+            &storage,
+            KvApplication,
+            options,
+            &check_stored,
+            &mut |progress| line.show(progress),
+        );
+        line.clear();
+        outcome.add(report?);
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,206 @@
+//! The document behind `/api/cluster`.
+
+use proto::kv::v1 as kv;
+use serde::Serialize;
+
+use super::events::{self, ClusterEvent};
+use super::peers::{Peer, PeerReports};
+use super::series::Recent;
+use crate::api::Reporter;
+use crate::history::unix_millis;
+use crate::http::status::role;
+use crate::raft::NodeId;
+
+/// How the cluster is, as one node sees it. Indexes are Raft log indexes, sizes bytes, times milliseconds since 1970.
+#[derive(Debug, Default, Serialize)]
+pub(in crate::http) struct ClusterDocument {
+    cluster_id: String,
+    /// Who asked the others.
+    node_id: NodeId,
+    asked_unix_ms: u64,
+    initialized: bool,
+    /// Absent: nobody who answers knows a live leader.
+    leader: Option<LeaderDocument>,
+    members: Vec<MemberDocument>,
+    /// Newest first.
+    events: Vec<ClusterEvent>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct LeaderDocument {
+    id: NodeId,
+    term: u64,
+    since_unix_ms: Option<u64>,
+}
+
+/// A member. What it would have to say itself is absent when it cannot be reached.
+#[derive(Debug, Serialize)]
+struct MemberDocument {
+    id: NodeId,
+    voter: bool,
+    raft_addr: String,
+    client_addr: String,
+    reachable: bool,
+    unreachable_because: Option<String>,
+    answered_unix_ms: Option<u64>,
+    /// Leader, follower, learner, candidate, stopped.
+    role: Option<&'static str>,
+    /// Entries of the leader's log that it is not known to have.
+    lag_entries: Option<u64>,
+    said: Option<Said>,
+    recent: Option<Recent>,
+}
+
+/// What a member says about itself.
+#[derive(Debug, Serialize)]
+struct Said {
+    version: String,
+    started_unix_ms: u64,
+    http_addr: String,
+    fault: Option<String>,
+    not_ready_because: Option<String>,
+    leader_id: Option<NodeId>,
+    term: u64,
+    last_log_index: u64,
+    committed_index: u64,
+    applied_index: u64,
+    snapshot_index: u64,
+    purged_index: u64,
+    log_size_bytes: u64,
+    state_size_bytes: u64,
+    snapshot_size_bytes: u64,
+    disk_free_bytes: u64,
+    disk_size_bytes: u64,
+}
+
+impl ClusterDocument {
+    pub(super) fn of(reporter: &Reporter, peers: &PeerReports) -> Self {
+        let statuses: Vec<_> = peers.iter().filter_map(|(_, peer)| peer.report()).collect();
+        let leader = leader(&statuses);
+        let leading = leader.as_ref().and_then(|leader| status_of(&statuses, leader.id));
+        Self {
+            cluster_id: reporter.cluster_id().to_owned(),
+            node_id: reporter.id(),
+            asked_unix_ms: unix_millis(),
+            initialized: statuses.iter().any(|report| report.status.as_ref().is_some_and(|s| s.initialized)),
+            members: peers.iter().map(|(_, peer)| MemberDocument::of(peer, leading)).collect(),
+            events: events::merged(peers),
+            leader,
+        }
+    }
+}
+
+fn status_of<'a>(reports: &[&'a kv::ReportResponse], id: NodeId) -> Option<&'a kv::StatusResponse> {
+    reports.iter().filter_map(|report| report.status.as_ref()).find(|status| status.node_id == id)
+}
+
+/// Whom those who answer know to be alive, in the highest term. Since when, the leader knows best.
+fn leader(reports: &[&kv::ReportResponse]) -> Option<LeaderDocument> {
+    let known = reports.iter().filter_map(|report| {
+        let status = report.status.as_ref()?;
+        let header = status.header.as_ref()?;
+        let own_word = header.leader_id == status.node_id;
+        (header.leader_id != 0).then_some((
+            status.term,
+            own_word,
+            header.leader_id,
+            report.leader_since_unix_ms,
+        ))
+    });
+    let (term, _, id, since) = known.max_by_key(|(term, own_word, ..)| (*term, *own_word))?;
+    Some(LeaderDocument { id, term, since_unix_ms: Some(since).filter(|since| *since > 0) })
+}
+
+impl MemberDocument {
+    fn of(peer: &Peer, leading: Option<&kv::StatusResponse>) -> Self {
+        let report = peer.report();
+        let status = report.and_then(|report| report.status.as_ref());
+        Self {
+            id: peer.member.id,
+            voter: peer.member.voter,
+            raft_addr: peer.member.raft_addr.clone(),
+            client_addr: peer.member.client_addr.clone(),
+            reachable: report.is_some(),
+            unreachable_because: peer.unreachable.clone(),
+            answered_unix_ms: peer.answered_unix_ms,
+            role: status.map(|status| role(status.role())),
+            lag_entries: leading.and_then(|leading| lag(leading, peer.member.id)),
+            said: report.zip(status).map(|(report, status)| Said::of(report, status)),
+            recent: report.map(|_| Recent::of(peer)),
+        }
+    }
+}
+
+/// The leader knows of every member, of those too that cannot be asked.
+fn lag(leading: &kv::StatusResponse, id: NodeId) -> Option<u64> {
+    if leading.node_id == id {
+        return Some(0);
+    }
+    let replication = leading.replication.iter().find(|replication| replication.id == id)?;
+    Some(leading.last_log_index.saturating_sub(replication.matched_index))
+}
+
+impl Said {
+    fn of(report: &kv::ReportResponse, status: &kv::StatusResponse) -> Self {
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let leader_id = status.header.as_ref().map(|header| header.leader_id);
+        Self {
+            version: status.version.clone(),
+            started_unix_ms: report.incarnation,
+            http_addr: report.http_addr.clone(),
+            fault: text(&status.fault),
+            not_ready_because: text(&report.not_ready_because),
+            leader_id: leader_id.filter(|id| *id != 0),
+            term: status.term,
+            last_log_index: status.last_log_index,
+            committed_index: status.committed_index,
+            applied_index: status.applied_index,
+            snapshot_index: status.snapshot_index,
+            purged_index: status.purged_index,
+            log_size_bytes: status.log_size_bytes,
+            state_size_bytes: status.state_size_bytes,
+            snapshot_size_bytes: report.snapshot_size_bytes,
+            disk_free_bytes: report.disk_free_bytes,
+            disk_size_bytes: report.disk_size_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(node_id: NodeId, term: u64, leader_id: NodeId, since: u64) -> kv::ReportResponse {
+        let header = kv::ResponseHeader { leader_id, ..kv::ResponseHeader::default() };
+        let status =
+            kv::StatusResponse { node_id, term, header: Some(header), ..kv::StatusResponse::default() };
+        kv::ReportResponse {
+            status: Some(status),
+            leader_since_unix_ms: since,
+            ..kv::ReportResponse::default()
+        }
+    }
+
+    /// An old leader that does not know yet that it has been replaced is not believed.
+    #[test]
+    fn the_highest_term_wins_and_the_leader_knows_since_when() {
+        let (old, follower, new) = (report(1, 3, 1, 10), report(2, 4, 3, 30), report(3, 4, 3, 20));
+        let expected = LeaderDocument { id: 3, term: 4, since_unix_ms: Some(20) };
+        assert_eq!(leader(&[&old, &follower, &new]), Some(expected.clone()));
+        assert_eq!(leader(&[&new, &follower, &old]), Some(expected));
+        assert_eq!(leader(&[&report(2, 9, 0, 0)]), None);
+        assert_eq!(leader(&[&report(2, 9, 0, 0), &old]).map(|leader| leader.id), Some(1));
+    }
+
+    #[test]
+    fn the_leader_knows_the_lag_of_those_that_cannot_be_asked() {
+        let replication = vec![kv::Replication { id: 2, matched_index: 90 }];
+        let leading = kv::StatusResponse {
+            node_id: 1,
+            last_log_index: 100,
+            replication,
+            ..kv::StatusResponse::default()
+        };
+        assert_eq!((lag(&leading, 1), lag(&leading, 2), lag(&leading, 3)), (Some(0), Some(10), None));
+    }
+}

@@ -1,0 +1,268 @@
+//! Asking the members, and remembering what they said.
+//!
+//! What a member says is not trusted: lists are cut, texts are bounded, counts that do not fit are dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use proto::kv::v1 as kv;
+use proto::kv::v1::cluster_client::ClusterClient;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::api::Reporter;
+use crate::history::{
+    DISK_BOUNDS_SECONDS, MAX_EVENT_TEXT_BYTES, MAX_EVENTS, MAX_SAMPLES, REQUEST_BOUNDS_SECONDS,
+    SAMPLE_INTERVAL, unix_millis,
+};
+use crate::raft::NodeId;
+
+/// A member that has not answered within this is shown as one that cannot be reached.
+const ASK_TIMEOUT: Duration = Duration::from_millis(1000);
+/// Members asked; more are not shown.
+const MAX_MEMBERS: usize = 64;
+/// Largest answer taken.
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// What is known of each member, by id.
+#[derive(Default)]
+pub(super) struct PeerReports(BTreeMap<NodeId, Peer>);
+
+/// One member, and what it said last.
+///
+/// Invariants: at most [`MAX_SAMPLES`] and [`MAX_EVENTS`], none older than 15 minutes (samples), oldest first.
+pub(super) struct Peer {
+    pub(super) member: kv::Member,
+    /// The last answer, without samples and events.
+    pub(super) last: Option<kv::ReportResponse>,
+    /// Why there was no answer to the last question.
+    pub(super) unreachable: Option<String>,
+    /// When it last answered, in milliseconds since 1970.
+    pub(super) answered_unix_ms: Option<u64>,
+    pub(super) samples: VecDeque<kv::Sample>,
+    pub(super) events: VecDeque<kv::Event>,
+    channel: Option<Channel>,
+    known: kv::ReportRequest,
+}
+
+impl PeerReports {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+        self.0.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    /// Asks all members at once; returns when every one has answered or run out of time.
+    pub(super) async fn ask(&mut self, reporter: &Reporter) {
+        self.follow_membership(reporter.members());
+        let questions = self.0.iter_mut().map(|(id, peer)| async {
+            let answer = if *id == reporter.id() {
+                Ok(reporter.report(&peer.known).await)
+            } else {
+                peer.ask(reporter.cluster_id(), *id).await
+            };
+            peer.take(answer);
+        });
+        join_all(questions).await;
+    }
+
+    /// Members that have left are forgotten, and so is one whose address has changed.
+    fn follow_membership(&mut self, members: Vec<kv::Member>) {
+        let mut before = std::mem::take(&mut self.0);
+        for member in members.into_iter().take(MAX_MEMBERS) {
+            let known =
+                before.remove(&member.id).filter(|peer| peer.member.client_addr == member.client_addr);
+            let peer = known
+                .map_or_else(|| Peer::new(member.clone()), |peer| Peer { member: member.clone(), ..peer });
+            self.0.insert(member.id, peer);
+        }
+    }
+}
+
+impl Peer {
+    pub(super) fn new(member: kv::Member) -> Self {
+        Self {
+            member,
+            last: None,
+            unreachable: None,
+            answered_unix_ms: None,
+            samples: VecDeque::new(),
+            events: VecDeque::new(),
+            channel: None,
+            known: kv::ReportRequest::default(),
+        }
+    }
+
+    /// What it said about itself last, if it can be reached.
+    pub(super) fn report(&self) -> Option<&kv::ReportResponse> {
+        self.last.as_ref().filter(|_| self.unreachable.is_none())
+    }
+
+    async fn ask(&mut self, cluster_id: &str, id: NodeId) -> Result<kv::ReportResponse, String> {
+        let channel = match self.channel.take() {
+            Some(channel) => channel,
+            None => dial(&self.member.client_addr)?,
+        };
+        let mut client = ClusterClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+        let mut request = Request::new(self.known);
+        request.set_timeout(ASK_TIMEOUT);
+        let answer = tokio::time::timeout(ASK_TIMEOUT, client.report(request)).await;
+        let answer = answer.map_err(|_| format!("no answer within {ASK_TIMEOUT:?}"))?;
+        let answer = answer.map_err(|status| root_cause(&status))?.into_inner();
+        // Kept only while it works.
+        self.channel = Some(channel);
+        check_identity(&answer, cluster_id, id)?;
+        Ok(answer)
+    }
+
+    pub(super) fn take(&mut self, answer: Result<kv::ReportResponse, String>) {
+        match answer {
+            Ok(answer) => {
+                self.unreachable = None;
+                self.answered_unix_ms = Some(unix_millis());
+                self.take_news(answer);
+            }
+            Err(mut reason) => {
+                truncate(&mut reason);
+                self.unreachable = Some(reason);
+            }
+        }
+        self.forget_old(unix_millis());
+    }
+
+    fn take_news(&mut self, mut answer: kv::ReportResponse) {
+        // Another version may count in other buckets; those cannot be added up with ours.
+        let comparable = answer.request_bounds_seconds == REQUEST_BOUNDS_SECONDS
+            && answer.disk_bounds_seconds == DISK_BOUNDS_SECONDS;
+        let samples = std::mem::take(&mut answer.samples);
+        let events = std::mem::take(&mut answer.events);
+        let before =
+            Some(self.known).filter(|known| known.incarnation == answer.incarnation).unwrap_or_default();
+        self.known = kv::ReportRequest {
+            incarnation: answer.incarnation,
+            after_sample: samples.last().map_or(before.after_sample, |sample| sample.number),
+            after_event: events.last().map_or(before.after_event, |event| event.number),
+        };
+        if comparable {
+            self.samples.extend(samples.into_iter().filter(fits));
+        }
+        self.events.extend(events.into_iter().map(|mut event| {
+            truncate(&mut event.text);
+            event
+        }));
+        while self.events.len() > MAX_EVENTS {
+            self.events.pop_front();
+        }
+        if let Some(status) = &mut answer.status {
+            status.members.clear();
+            status.replication.truncate(MAX_MEMBERS);
+            truncate(&mut status.fault);
+            truncate(&mut status.version);
+        }
+        truncate(&mut answer.not_ready_because);
+        truncate(&mut answer.http_addr);
+        self.last = Some(answer);
+    }
+
+    fn forget_old(&mut self, now_unix_ms: u64) {
+        let span = u64::try_from(SAMPLE_INTERVAL.as_millis()).unwrap_or(u64::MAX) * MAX_SAMPLES as u64;
+        let oldest = now_unix_ms.saturating_sub(span);
+        self.samples.retain(|sample| sample.at_unix_ms >= oldest);
+        while self.samples.len() > MAX_SAMPLES {
+            self.samples.pop_front();
+        }
+    }
+}
+
+/// Another process may have taken the address.
+fn check_identity(answer: &kv::ReportResponse, cluster_id: &str, id: NodeId) -> Result<(), String> {
+    let status = answer.status.as_ref().ok_or("its answer has no status")?;
+    let header = status.header.as_ref().ok_or("its answer has no header")?;
+    if header.cluster_id != cluster_id || status.node_id != id {
+        return Err(format!(
+            "node {} of cluster {} answers at its address",
+            status.node_id, header.cluster_id
+        ));
+    }
+    Ok(())
+}
+
+fn fits(sample: &kv::Sample) -> bool {
+    let fits = |counts: &Vec<u32>, bounds: &[f64]| counts.is_empty() || counts.len() == bounds.len() + 1;
+    let requests = [&sample.put, &sample.get, &sample.delete];
+    sample.span_ms > 0
+        && requests.into_iter().all(|counts| fits(counts, REQUEST_BOUNDS_SECONDS))
+        && [&sample.sync, &sample.apply].into_iter().all(|counts| fits(counts, DISK_BOUNDS_SECONDS))
+}
+
+fn dial(addr: &str) -> Result<Channel, String> {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|e| format!("{addr}: {e}"))?;
+    Ok(endpoint.connect_timeout(ASK_TIMEOUT).tcp_nodelay(true).connect_lazy())
+}
+
+fn root_cause(status: &tonic::Status) -> String {
+    let first = std::error::Error::source(status);
+    let last = std::iter::successors(first, |error| error.source()).last();
+    last.map_or_else(|| status.message().to_owned(), ToString::to_string)
+}
+
+fn truncate(text: &mut String) {
+    // A fault names a path, which may be long.
+    const MAX_TEXT_BYTES: usize = 4 * MAX_EVENT_TEXT_BYTES;
+    let end = (0..=MAX_TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    text.truncate(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(number: u64, put: Vec<u32>) -> kv::Sample {
+        kv::Sample { number, at_unix_ms: unix_millis(), span_ms: 5000, put, ..kv::Sample::default() }
+    }
+
+    fn answer(samples: Vec<kv::Sample>) -> kv::ReportResponse {
+        kv::ReportResponse {
+            incarnation: 7,
+            request_bounds_seconds: REQUEST_BOUNDS_SECONDS.to_vec(),
+            disk_bounds_seconds: DISK_BOUNDS_SECONDS.to_vec(),
+            samples,
+            ..kv::ReportResponse::default()
+        }
+    }
+
+    #[test]
+    fn what_a_member_says_is_bounded() {
+        let mut peer = Peer::new(kv::Member::default());
+        let flood = (1..=1000).map(|n| sample(n, vec![1; 17])).collect();
+        peer.take(Ok(kv::ReportResponse {
+            events: (0..1000).map(|_| kv::Event { text: "é".repeat(5000), ..kv::Event::default() }).collect(),
+            ..answer(flood)
+        }));
+        assert_eq!((peer.samples.len(), peer.events.len()), (MAX_SAMPLES, MAX_EVENTS));
+        assert!(peer.events[0].text.len() <= 4 * MAX_EVENT_TEXT_BYTES);
+        let fitting = peer.samples.len();
+        peer.take(Ok(answer(vec![sample(1001, vec![1; 3]), kv::Sample::default()])));
+        assert_eq!(peer.samples.len(), fitting, "counts that do not fit the bounds, or no time");
+    }
+
+    #[test]
+    fn what_is_known_is_not_asked_for_again_and_survives_silence() {
+        let mut peer = Peer::new(kv::Member::default());
+        peer.take(Ok(answer(vec![sample(1, vec![1; 17]), sample(2, vec![])])));
+        assert_eq!((peer.known.incarnation, peer.known.after_sample), (7, 2));
+        peer.take(Err("gone".to_owned()));
+        assert!(peer.report().is_none() && peer.samples.len() == 2);
+        peer.forget_old(unix_millis() + 16 * 60 * 1000);
+        assert!(peer.samples.is_empty());
+    }
+
+    #[test]
+    fn somebody_else_at_the_address_is_not_the_member() {
+        let header = kv::ResponseHeader { cluster_id: "kv".to_owned(), ..kv::ResponseHeader::default() };
+        let status = kv::StatusResponse { header: Some(header), node_id: 2, ..kv::StatusResponse::default() };
+        let answer = kv::ReportResponse { status: Some(status), ..kv::ReportResponse::default() };
+        assert!(check_identity(&answer, "kv", 2).is_ok());
+        assert!(check_identity(&answer, "kv", 3).is_err() && check_identity(&answer, "other", 2).is_err());
+        assert!(check_identity(&kv::ReportResponse::default(), "kv", 2).is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! The document behind `/api/history`: what this node counted and saw in the last 15 minutes.
+
+use proto::kv::v1 as kv;
+use serde::Serialize;
+
+use super::cluster::event_kind;
+use crate::api::Reporter;
+use crate::history::SAMPLE_INTERVAL;
+
+/// Times are milliseconds since 1970. Counts are by duration, one for each bound and one above all; an empty list is all zeros.
+#[derive(Debug, Serialize)]
+pub(super) struct HistoryDocument {
+    node_id: u64,
+    started_unix_ms: u64,
+    interval_ms: u128,
+    request_bounds_seconds: Vec<f64>,
+    disk_bounds_seconds: Vec<f64>,
+    samples: Vec<SampleDocument>,
+    events: Vec<EventDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct SampleDocument {
+    at_unix_ms: u64,
+    span_ms: u32,
+    put: Vec<u32>,
+    get: Vec<u32>,
+    delete: Vec<u32>,
+    sync: Vec<u32>,
+    apply: Vec<u32>,
+}
+
+#[derive(Debug, Serialize)]
+struct EventDocument {
+    at_unix_ms: u64,
+    kind: &'static str,
+    text: String,
+}
+
+impl HistoryDocument {
+    pub(super) async fn of(reporter: &Reporter) -> Self {
+        let report = reporter.report(&kv::ReportRequest::default()).await;
+        Self {
+            node_id: reporter.id(),
+            started_unix_ms: report.incarnation,
+            interval_ms: SAMPLE_INTERVAL.as_millis(),
+            request_bounds_seconds: report.request_bounds_seconds,
+            disk_bounds_seconds: report.disk_bounds_seconds,
+            samples: report.samples.into_iter().map(SampleDocument::from).collect(),
+            events: report.events.into_iter().map(EventDocument::from).collect(),
+        }
+    }
+}
+
+impl From<kv::Sample> for SampleDocument {
+    fn from(sample: kv::Sample) -> Self {
+        let kv::Sample { number: _, at_unix_ms, span_ms, put, get, delete, sync, apply } = sample;
+        Self { at_unix_ms, span_ms, put, get, delete, sync, apply }
+    }
+}
+
+impl From<kv::Event> for EventDocument {
+    fn from(event: kv::Event) -> Self {
+        Self { at_unix_ms: event.at_unix_ms, kind: event_kind(event.kind()), text: event.text }
+    }
+}

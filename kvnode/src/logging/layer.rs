@@ -1,0 +1,51 @@
+//! The subscriber's layer: events in, whole lines out.
+
+use std::io::{self, Write as _};
+
+use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+
+use super::record::Record;
+use super::{LogFormat, json, text};
+use crate::raft::NodeId;
+
+/// Whose lines these are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub(super) node: String,
+    pub(super) cluster: String,
+}
+
+impl Source {
+    /// Node `id` of `cluster`.
+    #[must_use]
+    pub fn new(id: NodeId, cluster: &str) -> Self {
+        Self { node: id.to_string(), cluster: cluster.to_owned() }
+    }
+}
+
+/// Writes each event as one line to `write`.
+pub(super) struct Lines<W> {
+    pub(super) format: LogFormat,
+    pub(super) source: Source,
+    pub(super) colour: bool,
+    pub(super) write: W,
+}
+
+impl<S: Subscriber, W: Fn(&[u8]) + 'static> Layer<S> for Lines<W> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let record = Record::of(event);
+        let line = match self.format {
+            LogFormat::Text => text::line(&record, self.colour),
+            LogFormat::Json => json::line(&self.source, &record),
+        };
+        (self.write)(&line);
+    }
+}
+
+/// One call, so that lines of several threads do not mix. A node goes on without anybody who reads its
+/// lines, and there is nowhere else to say that nobody does.
+pub(super) fn to_stderr(line: &[u8]) {
+    let _ = io::stderr().lock().write_all(line);
+}

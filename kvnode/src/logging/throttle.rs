@@ -1,0 +1,55 @@
+//! A bound on lines that clients can cause.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines of one kind in each [`WINDOW`].
+const LINES_PER_WINDOW: u32 = 5;
+/// How long a count lasts.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Counts the lines of one kind.
+#[derive(Debug, Default)]
+pub(crate) struct Throttle(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    since: Option<Instant>,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl Throttle {
+    /// Whether a line may be written now; if so, how many were not since the last one.
+    pub(crate) fn allow(&self) -> Option<u64> {
+        self.allow_at(Instant::now())
+    }
+
+    fn allow_at(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
+            (state.since, state.lines) = (Some(now), 0);
+        }
+        if state.lines >= LINES_PER_WINDOW {
+            state.suppressed += 1;
+            return None;
+        }
+        state.lines += 1;
+        Some(std::mem::take(&mut state.suppressed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_costs_a_few_lines_and_the_next_says_how_many_are_missing() {
+        let (throttle, start) = (Throttle::default(), Instant::now());
+        let lines = (0..1000).filter(|_| throttle.allow_at(start).is_some()).count();
+        assert_eq!(lines, 5);
+        assert_eq!(throttle.allow_at(start + WINDOW / 2), None);
+        assert_eq!(throttle.allow_at(start + WINDOW), Some(996));
+        assert_eq!(throttle.allow_at(start + WINDOW), Some(0));
+    }
+}

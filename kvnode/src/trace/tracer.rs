@@ -1,0 +1,31 @@
+//! Where requests leave their spans: a bounded queue that nobody ever waits for.
+
+use std::sync::OnceLock;
+
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::{Span, TraceContext, spans_total};
+
+/// Spans that wait for the collector: at most 6 MiB, with the longest errors.
+const MAX_QUEUED_SPANS: usize = 4096;
+
+/// Set once, before the first request, if a collector is named. Like the log, it belongs to the process.
+static QUEUE: OnceLock<Sender<Span>> = OnceLock::new();
+
+/// Spans are taken from now on; hands out where they arrive. None: they are already.
+pub(super) fn open() -> Option<Receiver<Span>> {
+    let (sender, receiver) = mpsc::channel(MAX_QUEUED_SPANS);
+    QUEUE.set(sender).ok().map(|()| receiver)
+}
+
+pub(super) fn is_on() -> bool {
+    QUEUE.get().is_some()
+}
+
+/// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops it, counted.
+pub(crate) fn record(context: &TraceContext, span: impl FnOnce() -> Span) {
+    let Some(queue) = QUEUE.get().filter(|_| context.sampled) else { return };
+    if queue.try_send(span()).is_err() {
+        spans_total::add_dropped(1);
+    }
+}

@@ -1,0 +1,278 @@
+//! Attacks the log: is every line of a real cluster what the Elastic Common Schema says, is one request found in all its
+//! nodes under one id, and does a healthy cluster keep quiet?
+
+use std::collections::HashMap;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, alone, run_to_end, wait};
+use kvcli::ReadMode;
+use proto::kv::v1::GetRequest;
+use serde_json::Value;
+use tonic::Request;
+
+/// The schema's rows for the names that we use.
+const SCHEMA: &str = include_str!("../../src/logging/ecs-9.4.0.csv");
+/// How long the log of a healthy cluster is watched,
+const WATCHED: Duration = Duration::from_secs(20);
+/// and how long a line may take to be in the file.
+const LINE_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn flags(line: &str) -> ClusterOptions {
+    ClusterOptions {
+        flags: line.split_whitespace().map(str::to_owned).collect(),
+        ..ClusterOptions::default()
+    }
+}
+
+/// Every line of the node's log, parsed.
+fn records(node: &Node) -> Vec<Value> {
+    let log = node.log();
+    // The last line may be half written when we look.
+    let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// Name, type and mandatory fields as the schema has them; the others are ours, or labels.
+fn assert_ecs(record: &Value, schema: &HashMap<&str, &str>, node: u64) {
+    let members = record.as_object().unwrap_or_else(|| panic!("not an object: {record}"));
+    for (name, value) in members {
+        let fits = match schema.get(name.as_str()) {
+            Some(&"keyword" | &"match_only_text" | &"wildcard") => value.is_string(),
+            Some(&"date") => value.as_str().is_some_and(is_utc_millis),
+            Some(&"long") => value.is_i64(),
+            Some(&"object") => value.as_object().is_some_and(|labels| labels.values().all(Value::is_string)),
+            Some(other) => panic!("no such type here: {other}"),
+            None => {
+                name.starts_with("kvnode.") && (value.is_string() || value.is_i64() || value.is_boolean())
+            }
+        };
+        assert!(fits, "{name} = {value} in {record}");
+    }
+    for name in ["@timestamp", "log.level", "log.logger", "message", "service.version", "event.dataset"] {
+        assert!(members.contains_key(name), "no {name} in {record}");
+    }
+    assert_eq!((&record["ecs.version"], &record["service.name"]), (&"9.4.0".into(), &"kvnode".into()));
+    assert_eq!(record["service.node.name"], node.to_string());
+}
+
+/// `2026-01-31T12:00:00.000Z`
+fn is_utc_millis(text: &str) -> bool {
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape == "0000-00-00T00:00:00.000Z"
+}
+
+fn schema() -> HashMap<&'static str, &'static str> {
+    SCHEMA.lines().filter(|row| !row.starts_with('#')).map(|row| row.split_once(',').unwrap()).collect()
+}
+
+/// Everything at debug, dependencies included, through an election and the loss of a node: every line is one object with
+/// listed names and types. One own field never has two types, on no node: an index would refuse the second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(flags("--log-format json --log debug")).await;
+    let client = cluster.client();
+    for n in 0..20 {
+        client.put(format!("key {n}"), "value").await.unwrap();
+    }
+    client.get("key 1", ReadMode::Linearizable).await.unwrap();
+    cluster.nodes[0].kv().get(GetRequest::default()).await.unwrap_err();
+    let leader = cluster.leader().await;
+    cluster.node_mut(leader).kill();
+    cluster.leader().await;
+    client.put("after", "value").await.unwrap();
+    cluster.node_mut(leader).start();
+    cluster.node_mut(leader).up().await;
+    assert!(cluster.node_mut(leader).stop().await.success());
+
+    let (schema, mut types, mut foreign, mut total) = (schema(), HashMap::new(), 0, 0);
+    for node in &cluster.nodes {
+        for record in records(node) {
+            assert_ecs(&record, &schema, node.id());
+            total += 1;
+            let logger = record["log.logger"].as_str().unwrap();
+            foreign += usize::from(
+                !["kvnode", "network_grpc", "storage_leveldb"].iter().any(|own| logger.starts_with(own)),
+            );
+            for (name, value) in record.as_object().unwrap() {
+                let kind = std::mem::discriminant(value);
+                assert_eq!(
+                    *types.entry(name.clone()).or_insert(kind),
+                    kind,
+                    "{name} has two types: {record}"
+                );
+            }
+        }
+    }
+    println!("{total} lines, {foreign} of them from dependencies");
+    assert!(foreign > 100 && total > foreign + 20, "{foreign} of {total} lines are from dependencies");
+}
+
+/// `kvcli put` against a follower: the id that kvcli prints is in the follower's log (answered, forwarded), in the leader's
+/// (answered, applied); the leader's line leads to the line of every node that applies the entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_followed_from_kvcli_to_the_apply_on_every_node() {
+    let _alone = alone();
+    let cluster = Cluster::start(flags("--log-format json --log info,kvnode=debug")).await;
+    let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
+    let ended = Kvcli::new(&[cluster.node(follower).client_addr()]).run("--verbose put key value").await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "OK\n"), "{ended:#?}");
+    let trace =
+        ended.stderr.trim().strip_prefix("trace id ").unwrap_or_else(|| panic!("{ended:#?}")).to_owned();
+    assert!(trace.len() == 32 && trace.bytes().all(|b| b.is_ascii_hexdigit()), "{trace}");
+    cluster.settled().await;
+
+    let at_follower = found(cluster.node(follower), &trace, &["put", "forwarding to the leader"]).await;
+    assert_eq!(at_follower["forwarding to the leader"]["kvnode.to"], leader);
+    assert_eq!(at_follower["put"]["kvnode.forwarded"], false);
+    let at_leader = found(cluster.node(leader), &trace, &["put", "applied"]).await;
+    assert_eq!(at_leader["put"]["kvnode.forwarded"], true);
+    assert_eq!(at_leader["put"]["event.outcome"], "success");
+    assert_ne!(at_leader["put"]["span.id"], at_follower["put"]["span.id"]);
+    let applied = &at_leader["applied"];
+    let names = ["kvnode.log_index", "kvnode.client_id", "kvnode.sequence"];
+    assert!(
+        applied["kvnode.term"].is_i64() && names.iter().all(|name| !applied[*name].is_null()),
+        "{applied}"
+    );
+    for node in &cluster.nodes {
+        let same = |record: &Value| {
+            record["event.action"] == "apply" && names.iter().all(|name| record[*name] == applied[*name])
+        };
+        wait::until("the node's line about the apply", LINE_TIMEOUT, async || {
+            let count = records(node).iter().filter(|record| same(record)).count();
+            wait::is(count == 1, || format!("node {}: {count} lines", node.id()))
+        })
+        .await;
+        assert!(
+            node.id() == leader || node.id() == follower || !node.log().contains(&trace),
+            "not its request"
+        );
+    }
+}
+
+/// The node's lines with this trace, by `event.action` or message; all of `names` must be there.
+async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Value> {
+    wait::until(&format!("node {} logs trace {trace}", node.id()), LINE_TIMEOUT, async || {
+        let records = records(node).into_iter().filter(|record| record["trace.id"] == trace);
+        let named = records.map(|record| {
+            let name = record["event.action"].as_str().or(record["message"].as_str()).unwrap_or_default();
+            (name.to_owned(), record)
+        });
+        let named: HashMap<_, _> = named.collect();
+        wait::is(names.iter().all(|name| named.contains_key(*name)), || format!("{named:#?}")).map(|()| named)
+    })
+    .await
+}
+
+/// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s under light load from a client
+/// with puts and gets, and a poll of every node's metrics and readiness: 0 lines in 20 s, so fewer than 180 an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_cluster_under_light_load_logs_nothing() {
+    let _alone = alone();
+    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let client = cluster.client();
+    client.put("warm", "up").await.unwrap();
+    cluster.settled().await;
+    let before: Vec<String> = cluster.nodes.iter().map(Node::log).collect();
+    let mut operations = 0;
+    wait::holds_for("the log is quiet", WATCHED, async || {
+        client.put(format!("key {operations}"), "value").await.map_err(|e| e.to_string())?;
+        client.get("warm", ReadMode::Linearizable).await.map_err(|e| e.to_string())?;
+        operations += 2;
+        for (node, before) in cluster.nodes.iter().zip(&before) {
+            node.http("/metrics").await?;
+            node.http("/readyz").await?;
+            let log = node.log();
+            wait::is(log == *before, || format!("node {} wrote: {}", node.id(), &log[before.len()..]))?;
+        }
+        Ok(())
+    })
+    .await;
+    println!("0 lines in {WATCHED:?} and {operations} operations");
+    assert!(operations > 100, "{operations} operations");
+    for line in before.iter().flat_map(|log| log.lines()) {
+        assert_text_columns(line);
+    }
+}
+
+/// `2026-01-31 12:00:00.000 LEVEL message`
+fn assert_text_columns(line: &str) {
+    let (time, rest) = line.split_at_checked(24).unwrap_or_else(|| panic!("too short: {line}"));
+    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00 00:00:00.000 ", "{line}");
+    assert!(["INFO  ", "WARN  ", "ERROR "].iter().any(|level| rest.starts_with(level)), "{line}");
+}
+
+/// A client that asks for nonsense as fast as it can: a handful of lines, which say what they leave out, and the trace id
+/// that the client sent is in them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_bad_requests_does_not_flood_the_log() {
+    let _alone = alone();
+    let cluster = Cluster::start(flags("--log-format json")).await;
+    let mut kv = cluster.nodes[0].kv();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for _ in 0..2000 {
+        let mut request = Request::new(GetRequest::default());
+        let header = format!("00-{trace}-00f067aa0ba902b7-01");
+        request.metadata_mut().insert("traceparent", header.parse().unwrap());
+        kv.get(request).await.unwrap_err();
+    }
+    let refused: Vec<_> = records(&cluster.nodes[0])
+        .into_iter()
+        .filter(|record| record["message"] == "request refused")
+        .collect();
+    // Five in each ten seconds; 2000 requests take less than a minute on the slowest machine.
+    assert!((5..=30).contains(&refused.len()), "{} lines", refused.len());
+    for record in &refused {
+        assert_ecs(record, &schema(), 1);
+        assert_eq!((&record["trace.id"], &record["log.level"]), (&trace.into(), &"info".into()));
+        assert_eq!(
+            (&record["error.type"], &record["event.outcome"]),
+            (&"InvalidArgument".into(), &"failure".into())
+        );
+    }
+}
+
+/// A start that fails after the options were understood: one line in the asked-for format, which names the port. Bad
+/// options are a text for people, whatever the format.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_start_is_a_line_too() {
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(flags("--log-format json"));
+    let taken = std::net::TcpListener::bind(cluster.nodes[0].client_addr()).unwrap();
+    let ended = run_to_end(cluster.nodes[0].serve.command(), LINE_TIMEOUT).await;
+    assert_eq!((ended.code, ended.stderr.lines().count()), (Some(1), 1), "{ended:#?}");
+    let record: Value = serde_json::from_str(&ended.stderr).unwrap();
+    assert_ecs(&record, &schema(), 1);
+    let port = taken.local_addr().unwrap().port().to_string();
+    assert!(
+        record["message"].as_str().unwrap().contains(&port) && record["log.level"] == "error",
+        "{record}"
+    );
+    cluster.nodes[0].serve.peers = "nonsense".to_owned();
+    let ended = run_to_end(cluster.nodes[0].serve.command(), LINE_TIMEOUT).await;
+    assert!(ended.code == Some(3) && ended.stderr.starts_with("error: "), "{ended:#?}");
+}
+
+/// Nobody reads the log any more (its pipe is closed): the node serves on. Attacked: a line that cannot be written
+/// must not be a panic. (With tracing-subscriber's own writer, which complains to the same closed pipe, `cluster init` was
+/// never answered.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_survives_the_reader_of_its_log() {
+    let _alone = alone();
+    let cluster = Cluster::prepare(ClusterOptions { nodes: 1, ..flags("--log debug") });
+    let node = &cluster.nodes[0];
+    // The shell's pipe ends at once: `true` reads nothing.
+    let mut shell = Command::new("bash");
+    let serve = node.serve.command();
+    let line = std::iter::once(serve.get_program()).chain(serve.get_args()).map(|arg| arg.to_string_lossy());
+    let line = line.map(|arg| format!("'{arg}'")).collect::<Vec<_>>().join(" ");
+    shell.args(["-c", &format!("exec {line} --exit-on-stdin-eof 2> >(true)")]);
+    let mut process = crate::support::Process::start(&mut shell, &cluster.path().join("shell.log"));
+    wait::until("the node answers", Duration::from_secs(20), async || node.status().await).await;
+    node.admin().init(proto::kv::v1::InitRequest {}).await.unwrap();
+    cluster.client().put("key", "value").await.unwrap();
+    assert_eq!(process.exit_status(), None);
+}

@@ -1,0 +1,181 @@
+//! Attacks the metrics as an interface: what Prometheus' own linter says, the reference table, and what a node shows
+//! that has no leader or no storage.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::support::{Cluster, ClusterOptions, Node, Series, alone, skip, wait};
+use proto::kv::v1::{PutRequest, SnapshotRequest};
+
+const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a leader with peers shows, after a put and a snapshot, passes `promtool check metrics`, and so does what a follower
+/// shows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn promtool_finds_nothing_wrong() {
+    if !skip::unless_answers("promtool", "--version", "promtool_finds_nothing_wrong") {
+        return;
+    }
+    let _alone = alone();
+    let cluster = busy_cluster().await;
+    for node in &cluster.nodes {
+        let text = metrics(node).await;
+        let complaints = promtool(&text);
+        assert_eq!(complaints, "", "node {}", node.id());
+    }
+    // It can complain.
+    assert_ne!(promtool("# TYPE a_counter counter\na_counter 1\n"), "");
+}
+
+fn promtool(text: &str) -> String {
+    let mut command = Command::new("promtool");
+    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    if output.status.success() { said } else { format!("{said}(failed)") }
+}
+
+/// docs/OPERATIONS.md has a row for every series of a busy leader, with its labels, type and help to the letter, and none
+/// for a series that is not there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_reference_table_is_what_a_node_shows() {
+    let _alone = alone();
+    let cluster = busy_cluster().await;
+    let leader = cluster.leader().await;
+    let shown = shown(&metrics(cluster.node(leader)).await);
+    let written = written();
+    for (name, row) in &shown {
+        assert_eq!(written.get(name), Some(row), "{name}: the table (left) and the node (right) differ");
+    }
+    let gone: Vec<_> = written.keys().filter(|name| !shown.contains_key(*name)).collect();
+    assert!(gone.is_empty(), "in the table, but not shown: {gone:?}");
+}
+
+/// Labels, type and help of a series.
+type Row = (Vec<String>, String, String);
+
+fn shown(text: &str) -> BTreeMap<String, Row> {
+    let mut rows = BTreeMap::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((name, help)) = line.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')) else {
+            continue;
+        };
+        let kind = lines.next().and_then(|line| line.rsplit(' ').next()).unwrap().to_owned();
+        let series = lines.peek().copied().unwrap_or_default();
+        let inside = series
+            .split_once('{')
+            .and_then(|(_, rest)| rest.split_once('}'))
+            .map_or("", |(inside, _)| inside);
+        // No value of these labels has a comma in it.
+        let labels =
+            inside.split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| name.to_owned());
+        let mut labels: Vec<_> = labels.filter(|name| name != "le").collect();
+        labels.sort();
+        rows.insert(name.to_owned(), (labels, kind, help.to_owned()));
+    }
+    rows
+}
+
+fn written() -> BTreeMap<String, Row> {
+    let (_, section) = OPERATIONS.split_once("\n## Metrics reference\n").expect("the section");
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let row = |line: &str| {
+        let (series, rest) = line.split_once("` | ").unwrap_or_else(|| panic!("not a row: {line}"));
+        let (kind, help) = rest.split_once(" | ").unwrap_or_else(|| panic!("not a row: {line}"));
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let labels =
+            labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).map(str::to_owned);
+        let help = help.strip_suffix(" |").unwrap_or_else(|| panic!("not a row: {line}"));
+        (name.to_owned(), (labels.collect(), kind.to_owned(), help.to_owned()))
+    };
+    rows.map(row).collect()
+}
+
+/// Something to show in every series.
+async fn busy_cluster() -> Cluster {
+    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let leader = cluster.leader().await;
+    put(cluster.node(leader)).await;
+    cluster.node(leader).admin().snapshot(SnapshotRequest {}).await.unwrap();
+    cluster.settled().await;
+    cluster
+}
+
+async fn put(node: &Node) {
+    let request = PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() };
+    node.kv().put(request).await.unwrap();
+}
+
+async fn metrics(node: &Node) -> String {
+    let (code, text) = node.http("/metrics").await.unwrap();
+    assert_eq!(code, 200);
+    text
+}
+
+/// A put through a follower is one request of a client there, and none on the leader, which counts it as forwarded.
+/// Found: it was counted on both, so that the sum over the cluster was up to twice the truth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forwarded_request_is_counted_once() {
+    let _alone = alone();
+    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
+    put(cluster.node(follower)).await;
+    let at = async |id| Series::parse(&metrics(cluster.node(id)).await);
+    let puts = |series: &Series| series.sum("kv_requests_total", &["op=\"put\""]);
+    let timed = |series: &Series| series.sum("kv_request_duration_seconds_count", &["op=\"put\""]);
+    let forwarded = |series: &Series| series.sum("kv_forwarded_requests_total", &["op=\"put\""]);
+    let (there, here) = (at(leader).await, at(follower).await);
+    assert_eq!((puts(&here), timed(&here), forwarded(&here)), (1.0, 1.0, 0.0), "on the follower");
+    assert_eq!((puts(&there), timed(&there), forwarded(&there)), (0.0, 0.0, 1.0), "on the leader");
+}
+
+/// Found: with its leader dead and no majority to elect another, a follower went on naming it in `raft_leader_id` (openraft
+/// does, until another term begins), so that no alert on "no leader" could fire. The other survivor-to-be, a leader without
+/// followers, went on with `raft_is_leader` 1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_gone_is_not_named() {
+    let _alone = alone();
+    for survivor_leads in [false, true] {
+        let mut cluster = Cluster::start(ClusterOptions::default()).await;
+        let (leader, followers) = (cluster.leader().await, cluster.followers().await);
+        let survivor = if survivor_leads { leader } else { followers[0] };
+        for id in 1..=3 {
+            if id != survivor {
+                cluster.node_mut(id).kill();
+            }
+        }
+        wait::until("no leader is shown", CHANGE_TIMEOUT, async || {
+            let series = Series::parse(&metrics(cluster.node(survivor)).await);
+            let values = ["raft_leader_id", "raft_is_leader", "raft_leader_silence_seconds"]
+                .map(|name| series.sum(name, &[]));
+            wait::is(values[0] == 0.0 && values[1] == 0.0 && values[2] > 0.0, || format!("{values:?}"))
+        })
+        .await;
+    }
+}
+
+/// A node whose storage is damaged says `storage_faulted 1`, and still how much room its disk has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_storage_says_so() {
+    let _alone = alone();
+    let mut cluster = busy_cluster().await;
+    let id = cluster.followers().await[0];
+    let text = metrics(cluster.node(id)).await;
+    assert_eq!(Series::parse(&text).sum("storage_faulted", &[]), 0.0);
+    assert!(cluster.node_mut(id).stop().await.success());
+    std::fs::write(cluster.node(id).serve.data_dir.join("storage/log/CURRENT"), "damaged").unwrap();
+    cluster.node_mut(id).start();
+    cluster.node_mut(id).up().await;
+    let text = metrics(cluster.node(id)).await;
+    let series = Series::parse(&text);
+    assert_eq!(series.sum("storage_faulted", &[]), 1.0, "{text}");
+    assert!(series.sum("storage_disk_size_bytes", &[]) > 0.0 && series.has("storage_disk_free_bytes", &[]));
+}

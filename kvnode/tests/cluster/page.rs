@@ -1,0 +1,261 @@
+//! Attacks the status page in a real browser, and what it is made of over HTTP: load, a leader that is killed, members
+//! that are gone or hang, a failed storage, both themes, a phone's width, the keyboard.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::browser::{Browser, ENTER, TAB};
+use crate::support::{
+    Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, Series, alone, signal, skip, wait,
+};
+
+const SHOW_TIMEOUT: Duration = Duration::from_secs(10);
+/// Two samples of 5 s, and a look at them.
+const MOVE_TIMEOUT: Duration = Duration::from_secs(18);
+/// From the kill to the new leader on the page.
+const NEW_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A member that hangs costs a page no more than this.
+const HANG_TIMEOUT: Duration = Duration::from_millis(2000);
+
+fn can_run(test: &str) -> bool {
+    skip::unless_answers("chromium", "--version", test)
+        && skip::unless_answers("chromedriver", "--version", test)
+}
+
+async fn open(cluster: &Cluster, node: u64) -> Browser {
+    let browser = Browser::start(cluster.path()).await;
+    browser.open(&url(cluster.node(node)));
+    browser
+}
+
+fn url(node: &Node) -> String {
+    format!("http://{}/", node.ports().http_addr())
+}
+
+/// Waits until the element shows a text with all these parts.
+async fn shows(browser: &Browser, selector: &str, parts: &[&str], within: Duration) -> String {
+    wait::until(&format!("{selector} shows {parts:?}"), within, async || {
+        let text = browser.text(selector);
+        wait::is(parts.iter().all(|part| text.contains(part)), || text.clone()).map(|()| text)
+    })
+    .await
+}
+
+fn assert_quiet(browser: &Browser) {
+    assert_eq!(browser.console(), Vec::<String>::new(), "the console is not empty");
+}
+
+/// The page of a follower: names the leader, shows rates that move under load, and within 5 s of `kill -9` of the leader
+/// shows the new one and that the old one is gone; the same nodes of the document all along, and an empty console.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
+    if !can_run("rates_move_and_a_killed_leader_is_replaced_on_the_page") {
+        return;
+    }
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
+    let browser = open(&cluster, follower).await;
+    shows(&browser, "#headline", &["Healthy", &format!("node {leader} leads")], SHOW_TIMEOUT).await;
+    browser.run("document.querySelectorAll('tr, figure, svg').forEach((e) => { e.marked = true; });");
+
+    let mut dice = Dice::unseeded();
+    let options = LoadOptions { writers: 4, readers: 2, ..LoadOptions::default() };
+    let load = Load::start(&cluster.client(), options, &mut dice);
+    wait::until("rates and latencies move", MOVE_TIMEOUT, async || {
+        let told = charts(&browser);
+        let moves = |title: &str, part: &str| {
+            told.iter().any(|text| {
+                text.starts_with(title) && text.contains(part) && !text.contains("nothing measured")
+            })
+        };
+        let all = moves("Put latency", "ms") && moves("Get latency", "ms") && moves("Log sync", "node 3");
+        let rates = told
+            .iter()
+            .find(|text| text.starts_with("Requests"))
+            .is_some_and(|text| !text.contains("put: 0"));
+        wait::is(all && rates && moves("Apply", "node 1"), || format!("{told:#?}"))
+    })
+    .await;
+
+    let killed = Instant::now();
+    cluster.node_mut(leader).kill();
+    let told = wait::until("another leader is shown", NEW_LEADER_TIMEOUT, async || {
+        let told = browser.text("#headline");
+        let other = told.contains("leads") && !told.contains(&format!("ode {leader} leads"));
+        wait::is(other && told.contains(&format!("node {leader} cannot be reached")), || told.clone())
+            .map(|()| told)
+    })
+    .await;
+    println!("{:.1?} after the kill: {told}", killed.elapsed());
+    shows(&browser, "#rows", &["✕ cannot be reached"], SHOW_TIMEOUT).await;
+    shows(&browser, "#events", &["leads, term", "election"], SHOW_TIMEOUT).await;
+    load.stop().await;
+
+    let unmarked = "return [...document.querySelectorAll('tbody tr, figure, figure > svg')].filter((e) => !e.marked).length;";
+    assert_eq!(browser.run(unmarked), 0, "parts of the page were made anew");
+    assert_quiet(&browser);
+}
+
+fn charts(browser: &Browser) -> Vec<String> {
+    let labels = "return [...document.querySelectorAll('figure > svg[role=img]')].map((e) => e.getAttribute('aria-label') || '');";
+    let told = browser.run(labels);
+    told.as_array().expect("a list").iter().map(|text| text.as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Both themes, wide and as narrow as a phone: nothing is wider than the window, and every text stands out from what is
+/// behind it by 4.5 to 1 (WCAG AA). The toggle is reached and used with the keyboard alone, shows that it has the focus,
+/// and its choice survives a reload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_fits_and_can_be_read_and_used_by_everybody() {
+    if !can_run("the_page_fits_and_can_be_read_and_used_by_everybody") {
+        return;
+    }
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let (leader, followers) = (cluster.leader().await, cluster.followers().await);
+    cluster.node_mut(followers[0]).kill();
+    let browser = open(&cluster, leader).await;
+    shows(&browser, "#headline", &["cannot be reached"], SHOW_TIMEOUT).await;
+    let mut backgrounds = Vec::new();
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "dark"), (375, "light")] {
+        browser.pretend(width, 900, scheme);
+        let shown = wait::until("the theme is shown", SHOW_TIMEOUT, async || {
+            let theme = browser.run("return document.documentElement.dataset.theme;");
+            wait::is(theme == scheme, || theme.to_string())
+        });
+        shown.await;
+        let wide = browser.run("return [document.documentElement.scrollWidth, window.innerWidth];");
+        assert!(wide[0].as_u64() <= wide[1].as_u64() && wide[1] == width, "{width} {scheme}: {wide}");
+        let faint = browser.run(FAINT_TEXTS);
+        assert_eq!(faint, serde_json::json!([]), "{width} {scheme}");
+        backgrounds.push(browser.run("return getComputedStyle(document.body).backgroundColor;"));
+    }
+    assert_ne!(backgrounds[0], backgrounds[1]);
+    use_the_keyboard(&browser).await;
+    assert_structure(&browser);
+    assert_quiet(&browser);
+}
+
+/// Texts whose colour is too near to what is behind them.
+const FAINT_TEXTS: &str = r"
+  const channel = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+  const light = (c) => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+  const parse = (c) => c.match(/[\d.]+/g).map(Number);
+  const behind = (e) => { for (; e; e = e.parentElement) {
+    const c = parse(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0.99) return c; }
+    return [255, 255, 255]; };
+  return [...document.querySelectorAll('body *')]
+    .filter((e) => !['SCRIPT', 'NOSCRIPT', 'STYLE'].includes(e.tagName) && e.getClientRects().length)
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+    .map((e) => { const a = light(parse(getComputedStyle(e).color)), b = light(behind(e));
+      return [((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)).toFixed(2), e.textContent.slice(0, 40)]; })
+    .filter(([ratio]) => ratio < 4.5);";
+
+async fn use_the_keyboard(browser: &Browser) {
+    const MOST_TABS: usize = 5;
+    let focused = || browser.run("return document.activeElement.id;");
+    let tabs = (1..=MOST_TABS).find(|_| {
+        browser.press(TAB);
+        focused() == "theme"
+    });
+    assert!(tabs.is_some(), "the toggle is not among the first {MOST_TABS} stops");
+    let outline = browser
+        .run("const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth;");
+    assert_eq!(outline, "solid3px");
+    browser.pretend(1280, 900, "light");
+    assert_eq!(browser.text("#theme"), "Theme: automatic");
+    browser.press(ENTER);
+    browser.press(ENTER);
+    assert_eq!(browser.text("#theme"), "Theme: dark");
+    browser.run("location.reload();");
+    shows(browser, "#theme", &["Theme: dark"], SHOW_TIMEOUT).await;
+    assert_eq!(browser.run("return document.documentElement.dataset.theme;"), "dark");
+    shows(browser, "#headline", &["leads"], SHOW_TIMEOUT).await;
+}
+
+/// What a screen reader goes by.
+fn assert_structure(browser: &Browser) {
+    let structure = browser.run(
+        "const all = (s) => document.querySelectorAll(s).length;
+         return [all('h1'), all('h2'), all('main'), all('#headline[role=status][aria-live=polite]'), all('[role=alert]'),
+           all('#members th[scope=col]') === 12, all('#rows th[scope=row]'), all('figure > svg:not([aria-label])'),
+           all('html[lang]'), all('img:not([alt])')];",
+    );
+    assert_eq!(structure, serde_json::json!([1, 3, 1, 1, 1, true, 3, 0, 1, 0]));
+}
+
+/// A node whose storage is damaged shows the page too, names the file, and shows the others; they show its fault. Without a
+/// majority the page says that there is no leader. All that is shown is text: the cluster's name is a piece of HTML here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
+    if !can_run("a_fault_is_loud_on_every_page_and_no_leader_is_said") {
+        return;
+    }
+    let _alone = alone();
+    const NAME: &str = "<img src=x onerror=alert(1)>";
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_id = NAME.to_owned());
+    cluster.start_all();
+    cluster.all_up().await;
+    cluster.client().init().await.unwrap();
+    let (leader, damaged) = (cluster.leader().await, cluster.followers().await[0]);
+    assert!(cluster.node_mut(damaged).stop().await.success());
+    std::fs::write(cluster.node(damaged).serve.data_dir.join("storage/log/CURRENT"), "damaged").unwrap();
+    cluster.node_mut(damaged).start();
+    cluster.node_mut(damaged).up().await;
+
+    let browser = open(&cluster, damaged).await;
+    let own = format!("Node {damaged} serves nothing");
+    let says = format!("Node {leader} leads, but the storage or consensus of node {damaged} has failed");
+    for page in [damaged, leader] {
+        browser.open(&url(cluster.node(page)));
+        shows(&browser, "#faults", &[&own, "CURRENT"], SHOW_TIMEOUT).await;
+        shows(&browser, "#headline", &[&says], SHOW_TIMEOUT).await;
+        assert_eq!(browser.text("#cluster"), NAME);
+    }
+    let other = (1..=3).find(|id| *id != damaged && *id != leader).unwrap();
+    cluster.node_mut(other).kill();
+    shows(&browser, "#headline", &["No leader: writes", "cannot be reached"], SHOW_TIMEOUT).await;
+    assert_eq!(browser.run("return document.images.length;"), 0);
+    assert_quiet(&browser);
+}
+
+/// Over HTTP: a member that hangs (SIGSTOP) is shown as one that cannot be reached, within its deadline; and a hundred pages
+/// that ask at once, again and again, cost a member about one question per second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hanging_member_blocks_no_page_and_many_pages_cost_one_question() {
+    let _alone = alone();
+    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let (leader, followers) = (cluster.leader().await, cluster.followers().await);
+    let asked = cluster.node(followers[0]);
+    let reports = async || {
+        let (_, text) = cluster.node(leader).http("/metrics").await.unwrap();
+        Series::parse(&text).sum("kv_requests_total", &["op=\"report\""])
+    };
+    let (before, started) = (reports().await, Instant::now());
+    for _ in 0..10 {
+        let pages = (0..100).map(|_| asked.http("/api/cluster"));
+        assert!(join_all(pages).await.into_iter().all(|answer| answer.is_ok_and(|(code, _)| code == 200)));
+    }
+    let (cost, seconds) = (reports().await - before, started.elapsed().as_secs_f64());
+    assert!(cost >= 1.0 && cost <= seconds / 0.9 + 2.0, "{cost} questions in {seconds:.1} s");
+
+    let hanging = cluster.node(followers[1]);
+    signal(hanging.pid(), Signal::STOP);
+    wait::until("the hanging member is shown", SHOW_TIMEOUT, async || {
+        let asked_at = Instant::now();
+        let (_, text) = asked.http("/api/cluster").await?;
+        assert!(asked_at.elapsed() < HANG_TIMEOUT, "the answer took {:?}", asked_at.elapsed());
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let member =
+            document["members"].as_array().unwrap().iter().find(|m| m["id"] == hanging.id()).unwrap();
+        assert_eq!(document["leader"]["id"], leader);
+        wait::is(member["reachable"] == false && member["unreachable_because"].is_string(), || text.clone())
+    })
+    .await;
+    signal(hanging.pid(), Signal::CONT);
+}
