@@ -1,0 +1,57 @@
+//! Everything that `codec` decodes from a disk or a peer, and kvnode's records.
+
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use kvnode::{Command, PairRecord, Response, TypeConfig};
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::raft_values::{Entry, EntryLogId, RaftVote, SnapshotMeta, StoredMembership};
+
+/// How many kinds of record [`records`] knows; the first byte chooses one.
+pub(crate) const KINDS: u8 = 14;
+
+/// Any bytes as any record: an error, or a value that survives being written again.
+pub fn records(data: &[u8]) {
+    let Some((kind, bytes)) = data.split_first() else { return };
+    match kind % KINDS {
+        0 => survives::<Entry>(bytes),
+        1 => survives::<RaftVote>(bytes),
+        2 => survives::<EntryLogId>(bytes),
+        3 => survives::<StoredMembership>(bytes),
+        4 => survives::<SnapshotMeta>(bytes),
+        5 => survives::<Command>(bytes),
+        6 => survives::<Response>(bytes),
+        // A session: kvnode's own type is these two fields.
+        7 => survives::<(u64, Response)>(bytes),
+        8 => survives::<VoteRequest<TypeConfig>>(bytes),
+        9 => survives::<VoteResponse<TypeConfig>>(bytes),
+        10 => survives::<TransferLeaderRequest<TypeConfig>>(bytes),
+        11 => survives::<TransferLeaderResponse<TypeConfig>>(bytes),
+        12 => survives::<u64>(bytes),
+        _ => pair(bytes),
+    }
+}
+
+fn survives<T: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) {
+    let Ok(value) = codec::decode::<T>(bytes) else { return };
+    let again = codec::encode(&value).expect("what was decoded can be encoded");
+    // Integers have one shortest form; a set or map may name an element twice.
+    assert!(again.len() <= bytes.len(), "{} bytes became {}", bytes.len(), again.len());
+    let value_again: T = codec::decode(&again).expect("what was encoded can be decoded");
+    assert_eq!(format!("{value:?}"), format!("{value_again:?}"));
+    assert_eq!(codec::encode(&value_again).unwrap(), again, "the encoding is not stable");
+    let longer = [&again[..], &[0]].concat();
+    assert!(codec::decode::<T>(&longer).is_err(), "a byte too many is accepted");
+    let shorter = &again[..again.len().saturating_sub(1)];
+    assert!(again.is_empty() || codec::decode::<T>(shorter).is_err(), "a byte too few is accepted");
+}
+
+fn pair(bytes: &[u8]) {
+    let Ok(record) = PairRecord::decode(Bytes::copy_from_slice(bytes)) else { return };
+    assert_eq!(record.encode(), bytes, "a pair's form is the only one");
+    assert!(1 <= record.create_revision && record.create_revision <= record.mod_revision);
+    assert!(1 <= record.version && record.version - 1 <= record.mod_revision - record.create_revision);
+}

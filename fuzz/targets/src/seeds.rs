@@ -1,0 +1,263 @@
+//! The seed corpus, made from real values. `examples/seeds.rs` writes it, `tests/replay.rs` reads it.
+
+use bytes::Bytes;
+use kvnode::{PairRecord, Response, TypeConfig};
+use openraft::raft::{TransferLeaderRequest, VoteRequest, VoteResponse};
+use prost::Message as _;
+use proto::kv::v1 as kv;
+use proto::raft::v1 as pb;
+use serde::Serialize;
+use storage_leveldb::testing::formats::write_paged;
+
+use crate::input::Input;
+use crate::raft_values::{self, RaftVote};
+use crate::{records, reference};
+
+/// Shapes of the composed values below: any bytes do, these reach every kind of payload.
+const SHAPES: [&[u8]; 6] = [
+    &[],
+    &[1, 2, 1, 0, 1, 2, 3, 1, 1, 1, 2, 0, 0, 3, 1, 2, 3],
+    &[2, 1, 1, 1, 2, 2, 5, 1, 2, 1, 3, 2, 1, 1, 2, 3, 1, 1, 5, b'v', b'a', b'l', b'u', b'e'],
+    &[3, 3, 1, 1, 3, 3, 255, 1, 0, 0, 0, 0, 0, 0, 0, 1, 3, 2, 3, 4, 5, 2, 1, 2, 3],
+    &[3; 64],
+    &[255; 48],
+];
+
+type Seed = (String, Vec<u8>);
+
+/// Every target's seeds: target, then name and content.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
+    vec![
+        ("framed_file", framed_file()),
+        ("framed_damage", scripts()),
+        ("paged_table", paged_table()),
+        ("records", records_seeds()),
+        ("kv_apply", scripts()),
+        ("snapshot_install", snapshot_install()),
+        ("raft_wire", raft_wire()),
+        ("kv_request", kv_request()),
+        ("leveldb_open", leveldb_open()),
+    ]
+}
+
+fn named(name: impl Into<String>, parts: &[&[u8]]) -> Seed {
+    (name.into(), parts.concat())
+}
+
+/// For the targets that read their input as a script.
+fn scripts() -> Vec<Seed> {
+    let counting: Vec<u8> = (0..96).collect();
+    let mut seeds: Vec<Seed> =
+        SHAPES.iter().enumerate().skip(1).map(|(n, shape)| named(format!("shape-{n}"), &[shape])).collect();
+    seeds.push(named("counting", &[&counting]));
+    seeds.push(named(
+        "syncs",
+        &[&[8, 150, 3, b'a', b'b', b'c', 0, 150, 2, b'd', b'e', 0, 150, 1, b'f', 0, 0x80, 2, 0, 1]],
+    ));
+    seeds
+}
+
+fn framed_file() -> Vec<Seed> {
+    // The writer's salt is random; a seed must be the same every time.
+    let mut log = reference::header(7);
+    let first = log.len() as u64;
+    reference::push_frame(&mut log, 7, 20, b"first record");
+    let second = log.len() as u64;
+    reference::push_frame(&mut log, 7, first, b"second record");
+    reference::push_frame(&mut log, 7, second, b"third record");
+    let mut torn = log.clone();
+    torn.truncate(log.len() - 5);
+    let mut holed = log.clone();
+    holed[second as usize + 21] ^= 1;
+    let current = reference::framed(9, b"MANIFEST-000004\n");
+    let mut seeds: Vec<Seed> = [("log", &log), ("torn", &torn), ("damaged", &holed), ("current", &current)]
+        .map(|(name, file)| named(name, &[&[0], file]))
+        .into();
+    seeds.push(named(
+        "composed",
+        &[&[1, 3, 3, 20, 0, 3, b'a', b'b', b'c', 4, 30, 0, 1, b'd', 1, 2, 9, 9, 0, 2, 1, 1]],
+    ));
+    seeds
+}
+
+fn paged_table() -> Vec<Seed> {
+    let raw = |payload: &[u8]| {
+        let file = write_paged("000007.ldb", payload).unwrap();
+        [&[1, file.len() as u8][..], &file, &[2, 0, 0, 0, 100, 0, 0, 3, 0, 9, 0]].concat()
+    };
+    let written = |len: u16| {
+        let mut seed = vec![0];
+        seed.extend(len.to_le_bytes());
+        // Three reads, over page borders, and then one changed byte.
+        seed.extend([3, 0, 0xf0, 0x0f, 200, 0, 0, 0, 0, 0xff, 0x1f, 0, 1, 0, 1, 0, 0, 5, 0, 1]);
+        seed
+    };
+    vec![
+        ("raw-empty".to_owned(), raw(b"")),
+        ("raw-small".to_owned(), raw(b"a table's payload")),
+        ("one-page".to_owned(), written(4092)),
+        ("two-pages".to_owned(), written(4093)),
+        ("four-pages".to_owned(), written(16000)),
+    ]
+}
+
+fn record<T: Serialize>(kind: u8, name: &str, value: &T) -> Seed {
+    assert!(kind < records::KINDS);
+    named(name, &[&[kind], &codec::encode(value).unwrap()])
+}
+
+fn records_seeds() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (n, shape) in SHAPES.iter().enumerate() {
+        let mut input = Input::new(shape);
+        let log_id = raft_values::log_id(&mut input);
+        let vote = raft_values::vote(&mut Input::new(shape));
+        seeds.push(record(0, &format!("entry-{n}"), &raft_values::entry(&mut input, log_id)));
+        seeds.push(record(1, &format!("vote-{n}"), &vote));
+        seeds.push(record(2, &format!("log-id-{n}"), &log_id));
+        seeds.push(record(
+            3,
+            &format!("membership-{n}"),
+            &raft_values::stored_membership(&mut Input::new(shape)),
+        ));
+        seeds.push(record(
+            4,
+            &format!("snapshot-meta-{n}"),
+            &raft_values::snapshot_meta(&mut Input::new(shape)),
+        ));
+        seeds.push(record(5, &format!("command-{n}"), &raft_values::command(&mut Input::new(shape))));
+        let request = VoteRequest::<TypeConfig>::new(vote, Some(log_id));
+        seeds.push(record(8, &format!("vote-request-{n}"), &request));
+        seeds.push(record(
+            9,
+            &format!("vote-response-{n}"),
+            &VoteResponse::<TypeConfig>::new(vote, None, true),
+        ));
+        let transfer = TransferLeaderRequest::<TypeConfig>::new(vote, 2, Some(log_id));
+        seeds.push(record(10, &format!("transfer-{n}"), &transfer));
+    }
+    let pair =
+        PairRecord { create_revision: 3, mod_revision: 9, version: 4, value: Bytes::from_static(b"value") };
+    seeds.push(named("pair", &[&[13], &pair.encode()]));
+    let responses = [
+        Response::Nothing,
+        Response::Put { revision: 300, previous: Some(pair.clone()) },
+        Response::Delete { revision: 70_000, deleted: true, previous: None },
+        Response::SequenceTooLow { last: 1 << 40 },
+    ];
+    for (n, response) in responses.into_iter().enumerate() {
+        seeds.push(record(6, &format!("response-{n}"), &response));
+        seeds.push(record(7, &format!("session-{n}"), &(5_u64, response)));
+    }
+    seeds
+}
+
+fn snapshot_install() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (n, shape) in SHAPES.iter().enumerate() {
+        for kind in [2, 3] {
+            seeds.push(named(format!("composed-{n}-{kind}"), &[shape, &[0; 8], &[kind, 3], shape]));
+        }
+    }
+    let meta = codec::encode(&raft_values::snapshot_meta(&mut Input::new(&[]))).unwrap();
+    let stream = [&b"SNAP\x01"[..], &(meta.len() as u32).to_le_bytes(), &meta, &[2], &[0; 8]].concat();
+    for (name, kind, bytes) in [
+        ("file", 0_u8, reference::framed(7, &stream)),
+        ("stream", 1, stream.clone()),
+        ("cut", 1, stream[..20].to_vec()),
+    ] {
+        for skip in 3..8 {
+            seeds.push(named(format!("{name}-{skip}"), &[&vec![0; skip], &[kind], &bytes]));
+        }
+    }
+    seeds
+}
+
+fn raft_wire() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    let committed: RaftVote = openraft::Vote::new_committed(3, 2);
+    let candidate: RaftVote = openraft::Vote::new(3, 2);
+    let encode = |value: &RaftVote| Bytes::from(codec::encode(value).unwrap());
+    for (n, shape) in SHAPES.iter().enumerate() {
+        for (kind, name) in [(1_u8, "append"), (5, "snapshot"), (6, "answer")] {
+            // A leader of term 3, node 2, with everything after it out of the shape.
+            seeds.push(named(format!("{name}-{n}"), &[&[kind, 3, 2, 1], shape]));
+            seeds.push(named(format!("{name}-entries-{n}"), &[&[kind, 3, 2, 1, 0, 0, 3], shape]));
+        }
+        let mut input = Input::new(shape);
+        let log_id = raft_values::log_id(&mut input);
+        let entry = codec::encode(&raft_values::entry(&mut input, log_id)).unwrap();
+        let message = pb::AppendRequest {
+            header: Some(pb::Header { cluster_id: "kv".to_owned(), target: vec![1].into() }),
+            vote: encode(&committed),
+            prev_log_id: codec::encode(&log_id).unwrap().into(),
+            leader_commit: Bytes::new(),
+            entries: vec![entry.into()],
+        };
+        seeds.push(named(format!("append-message-{n}"), &[&[0], &message.encode_to_vec()]));
+        let meta = codec::encode(&raft_values::snapshot_meta(&mut Input::new(shape))).unwrap();
+        let header = pb::SnapshotHeader { header: None, vote: encode(&committed), meta: meta.into() };
+        seeds.push(named(format!("snapshot-message-{n}"), &[&[4], &header.encode_to_vec()]));
+    }
+    let request = codec::encode(&VoteRequest::<TypeConfig>::new(candidate, None)).unwrap();
+    seeds.push(named("vote", &[&[2], &request]));
+    let request = codec::encode(&TransferLeaderRequest::<TypeConfig>::new(committed, 1, None)).unwrap();
+    seeds.push(named("transfer", &[&[3], &request]));
+    let end = pb::SnapshotEnd { total_bytes: 1000, crc32c: 7 };
+    let chunk = pb::SnapshotChunk { part: Some(pb::snapshot_chunk::Part::End(end)) };
+    seeds.push(named("chunk", &[&[7], &chunk.encode_to_vec()]));
+    seeds
+}
+
+fn kv_request() -> Vec<Seed> {
+    let id = |len: usize, sequence| Some(kv::RequestId { client_id: vec![7; len].into(), sequence });
+    let put = |key: &[u8], request_id| kv::PutRequest {
+        key: Bytes::copy_from_slice(key),
+        value: Bytes::from_static(b"value"),
+        request_id,
+        return_previous: true,
+    };
+    let learner = |raft: &str, client: &str| kv::AddLearnerRequest {
+        id: 4,
+        raft_addr: raft.to_owned(),
+        client_addr: client.to_owned(),
+    };
+    let delete =
+        kv::DeleteRequest { key: Bytes::from_static(b"k"), request_id: id(16, 9), return_previous: true };
+    let scan = kv::ScanRequest { prefix: Bytes::from_static(b"p"), limit: 10, keys_only: true, stale: true };
+    let get = kv::GetRequest { key: Bytes::from_static(b"k"), stale: true };
+    let change = kv::ChangeMembershipRequest { promote: vec![2, 3], remove: vec![1] };
+    vec![
+        named("put", &[&[0], &put(b"key", None).encode_to_vec()]),
+        named("put-named", &[&[0], &put(b"key", id(16, 1)).encode_to_vec()]),
+        named("put-badly-named", &[&[0], &put(b"", id(15, 0)).encode_to_vec()]),
+        named("put-long-key", &[&[0], &put(&[b'k'; 4097], None).encode_to_vec()]),
+        named("delete", &[&[1], &delete.encode_to_vec()]),
+        named("get", &[&[2], &get.encode_to_vec()]),
+        named("scan", &[&[3], &scan.encode_to_vec()]),
+        named("learner", &[&[4], &learner("10.0.0.4:7104", "node-4.example.org:7004").encode_to_vec()]),
+        named("learner-v6", &[&[4], &learner("[::1]:7104", "[::]:0").encode_to_vec()]),
+        named("change", &[&[5], &change.encode_to_vec()]),
+    ]
+}
+
+/// One change of each kind to each file.
+fn leveldb_open() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for file in 0..12_u8 {
+        for kind in 0..3_u8 {
+            seeds.push(named(format!("file-{file}-{kind}"), &[&[kind, file, 0, file, 0]]));
+        }
+        for (name, change) in [
+            ("flip", &[0_u8, 40, 0, 1][..]),
+            ("flip-end", &[0x80, 9, 0, 1]),
+            ("cut", &[0x81, 30, 0]),
+            ("grow", &[0x82, 0, 0, 3, 1, 2, 3]),
+            ("zero", &[0x84, 60, 0, 20]),
+        ] {
+            seeds.push(named(format!("file-{file}-{name}"), &[&[3, file, 0], change]));
+        }
+    }
+    seeds
+}
