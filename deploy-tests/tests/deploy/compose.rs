@@ -1,0 +1,278 @@
+//! Attacks `deploy/compose.yaml`: containers are cut off, killed and made anew, and everything must be found again.
+//!
+//! The image is made of the programs that cargo has built anyway, with the shared libraries they need: linking them statically,
+//! as `deploy/build-image` does without an argument, would compile half of the workspace a second time. Prometheus comes
+//! from Debian's package, because no registry is asked.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::{Ended, Prometheus, alone, is, output, programs, repository, run, skip, until};
+
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const SERVICES: [&str; 5] = ["kvnode1", "kvnode2", "kvnode3", "init", "prometheus"];
+const ALL: &str = "kvnode1:7001,kvnode2:7001,kvnode3:7001";
+const ITSELF: &str = "127.0.0.1:7001";
+
+#[test]
+fn a_cluster_of_containers_survives_what_happens_to_containers() {
+    let test = "a_cluster_of_containers_survives_what_happens_to_containers";
+    let needs = ["docker info", "prometheus --version"];
+    if !skip::unless_works(&needs, test) || !skip::unless_works(&[compose_version()], test) {
+        return;
+    }
+    let _alone = alone();
+    let cluster = Cluster::build();
+
+    cluster.up();
+    cluster.assert_unprivileged();
+    for n in 0..10 {
+        cluster.put(1, n);
+    }
+
+    // Cut off, node 3 refuses; the others go on without it.
+    cluster.disconnect(3);
+    for n in 10..20 {
+        cluster.put(2, n);
+    }
+    let cut_off = cluster.kvcli(3, ITSELF, &["--timeout", "3s", "get", &key(10)]);
+    assert_eq!(cut_off.code, Some(2), "a node that is alone answered a linearizable read: {cut_off:?}");
+    cluster.reconnect(3);
+    cluster.assert_found_on(3, 20);
+
+    // Stopped as process 1, each ends by itself and says that all went well.
+    cluster.stop();
+    cluster.up();
+    (1..=3).for_each(|node| cluster.assert_found_on(node, 20));
+    assert!(cluster.init_log().contains("was initialised before"), "{}", cluster.init_log());
+
+    // Killed together, and made anew: only the volumes are left.
+    cluster.put(3, 20);
+    cluster.compose(&["kill"]);
+    cluster.compose(&["down"]);
+    cluster.up();
+    (1..=3).for_each(|node| cluster.assert_found_on(node, 21));
+
+    cluster.assert_scraped();
+}
+
+/// What `docker-compose` and the plugin of Docker's own make of the file is the same.
+#[test]
+fn compose_accepts_the_file_with_and_without_logs() {
+    if !skip::unless_works(&[compose_version()], "compose_accepts_the_file_with_and_without_logs") {
+        return;
+    }
+    let services = |profile: &[&str]| {
+        let listed = output(compose_command().args(profile).args(["config", "--services"]));
+        listed.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(SERVICES.iter().all(|service| services(&[]).contains(&(*service).to_owned())));
+    assert!(services(&["--profile", "elk"]).contains(&"filebeat".to_owned()));
+}
+
+fn has_plugin() -> bool {
+    skip::works("docker compose version")
+}
+
+fn compose_version() -> &'static str {
+    if has_plugin() { "docker compose version" } else { "docker-compose version" }
+}
+
+fn compose_command() -> Command {
+    let mut command = if has_plugin() { Command::new("docker") } else { Command::new("docker-compose") };
+    if has_plugin() {
+        command.arg("compose");
+    }
+    command.arg("-f").arg(repository("deploy/compose.yaml"));
+    command
+}
+
+fn key(n: u32) -> String {
+    format!("key-{n}")
+}
+
+/// Its containers, volumes, network and images go when it is dropped.
+struct Cluster {
+    /// Of this run, so that nobody else's containers are touched.
+    project: String,
+}
+
+impl Cluster {
+    fn build() -> Self {
+        let cluster = Self { project: format!("kvtest{}", std::process::id()) };
+        let build = repository("deploy/build-image");
+        output(Command::new(build).arg(programs()).env("KVNODE_IMAGE", cluster.image("kvnode")));
+        cluster.build_prometheus();
+        cluster
+    }
+
+    fn build_prometheus(&self) {
+        let root = tempfile::tempdir().unwrap();
+        let program = output(Command::new("sh").args(["-c", "command -v prometheus"]));
+        output(Command::new(repository("deploy/pack-program")).arg(program).arg(root.path()));
+        std::fs::create_dir(root.path().join("prometheus")).unwrap();
+        let dockerfile = tempfile::NamedTempFile::new().unwrap();
+        let lines = "FROM scratch\nCOPY --chown=65534:65534 . /\nUSER 65534:65534\nENTRYPOINT [\"/bin/prometheus\"]\n";
+        std::fs::write(dockerfile.path(), lines).unwrap();
+        let mut build = Command::new("docker");
+        build.args(["build", "--quiet", "--tag", &self.image("prometheus"), "--file"]);
+        output(build.arg(dockerfile.path()).arg(root.path()));
+    }
+
+    fn image(&self, name: &str) -> String {
+        format!("{}-{name}:latest", self.project)
+    }
+
+    /// Any free ports of this machine, and the images made here.
+    fn command(&self) -> Command {
+        let mut command = compose_command();
+        command.args(["--project-name", &self.project]);
+        command.env("KVNODE_IMAGE", self.image("kvnode")).env("PROMETHEUS_IMAGE", self.image("prometheus"));
+        for port in ["KV_CLIENT_PORT_1", "KV_CLIENT_PORT_2", "KV_CLIENT_PORT_3"] {
+            command.env(port, "0");
+        }
+        for port in ["KV_HTTP_PORT_1", "KV_HTTP_PORT_2", "KV_HTTP_PORT_3", "PROMETHEUS_PORT"] {
+            command.env(port, "0");
+        }
+        command
+    }
+
+    fn compose(&self, arguments: &[&str]) -> String {
+        output(self.command().args(arguments))
+    }
+
+    /// Starts everything, and waits until the one-shot container has ended well and every node has a leader.
+    fn up(&self) {
+        self.compose(&[&["up", "--detach"], &SERVICES[..]].concat());
+        until("the cluster is initialised", READY_TIMEOUT, || {
+            let state = self.inspect("init", "{{.State.Status}} {{.State.ExitCode}}");
+            is(state == "exited 0", || format!("{state}: {}", self.init_log()))
+        });
+        for node in 1..=3 {
+            until(&format!("node {node} has a leader"), READY_TIMEOUT, || {
+                let ended = self.kvcli(node, ITSELF, &["get", "no-such-key"]);
+                is(ended.code == Some(1), || format!("{ended:?}"))
+            });
+            until(&format!("node {node} is healthy"), READY_TIMEOUT, || {
+                let health = self.inspect(&format!("kvnode{node}"), "{{.State.Health.Status}}");
+                is(health == "healthy", || health)
+            });
+        }
+    }
+
+    fn stop(&self) {
+        self.compose(&["stop", "kvnode1", "kvnode2", "kvnode3"]);
+        for node in 1..=3 {
+            let state = self.inspect(&format!("kvnode{node}"), "{{.State.Status}} {{.State.ExitCode}}");
+            assert_eq!(state, "exited 0", "node {node} did not end by itself");
+        }
+    }
+
+    /// The container of a service, running or not.
+    fn container(&self, service: &str) -> String {
+        let named = |label: &str, value: &str| format!("label=com.docker.compose.{label}={value}");
+        let mut list = Command::new("docker");
+        list.args(["ps", "--all", "--quiet", "--filter", &named("project", &self.project)]);
+        output(list.args(["--filter", &named("service", service)]))
+    }
+
+    fn inspect(&self, service: &str, format: &str) -> String {
+        output(Command::new("docker").args(["inspect", "--format", format, &self.container(service)]))
+    }
+
+    fn init_log(&self) -> String {
+        let ended = run(Command::new("docker").args(["logs", &self.container("init")]));
+        ended.stdout + &ended.stderr
+    }
+
+    /// Runs kvcli in the container of a node.
+    fn kvcli(&self, node: u32, endpoints: &str, arguments: &[&str]) -> Ended {
+        let container = self.container(&format!("kvnode{node}"));
+        let mut exec = Command::new("docker");
+        exec.args(["exec", &container, "/bin/kvcli", "--endpoints", endpoints]);
+        run(exec.args(arguments))
+    }
+
+    /// Through one node's container, to whichever node leads.
+    fn put(&self, node: u32, n: u32) {
+        let ended = self.kvcli(node, ALL, &["put", &key(n), &n.to_string()]);
+        assert_eq!(ended.code, Some(0), "{}: {ended:?}", key(n));
+    }
+
+    /// Everything that was acknowledged, asked of one node alone.
+    fn assert_found_on(&self, node: u32, count: u32) {
+        until(&format!("node {node} answers"), READY_TIMEOUT, || {
+            let ended = self.kvcli(node, ITSELF, &["get", &key(0)]);
+            is(ended.code == Some(0), || format!("{ended:?}"))
+        });
+        for n in 0..count {
+            let ended = self.kvcli(node, ITSELF, &["get", &key(n)]);
+            assert_eq!(
+                (ended.code, ended.stdout.trim_end()),
+                (Some(0), &*n.to_string()),
+                "{}: {ended:?}",
+                key(n)
+            );
+        }
+    }
+
+    fn network(&self) -> String {
+        format!("{}_kv", self.project)
+    }
+
+    fn disconnect(&self, node: u32) {
+        let container = self.container(&format!("kvnode{node}"));
+        output(Command::new("docker").args(["network", "disconnect", &self.network(), &container]));
+    }
+
+    /// The name under which the others know it is lost with the network.
+    fn reconnect(&self, node: u32) {
+        let service = format!("kvnode{node}");
+        let container = self.container(&service);
+        let mut connect = Command::new("docker");
+        output(connect.args(["network", "connect", "--alias", &service, &self.network(), &container]));
+    }
+
+    /// No root, no capabilities, no writes but to the volume: as the files say, and as the kernel sees it.
+    fn assert_unprivileged(&self) {
+        let shown = self
+            .inspect("kvnode1", "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}");
+        assert_eq!(shown, "65532:65532 true [ALL]");
+        let pid = self.inspect("kvnode1", "{{.State.Pid}}");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        assert!(line("Uid:").split_whitespace().skip(1).all(|uid| uid == "65532"), "{}", line("Uid:"));
+        assert!(line("CapEff:").ends_with("\t0000000000000000"), "{}", line("CapEff:"));
+        // In its own namespace it is process 1, which the kernel gives no default handling of signals.
+        assert!(line("NSpid:").ends_with("\t1"), "{}", line("NSpid:"));
+    }
+
+    fn assert_scraped(&self) {
+        let port = self.compose(&["port", "prometheus", "9090"]);
+        let prometheus = Prometheus::at(&port);
+        until("Prometheus has all three targets up", READY_TIMEOUT, || {
+            let up = prometheus.number("sum(up{job=\"kvnode\", cluster=\"kv\"})")?;
+            is(up == 3.0, || format!("{up} are up"))
+        });
+        until("the rules run", READY_TIMEOUT, || {
+            let members = prometheus.number("cluster:raft_members:count")?;
+            is(members == 3.0, || format!("{members} members"))
+        });
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.command().args(["logs", "--no-color", "--tail", "20"]).output();
+            eprintln!(
+                "{}",
+                logs.map(|logs| String::from_utf8_lossy(&logs.stdout).into_owned()).unwrap_or_default()
+            );
+        }
+        // What is left behind is reported by nothing else; a test that failed has more important things to say.
+        let _ = self.command().args(["down", "--volumes", "--remove-orphans", "--timeout", "1"]).output();
+        let images = [self.image("kvnode"), self.image("prometheus")];
+        let _ = Command::new("docker").args(["rmi", "--force"]).args(images).output();
+    }
+}

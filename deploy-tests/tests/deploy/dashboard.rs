@@ -1,0 +1,48 @@
+//! Attacks the dashboard as a file; `metrics.rs` asks its queries.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{output, repository, skip};
+
+/// Somebody changes a panel in one of the two files, and the other takes it back later.
+#[test]
+fn the_dashboard_is_what_its_script_makes() {
+    if !skip::unless_works(&["python3 --version"], "the_dashboard_is_what_its_script_makes") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("generate.py");
+    std::fs::copy(repository("dashboards/generate.py"), &script).unwrap();
+    output(Command::new("python3").arg(&script));
+    let made = std::fs::read_to_string(dir.path().join("kvnode.json")).unwrap();
+    let kept = std::fs::read_to_string(repository("dashboards/kvnode.json")).unwrap();
+    assert!(made == kept, "run dashboards/generate.py, and commit kvnode.json");
+}
+
+#[test]
+fn every_panel_has_a_unit_a_description_and_a_query() {
+    for panel in panels() {
+        let title = &panel["title"];
+        let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        assert!(text(title), "{panel}");
+        assert!(text(&panel["description"]), "{title} has no description");
+        assert!(text(&panel["fieldConfig"]["defaults"]["unit"]), "{title} has no unit");
+        assert!(!queries(&panel).is_empty() && !queries(&panel).contains(&""), "{title} has no query");
+    }
+}
+
+/// All panels but rows.
+pub fn panels() -> Vec<Value> {
+    let text = std::fs::read_to_string(repository("dashboards/kvnode.json")).unwrap();
+    let mut dashboard: Value = serde_json::from_str(&text).unwrap();
+    let Value::Array(panels) = dashboard["panels"].take() else { panic!("no panels") };
+    let panels: Vec<_> = panels.into_iter().filter(|panel| panel["type"] != "row").collect();
+    assert!(panels.len() >= 20, "{} panels", panels.len());
+    panels
+}
+
+pub fn queries(panel: &Value) -> Vec<&str> {
+    panel["targets"].as_array().into_iter().flatten().filter_map(|target| target["expr"].as_str()).collect()
+}

@@ -1,0 +1,31 @@
+//! What the tests share. From below: `wait` knows nothing; `program` runs one to its end, `child` beside the test; `built` finds
+//! what cargo has built; `http` asks; `prometheus` asks a Prometheus; `skip` looks what the machine has.
+
+mod built;
+mod child;
+mod http;
+mod program;
+mod prometheus;
+pub mod skip;
+mod wait;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use built::{built, programs};
+pub use child::Child;
+pub use http::get;
+pub use program::{Ended, output, run};
+pub use prometheus::Prometheus;
+pub use wait::{is, until};
+
+/// The right to run a cluster: two on two cores would disturb each other's timing.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file or directory of this repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).canonicalize().unwrap()
+}
