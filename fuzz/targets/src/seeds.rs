@@ -161,11 +161,21 @@ fn snapshot_install() -> Vec<Seed> {
         }
     }
     let meta = codec::encode(&raft_values::snapshot_meta(&mut Input::new(&[]))).unwrap();
-    let stream = [&b"SNAP\x01"[..], &(meta.len() as u32).to_le_bytes(), &meta, &[2], &[0; 8]].concat();
+    let stream_of = |keys: &[u8]| {
+        let mut stream = [&b"SNAP\x01"[..], &(meta.len() as u32).to_le_bytes(), &meta].concat();
+        keys.iter().for_each(|key| stream.extend([1, 1, 0, 0, 0, 1, 0, 0, 0, *key, b'v']));
+        stream.push(2);
+        stream.extend((keys.len() as u64).to_le_bytes());
+        stream
+    };
+    let stream = stream_of(&[]);
     for (name, kind, bytes) in [
         ("file", 0_u8, reference::framed(7, &stream)),
         ("stream", 1, stream.clone()),
         ("cut", 1, stream[..20].to_vec()),
+        ("pairs", 1, stream_of(b"abc")),
+        ("repeated", 1, stream_of(b"aab")),
+        ("unordered", 1, stream_of(b"acb")),
     ] {
         for skip in 3..8 {
             seeds.push(named(format!("{name}-{skip}"), &[&vec![0; skip], &[kind], &bytes]));

@@ -197,7 +197,11 @@ fn parse(stream: &[u8]) -> Option<(SnapshotMeta, Pairs)> {
         match take(1)?[..] {
             [1] => {
                 let (key_len, value_len) = (len(take(4)?)?, len(take(4)?)?);
-                pairs.insert(take(key_len)?, take(value_len)?);
+                let (key, value) = (take(key_len)?, take(value_len)?);
+                if pairs.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                    return None;
+                }
+                pairs.insert(key, value);
                 count += 1;
             }
             [2] => {

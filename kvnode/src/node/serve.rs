@@ -66,21 +66,24 @@ async fn run(config: &Config, data_dir: &DataDir, listeners: Listeners) -> anyho
 /// A node that has failed stays up to say why on /livez, /readyz and in every answer.
 async fn run_node(config: &Config, node: Node, mut requests: StopRequests) -> anyhow::Result<()> {
     announce(config, &node.local);
-    let failed = tokio::select! {
-        reason = requests.next() => {
-            tracing::info!("stopping: {reason}");
-            false
-        }
-        () = failure(&node.local) => {
+    let mut failure = None;
+    let reason = tokio::select! {
+        reason = requests.next() => reason,
+        why = failure_of(&node.local) => {
+            tracing::error!("{why}");
+            failure = Some(why);
             tokio::spawn(stop_consensus(Arc::clone(&node.local)));
-            let reason = requests.next().await;
-            tracing::info!("stopping: {reason}");
-            true
+            requests.next().await
         }
     };
+    tracing::info!("stopping: {reason}");
+    // It may have failed since it was last looked at, and its surfaces have said so.
+    if failure.is_none() {
+        failure = failed(&node.local).inspect(|why| tracing::error!("{why}"));
+    }
     tokio::spawn(exit_at_the_next(requests));
     node.stop().await;
-    if failed { Err(anyhow::anyhow!(FAILED)) } else { Ok(()) }
+    if failure.is_some() { Err(anyhow::anyhow!(FAILED)) } else { Ok(()) }
 }
 
 /// The same for a node that never got its storage open.
@@ -108,17 +111,21 @@ fn announce(config: &Config, local: &Local) {
     }
 }
 
-/// Returns once storage or consensus has failed, having said why.
-async fn failure(local: &Local) {
+/// Why this node serves nothing any more, once that is so.
+async fn failure_of(local: &Local) -> String {
     loop {
-        match local.standing() {
-            Standing::Good => {}
-            Standing::Faulty(fault) => return tracing::error!("{}", explain(&fault)),
-            Standing::Stopped(reason) => {
-                return tracing::error!("consensus has stopped: {reason}; restart this node");
-            }
+        if let Some(why) = failed(local) {
+            return why;
         }
         tokio::time::sleep(STANDING_INTERVAL).await;
+    }
+}
+
+fn failed(local: &Local) -> Option<String> {
+    match local.standing() {
+        Standing::Good => None,
+        Standing::Faulty(fault) => Some(explain(&fault)),
+        Standing::Stopped(reason) => Some(format!("consensus has stopped: {reason}; restart this node")),
     }
 }
 

@@ -16,6 +16,7 @@
 mod bad_input;
 mod check;
 mod damage;
+mod damage_live;
 mod dedup;
 mod fall_behind;
 mod full_disk;

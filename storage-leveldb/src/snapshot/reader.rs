@@ -14,11 +14,13 @@ use crate::file::framed_reader::FramedReader;
 /// An application's key and value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
-/// Invariant: it answers the end only after as many pairs as the file says it holds.
+/// Invariants: it answers the end only after as many pairs as the file says it holds; keys come in ascending order, none
+/// twice, so that there is one state that a snapshot can mean.
 pub(crate) struct SnapshotReader<C: RaftTypeConfig> {
     stream: FramedReader,
     meta: SnapshotMetaOf<C>,
     pairs: u64,
+    last_key: Vec<u8>,
     ended: bool,
 }
 
@@ -37,7 +39,7 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
         }
         let len = read_len(&mut stream)?;
         let meta = codec::decode(&read_part(&mut stream, len)?).map_err(damaged)?;
-        Ok(Self { stream, meta, pairs: 0, ended: false })
+        Ok(Self { stream, meta, pairs: 0, last_key: Vec::new(), ended: false })
     }
 
     pub(crate) fn meta(&self) -> &SnapshotMetaOf<C> {
@@ -55,6 +57,7 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
             [TAG_PAIR] => {
                 let (key_len, value_len) = (read_len(&mut self.stream)?, read_len(&mut self.stream)?);
                 let key = read_part(&mut self.stream, key_len)?;
+                self.check_order(&key)?;
                 let value = read_part(&mut self.stream, value_len)?;
                 self.pairs = self.pairs.saturating_add(1);
                 Ok(Some((key, value)))
@@ -62,6 +65,16 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
             [TAG_END] => self.end(),
             [other] => Err(damaged(format!("unknown record type {other}"))),
         }
+    }
+
+    fn check_order(&mut self, key: &[u8]) -> Result<(), SnapshotError> {
+        let last = &mut self.last_key;
+        if self.pairs > 0 && last.as_slice() >= key {
+            return Err(damaged(format!("pair {} is repeated or out of order", self.pairs)));
+        }
+        last.clear();
+        last.extend_from_slice(key);
+        Ok(())
     }
 
     fn end(&mut self) -> Result<Option<Pair>, SnapshotError> {

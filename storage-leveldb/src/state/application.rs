@@ -24,8 +24,9 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// entry's log index; it grows, but not always by one.
     ///
     /// # Errors
-    /// What the transaction answered. The command is committed and cannot be refused, so an error stops the
-    /// node; a command that makes no sense is answered with a response that says so.
+    /// What the transaction answered, or a [`Fault`](crate::Fault) that says what it read and cannot understand. The command
+    /// is committed and cannot be refused, so an error is latched as a fault of the storage and stops the node; a
+    /// command that makes no sense is answered with a response that says so.
     fn apply(
         &self,
         transaction: &mut Transaction<'_>,
@@ -36,7 +37,7 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// Answers a query from the state as it is.
     ///
     /// # Errors
-    /// What the view answered.
+    /// What the view answered, or a [`Fault`](crate::Fault) that says what it read and cannot understand; it is latched.
     fn query(&self, view: &mut View<'_>, query: Self::Query) -> Result<Self::Answer, StorageError>;
 }
 

@@ -1,5 +1,6 @@
 //! The thread that owns the state's database.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,14 +98,9 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
                 EntryPayload::Blank => C::R::default(),
                 EntryPayload::Normal(command) => {
                     let application = &self.application;
-                    let call =
-                        AssertUnwindSafe(|| application.apply(&mut transaction, log_id.index, command));
-                    catch_unwind(call).unwrap_or_else(|panic| {
-                        let text = crate::engine::panic_text(&*panic);
-                        let reason =
-                            format!("the application panicked while applying entry {log_id}: {text}");
-                        Err(self.directory.disk().damaged(&self.database, reason).into())
-                    })?
+                    let call = || application.apply(&mut transaction, log_id.index, command);
+                    let doing = format_args!("applying entry {log_id}");
+                    of_application(&self.directory, &self.database, doing, call)?
                 }
                 EntryPayload::Membership(membership) => {
                     position.membership =
@@ -140,12 +136,8 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
 
     fn query(&mut self, query: A::Query) -> Result<A::Answer, StorageError> {
         let mut view = View::new(&mut self.engine, self.position.applied_index());
-        let call = AssertUnwindSafe(|| self.application.query(&mut view, query));
-        catch_unwind(call).unwrap_or_else(|panic| {
-            let text = crate::engine::panic_text(&*panic);
-            let reason = format!("the application panicked while answering a query: {text}");
-            Err(self.directory.disk().damaged(&self.database, reason).into())
-        })
+        let call = || self.application.query(&mut view, query);
+        of_application(&self.directory, &self.database, format_args!("answering a query"), call)
     }
 
     fn checkpoint(&mut self, directory: CheckpointDirectory) -> Result<Checkpoint<C>, StorageError> {
@@ -162,6 +154,25 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         self.engine.replace(engine);
         let old = std::mem::replace(&mut self.database, database);
         self.directory.remove(&old)
+    }
+}
+
+/// Calls the application. It cannot refuse: where it fails, by an error or a panic, what is stored is not what it
+/// can go on with, so that is a fault of this database, and nothing is answered from it any more.
+fn of_application<T>(
+    directory: &StateDirectory,
+    database: &Path,
+    doing: fmt::Arguments<'_>,
+    call: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let failed = |how: &str, why: &str| {
+        let reason = format!("the application {how} while {doing}: {why}");
+        directory.disk().damaged(database, reason).into()
+    };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Err(StorageError::Fault(fault))) => Err(failed("failed", &fault.reason)),
+        Ok(result) => result,
+        Err(panic) => Err(failed("panicked", crate::engine::panic_text(&*panic))),
     }
 }
 

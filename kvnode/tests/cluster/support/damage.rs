@@ -66,3 +66,20 @@ impl fmt::Display for Damage {
         write!(f, "{harm:?} at {at} of {bytes} bytes in {}", self.path.display())
     }
 }
+
+/// The files of a data directory that match a pattern.
+pub fn files(dir: &Path, pattern: &str) -> Vec<PathBuf> {
+    let mut found = vec![dir.to_owned()];
+    for part in pattern.split('/') {
+        let inside = found.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+        let (start, end) = part.split_once('*').unwrap_or((part, ""));
+        let matches = |name: &str| match part.contains('*') {
+            true => name.starts_with(start) && name.ends_with(end),
+            false => name == part,
+        };
+        let paths = inside.map(|entry| entry.unwrap().path());
+        found = paths.filter(|path| matches(path.file_name().unwrap().to_str().unwrap())).collect();
+    }
+    found.sort();
+    found
+}

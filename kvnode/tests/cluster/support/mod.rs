@@ -2,8 +2,9 @@
 //! them and compare them. Every test file includes this module and uses a part of it.
 //!
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
-//! line; `small_disk`, `damage` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk to them; `load` writes and
-//! remembers what was promised; `state` compares what is stored.
+//! line; `small_disk`, `damage` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http`
+//! and `kvcli_binary` talk to them; `load` writes and remembers what was promised; `state` compares what is stored, and
+//! `refusal` looks at a node that must answer nothing.
 #![allow(unused_imports, reason = "each test uses a part")]
 pub mod browser;
 mod cluster;
@@ -18,6 +19,7 @@ mod load;
 mod node;
 mod ports;
 mod process;
+mod refusal;
 mod rpc;
 mod serve;
 pub mod skip;
@@ -27,7 +29,7 @@ mod tally;
 pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions};
-pub use damage::{Damage, Harm};
+pub use damage::{Damage, Harm, files};
 pub use dice::Dice;
 pub use exclusive::alone;
 pub use http::{Series, get as http_get};
@@ -37,6 +39,7 @@ pub use load::{Load, LoadOptions};
 pub use node::Node;
 pub use ports::{Ports, free_ports};
 pub use process::{Ended, Process, is_running, run_to_end, signal};
+pub use refusal::refuses_everything;
 pub use rpc::{admin_client, kv_client};
 pub use serve::Serve;
 pub use small_disk::SmallDisk;

@@ -95,6 +95,13 @@ impl Node {
         process.ended(STOP_TIMEOUT).await
     }
 
+    /// Stops it, starts it, and waits until it answers.
+    pub async fn restart(&mut self) {
+        assert!(self.stop().await.success(), "{}", self.log_tail());
+        self.start();
+        self.up().await;
+    }
+
     /// Waits until it answers; `Err` if the process has ended instead.
     pub async fn try_up(&mut self) -> Result<kv::StatusResponse, String> {
         let id = self.id();

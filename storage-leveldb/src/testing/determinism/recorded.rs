@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 use crate::state::{Application, StandardTypes, Transaction, View};
-use crate::testing::inspected::Pairs;
 
 /// Encoded answers by log index. Clones share them.
 #[derive(Clone, Default)]
@@ -22,15 +20,15 @@ impl Answers {
     }
 }
 
-/// Applies what `A` applies; its only query answers all pairs.
+/// Does what `A` does.
 pub(super) struct Recorded<A> {
     pub(super) inner: A,
     pub(super) answers: Answers,
 }
 
 impl<C: StandardTypes, A: Application<C>> Application<C> for Recorded<A> {
-    type Query = ();
-    type Answer = Pairs;
+    type Query = A::Query;
+    type Answer = A::Answer;
 
     fn apply(
         &self,
@@ -44,7 +42,7 @@ impl<C: StandardTypes, A: Application<C>> Application<C> for Recorded<A> {
         Ok(answer)
     }
 
-    fn query(&self, view: &mut View<'_>, (): ()) -> Result<Pairs, StorageError> {
-        view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })
+    fn query(&self, view: &mut View<'_>, query: A::Query) -> Result<A::Answer, StorageError> {
+        self.inner.query(view, query)
     }
 }

@@ -15,7 +15,7 @@ use crate::options::Options;
 use crate::state::Application;
 use crate::storage::Storage;
 use crate::testing::broken::Broken;
-use crate::testing::inspected::Pairs;
+use crate::testing::inspected::{Inspected, Pairs};
 use crate::testing::model::Logged;
 use crate::testing::random::Random;
 use crate::testing::sim_disk::SimDisk;
@@ -63,7 +63,7 @@ pub(super) struct Outcome {
     pub(super) states: BTreeMap<u64, Pairs>,
 }
 
-type Store<C, A> = Storage<C, Recorded<A>>;
+type Store<C, A> = Storage<C, Inspected<Recorded<A>>>;
 
 /// A storage that can be opened again.
 struct Place<'a, A> {
@@ -92,8 +92,8 @@ impl<'a, A> Place<'a, A> {
             state_cache_bytes: 4096,
             ..Options::default()
         };
-        let application = Recorded { inner: (self.application)(), answers: self.answers.clone() };
-        Ok(Storage::open(Path::new(DIR), application, options).await?)
+        let recorded = Recorded { inner: (self.application)(), answers: self.answers.clone() };
+        Ok(Storage::open(Path::new(DIR), Inspected(recorded), options).await?)
     }
 }
 
