@@ -22,12 +22,29 @@ const CONFIG: bincode::config::Configuration<
     bincode::config::Limit<MAX_DECODED_BYTES>,
 > = bincode::config::standard().with_limit::<MAX_DECODED_BYTES>();
 
+/// A value whose encoding is no longer than this can be decoded again, whatever its type: bincode counts against
+/// [`MAX_DECODED_BYTES`] what a value takes in memory, and a byte may stand for a number of sixteen.
+pub const MAX_UNQUESTIONED_BYTES: usize = MAX_DECODED_BYTES / 16;
+
 /// A value could not be encoded.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot encode {type_name}")]
-pub struct EncodeError {
-    type_name: &'static str,
-    source: Box<bincode::error::EncodeError>,
+pub enum EncodeError {
+    /// The value's own `Serialize` implementation failed.
+    #[error("cannot encode {type_name}")]
+    Failed {
+        /// Rust type of the value.
+        type_name: &'static str,
+        /// What bincode says.
+        source: Box<bincode::error::EncodeError>,
+    },
+    /// It could never be decoded again.
+    #[error("a {type_name} of {len} bytes; at most {MAX_DECODED_BYTES} can be decoded again")]
+    TooLong {
+        /// Rust type of the value.
+        type_name: &'static str,
+        /// Length of its encoding in bytes.
+        len: usize,
+    },
 }
 
 /// Bytes are not the encoding of the wanted type.
@@ -56,10 +73,15 @@ pub enum DecodeError {
 /// Encodes `value`.
 ///
 /// # Errors
-/// Only if the value's own `Serialize` implementation fails.
+/// If the value's own `Serialize` implementation fails, or its encoding is longer than [`MAX_DECODED_BYTES`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    bincode::serde::encode_to_vec(value, CONFIG)
-        .map_err(|source| EncodeError { type_name: std::any::type_name::<T>(), source: Box::new(source) })
+    let type_name = std::any::type_name::<T>();
+    let bytes = bincode::serde::encode_to_vec(value, CONFIG)
+        .map_err(|source| EncodeError::Failed { type_name, source: Box::new(source) })?;
+    match bytes.len() {
+        len if len > MAX_DECODED_BYTES => Err(EncodeError::TooLong { type_name, len }),
+        _ => Ok(bytes),
+    }
 }
 
 /// Decodes a `T` from all of `bytes`.

@@ -19,8 +19,12 @@ pub(crate) struct Standing<C: RaftTypeConfig> {
     pub(crate) snapshot: Option<LogIdOf<C>>,
 }
 
-fn index<C: RaftTypeConfig>(log_id: Option<&LogIdOf<C>>) -> u64 {
-    log_id.map_or(0, |id| id.index)
+fn index<C: RaftTypeConfig>(log_id: Option<&LogIdOf<C>>) -> Option<u64> {
+    log_id.map(|id| id.index)
+}
+
+fn entry(index: Option<u64>) -> String {
+    index.map_or("no entry".to_owned(), |index| format!("entry {index}"))
 }
 
 impl<C: RaftTypeConfig> Standing<C> {
@@ -34,8 +38,11 @@ impl<C: RaftTypeConfig> Standing<C> {
             return Ok(());
         }
         let reason = format!(
-            "the log is purged up to entry {purged}, but the state ends at entry {applied} and the snapshot at entry \
-             {snapshot}: the state or the snapshot is older than the log"
+            "the log is purged up to {}, but the state ends at {} and the snapshot at {}: the state or the snapshot is \
+             older than the log",
+            entry(purged),
+            entry(applied),
+            entry(snapshot)
         );
         Err(disk.damaged(dir, reason).into())
     }

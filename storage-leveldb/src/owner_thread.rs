@@ -1,10 +1,22 @@
 //! A thread that owns something single-threaded and serves a queue. Used by the log and the state machine.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
+use crate::disk::GuardedDisk;
+use crate::engine::panic_text;
 use crate::error::StorageError;
+
+/// Runs what a thread does for the database in `dir`. A panic is a fault of the storage: whoever waits for the thread
+/// would otherwise only learn that it is closed.
+pub(crate) fn latching(disk: &GuardedDisk, dir: &Path, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        disk.damaged(dir, format!("the thread that owns it panicked: {}", panic_text(&*panic)));
+    }
+}
 
 /// The sending side of the queue. Dropping the last one ends the thread and waits for it, so that what it
 /// owns is closed when the drop returns.

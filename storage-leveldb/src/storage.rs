@@ -89,7 +89,7 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
         let (state, applied) = StateMachine::open(
             application,
             state_engine,
-            directory,
+            directory.clone(),
             snapshots.clone(),
             options.state_cache_bytes,
         )?;
@@ -101,12 +101,14 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
             standing.check_new(&disk, &marker)?;
             marker::replace(&disk, &marker, FORMAT)?;
         }
+        directory.remove_garbage()?;
+        snapshots.remove_garbage()?;
         let sizes = Sizes::new(options.disk, log_dir, state_dir, snapshot_dir);
         Ok(Self {
             log,
             reader: state.reader(),
             state,
-            inbox: SnapshotInbox::new(snapshots),
+            inbox: SnapshotInbox::new::<C>(snapshots),
             health: disk.health,
             sizes,
         })

@@ -70,7 +70,7 @@ impl Receiver {
         self.runtime.block_on(async {
             let mut incoming = self.storage.inbox.create().await.expect("a file for it");
             incoming.write_all(bytes).await.expect("room for it");
-            incoming.shutdown().await.expect("a working disk");
+            incoming.shutdown().await?;
             self.storage.state.install_snapshot(meta, incoming).await
         })
     }

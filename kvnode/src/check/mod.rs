@@ -63,7 +63,12 @@ fn examine(data_dir: &Path) -> anyhow::Result<Outcome> {
             &mut |progress| line.show(progress),
         );
         line.clear();
-        outcome.add(report?);
+        match report {
+            Ok(report) => outcome.add(report),
+            Err(e) if outcome.problems.is_empty() => return Err(e.into()),
+            // What is known to be wrong is told, whatever else cannot be looked at.
+            Err(e) => outcome.add_unreadable(storage, &e),
+        }
     }
     Ok(outcome)
 }

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use storage_leveldb::check::{CheckedLog, CheckedPairs, Note, Problem, Report};
+use storage_leveldb::StorageError;
+use storage_leveldb::check::{CheckedLog, CheckedPairs, Note, Problem, ProblemKind, Report};
 
 use super::directory::StoppedNode;
 use crate::identity::Identity;
@@ -46,6 +47,11 @@ impl Outcome {
         (self.more_problems, self.more_notes) = (report.more_problems, report.more_notes);
         (self.files, self.bytes) = (report.files, report.bytes);
         (self.log, self.state, self.snapshot) = (report.log, report.state, report.snapshot);
+    }
+
+    /// The storage could not be checked.
+    pub(super) fn add_unreadable(&mut self, storage: PathBuf, e: &StorageError) {
+        self.problems.push(Problem { path: storage, kind: ProblemKind::Unreadable, reason: e.to_string() });
     }
 
     /// A path as a report shows it: below the data directory.

@@ -1,6 +1,7 @@
 //! What is in a storage directory, and which of it counts.
 //!
 //! What counts is decided by the code that a start runs, on an overlay: what that removes is left over and does not count.
+//! Where a marker names what is not there a start would refuse, and everything counts.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,8 +88,15 @@ fn database(findings: &mut Findings<'_>, dir: &Path, must_be: bool, files: &mut 
 
 fn state(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut Vec<PlannedFile>) {
     marker(findings, &dir.join("ACTIVE"));
-    let (counting, active) =
-        after_start(findings, dir, |disk| StateDirectory::open(dir, disk, !is_complete)?.active());
+    let open = |disk: GuardedDisk| {
+        let directory = StateDirectory::open(dir, disk.clone(), !is_complete)?;
+        let active = directory.active()?;
+        if !is_complete || !disk.list(&active)?.is_empty() {
+            directory.remove_garbage()?;
+        }
+        Ok(active)
+    };
+    let (counting, active) = after_start(findings, dir, open);
     for name in names(findings, dir) {
         let path = dir.join(&name);
         match name.to_str() {
@@ -111,12 +119,16 @@ fn state(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut
 
 fn snapshots(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut Vec<PlannedFile>) {
     let active = marker(findings, &dir.join("ACTIVE")).flatten().unwrap_or_default();
-    let open = |disk| SnapshotDirectory::open(dir, disk, !is_complete).map(drop);
-    let (counting, _) = after_start(findings, dir, open);
     let named = dir.join(String::from_utf8_lossy(&active).into_owned());
-    if active.ends_with(b".snap") && findings.disk().len(&named).is_err() {
+    let is_missing = active.ends_with(b".snap") && findings.disk().len(&named).is_err();
+    if is_missing {
         findings.damaged(&named, "missing, although ACTIVE names it");
     }
+    let open = |disk| {
+        let directory = SnapshotDirectory::open(dir, disk, !is_complete)?;
+        if is_missing { Ok(()) } else { directory.remove_garbage() }
+    };
+    let (counting, _) = after_start(findings, dir, open);
     for name in names(findings, dir) {
         let path = dir.join(&name);
         let told = name.to_str().and_then(|name| name.strip_suffix(".snap")?.split_once('-')?.1.parse().ok());
@@ -129,7 +141,7 @@ fn snapshots(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: 
     }
 }
 
-/// What is in a directory after a start has tidied it, and what `open` answers. If it cannot be opened, everything
+/// What is in a directory after `open` has tidied it as a start does, and what it answers. If it cannot be opened, everything
 /// counts.
 fn after_start<T>(
     findings: &mut Findings<'_>,

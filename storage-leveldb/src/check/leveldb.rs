@@ -69,7 +69,7 @@ pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path, files: &mut Vec<Plan
     }
     // Without a MANIFEST everything may count.
     let has_log = |number| live.as_ref().is_none_or(|live| live.has_log(number));
-    let has_table = |number| live.as_ref().is_none_or(|live| live.tables.contains(&number));
+    let has_table = |number| live.as_ref().is_none_or(|live| live.tables.contains_key(&number));
     for (number, name) in logs {
         match has_log(number) {
             true => files.push(PlannedFile::new(findings, dir.join(name), What::Log(tail(&claims, name)))),
@@ -166,7 +166,7 @@ fn missing(
     logs: &BTreeMap<u64, &PathBuf>,
     tables: &BTreeMap<u64, &PathBuf>,
 ) {
-    for number in live.tables.iter().filter(|number| !tables.contains_key(number)) {
+    for number in live.tables.keys().filter(|number| !tables.contains_key(number)) {
         findings.damaged(&dir.join(format!("{number:06}.ldb")), "missing, although MANIFEST names it");
     }
     // The log was there before the MANIFEST that names it; a new database has none yet.

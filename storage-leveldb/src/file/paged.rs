@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Little endian. A page's checksum covers the file's name, the page's number and its payload: a page is
-//! valid in one place of one file only. LevelDB's own block checksums stay, but its errors get lost on the
+//! valid in one place of a file of one name only. LevelDB's own block checksums stay, but its errors get lost on the
 //! way up; here a bad page latches the storage before LevelDB sees a byte of it.
 
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ fn trailer(seed: u32, payload_len: u64) -> Vec<u8> {
 }
 
 /// The file length that belongs to a payload length.
-fn file_len_of(payload_len: u64) -> Option<u64> {
+pub(crate) fn file_len_of(payload_len: u64) -> Option<u64> {
     let pages = payload_len.div_ceil(PAYLOAD_BYTES as u64);
     payload_len.checked_add(pages.checked_mul(CRC_BYTES as u64)?)?.checked_add(TRAILER_BYTES as u64)
 }

@@ -27,7 +27,8 @@ pub(super) enum Write<C: RaftTypeConfig> {
     Committed { record: Vec<u8> },
 }
 
-/// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at least one.
+/// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at least one, unless the
+/// entries have gone meanwhile.
 pub(super) struct Read {
     pub(super) start: u64,
     pub(super) end: u64,

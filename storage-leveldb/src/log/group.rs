@@ -29,6 +29,7 @@ pub(super) struct Group<C: RaftTypeConfig> {
     requests: usize,
     waiting: Vec<Waiting<C>>,
     purge_end: Option<u64>,
+    first_appended: Option<u64>,
 }
 
 impl<C: RaftTypeConfig> Group<C> {
@@ -41,6 +42,7 @@ impl<C: RaftTypeConfig> Group<C> {
             requests: 0,
             waiting: Vec::new(),
             purge_end: None,
+            first_appended: None,
         }
     }
 
@@ -57,8 +59,7 @@ impl<C: RaftTypeConfig> Group<C> {
                 self.reply_when_synced(done);
             }
             Write::Truncate { from, end, done } => {
-                // From the end backwards, so that no order of survival leaves a hole.
-                (from..end).rev().for_each(|index| self.batch.delete(key::entry(index)));
+                (from..end).for_each(|index| self.batch.delete(key::entry(index)));
                 self.reply_when_synced(done);
             }
             Write::Purge { record, end } => {
@@ -71,6 +72,7 @@ impl<C: RaftTypeConfig> Group<C> {
 
     fn append(&mut self, first: u64, records: Vec<Bytes>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
         let count = records.len() as u64;
+        self.first_appended = Some(self.first_appended.map_or(first, |earlier| earlier.min(first)));
         for (index, record) in (first..).zip(records) {
             self.batch.put(key::entry(index), record);
         }
@@ -92,6 +94,11 @@ impl<C: RaftTypeConfig> Group<C> {
     /// How far a purge in this group reaches.
     pub(super) fn purge_end(&self) -> Option<u64> {
         self.purge_end
+    }
+
+    /// The least index of an entry in this group.
+    pub(super) fn first_appended(&self) -> Option<u64> {
+        self.first_appended
     }
 
     /// The batch, how durable it must be, how many entries are in it, and who waits for it.

@@ -1,7 +1,6 @@
 //! Where the log keeps what in its database.
 //!
-//! Marks sort behind the entries: a table that holds a mark and some new entries then overlaps none of the
-//! older tables, and LevelDB moves those down without rewriting them.
+//! Marks sort behind the entries, so that `entries` is one range and the last table of a level holds all marks.
 
 use crate::engine::KeyRange;
 

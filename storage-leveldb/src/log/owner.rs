@@ -1,5 +1,6 @@
 //! The thread that owns the log's database.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,11 +20,14 @@ use crate::observer::Db;
 
 /// Records of purged entries removed with one group, so that a purge of any size never holds up an append.
 const PURGED_PER_GROUP: ScanLimit = ScanLimit { pairs: 512, bytes: 4 << 20 };
+/// Reads that are put aside; further ones wait in the queue, and what is behind them too.
+const MAX_WAITING_READS: usize = 64;
 /// A commit that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
 
-/// Invariants: no append is called done before a sync that began after its records were written; the
-/// records of `purge_next..purge_end` belong to purged entries and go little by little.
+/// Invariants: no append is called done before a sync that began after its records were written; a read sees every
+/// write that was asked for before it; the records of `purge_next..purge_end` belong to purged entries and go little
+/// by little.
 pub(super) struct Owner<C: RaftTypeConfig> {
     engine: Box<dyn Engine>,
     contents: Arc<SharedContents<C>>,
@@ -31,6 +35,7 @@ pub(super) struct Owner<C: RaftTypeConfig> {
     dir: std::path::PathBuf,
     purge_next: u64,
     purge_end: u64,
+    reads: VecDeque<Read>,
 }
 
 impl<C: RaftTypeConfig> Owner<C> {
@@ -42,42 +47,51 @@ impl<C: RaftTypeConfig> Owner<C> {
         dir: std::path::PathBuf,
         purged_end: u64,
     ) -> Self {
-        Self { engine, contents, disk, dir, purge_next: 0, purge_end: purged_end }
+        Self { engine, contents, disk, dir, purge_next: 0, purge_end: purged_end, reads: VecDeque::new() }
     }
 
     /// Serves until every sender is gone.
     pub(super) fn run(mut self, mut queue: Receiver<Command<C>>) {
         loop {
-            match queue.try_recv() {
-                Ok(command) => self.serve(command, &mut queue),
-                Err(TryRecvError::Disconnected) => return,
-                Err(TryRecvError::Empty) if self.purge_next < self.purge_end => self.commit(Group::new()),
-                Err(TryRecvError::Empty) => match queue.blocking_recv() {
-                    Some(command) => self.serve(command, &mut queue),
-                    None => return,
-                },
+            let has_work = !self.reads.is_empty() || self.purge_next < self.purge_end;
+            let first = match queue.try_recv() {
+                Ok(command) => Some(command),
+                Err(TryRecvError::Empty) if has_work => None,
+                Err(TryRecvError::Empty) => queue.blocking_recv(),
+                Err(TryRecvError::Disconnected) => None,
+            };
+            if first.is_none() && queue.is_closed() && queue.is_empty() {
+                return;
             }
+            self.round(first, &mut queue);
         }
     }
 
-    /// Takes everything that waits, and commits it as one group.
-    fn serve(&mut self, first: Command<C>, queue: &mut Receiver<Command<C>>) {
+    /// Commits every write that waits as one group, then serves one read: a peer that catches up from the disk makes
+    /// an append or a vote wait for one read at most.
+    fn round(&mut self, first: Option<Command<C>>, queue: &mut Receiver<Command<C>>) {
         let mut group = Group::new();
-        let mut next = Some(first);
+        let mut next = first;
         while let Some(command) = next {
             match command {
                 Command::Write(write) => group.add(write),
-                Command::Read(read) => self.read(read),
+                Command::Read(read) => self.reads.push_back(read),
             }
-            next = if group.is_full() { None } else { queue.try_recv().ok() };
+            let is_full = group.is_full() || self.reads.len() >= MAX_WAITING_READS;
+            next = if is_full { None } else { queue.try_recv().ok() };
         }
         self.commit(group);
+        if let Some(read) = self.reads.pop_front() {
+            self.read(read);
+        }
     }
 
     fn commit(&mut self, mut group: Group<C>) {
         self.purge_end = self.purge_end.max(group.purge_end().unwrap_or(0));
         let purged = self.next_purged();
-        self.purge_next = purged.last().map_or(self.purge_end, |last| last.saturating_add(1));
+        // Entries appended and purged in one group have no records yet.
+        let scanned_end = group.first_appended().map_or(self.purge_end, |first| first.min(self.purge_end));
+        self.purge_next = purged.last().map_or(scanned_end, |last| last.saturating_add(1));
         purged.into_iter().for_each(|index| group.drop_purged(index));
 
         let (batch, durability, entries, waiters) = group.into_parts();
@@ -118,14 +132,15 @@ impl<C: RaftTypeConfig> Owner<C> {
         drop(read.done.send(result));
     }
 
+    /// Some records from `start` on; fewer than one if the entries have been truncated or purged since they were asked for.
     fn read_records(&mut self, start: u64, end: u64, limit_bytes: usize) -> Result<Vec<Bytes>, StorageError> {
         let mut records = Vec::new();
         let mut bytes = 0_usize;
         for index in start..end {
-            let record = self.engine.get(&key::entry(index))?;
-            let record = record.ok_or_else(|| {
-                StorageError::from(self.disk.damaged(&self.dir, format!("log entry {index} is missing")))
-            })?;
+            let Some(record) = self.engine.get(&key::entry(index))? else {
+                self.check_gone(index)?;
+                break;
+            };
             bytes = bytes.saturating_add(record.len());
             if !records.is_empty() && bytes > limit_bytes {
                 break;
@@ -133,5 +148,14 @@ impl<C: RaftTypeConfig> Owner<C> {
             records.push(record);
         }
         Ok(records)
+    }
+
+    /// An entry without a record must not be part of the log any more, or be in the tail still.
+    fn check_gone(&self, index: u64) -> Result<(), StorageError> {
+        let contents = self.contents.lock();
+        if index < contents.first || index >= contents.tail.first() {
+            return Ok(());
+        }
+        Err(self.disk.damaged(&self.dir, format!("log entry {index} is missing")).into())
     }
 }

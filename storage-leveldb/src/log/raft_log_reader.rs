@@ -18,6 +18,8 @@ use crate::error::StorageError;
 /// Entries read at once, in bytes of their records (one entry may be larger). Well under the 4 MiB that
 /// gRPC accepts by default, whatever the network adds.
 const MAX_READ_BYTES: usize = 1024 * 1024;
+/// The same from disk, where appends and votes wait for it.
+const MAX_DISK_READ_BYTES: usize = 256 * 1024;
 
 impl<C: RaftTypeConfig> LogReader<C> {
     /// The part of the log that `range` covers.
@@ -37,7 +39,8 @@ impl<C: RaftTypeConfig> LogReader<C> {
         (start.max(first), end.min(contents.tail.end()))
     }
 
-    /// Some entries from `start` on: at least one of `start..end`, which must exist.
+    /// Some entries from `start` on: at least one of `start..end`, or none if they have been truncated or purged
+    /// meanwhile.
     async fn some(&self, start: u64, end: u64) -> Result<Vec<C::Entry>, StorageError> {
         let records = self.records(start, end).await?;
         let decode = |(index, record): (u64, Bytes)| {
@@ -57,7 +60,7 @@ impl<C: RaftTypeConfig> LogReader<C> {
             contents.tail.first()
         };
         let (done, records) = oneshot::channel();
-        let read = Read { start, end: end.min(tail_first), limit_bytes: MAX_READ_BYTES, done };
+        let read = Read { start, end: end.min(tail_first), limit_bytes: MAX_DISK_READ_BYTES, done };
         self.queue.send(Command::Read(read)).await?;
         records.await.map_err(|_| StorageError::Closed)?
     }
@@ -108,7 +111,8 @@ impl<C: RaftTypeConfig> RaftLogReader<C> for LogReader<C> {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<C::Entry>, io::Error> {
-        let (start, end) = self.clip(&(start..end));
-        if start >= end { Ok(Vec::new()) } else { Ok(self.some(start, end).await?) }
+        let (first, end) = self.clip(&(start..end));
+        // Entries from behind the one that was asked for would not fit to what the caller takes them to follow.
+        if first > start || first >= end { Ok(Vec::new()) } else { Ok(self.some(first, end).await?) }
     }
 }

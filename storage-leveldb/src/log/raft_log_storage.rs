@@ -21,11 +21,12 @@ impl<C: RaftTypeConfig> LogStore<C> {
 
     /// Puts entries into the tail, where readers find them; answers their records.
     fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Bytes>)> {
+        let encoded = entries.map(|entry| Ok((entry.log_id(), encode_entry::<C>(&entry)?)));
+        let encoded = encoded.collect::<io::Result<Vec<_>>>()?;
         let mut contents = self.reader.contents.lock();
         let mut first = None;
-        let mut records = Vec::new();
-        for entry in entries {
-            let log_id = entry.log_id();
+        let mut records = Vec::with_capacity(encoded.len());
+        for (log_id, record) in encoded {
             let index = log_id.index;
             if contents.last.as_ref().is_some_and(|last| index != last.index.saturating_add(1)) {
                 let text = format!("entry {log_id} does not follow {:?}", contents.last);
@@ -35,7 +36,6 @@ impl<C: RaftTypeConfig> LogStore<C> {
                 contents.tail.purge(index);
                 contents.first = index;
             }
-            let record = Bytes::from(codec::encode(&entry)?);
             contents.tail.push(record.clone());
             contents.last = Some(log_id);
             first.get_or_insert(index);
@@ -43,6 +43,19 @@ impl<C: RaftTypeConfig> LogStore<C> {
         }
         Ok((first.unwrap_or_default(), records))
     }
+}
+
+/// The record of an entry, which can be decoded again: an entry that could not would stop every node that has it, at
+/// every start.
+fn encode_entry<C: RaftTypeConfig>(entry: &C::Entry) -> io::Result<Bytes> {
+    let record = Bytes::from(codec::encode(entry)?);
+    if record.len() > codec::MAX_UNQUESTIONED_BYTES {
+        codec::decode::<C::Entry>(&record).map_err(|e| {
+            let text = format!("entry {} is too large to be read again: {e}", entry.log_id());
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        })?;
+    }
+    Ok(record)
 }
 
 /// Permits that records of this size need.

@@ -15,9 +15,9 @@ use super::key::{self, Mark};
 use super::owner::Owner;
 use super::tail::Tail;
 use crate::disk::GuardedDisk;
-use crate::engine::{Batch, Durability, Engine, EngineFactory, ScanLimit};
+use crate::engine::{Batch, Durability, Engine, EngineFactory, KeyRange, ScanLimit};
 use crate::error::StorageError;
-use crate::owner_thread::OwnerThread;
+use crate::owner_thread::{OwnerThread, latching};
 
 /// Version of the records in the log's database.
 const FORMAT: u8 = 1;
@@ -71,8 +71,8 @@ impl<C: RaftTypeConfig> LogStore<C> {
             // A crash may have kept records of purged entries from being removed.
             let purged_end = contents.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
             let contents = Arc::new(SharedContents::new(contents));
-            let owner = Owner::new(engine, contents.clone(), its_disk, its_dir, purged_end);
-            Ok((contents, move || owner.run(receiver)))
+            let owner = Owner::new(engine, contents.clone(), its_disk.clone(), its_dir.clone(), purged_end);
+            Ok((contents, move || latching(&its_disk, &its_dir, || owner.run(receiver))))
         })?;
         let reader = LogReader { contents, queue: Arc::new(thread), disk, dir: dir.into() };
         Ok(Self { reader, room: Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize)) })
@@ -133,6 +133,9 @@ fn check_format(engine: &mut dyn Engine, disk: &GuardedDisk, dir: &Path) -> Resu
         Some(other) => {
             let reason = format!("log format {other:?}; this version reads format {FORMAT} only");
             Err(disk.damaged(dir, reason).into())
+        }
+        None if !engine.scan(&KeyRange::all(), ScanLimit { pairs: 1, bytes: usize::MAX })?.is_empty() => {
+            Err(disk.damaged(dir, "the log has records and no format version").into())
         }
         None => {
             let mut batch = Batch::default();

@@ -42,7 +42,7 @@ fn parse_name(name: &Path) -> Option<(u64, u64)> {
 }
 
 impl SnapshotDirectory {
-    /// Opens the directory and removes the garbage in it; creates it if `may_create`.
+    /// Opens the directory; creates it if `may_create`.
     pub(crate) fn open(dir: &Path, disk: GuardedDisk, may_create: bool) -> Result<Self, StorageError> {
         disk.create_dir(dir)?;
         let this = Self { dir: dir.to_owned(), disk, next_number: Arc::default(), replacing: Arc::default() };
@@ -50,25 +50,20 @@ impl SnapshotDirectory {
             this.activate(Path::new(NONE))?;
         }
         let names = this.disk.list(dir)?;
-        let active = match this.active()? {
-            Some(active) => Some(active),
-            None => this.adopt_first(&names)?,
-        };
+        if this.active()?.is_none() {
+            this.adopt_first(&names)?;
+        }
         let numbers = names.iter().filter_map(|name| parse_name(name)).map(|(number, _)| number);
         this.next_number.store(numbers.max().unwrap_or(0).saturating_add(1), Ordering::Relaxed);
-        this.remove_others(active.as_deref())?;
         Ok(this)
     }
 
     /// A file with a snapshot's name is complete and durable. If none counts, a crash came between the first
     /// snapshot's name and ACTIVE, or somebody has put back an old ACTIVE: it counts from now on.
-    fn adopt_first(&self, names: &[PathBuf]) -> Result<Option<PathBuf>, StorageError> {
-        let newest =
-            names.iter().filter(|name| parse_name(name).is_some()).max_by_key(|name| parse_name(name));
-        if let Some(newest) = newest {
-            self.activate(newest)?;
-        }
-        Ok(newest.cloned())
+    fn adopt_first(&self, names: &[PathBuf]) -> Result<(), StorageError> {
+        let complete = names.iter().filter(|name| parse_name(name).is_some());
+        let newest = complete.max_by_key(|name| parse_name(name));
+        newest.map_or(Ok(()), |newest| self.activate(newest))
     }
 
     /// The name of the snapshot that counts.
@@ -90,10 +85,22 @@ impl SnapshotDirectory {
         Ok(marker::replace(&self.disk, &self.dir.join(ACTIVE), name.as_os_str().as_encoded_bytes())?)
     }
 
-    fn remove_others(&self, kept: Option<&Path>) -> Result<(), StorageError> {
+    /// Removes everything that does not count. To be called when nothing is being built or received yet, and once
+    /// what counts has been found good: if ACTIVE is wrong, this removes the snapshot.
+    pub(crate) fn remove_garbage(&self) -> Result<(), StorageError> {
+        let active = self.active()?;
+        self.remove_complete_but(active.as_deref())?;
         for name in self.disk.list(&self.dir)? {
-            let is_ours = parse_name(&name).is_some() || name.extension().is_some_and(|end| end == TEMPORARY);
-            if is_ours && Some(name.as_path()) != kept {
+            if name.extension().is_some_and(|end| end == TEMPORARY) {
+                self.disk.delete(&self.dir.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_complete_but(&self, kept: Option<&Path>) -> Result<(), StorageError> {
+        for name in self.disk.list(&self.dir)? {
+            if parse_name(&name).is_some() && Some(name.as_path()) != kept {
                 self.disk.delete(&self.dir.join(&name))?;
             }
         }
@@ -141,20 +148,20 @@ impl SnapshotDirectory {
         meta: &SnapshotMetaOf<C>,
     ) -> Result<SnapshotFile, StorageError> {
         let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(current) =
-            self.current::<C>()?.filter(|current| current.meta.last_log_id > meta.last_log_id)
-        {
+        let current = self.current_of::<C>()?;
+        if let Some(current) = current.filter(|current| current.meta.last_log_id > meta.last_log_id) {
             tracing::info!(kept = %current.meta, "a snapshot was overtaken by a newer one and is dropped");
             return Ok(SnapshotFile::temporary(temporary));
         }
-        let len = self.disk.len(temporary.path())?.unwrap_or(0);
+        let missing = || self.disk.damaged(temporary.path(), "missing, although it was just written");
+        let len = self.disk.len(temporary.path())?.ok_or_else(missing)?;
         let name = PathBuf::from(format!("{}-{len}.snap", self.next_number()));
         let path = self.dir.join(&name);
         self.disk.rename(temporary.path(), &path)?;
         temporary.was_renamed();
         self.activate(&name)?;
-        self.remove_others(Some(&name))?;
-        Ok(SnapshotFile::complete(path, self.disk.clone()))
+        self.remove_complete_but(Some(&name))?;
+        Ok(SnapshotFile::complete(path, self.disk.clone())?)
     }
 
     /// Makes a verified snapshot that was received or lies elsewhere the one that counts.
@@ -193,10 +200,16 @@ impl SnapshotDirectory {
         Ok(temporary)
     }
 
-    /// The snapshot that counts. A damaged one is a fault.
+    /// The snapshot that counts, open: a newer one may remove its name while it is sent. A damaged one is a fault.
     pub(crate) fn current<C: RaftTypeConfig>(
         &self,
     ) -> Result<Option<SnapshotOf<C, SnapshotFile>>, StorageError> {
+        let _replacing = self.replacing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.current_of::<C>()
+    }
+
+    /// The same; `replacing` is locked.
+    fn current_of<C: RaftTypeConfig>(&self) -> Result<Option<SnapshotOf<C, SnapshotFile>>, StorageError> {
         let Some(name) = self.active()? else {
             return Ok(None);
         };
@@ -215,7 +228,7 @@ impl SnapshotDirectory {
         let meta = reader.meta().clone();
         Ok(Some(SnapshotOf::<C, SnapshotFile> {
             meta,
-            snapshot: SnapshotFile::complete(path, self.disk.clone()),
+            snapshot: SnapshotFile::complete(path, self.disk.clone())?,
         }))
     }
 }

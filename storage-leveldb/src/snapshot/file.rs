@@ -9,8 +9,10 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::error::SnapshotError;
 use crate::disk::{GuardedDisk, GuardedFile};
 use crate::file::framed_reader::FramedReader;
+use crate::health::Fault;
 
 /// At most this much of one write is taken.
 const MAX_WRITE_BYTES: usize = 1024 * 1024;
@@ -45,12 +47,17 @@ impl Drop for TemporaryFile {
     }
 }
 
+/// Whether what was received is a snapshot.
+pub(super) type Verify = fn(&GuardedDisk, &Path) -> Result<(), SnapshotError>;
+
 /// What the file is open for.
 enum Open {
     /// Nothing yet, or no longer.
     No,
     Reading(FramedReader),
-    Writing(GuardedFile),
+    Writing(GuardedFile, Verify),
+    /// Never again: what was written is no snapshot.
+    Refused,
 }
 
 /// What a blocking operation gave back.
@@ -59,12 +66,12 @@ type Done = (Open, io::Result<Bytes>);
 /// A snapshot file: [`AsyncRead`] for sending it, [`AsyncWrite`] for receiving it.
 ///
 /// Reading verifies every frame before a byte of it is answered, so that a damaged snapshot never reaches a
-/// peer. Writing ends with `shutdown`, which makes the file durable.
+/// peer. Writing ends with `shutdown`, which makes the file durable and verifies it.
 pub struct SnapshotFile {
     path: PathBuf,
     disk: GuardedDisk,
     temporary: Option<TemporaryFile>,
-    /// Everything written is durable; true from the start for a file that is not written through this.
+    /// Everything written is durable and a snapshot; true from the start for a file that is not written through this.
     synced: bool,
     open: Open,
     pending: Option<JoinHandle<Done>>,
@@ -76,16 +83,20 @@ impl SnapshotFile {
         Self { path, disk, temporary, synced: true, open: Open::No, pending: None, unread: Bytes::new() }
     }
 
-    pub(super) fn complete(path: PathBuf, disk: GuardedDisk) -> Self {
-        Self::new(path, disk, None)
+    /// A snapshot that counts, which must be there. It is open from now on: a newer one may remove its name at any
+    /// time.
+    pub(super) fn complete(path: PathBuf, disk: GuardedDisk) -> Result<Self, Fault> {
+        let reader = FramedReader::open(&disk, &path).map_err(|e| disk.damaged(&path, e))?;
+        let reader = reader.ok_or_else(|| disk.damaged(&path, "missing"))?;
+        Ok(Self { open: Open::Reading(reader), ..Self::new(path, disk, None) })
     }
 
     pub(super) fn temporary(temporary: TemporaryFile) -> Self {
         Self::new(temporary.path.clone(), temporary.disk.clone(), Some(temporary))
     }
 
-    pub(super) fn incoming(temporary: TemporaryFile, file: GuardedFile) -> Self {
-        Self { synced: false, open: Open::Writing(file), ..Self::temporary(temporary) }
+    pub(super) fn incoming(temporary: TemporaryFile, file: GuardedFile, verify: Verify) -> Self {
+        Self { synced: false, open: Open::Writing(file, verify), ..Self::temporary(temporary) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -136,8 +147,8 @@ fn read_piece(open: Open, path: &Path, disk: &GuardedDisk) -> Done {
     let reader = match open {
         Open::Reading(reader) => Ok(Some(reader)),
         Open::No => FramedReader::open(disk, path),
-        Open::Writing(_) => {
-            return (open, Err(io::Error::new(io::ErrorKind::InvalidInput, "open for writing")));
+        Open::Writing(..) | Open::Refused => {
+            return (open, Err(io::Error::new(io::ErrorKind::InvalidInput, "not open for reading")));
         }
     };
     let reader = reader.and_then(|reader| reader.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)));
@@ -170,18 +181,21 @@ impl AsyncRead for SnapshotFile {
 }
 
 fn write_piece(open: Open, piece: &[u8]) -> Done {
-    let Open::Writing(mut file) = open else {
+    let Open::Writing(mut file, verify) = open else {
         return (open, Err(io::Error::new(io::ErrorKind::InvalidInput, "not open for writing")));
     };
     let result = file.write_all(piece).map(|()| Bytes::new()).map_err(io::Error::other);
-    (Open::Writing(file), result)
+    (Open::Writing(file, verify), result)
 }
 
-fn sync(open: Open) -> Done {
-    let Open::Writing(mut file) = open else {
+fn finish(open: Open, disk: &GuardedDisk, path: &Path) -> Done {
+    let Open::Writing(mut file, verify) = open else {
         return (open, Ok(Bytes::new()));
     };
-    (Open::No, file.sync().map(|()| Bytes::new()).map_err(io::Error::other))
+    match file.sync().map_err(SnapshotError::from).and_then(|()| verify(disk, path)) {
+        Ok(()) => (Open::No, Ok(Bytes::new())),
+        Err(e) => (Open::Refused, Err(e.into())),
+    }
 }
 
 impl AsyncWrite for SnapshotFile {
@@ -201,8 +215,12 @@ impl AsyncWrite for SnapshotFile {
         loop {
             ready!(self.poll_pending(cx))?;
             match self.open {
-                Open::Writing(_) => self.start(sync),
-                _ => {
+                Open::Writing(..) => {
+                    let (path, disk) = (self.path.clone(), self.disk.clone());
+                    self.start(move |open| finish(open, &disk, &path));
+                }
+                Open::Refused => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+                Open::No | Open::Reading(_) => {
                     self.synced = true;
                     return Poll::Ready(Ok(()));
                 }

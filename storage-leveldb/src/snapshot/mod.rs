@@ -27,5 +27,5 @@ const STREAM_MAGIC: [u8; 5] = *b"SNAP\x01";
 const TAG_PAIR: u8 = 1;
 /// The number of pairs follows, and then nothing.
 const TAG_END: u8 = 2;
-/// The longest key, value or metadata that a snapshot may hold, in bytes.
-const MAX_PART_BYTES: usize = codec::MAX_DECODED_BYTES;
+/// The longest metadata that a snapshot may hold, in bytes.
+const MAX_META_BYTES: usize = codec::MAX_DECODED_BYTES;

@@ -7,7 +7,7 @@ use openraft::RaftTypeConfig;
 use openraft::type_config::alias::SnapshotMetaOf;
 
 use super::error::SnapshotError;
-use super::{MAX_PART_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
+use super::{MAX_META_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
 use crate::disk::GuardedDisk;
 use crate::file::framed_reader::FramedReader;
 
@@ -38,6 +38,9 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
             return Err(damaged("not a snapshot, or of another format version"));
         }
         let len = read_len(&mut stream)?;
+        if len > MAX_META_BYTES {
+            return Err(damaged(format!("metadata of {len} bytes; at most {MAX_META_BYTES} can be right")));
+        }
         let meta = codec::decode(&read_part(&mut stream, len)?).map_err(damaged)?;
         Ok(Self { stream, meta, pairs: 0, last_key: Vec::new(), ended: false })
     }
@@ -92,17 +95,25 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
     }
 }
 
+/// Reads all of a snapshot.
+pub(super) fn verify<C: RaftTypeConfig>(disk: &GuardedDisk, path: &Path) -> Result<(), SnapshotError> {
+    let mut reader = SnapshotReader::<C>::open(disk, path)?;
+    while reader.next_pair()?.is_some() {}
+    Ok(())
+}
+
 fn read_len(stream: &mut FramedReader) -> Result<usize, SnapshotError> {
     let mut len = [0; 4];
     stream.read_exact(&mut len).map_err(SnapshotError::in_stream)?;
     Ok(u32::from_le_bytes(len) as usize)
 }
 
+/// Takes memory as verified bytes come, whatever length they were said to have.
 fn read_part(stream: &mut FramedReader, len: usize) -> Result<Vec<u8>, SnapshotError> {
-    if len > MAX_PART_BYTES {
-        return Err(damaged(format!("a part of {len} bytes; at most {MAX_PART_BYTES} can be right")));
+    let mut part = Vec::new();
+    stream.take(len as u64).read_to_end(&mut part).map_err(SnapshotError::in_stream)?;
+    if part.len() < len {
+        return Err(damaged(format!("it ends {} bytes into a part of {len}", part.len())));
     }
-    let mut part = vec![0; len];
-    stream.read_exact(&mut part).map_err(SnapshotError::in_stream)?;
     Ok(part)
 }

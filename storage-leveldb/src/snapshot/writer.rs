@@ -33,9 +33,13 @@ impl<C: RaftTypeConfig> SnapshotWriter<C> {
     }
 
     pub(crate) fn pair(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        let too_long =
+            |e| self.directory.disk().damaged(self.temporary.path(), format!("a pair is too long: {e}"));
+        let key_len = u32::try_from(key.len()).map_err(too_long)?;
+        let value_len = u32::try_from(value.len()).map_err(too_long)?;
         self.framed.write(&[TAG_PAIR])?;
-        self.framed.write(&(key.len() as u32).to_le_bytes())?;
-        self.framed.write(&(value.len() as u32).to_le_bytes())?;
+        self.framed.write(&key_len.to_le_bytes())?;
+        self.framed.write(&value_len.to_le_bytes())?;
         self.framed.write(key)?;
         self.framed.write(value)?;
         self.pairs = self.pairs.saturating_add(1);

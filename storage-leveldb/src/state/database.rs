@@ -30,7 +30,7 @@ pub(crate) struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Opens the directory and removes the garbage in it; creates it if `may_create`.
+    /// Opens the directory; creates it if `may_create`.
     pub(crate) fn open(dir: &Path, disk: GuardedDisk, may_create: bool) -> Result<Self, StorageError> {
         disk.create_dir(dir)?;
         let this = Self { dir: dir.to_owned(), disk, next_number: Arc::default() };
@@ -40,7 +40,7 @@ impl StateDirectory {
             }
             this.activate(&dir.join(format!("{DATABASE}1")))?;
         }
-        this.remove_garbage()?;
+        this.count_on()?;
         Ok(this)
     }
 
@@ -68,19 +68,24 @@ impl StateDirectory {
         Ok(marker::replace(&self.disk, &self.dir.join(ACTIVE), name.as_encoded_bytes())?)
     }
 
-    fn remove_garbage(&self) -> Result<(), StorageError> {
-        let active = self.active_name()?;
+    /// Takes numbers from behind the greatest in use.
+    fn count_on(&self) -> Result<(), StorageError> {
         // The active database may be named and not there yet.
-        let mut greatest = active.as_deref().and_then(|name| number_of(name, DATABASE)).unwrap_or(0);
+        let names = self.disk.list(&self.dir)?.into_iter().chain(self.active_name()?);
+        let greatest = names.filter_map(|name| any_number_of(&name)).max().unwrap_or(0);
+        self.next_number.store(greatest.saturating_add(1), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes every database and checkpoint that does not count. To be called once what counts has been found good:
+    /// if ACTIVE is wrong, this removes the state.
+    pub(crate) fn remove_garbage(&self) -> Result<(), StorageError> {
+        let active = self.active_name()?;
         for name in self.disk.list(&self.dir)? {
-            let number = number_of(&name, DATABASE).or_else(|| number_of(&name, CHECKPOINT));
-            let Some(number) = number else { continue };
-            greatest = greatest.max(number);
-            if Some(&name) != active.as_ref() {
+            if any_number_of(&name).is_some() && Some(&name) != active.as_ref() {
                 self.disk.delete_dir(&self.dir.join(&name))?;
             }
         }
-        self.next_number.store(greatest.saturating_add(1), Ordering::Relaxed);
         Ok(())
     }
 
@@ -106,6 +111,10 @@ impl StateDirectory {
     pub(crate) fn disk(&self) -> &GuardedDisk {
         &self.disk
     }
+}
+
+fn any_number_of(name: &Path) -> Option<u64> {
+    number_of(name, DATABASE).or_else(|| number_of(name, CHECKPOINT))
 }
 
 /// The number in a name made of `prefix` and a number.

@@ -11,7 +11,7 @@ use super::owner::Owner;
 use super::reader::StateReader;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
-use crate::owner_thread::OwnerThread;
+use crate::owner_thread::{OwnerThread, latching};
 use crate::snapshot::SnapshotDirectory;
 
 /// Requests that wait for the owner thread; more wait for room.
@@ -43,8 +43,9 @@ impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
         let (its_factory, its_directory) = (factory.clone(), directory.clone());
         // The engine never leaves the thread that opens it.
         let (thread, applied) = OwnerThread::start("raft-state", sender, move || {
+            let (disk, database) = (its_directory.disk().clone(), its_directory.active()?);
             let owner = Owner::open(application, its_factory, its_directory, cache_bytes)?;
-            Ok((owner.applied(), move || owner.run(receiver)))
+            Ok((owner.applied(), move || latching(&disk, &database, || owner.run(receiver))))
         })?;
         let reader = StateReader { queue: Arc::new(thread), health };
         Ok((Self { reader, factory, directory, snapshots }, applied))

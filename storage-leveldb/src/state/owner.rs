@@ -171,7 +171,11 @@ fn of_application<T>(
     };
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Err(StorageError::Fault(fault))) => Err(failed("failed", &fault.reason)),
-        Ok(result) => result,
+        Ok(result) => {
+            // An application may take an error for an empty answer.
+            directory.disk().health.check()?;
+            result
+        }
         Err(panic) => Err(failed("panicked", crate::engine::panic_text(&*panic))),
     }
 }

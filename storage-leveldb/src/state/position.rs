@@ -28,11 +28,15 @@ impl<C: RaftTypeConfig> Position<C> {
     /// # Errors
     /// The engine's, and as a text what is wrong with what is stored.
     pub(crate) fn load(engine: &mut dyn Engine) -> Result<Result<Self, String>, StorageError> {
-        if let Some(format) = engine.get(key::FORMAT)?.filter(|format| **format != [FORMAT]) {
+        let format = engine.get(key::FORMAT)?;
+        if let Some(format) = format.as_ref().filter(|format| ***format != [FORMAT]) {
             return Ok(Err(format!("state format {format:?}; this version reads format {FORMAT} only")));
         }
         let applied = engine.get(key::APPLIED)?;
         let membership = engine.get(key::MEMBERSHIP)?;
+        if format.is_none() && (applied.is_some() || membership.is_some()) {
+            return Ok(Err("the state has a position and no format version".to_owned()));
+        }
         let position = || -> Result<Self, codec::DecodeError> {
             let applied = applied.map(|record| codec::decode(&record)).transpose()?;
             let membership = membership.map(|record| codec::decode(&record)).transpose()?;

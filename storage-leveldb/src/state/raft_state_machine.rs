@@ -14,8 +14,8 @@ use super::machine::StateMachine;
 use super::raft_snapshot_builder::SnapshotBuilder;
 use crate::snapshot::SnapshotFile;
 
-/// Entries handed to the owner thread at once. Each may be as large as the codec allows, so this bounds what
-/// applying holds in memory.
+/// Entries handed to the owner thread at once. How large they are is up to the application's commands, so applying
+/// holds as much as this many of the largest.
 const ENTRIES_PER_COMMAND: usize = 128;
 
 impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {

@@ -21,6 +21,8 @@ impl<C> TestTypes for C where C: StandardTypes<NodeId: Default, Node: Default> {
 
 /// Small enough that LevelDB rotates logs, writes tables and compacts all the time.
 const SMALL: LevelDbOptions = LevelDbOptions {
+    // So that it is begun anew now and then.
+    manifest_bytes: 4096,
     write_buffer_bytes: 2048,
     table_bytes: 2048,
     block_cache_bytes: 1 << 16,

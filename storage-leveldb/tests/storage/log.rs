@@ -129,6 +129,74 @@ async fn purging_gives_the_space_back() {
     assert!(greatest < 16 << 20, "{greatest} bytes");
 }
 
+/// Found by reading: entries from behind the first one were answered in its place, and openraft would have sent them as
+/// those that follow the one before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purged_entries_are_not_answered_by_later_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    store.log.blocking_append((1..=9).map(|index| entry(index, 10))).await.unwrap();
+    store.log.purge(log_id(1, 4)).await.unwrap();
+    let mut reader = store.log.get_log_reader().await;
+    assert!(reader.limited_get_log_entries(3, 9).await.unwrap().is_empty());
+    assert_eq!(reader.limited_get_log_entries(5, 9).await.unwrap().len(), 4);
+}
+
+/// Found by reading: as long as peers that catch up kept a read in the queue, no append and no vote was written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_waits_for_a_read_or_two_and_not_for_all() {
+    const ENTRIES: u64 = 2000;
+    const READERS: usize = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Options { tail_bytes: 0, ..Options::default() }).await.unwrap();
+    store.log.blocking_append((1..=ENTRIES).map(|index| entry(index, 1000))).await.unwrap();
+    let reads = Arc::new(AtomicU64::new(0));
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let (reads, mut reader) = (reads.clone(), store.log.get_log_reader().await);
+        readers.push(tokio::spawn(async move {
+            loop {
+                assert!(!reader.limited_get_log_entries(1, ENTRIES).await.unwrap().is_empty());
+                reads.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+    }
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while reads.load(Ordering::Relaxed) < 20 {
+        assert!(Instant::now() < deadline, "no reads");
+        tokio::task::yield_now().await;
+    }
+    let mut waited = Vec::new();
+    for index in ENTRIES + 1..=ENTRIES + 50 {
+        let before = reads.load(Ordering::Relaxed);
+        store.log.blocking_append([entry(index, 10)]).await.unwrap();
+        waited.push(reads.load(Ordering::Relaxed) - before);
+    }
+    readers.iter().for_each(tokio::task::JoinHandle::abort);
+    waited.sort_unstable();
+    // One in service and one that was answered before the append was in the queue, for each reader at worst.
+    assert!(
+        waited[waited.len() / 2] <= 2 * READERS as u64,
+        "reads served while an append waited: {waited:?}"
+    );
+}
+
+/// Found by reading: only decoding had a limit, so an entry beyond it was acknowledged, and then stopped the node that had it at
+/// every start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_could_not_be_read_again_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    store.log.blocking_append([entry(1, 10)]).await.unwrap();
+    let too_large = entry(2, codec::MAX_DECODED_BYTES);
+    assert!(store.log.blocking_append([too_large]).await.is_err());
+    let large = entry(2, codec::MAX_DECODED_BYTES - 1000);
+    store.log.blocking_append([large]).await.unwrap();
+    drop(store);
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 2)));
+}
+
 /// Votes and entries share one queue: openraft takes a vote that has been saved as a sign that everything handed
 /// over before it is durable, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

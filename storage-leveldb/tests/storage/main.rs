@@ -21,6 +21,8 @@ mod engine;
 mod faults;
 mod fixtures;
 mod log;
+mod owner_threads;
+mod snapshots;
 mod state;
 mod support;
 mod third_engine;

@@ -46,15 +46,18 @@ type SharedWitness = Rc<RefCell<Witness>>;
 type Content = Rc<RefCell<Vec<u8>>>;
 /// Counts the files that have come or gone.
 pub(super) type FileChanges = Rc<Cell<u64>>;
+/// The length of the MANIFEST that is being written.
+pub(super) type ManifestBytes = Rc<Cell<u64>>;
 
-/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written or
-/// read it; `temporary` has the files that have been written and not yet renamed.
+/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written it;
+/// `temporary` has the files that have been written and not yet renamed.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
     witness: SharedWitness,
     temporary: RefCell<HashMap<PathBuf, Content>>,
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
     changes: FileChanges,
+    manifest_bytes: ManifestBytes,
 }
 
 impl DurableEnv {
@@ -62,7 +65,12 @@ impl DurableEnv {
     pub(super) fn open(disk: GuardedDisk, dir: &Path) -> std::result::Result<Self, Fault> {
         let witness = Rc::new(RefCell::new(Witness::open(&disk, dir)?));
         let (temporary, current) = (RefCell::default(), RefCell::default());
-        Ok(Self { disk, witness, temporary, current, changes: Rc::default() })
+        let (changes, manifest_bytes) = Default::default();
+        Ok(Self { disk, witness, temporary, current, changes, manifest_bytes })
+    }
+
+    pub(super) fn manifest_bytes(&self) -> ManifestBytes {
+        self.manifest_bytes.clone()
     }
 
     pub(super) fn changes(&self) -> FileChanges {
@@ -130,6 +138,10 @@ impl Env for DurableEnv {
                 let content = Content::default();
                 self.temporary.borrow_mut().insert(path.to_owned(), content.clone());
                 Ok(Box::new(TemporaryFile(content)))
+            }
+            FileKind::Manifest => {
+                let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
+                Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone() }))
             }
             _ => Ok(Box::new(LogFile::create(&self.disk, path, &self.witness).map_err(status)?)),
         }
@@ -262,6 +274,24 @@ impl Drop for LogFile {
     fn drop(&mut self) {
         // A failure has been latched, which is how everybody learns of it.
         let _ = self.sync();
+    }
+}
+
+/// LevelDB never begins a new MANIFEST by itself, so somebody has to know how long it is.
+struct ManifestFile {
+    log: LogFile,
+    bytes: ManifestBytes,
+}
+
+impl Write for ManifestFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.log.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.log.flush()?;
+        self.bytes.set(self.log.writer.offset());
+        Ok(())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Before LevelDB opens a database: every table that its MANIFEST names is there.
+//! Before LevelDB opens a database: every table that its MANIFEST names is there, and as long as it says.
 //!
 //! LevelDB looks as well, and says only that something is missing.
 
@@ -8,6 +8,7 @@ use super::env::DurableEnv;
 use super::manifest::LiveFiles;
 use crate::disk::GuardedDisk;
 use crate::file::framed_reader::read_stream;
+use crate::file::paged::file_len_of;
 use crate::health::Fault;
 
 /// # Errors
@@ -22,10 +23,14 @@ pub(super) fn expect(disk: &GuardedDisk, dir: &Path, env: &DurableEnv) -> Result
     let stream = read_stream(disk, &manifest, env.tail(&manifest))?;
     let stream = stream.ok_or_else(|| disk.damaged(&manifest, "missing, although CURRENT names it"))?;
     let live = LiveFiles::read(&stream).map_err(|reason| disk.damaged(&manifest, reason))?;
-    for number in &live.tables {
+    for (number, payload_len) in &live.tables {
         let table = dir.join(format!("{number:06}.ldb"));
-        if disk.len(&table)?.is_none() {
+        let len = disk.len(&table)?;
+        if len.is_none() {
             return Err(disk.damaged(&table, "missing, although MANIFEST names it"));
+        }
+        if len != file_len_of(*payload_len) {
+            return Err(disk.damaged(&table, "not as long as MANIFEST says"));
         }
     }
     Ok(())

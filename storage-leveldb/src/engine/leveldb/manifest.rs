@@ -2,7 +2,7 @@
 //!
 //! A MANIFEST is a list of changes ("version edits"): fields of a tag and its value, integers as varints.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::records::Records;
 
@@ -15,10 +15,14 @@ const DELETED_FILE: u64 = 6;
 const NEW_FILE: u64 = 7;
 const PREVIOUS_LOG_NUMBER: u64 = 9;
 
+/// The length of each table, by level and number.
+type Levels = BTreeMap<(u64, u64), u64>;
+
 /// The files that count, by number.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct LiveFiles {
-    pub(crate) tables: BTreeSet<u64>,
+    /// How many bytes LevelDB wrote to each.
+    pub(crate) tables: BTreeMap<u64, u64>,
     /// The log being written when the MANIFEST was; it and those after it count.
     pub(crate) log_number: u64,
     /// An older log that counts, too; 0: none.
@@ -31,7 +35,7 @@ impl LiveFiles {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn read(stream: &[u8]) -> Result<Self, String> {
-        let mut levels = BTreeSet::new();
+        let mut levels = Levels::new();
         let mut live = Self::default();
         let mut records = 0_u64;
         for record in Records::of(stream) {
@@ -44,7 +48,7 @@ impl LiveFiles {
         if records == 0 {
             return Err("it has no whole record".to_owned());
         }
-        live.tables = levels.into_iter().map(|(_, table)| table).collect();
+        live.tables = levels.into_iter().map(|((_, table), bytes)| (table, bytes)).collect();
         Ok(live)
     }
 
@@ -52,7 +56,7 @@ impl LiveFiles {
         number >= self.log_number || (number != 0 && number == self.previous_log_number)
     }
 
-    fn apply(&mut self, fields: &mut Fields<'_>, levels: &mut BTreeSet<(u64, u64)>) -> Result<(), String> {
+    fn apply(&mut self, fields: &mut Fields<'_>, levels: &mut Levels) -> Result<(), String> {
         while !fields.0.is_empty() {
             match fields.varint()? {
                 LOG_NUMBER => self.log_number = fields.varint()?,
@@ -68,8 +72,8 @@ impl LiveFiles {
                     levels.remove(&file);
                 }
                 NEW_FILE => {
-                    levels.insert((fields.varint()?, fields.varint()?));
-                    fields.varint()?;
+                    let file = (fields.varint()?, fields.varint()?);
+                    levels.insert(file, fields.varint()?);
                     fields.skip_bytes()?;
                     fields.skip_bytes()?;
                 }

@@ -9,7 +9,9 @@
 //!   deletion of *another* key for the deletion of this one, whenever a Bloom filter was wrong;
 //! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level 0
 //!   `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do, and then puts
-//!   new pairs below old ones.
+//!   new pairs below old ones;
+//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one: LevelDB itself only
+//!   appends to it, and reads all of it at a start.
 
 mod env;
 mod everything;
@@ -25,7 +27,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 
-use self::env::{DurableEnv, FileChanges};
+use self::env::{DurableEnv, FileChanges, ManifestBytes};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
@@ -49,6 +51,9 @@ pub struct LevelDbOptions {
     pub block_cache_bytes: usize,
     /// Tables kept open.
     pub open_tables: usize,
+    /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
+    /// by some hundred bytes per table written.
+    pub manifest_bytes: u64,
 }
 
 impl Default for LevelDbOptions {
@@ -58,6 +63,7 @@ impl Default for LevelDbOptions {
             table_bytes: 2 << 20,
             block_cache_bytes: 8 << 20,
             open_tables: 512,
+            manifest_bytes: 4 << 20,
         }
     }
 }
@@ -110,6 +116,16 @@ impl LevelDb {
 }
 
 impl LevelDb {
+    fn open_files(&self, dir: &Path) -> Result<Opened, Fault> {
+        let env = DurableEnv::open(self.disk.clone(), dir)?;
+        live_files::expect(&self.disk, dir, &env)?;
+        let (file_changes, manifest_bytes) = (env.changes(), env.manifest_bytes());
+        let options = self.options.to_engine(env);
+        let db = guard(&self.disk, dir, || DB::open(dir, options))?;
+        let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
+        Ok(Opened { db, everything, file_changes, manifest_bytes })
+    }
+
     /// The witness is durable before anything else in the directory.
     fn refuse_without_witness(&self, dir: &Path) -> Result<(), Fault> {
         let (root, witness) = (dir.join("CURRENT"), dir.join(witness::WITNESS));
@@ -125,19 +141,8 @@ impl EngineFactory for LevelDb {
         self.disk.create_dir(dir)?;
         self.refuse_headless(dir)?;
         self.refuse_without_witness(dir)?;
-        let env = DurableEnv::open(self.disk.clone(), dir)?;
-        live_files::expect(&self.disk, dir, &env)?;
-        let file_changes = env.changes();
-        let options = self.options.to_engine(env);
-        let db = guard(&self.disk, dir, || DB::open(dir, options))?;
-        let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
-        Ok(Box::new(OpenLevelDb {
-            db,
-            dir: dir.to_owned(),
-            disk: self.disk.clone(),
-            everything,
-            file_changes,
-        }))
+        let opened = Some(self.open_files(dir)?);
+        Ok(Box::new(OpenLevelDb { factory: self.clone(), dir: dir.to_owned(), opened }))
     }
 
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
@@ -172,28 +177,86 @@ const SENTINEL: [u8; 24] = [u8::MAX; 24];
 /// Behind every key, the sentinel included.
 const BEHIND_EVERY_KEY: [u8; 32] = [u8::MAX; 32];
 
-struct OpenLevelDb {
+/// What ends when the database is closed.
+struct Opened {
     db: DB,
-    dir: PathBuf,
-    disk: GuardedDisk,
     everything: Everything,
     file_changes: FileChanges,
+    manifest_bytes: ManifestBytes,
+}
+
+impl Opened {
+    fn get(&mut self, key: &[u8]) -> rusty_leveldb::Result<Option<Bytes>> {
+        match self.everything.get(&mut self.db, key)? {
+            Some(value) => Ok(Some(value)),
+            None => look_again(&mut self.everything, &mut self.db, self.file_changes.get(), key),
+        }
+    }
+
+    fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> rusty_leveldb::Result<Vec<(Bytes, Bytes)>> {
+        let iter = self.everything.iterate(&mut self.db, self.file_changes.get())?;
+        let mut found = Vec::new();
+        let mut bytes = 0_usize;
+        iter.seek(&range.start);
+        while let Some((key, value)) = iter.current() {
+            if !range.contains(&key) || *key == SENTINEL {
+                break;
+            }
+            bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+            found.push((key, value));
+            if limit.is_reached(found.len(), bytes) || !iter.advance() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Invariant: `opened` is `None` only after a fault.
+struct OpenLevelDb {
+    factory: LevelDb,
+    dir: PathBuf,
+    opened: Option<Opened>,
 }
 
 impl OpenLevelDb {
+    fn call<T>(&mut self, call: impl FnOnce(&mut Opened) -> rusty_leveldb::Result<T>) -> Result<T, Fault> {
+        let disk = &self.factory.disk;
+        let opened = self.opened.as_mut().ok_or_else(|| disk.damaged(&self.dir, "not open any more"))?;
+        guard(disk, &self.dir, || call(opened))
+    }
+
     /// Writes the memtable to a table, durably: a compaction of a range behind every key.
     fn flush_memtable(&mut self) -> Result<(), Fault> {
-        self.everything.forget();
-        guard(&self.disk, &self.dir, || self.db.compact_range(&BEHIND_EVERY_KEY, &BEHIND_EVERY_KEY))
+        self.call(|opened| {
+            opened.everything.forget();
+            opened.db.compact_range(&BEHIND_EVERY_KEY, &BEHIND_EVERY_KEY)
+        })
+    }
+
+    /// Opening a database begins a new MANIFEST with the tables that count now.
+    fn shorten_manifest(&mut self) -> Result<(), Fault> {
+        let limit = self.factory.options.manifest_bytes;
+        if self.opened.as_ref().is_none_or(|opened| opened.manifest_bytes.get() <= limit) {
+            return Ok(());
+        }
+        let factory = &self.factory;
+        guard(&factory.disk, &self.dir, || {
+            drop(self.opened.take());
+            Ok(())
+        })?;
+        self.opened = Some(factory.open_files(&self.dir)?);
+        Ok(())
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<(), Fault> {
-        let Some(file) = self.disk.open(from)? else {
-            return Err(self.disk.damaged(from, "missing"));
+        let disk = &self.factory.disk;
+        let Some(file) = disk.open(from)? else {
+            return Err(disk.damaged(from, "missing"));
         };
         let bytes = read_all(file.as_ref(), crate::file::framed_reader::MAX_WHOLE_FILE_BYTES)
-            .map_err(|e| self.disk.damaged(from, e))?;
-        let mut copy = self.disk.create(to)?;
+            .map_err(|e| disk.damaged(from, e))?;
+        let mut copy = disk.create(to)?;
         copy.write_all(&bytes)?;
         copy.sync()
     }
@@ -213,11 +276,7 @@ fn look_again(
 
 impl Engine for OpenLevelDb {
     fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        let found = guard(&self.disk, &self.dir, || match self.everything.get(&mut self.db, key)? {
-            Some(value) => Ok(Some(value)),
-            None => look_again(&mut self.everything, &mut self.db, self.file_changes.get(), key),
-        })?;
-        Ok(found)
+        Ok(self.call(|opened| opened.get(key))?)
     }
 
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
@@ -230,44 +289,31 @@ impl Engine for OpenLevelDb {
             }
         }
         let sync = durability == Durability::Synced;
-        self.everything.forget();
-        Ok(guard(&self.disk, &self.dir, || self.db.write(write, sync))?)
+        self.call(|opened| {
+            opened.everything.forget();
+            opened.db.write(write, sync)
+        })?;
+        Ok(self.shorten_manifest()?)
     }
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let found = guard(&self.disk, &self.dir, || {
-            let iter = self.everything.iterate(&mut self.db, self.file_changes.get())?;
-            let mut found = Vec::new();
-            let mut bytes = 0_usize;
-            iter.seek(&range.start);
-            while let Some((key, value)) = iter.current() {
-                if !range.contains(&key) || *key == SENTINEL {
-                    break;
-                }
-                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
-                found.push((key, value));
-                if limit.is_reached(found.len(), bytes) || !iter.advance() {
-                    break;
-                }
-            }
-            Ok(found)
-        })?;
-        Ok(found)
+        Ok(self.call(|opened| opened.scan(range, limit))?)
     }
 
     fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
         self.flush_memtable()?;
-        self.disk.create_dir(to)?;
-        for name in self.disk.list(&self.dir)? {
+        let disk = self.factory.disk.clone();
+        disk.create_dir(to)?;
+        for name in disk.list(&self.dir)? {
             let (from, to) = (self.dir.join(&name), to.join(&name));
             match FileKind::of(&name) {
-                FileKind::Table => self.disk.link(&from, &to)?,
+                FileKind::Table => disk.link(&from, &to)?,
                 FileKind::Manifest | FileKind::Current => self.copy(&from, &to)?,
                 FileKind::Log | FileKind::Temporary | FileKind::Other => {}
             }
         }
-        self.disk.sync_dir(to)?;
-        Witness::create(&self.disk, to)?;
+        disk.sync_dir(to)?;
+        Witness::create(&disk, to)?;
         Ok(())
     }
 }

@@ -106,8 +106,10 @@ async fn a_used_storage_without_its_marker_is_not_taken_for_a_new_one() {
     assert!(error.contains("FORMAT") && error.contains("missing"), "{error}");
 }
 
+/// Found by reading: that a snapshot was incomplete was noticed only while it was installed, and openraft takes that for a
+/// failure of the node that received it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incomplete_snapshot_is_not_installed() {
+async fn an_incomplete_snapshot_is_refused_and_not_installed() {
     let mut sender = open(Path::new(DIR), options(&SimDisk::default())).await.unwrap();
     work(&mut sender).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -120,7 +122,8 @@ async fn an_incomplete_snapshot_is_not_installed() {
     for cut in [0, 10, 20, bytes.len() / 2, bytes.len() - 1] {
         let mut incoming = receiver.inbox.create().await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut incoming, &bytes[..cut]).await.unwrap();
-        tokio::io::AsyncWriteExt::shutdown(&mut incoming).await.unwrap();
+        let refused = tokio::io::AsyncWriteExt::shutdown(&mut incoming).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::InvalidData, "cut at {cut}: {refused}");
         assert!(receiver.state.install_snapshot(&snapshot.meta, incoming).await.is_err(), "cut at {cut}");
     }
     let left: Vec<_> =
