@@ -1,4 +1,4 @@
-//! Durable storage for [openraft](openraft) over LevelDB: a log store and a state machine that any
+//! Durable storage for [openraft] over LevelDB: a log store and a state machine that any
 //! application can use by implementing one small trait, [`Application`].
 //!
 //! ```no_run

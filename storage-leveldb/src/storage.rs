@@ -32,7 +32,7 @@ const FORMAT: &[u8] = b"storage-leveldb 1\n";
 /// the application.
 ///
 /// Dropping the log store, its readers, the state machine and its readers closes the databases.
-pub struct Storage<C: StandardTypes, A: Application<C>> {
+pub struct Storage<C: openraft::RaftTypeConfig, A: Application<C>> {
     /// For openraft: the log.
     pub log: LogStore<C>,
     /// For openraft: the state machine.

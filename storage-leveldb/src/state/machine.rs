@@ -21,7 +21,7 @@ const QUEUE_REQUESTS: usize = 1024;
 /// [`RaftStateMachine`](openraft::storage::RaftStateMachine).
 ///
 /// The thread behind it ends when the state machine and all its [`StateReader`]s are dropped.
-pub struct StateMachine<C: StandardTypes, A: Application<C>> {
+pub struct StateMachine<C: openraft::RaftTypeConfig, A: Application<C>> {
     pub(super) reader: StateReader<C, A>,
     pub(super) factory: Arc<dyn EngineFactory>,
     pub(super) directory: StateDirectory,

@@ -20,7 +20,7 @@ use crate::snapshot::{SnapshotDirectory, SnapshotFile};
 const PAGE: ScanLimit = ScanLimit { pairs: 4096, bytes: 1024 * 1024 };
 
 /// Builds one snapshot of the state at the moment it was made.
-pub struct SnapshotBuilder<C: StandardTypes> {
+pub struct SnapshotBuilder<C: openraft::RaftTypeConfig> {
     pub(super) checkpoint: Option<Result<Checkpoint<C>, StorageError>>,
     pub(super) factory: Arc<dyn EngineFactory>,
     pub(super) snapshots: SnapshotDirectory,

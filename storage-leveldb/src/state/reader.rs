@@ -14,7 +14,7 @@ use crate::owner_thread::OwnerThread;
 ///
 /// A query sees everything applied before it was asked. It says nothing about what other members have
 /// committed since: for a linearizable read, first make sure of the read index with openraft.
-pub struct StateReader<C: StandardTypes, A: Application<C>> {
+pub struct StateReader<C: openraft::RaftTypeConfig, A: Application<C>> {
     pub(super) queue: Arc<OwnerThread<Command<C, A>>>,
     pub(super) health: Health,
 }
