@@ -124,7 +124,7 @@ mod tests {
         let disk = GuardedDisk::new(Arc::new(sim), Arc::new(NoObserver), Arc::new(()));
         disk.create_dir(Path::new("dir"))?;
         let mut stream = STREAM_MAGIC.to_vec();
-        let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).unwrap();
+        let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).map_err(damaged)?;
         stream.extend((meta.len() as u32).to_le_bytes());
         stream.extend(meta);
         for key in keys {

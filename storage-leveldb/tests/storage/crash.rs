@@ -21,8 +21,9 @@ use storage_leveldb::testing::{CrashTest, Random, SimDisk, Survival};
 
 /// Distinct crash points in CI.
 const POINTS: u64 = 20_000;
-/// Of these at least so many after another crash; there were TODO in each of several runs.
-const POINTS_AFTER_A_CRASH: u64 = 500;
+/// Of these at least so many after another crash: of 24,800 points there were 12,900, of 11,200 there were 6,400, and how
+/// many storages go on after a crash is left to chance.
+const POINTS_AFTER_A_CRASH: u64 = 4000;
 
 /// Few keys, so that values are overwritten, and now and then a value larger than a write buffer.
 pub fn random_set(random: &mut Random) -> Set {
