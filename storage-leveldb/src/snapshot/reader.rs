@@ -117,3 +117,51 @@ fn read_part(stream: &mut FramedReader, len: usize) -> Result<Vec<u8>, SnapshotE
     }
     Ok(part)
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::file::framed::FramedWriter;
+    use crate::observer::NoObserver;
+    use crate::testing::SimDisk;
+
+    openraft::declare_raft_types!(Types: D = u64, R = u64, NodeId = u64, Node = openraft::BasicNode);
+
+    /// How many pairs are read from a snapshot that has these keys and says that it has `told`.
+    fn read(keys: &[&[u8]], told: u64) -> Result<u64, SnapshotError> {
+        let (sim, path) = (SimDisk::default(), Path::new("dir/1-1.snap"));
+        let disk = GuardedDisk::new(Arc::new(sim), Arc::new(NoObserver), Arc::new(()));
+        disk.create_dir(Path::new("dir"))?;
+        let mut stream = STREAM_MAGIC.to_vec();
+        let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).map_err(damaged)?;
+        stream.extend((meta.len() as u32).to_le_bytes());
+        stream.extend(meta);
+        for key in keys {
+            stream.push(TAG_PAIR);
+            stream.extend((key.len() as u32).to_le_bytes());
+            stream.extend(0_u32.to_le_bytes());
+            stream.extend(*key);
+        }
+        stream.push(TAG_END);
+        stream.extend(told.to_le_bytes());
+        let mut writer = FramedWriter::create(&disk, path)?;
+        writer.write(&stream)?;
+        writer.sync()?;
+        let mut reader = SnapshotReader::<Types>::open(&disk, path)?;
+        while reader.next_pair()?.is_some() {}
+        Ok(reader.pairs)
+    }
+
+    /// Every frame may be right and the pairs still not be all: they come in frames of whole writes, and a sender that
+    /// has lost some can only say so here.
+    #[test]
+    fn a_snapshot_has_as_many_pairs_as_it_says() {
+        assert_eq!(read(&[b"a", b"b"], 2).unwrap(), 2);
+        for told in [0, 1, 3, u64::MAX] {
+            let error = read(&[b"a", b"b"], told).unwrap_err();
+            assert!(matches!(error, SnapshotError::Damaged(_)), "{told}: {error}");
+        }
+    }
+}

@@ -6,10 +6,9 @@ use super::model::{Logged, Model};
 use super::subject::TestTypes;
 
 impl<C: TestTypes> Model<C> {
-    /// After a crash in the middle of the request in flight, if any.
+    /// After a crash in the middle of the requests in flight, if any.
     pub(crate) fn check(&self, found: &Found<C>) -> Result<(), Broken> {
-        self.check_vote(found)?;
-        self.check_log(found)?;
+        self.check_log_and_vote(found)?;
         self.check_committed(found)?;
         self.check_state(found)?;
         self.check_snapshot(found)?;
@@ -25,43 +24,45 @@ impl<C: TestTypes> Model<C> {
     /// Without a crash: nothing may have been lost, durable or not.
     pub(crate) fn check_exactly(&self, found: &Found<C>) -> Result<(), Broken> {
         self.check(found)?;
-        let after = self.after();
-        let ends = [
-            ("log", found.log_end(), self.log_end, after.log_end),
-            ("purged", found.purged_end(), self.purged_end, after.purged_end),
-            ("applied", found.applied_end(), self.applied_end, after.applied_end),
-            ("committed", found.committed_end(), self.committed_end, after.committed_end),
+        type End<C> = fn(&Model<C>) -> u64;
+        let ends: [(&str, u64, End<C>); 4] = [
+            ("log", found.log_end(), |state| state.log_end),
+            ("purged", found.purged_end(), |state| state.purged_end),
+            ("applied", found.applied_end(), |state| state.applied_end),
+            ("committed", found.committed_end(), |state| state.committed_end),
         ];
-        for (what, found, before, after) in ends {
-            promise!(found == before || found == after, "{what} ends at {found}, not at {before}");
+        for (what, found, end) in ends {
+            let before = end(self);
+            promise!(
+                self.outcomes().any(|state| end(state) == found),
+                "{what} ends at {found}, not at {before}"
+            );
         }
         Ok(())
     }
 
-    /// The vote never goes back.
-    fn check_vote(&self, found: &Found<C>) -> Result<(), Broken> {
+    /// Nothing acknowledged is missing, nothing truncated comes back, there are no holes, and the vote never goes
+    /// back. Requests in flight take effect in their order.
+    fn check_log_and_vote(&self, found: &Found<C>) -> Result<(), Broken> {
+        let mut reasons = Vec::new();
+        for state in self.outcomes() {
+            match state.log_and_vote_are(found) {
+                Ok(()) => return Ok(()),
+                Err(reason) => reasons.push(reason.to_string()),
+            }
+        }
+        Err(Broken::Promise(reasons.join("; or, with one more request, ")))
+    }
+
+    /// Whether these are the log and the vote, up to what need not survive.
+    pub(super) fn log_and_vote_are(&self, found: &Found<C>) -> Result<(), Broken> {
         let promised = &self.vote;
-        promise!(
-            found.vote == *promised || found.vote == self.after().vote,
-            "the vote is {:?}, not {promised:?}",
-            found.vote
-        );
-        Ok(())
-    }
-
-    /// Nothing acknowledged is missing, nothing truncated comes back, there are no holes.
-    fn check_log(&self, found: &Found<C>) -> Result<(), Broken> {
-        match (self.log_is(found), &self.next) {
-            (Err(before), Some(after)) => match after.log_is(found) {
-                Err(after) => Err(Broken::Promise(format!("{before}; or, with the last request, {after}"))),
-                Ok(()) => Ok(()),
-            },
-            (result, _) => result,
-        }
+        promise!(found.vote == *promised, "the vote is {:?}, not {promised:?}", found.vote);
+        self.log_is(found)
     }
 
     /// Whether this is the log, up to what need not survive.
-    pub(super) fn log_is(&self, found: &Found<C>) -> Result<(), Broken> {
+    fn log_is(&self, found: &Found<C>) -> Result<(), Broken> {
         let (purged_end, log_end) = (found.purged_end(), found.log_end());
         let expected_end = self.entries_end.max(purged_end);
         promise!(log_end == expected_end, "the log ends at {log_end}, not at {expected_end}");

@@ -20,8 +20,9 @@ pub(crate) fn log_id<C: TestTypes>(term: C::Term, index: u64) -> LogIdOf<C> {
     LogId::new(leader::<C>(term).to_committed(), index)
 }
 
-pub(crate) fn vote<C: TestTypes>(term: C::Term) -> VoteOf<C> {
-    VoteOf::<C>::from_leader_id(leader::<C>(term), false)
+/// The vote for the leader of a term; `committed`: a majority has voted so.
+pub(crate) fn vote<C: TestTypes>(term: C::Term, committed: bool) -> VoteOf<C> {
+    VoteOf::<C>::from_leader_id(leader::<C>(term), committed)
 }
 
 pub(crate) fn membership<C: TestTypes>() -> Membership<C::NodeId, C::Node> {

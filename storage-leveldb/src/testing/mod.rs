@@ -1,5 +1,13 @@
 //! For tests of this crate and of applications: a disk that loses power, fails and rots on demand, and what
-//! tries to break a storage with it.
+//! tries to break a storage with it. All of it is behind the feature `testing`, which tests switch on:
+//!
+//! ```toml
+//! [dependencies]
+//! storage-leveldb = "0.1"
+//!
+//! [dev-dependencies]
+//! storage-leveldb = { version = "0.1", features = ["testing"] }
+//! ```
 //!
 //! - [`SimDisk`]: the fault environment. It is a [`Disk`](crate::Disk) for [`Options::disk`](crate::Options::disk).
 //! - [`crash`]: power loss at every operation of a workload, for any application.

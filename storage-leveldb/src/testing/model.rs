@@ -1,6 +1,9 @@
 //! What the storage was asked for, and what it has promised.
 //!
 //! Positions are ends: the index behind the last entry that counts, 0 if there is none.
+//!
+//! Several requests may be in flight: what a crash leaves is then what was promised, with the first, or the first
+//! two, and so on, of those requests, never with a later one alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,14 +64,14 @@ pub(crate) struct Model<C: TestTypes> {
     pub(crate) applied_end: u64,
     pub(crate) durable_applied_end: u64,
     pub(crate) snapshot_end: u64,
-    /// What else may have happened: the request in flight has been served.
-    pub(crate) next: Option<Arc<Model<C>>>,
+    /// What else may have happened: the state after each request in flight, in the order in which they were made.
+    pub(crate) in_flight: Vec<Arc<Model<C>>>,
 }
 
 impl<C: TestTypes> Clone for Model<C> {
     fn clone(&self) -> Self {
         let (history, states, vote) = (self.history.clone(), self.states.clone(), self.vote.clone());
-        Self { history, states, vote, next: self.next.clone(), ..*self }
+        Self { history, states, vote, in_flight: self.in_flight.clone(), ..*self }
     }
 }
 
@@ -90,13 +93,18 @@ impl<C: TestTypes> Model<C> {
             applied_end: 0,
             durable_applied_end: 0,
             snapshot_end: 0,
-            next: None,
+            in_flight: Vec::new(),
         }
     }
 
-    /// The state after the request in flight.
+    /// The state after all requests in flight.
     pub(crate) fn after(&self) -> &Self {
-        self.next.as_deref().unwrap_or(self)
+        self.in_flight.last().map_or(self, |last| last)
+    }
+
+    /// The states that a crash may leave: requests take effect in their order, each whole.
+    pub(crate) fn outcomes(&self) -> impl DoubleEndedIterator<Item = &Self> {
+        std::iter::once(self).chain(self.in_flight.iter().map(|state| &**state))
     }
 
     pub(crate) fn logged(&self, index: u64) -> Result<&Arc<Logged<C>>, Broken> {
@@ -148,10 +156,8 @@ impl<C: TestTypes> Model<C> {
 
     /// The model after a crash that left what was found, which has been checked: all of that is durable.
     pub(crate) fn adopt(&self, found: &Found<C>) -> Self {
-        let after = self.after();
-        let base = if after.log_is(found).is_ok() { after } else { self };
-        let mut model = Self { vote: found.vote.clone(), next: None, ..base.clone() };
-        model.term = if found.vote == after.vote { after.term } else { self.term };
+        let base = self.outcomes().rfind(|state| state.log_and_vote_are(found).is_ok()).unwrap_or(self);
+        let mut model = Self { in_flight: Vec::new(), ..base.clone() };
         (model.log_end, model.purged_end) = (found.log_end(), found.purged_end());
         (model.applied_end, model.snapshot_end) = (found.applied_end(), found.snapshot_end());
         model.durable_applied_end = model.applied_end;
@@ -167,7 +173,7 @@ impl<C: TestTypes> Model<C> {
 
     /// The storage was closed in good order, and the disk is whole: nothing may be missing.
     pub(crate) fn settled(&self) -> Self {
-        let mut model = Self { next: None, ..self.clone() };
+        let mut model = Self { in_flight: Vec::new(), ..self.clone() };
         model.log_is_synced();
         model.durable_applied_end = model.applied_end;
         model
@@ -198,19 +204,26 @@ impl<C: TestTypes> SharedModel<C> {
         self.lock().clone()
     }
 
-    /// Says what the next request may do.
+    /// Says what the next request may do, behind those in flight.
     pub(crate) fn announce(&self, change: impl FnOnce(&mut Model<C>)) {
         let mut model = self.lock();
-        let mut next = Model { next: None, ..model.clone() };
+        let mut next = Model { in_flight: Vec::new(), ..model.after().clone() };
         change(&mut next);
-        model.next = Some(Arc::new(next));
+        model.in_flight.push(Arc::new(next));
     }
 
-    /// The request has been served.
+    /// The oldest request in flight has been served.
     pub(crate) fn done(&self) {
         let mut model = self.lock();
-        if let Some(next) = model.next.take() {
-            *model = (*next).clone();
+        let mut in_flight = std::mem::take(&mut model.in_flight).into_iter();
+        if let Some(next) = in_flight.next() {
+            *model = Model { in_flight: in_flight.collect(), ..(*next).clone() };
         }
+    }
+
+    /// All requests in flight have been served: the newest was synced, and with it those before.
+    pub(crate) fn all_done(&self) {
+        let mut model = self.lock();
+        *model = Model { in_flight: Vec::new(), ..model.after().clone() };
     }
 }

@@ -16,8 +16,6 @@ pub(super) const SURVIVALS_PER_POINT: u64 = 4;
 /// After one check in this many the storage goes on: every operation of its recovery, and of the work after
 /// it, is a crash point as well.
 const GO_ON_ONE_IN: u64 = 2000;
-/// Steps of a workload on an empty disk.
-const FIRST_STEPS: usize = 60;
 /// Steps after a crash.
 const LATER_STEPS: usize = 12;
 /// A storage crashes at most this often.
@@ -45,8 +43,9 @@ impl<'a, C: TestTypes, A: Application<C>> Explorer<'a, C, A> {
         Self { subject, runtime, seed, target, report: CrashReport::default() }
     }
 
-    pub(super) fn explore(mut self) -> Result<CrashReport, Failure> {
-        self.live(&Trail::default(), Start::Empty, FIRST_STEPS)?;
+    /// Begins with an empty disk and works so many steps.
+    pub(super) fn explore(mut self, steps: usize) -> Result<CrashReport, Failure> {
+        self.live(&Trail::default(), Start::Empty, steps)?;
         Ok(self.report)
     }
 
@@ -58,10 +57,12 @@ impl<'a, C: TestTypes, A: Application<C>> Explorer<'a, C, A> {
         };
         let Life { points, end } = self.runtime.block_on(live(self.subject, self.seed, trail, start, steps));
         self.report.lives += 1;
-        end.map_err(|reason| {
+        let done = end.map_err(|reason| {
             let last = points.last().map(describe).unwrap_or_default();
             self.failure(trail, format!("running on; the last operation was {last}"), &left, reason)
         })?;
+        done.add_to(&mut self.report.steps);
+        self.report.tables_deleted += points.iter().filter(|point| point.deletes_a_table()).count() as u64;
         points.into_iter().try_for_each(|point| self.point(trail, &point))
     }
 
@@ -105,6 +106,6 @@ impl<'a, C: TestTypes, A: Application<C>> Explorer<'a, C, A> {
 
 fn describe<C: TestTypes>(point: &Point<C>) -> String {
     let Point { number, kind, path, model, .. } = point;
-    let after = model.next.as_ref().map(|next| format!("; or {}", next.summary())).unwrap_or_default();
+    let after: String = model.in_flight.iter().map(|next| format!("; or {}", next.summary())).collect();
     format!("operation {number}, {kind} {path}; promised {}{after}", model.summary())
 }

@@ -11,7 +11,7 @@ use crate::testing::model::{Model, SharedModel};
 use crate::testing::reference::Reference;
 use crate::testing::sim_disk::SimDisk;
 use crate::testing::subject::{Subject, TestTypes};
-use crate::testing::workload::Workload;
+use crate::testing::workload::{Steps, Workload};
 
 /// Where a life begins.
 pub(super) enum Start<C: TestTypes> {
@@ -20,10 +20,10 @@ pub(super) enum Start<C: TestTypes> {
     Crashed(SimDisk, Model<C>),
 }
 
-/// A life's crash points, as far as it came, and how it ended.
+/// A life's crash points, as far as it came, and how it ended: with what has been done, if well.
 pub(super) struct Life<C: TestTypes> {
     pub(super) points: Vec<Point<C>>,
-    pub(super) end: Result<(), Broken>,
+    pub(super) end: Result<Steps, Broken>,
 }
 
 type Points<C> = Arc<Mutex<Vec<Point<C>>>>;
@@ -49,7 +49,7 @@ async fn work<C: TestTypes, A: Application<C>>(
     start: Start<C>,
     steps: usize,
     points: &Points<C>,
-) -> Result<(), Broken> {
+) -> Result<Steps, Broken> {
     let random = trail.random(seed, 0);
     let mut workload = match start {
         Start::Empty => {
@@ -65,7 +65,8 @@ async fn work<C: TestTypes, A: Application<C>>(
         }
     };
     workload.run(steps).await?;
-    workload.inspect().await
+    workload.inspect().await?;
+    Ok(workload.steps())
 }
 
 /// Makes every operation on `disk` a crash point.

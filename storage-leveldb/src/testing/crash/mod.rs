@@ -1,7 +1,7 @@
 //! Power loss at every operation of a workload, and what is left of it.
 //!
-//! A workload runs on a [`SimDisk`](super::SimDisk): append, vote, truncate, commit, apply, snapshot, purge,
-//! install, restart, with LevelDB buffers so small that it compacts all the time. From the middle of every
+//! A workload runs on a [`SimDisk`](super::SimDisk): append (several at once), vote, truncate, commit, apply,
+//! snapshot, purge, install, restart ([`StepKind`]), with LevelDB buffers so small that it compacts all the time. From the middle of every
 //! operation that changes or syncs anything it hands out a copy of the disk together with a copy of a model of
 //! what was asked and promised: a *crash point*. Each point is opened again several times, each time with
 //! another part of what was not synced, and compared with the model. Some go on from there: every operation
@@ -51,7 +51,7 @@
 //! # }
 //! // `Sum` is an `Application<Types>` whose command is `Add`.
 //! let test = CrashTest::<Types, Sum>::new(|| Sum, |random| Add(random.below(100)));
-//! match test.points(500).run() {
+//! match test.points(500).steps(20).run() {
 //!     Ok(report) => println!("{report}"),
 //!     Err(e) => panic!("{e}"),
 //! }
@@ -77,6 +77,7 @@ use tokio::runtime::{Builder, Runtime};
 
 pub use self::point::{ParseTrailError, Trail};
 pub use self::report::{CrashFailure, CrashReport, CrashTestError};
+pub use super::workload::StepKind;
 
 use self::explorer::Explorer;
 use super::random::Random;
@@ -87,11 +88,13 @@ use crate::state::Application;
 /// A long run says where it is about this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
 const DEFAULT_POINTS: u64 = 2000;
+const DEFAULT_STEPS: usize = 60;
 
 /// A test of power failures for one application. See the [module](self).
 pub struct CrashTest<C: TestTypes, A> {
     subject: Subject<C, A>,
     points: u64,
+    steps: usize,
     first_seed: u64,
     only_seed: Option<u64>,
     only_point: Option<Trail>,
@@ -107,6 +110,7 @@ impl<C: TestTypes, A: Application<C>> CrashTest<C, A> {
         Self {
             subject: Subject::new(application, command),
             points: DEFAULT_POINTS,
+            steps: DEFAULT_STEPS,
             first_seed: 0,
             only_seed: None,
             only_point: None,
@@ -118,6 +122,12 @@ impl<C: TestTypes, A: Application<C>> CrashTest<C, A> {
     #[must_use]
     pub fn points(self, points: u64) -> Self {
         Self { points, ..self }
+    }
+
+    /// Runs workloads of this many steps on an empty disk; the default, 60, makes some 2000 crash points of one seed.
+    #[must_use]
+    pub fn steps(self, steps: usize) -> Self {
+        Self { steps, ..self }
     }
 
     /// Starts with this seed; the default is 0.
@@ -225,7 +235,8 @@ impl<C: TestTypes, A: Application<C>> Run<'_, C, A> {
         while !self.stop.load(Ordering::Relaxed) {
             let seed = self.next_seed.fetch_add(1, Ordering::Relaxed);
             let target = self.test.only_point.as_ref();
-            let report = Explorer::new(&self.test.subject, &runtime, seed, target).explore()?;
+            let report =
+                Explorer::new(&self.test.subject, &runtime, seed, target).explore(self.test.steps)?;
             self.add(&report, seed);
         }
         Ok(())

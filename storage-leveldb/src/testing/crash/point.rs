@@ -17,6 +17,13 @@ pub(super) struct Point<C: TestTypes> {
     pub(super) model: Model<C>,
 }
 
+impl<C: TestTypes> Point<C> {
+    /// LevelDB deletes single tables only when a compaction has replaced them.
+    pub(super) fn deletes_a_table(&self) -> bool {
+        self.kind == OperationKind::Delete && self.path.ends_with(".ldb")
+    }
+}
+
 /// One crash: in which operation, and which of the ways in which the disk may survive it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Crash {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::point::Trail;
 use crate::testing::broken::Broken;
 use crate::testing::sim_disk::OperationKind;
+use crate::testing::workload::StepKind;
 
 /// What was tried, all of it with success.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,10 @@ pub struct CrashReport {
     pub seeds: (u64, u64),
     /// Crash points by the operation in which the power failed.
     pub by_kind: BTreeMap<OperationKind, u64>,
+    /// What the workloads did, runs after a crash included. [`StepKind::ALL`] should be in it.
+    pub steps: BTreeMap<StepKind, u64>,
+    /// Tables that compactions have replaced.
+    pub tables_deleted: u64,
     /// Wall-clock time.
     pub took: Duration,
 }
@@ -37,6 +42,10 @@ impl CrashReport {
         for (kind, count) in &other.by_kind {
             *self.by_kind.entry(*kind).or_default() += count;
         }
+        for (kind, count) in &other.steps {
+            *self.steps.entry(*kind).or_default() += count;
+        }
+        self.tables_deleted = self.tables_deleted.saturating_add(other.tables_deleted);
     }
 }
 
@@ -54,7 +63,9 @@ impl fmt::Display for CrashReport {
             self.took.as_secs_f64()
         )?;
         self.by_kind.iter().try_for_each(|(kind, count)| write!(f, " {count} × {kind},"))?;
-        f.write_str(" all promises kept")
+        f.write_str(" done:")?;
+        self.steps.iter().try_for_each(|(kind, count)| write!(f, " {count} × {kind},"))?;
+        write!(f, " {} tables compacted away; all promises kept", self.tables_deleted)
     }
 }
 

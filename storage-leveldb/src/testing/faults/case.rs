@@ -29,6 +29,10 @@ pub(super) enum Case {
     ReadAtOpen(u64, ReadFailure),
     /// The disk holds this many bytes.
     Capacity(u64),
+    /// The n-th change or sync fails when a storage that was in use is opened after a crash, which this seed decided.
+    OperationAtOpen(u64, u64, Failure),
+    /// The same, on a disk of so many bytes.
+    CapacityAtOpen(u64, u64),
     Damage(PathBuf, Damage),
 }
 
@@ -40,6 +44,8 @@ impl Case {
             Self::Read(_, failure) => format!("work, {}", read_failure_name(*failure)),
             Self::ReadAtOpen(_, failure) => format!("open and read, {}", read_failure_name(*failure)),
             Self::Capacity(_) => "work, disk full at a byte".to_owned(),
+            Self::OperationAtOpen(_, _, failure) => format!("open after a crash, {}", failure_name(*failure)),
+            Self::CapacityAtOpen(..) => "open after a crash, disk full at a byte".to_owned(),
             Self::Damage(path, damage) => {
                 let kind = file_kind(path);
                 match damage {
@@ -63,6 +69,12 @@ impl fmt::Display for Case {
             Self::Read(at, failure) => write!(f, "read {at} of the work: {failure:?}"),
             Self::ReadAtOpen(at, failure) => write!(f, "read {at} of opening and reading: {failure:?}"),
             Self::Capacity(bytes) => write!(f, "a disk of {bytes} bytes"),
+            Self::OperationAtOpen(crash, at, failure) => {
+                write!(f, "operation {at} of opening after crash {crash}: {failure:?}")
+            }
+            Self::CapacityAtOpen(crash, bytes) => {
+                write!(f, "a disk of {bytes} bytes, opened after crash {crash}")
+            }
             Self::Damage(path, damage) => {
                 let path = path.display();
                 match damage {

@@ -6,11 +6,12 @@
 //! - the n-th read, open, or look at a length or directory fails, for every n, or a read answers too little;
 //! - there is room for so many bytes only, for many numbers;
 //!
-//! and a storage that was closed and then damaged: a flipped bit in every part of every file, each file missing, cut
+//! the same when a storage is opened that was in use when the power failed; and a storage that was closed and then damaged: a flipped bit in every part of every file, each file missing, cut
 //! off at many lengths (frame and page boundaries included), or replaced by an older version of itself.
 //!
 //! *Detected*: the storage answers an error that names a file, has latched it, and from then on refuses everything
-//! and changes nothing on the disk. *Harmless*: every answer is the model's, then and after some more work. In
+//! with that error and changes nothing on the disk; a damaged file is then put back, and with it everything is as it
+//! was. *Harmless*: every answer is the model's, then and after some more work. In
 //! either case whatever was acknowledged is there when the disk works again, after a restart of the process and
 //! after a power failure. Anything else fails the test.
 //!
@@ -43,6 +44,7 @@
 //! ```
 
 mod case;
+mod filled;
 mod regions;
 mod report;
 mod strike;
@@ -59,7 +61,8 @@ use tokio::runtime::{Builder, Runtime};
 pub use self::report::{Ends, FaultFailure, FaultReport, FaultTestError};
 
 use self::case::{Case, Damage};
-use self::strike::{End, Filled, fill, strike};
+use self::filled::{Filled, Opening, fill};
+use self::strike::{End, strike};
 use super::random::Random;
 use super::sim_disk::{Failure, ReadFailure};
 use super::subject::{Subject, TestTypes};
@@ -75,6 +78,9 @@ const STEPS_PER_PIECE: usize = 1;
 const STEPS_AFTER_DAMAGE: usize = 6;
 /// Disks that run full, of as many sizes.
 const CAPACITIES: u64 = 400;
+/// Crashes after which a storage is opened while something fails, or on disks of so many sizes.
+const CRASHES: u64 = 3;
+const CAPACITIES_AT_OPEN: u64 = 40;
 /// First and last bytes of a file, frame or page in which every bit is as likely to matter.
 const EDGE_BYTES: usize = 24;
 /// Bytes in between are tried one in so many.
@@ -101,7 +107,8 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
         Self { seed, ..self }
     }
 
-    /// Every operation that changes or syncs something fails once, in several ways.
+    /// Every operation that changes or syncs something fails once, in several ways, in a workload and when a storage
+    /// is opened after a crash.
     ///
     /// # Errors
     /// The first fault that did harm.
@@ -112,9 +119,16 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
             Failure::ShortWrite(ErrorKind::Other),
             Failure::LostSync(ErrorKind::Other),
         ];
-        self.try_all(PIECES_OF_WORK, |filled| {
-            let case = |failure| (1..=filled.operations).map(move |at| Case::Operation(at, failure));
-            failures.into_iter().flat_map(case).collect()
+        self.try_all(PIECES_OF_WORK, |filled, openings| {
+            let mut cases = Vec::new();
+            for failure in failures {
+                cases.extend((1..=filled.operations).map(|at| Case::Operation(at, failure)));
+                for (crash, opening) in (0..).zip(openings) {
+                    let case = |at| Case::OperationAtOpen(crash, at, failure);
+                    cases.extend((1..=opening.operations).map(case));
+                }
+            }
+            cases
         })
     }
 
@@ -124,7 +138,7 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
     /// The first fault that did harm.
     pub fn failed_reads(&self) -> Result<FaultReport, FaultTestError> {
         let failures = [ReadFailure::Error(ErrorKind::Other), ReadFailure::Short];
-        self.try_all(PIECES_OF_WORK, |filled| {
+        self.try_all(PIECES_OF_WORK, |filled, _| {
             let case = |failure| {
                 let work = (1..=filled.reads).map(move |at| Case::Read(at, failure));
                 work.chain((1..=filled.reads).map(move |at| Case::ReadAtOpen(at, failure)))
@@ -133,14 +147,22 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
         })
     }
 
-    /// The disk is full at many sizes.
+    /// The disk is full at many sizes, in a workload and when a storage is opened after a crash.
     ///
     /// # Errors
     /// The first fault that did harm.
     pub fn full_disks(&self) -> Result<FaultReport, FaultTestError> {
-        self.try_all(PIECES_OF_WORK, |filled| {
+        self.try_all(PIECES_OF_WORK, |filled, openings| {
             let mut random = Random::of(&[self.seed, 8]);
-            (0..CAPACITIES).map(|_| Case::Capacity(random.below(filled.most_bytes))).collect()
+            let mut cases: Vec<_> =
+                (0..CAPACITIES).map(|_| Case::Capacity(random.below(filled.most_bytes))).collect();
+            for (crash, opening) in (0..).zip(openings) {
+                let more = opening.most_bytes.saturating_sub(opening.bytes_before);
+                let size = |_| opening.bytes_before.saturating_add(random.below(more));
+                let sizes: Vec<u64> = (0..CAPACITIES_AT_OPEN).map(size).collect();
+                cases.extend(sizes.into_iter().map(|bytes| Case::CapacityAtOpen(crash, bytes)));
+            }
+            cases
         })
     }
 
@@ -184,7 +206,7 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
         &self,
         of_file: impl Fn(&Path, &[u8], &Filled<C>) -> Vec<Damage>,
     ) -> Result<FaultReport, FaultTestError> {
-        self.try_all((PIECES, STEPS_PER_PIECE), |filled| {
+        self.try_all((PIECES, STEPS_PER_PIECE), |filled, _| {
             let mut cases = Vec::new();
             for (path, _) in filled.disk.files() {
                 let content = filled.disk.read(&path).unwrap_or_default();
@@ -199,12 +221,14 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
     fn try_all(
         &self,
         (pieces, steps): (usize, usize),
-        cases: impl FnOnce(&Filled<C>) -> Vec<Case>,
+        cases: impl FnOnce(&Filled<C>, &[Opening]) -> Vec<Case>,
     ) -> Result<FaultReport, FaultTestError> {
         let started = Instant::now();
         let runtime: Runtime = Builder::new_current_thread().build()?;
         let filled = runtime.block_on(fill(&self.subject, self.seed, pieces, steps))?;
-        let cases = cases(&filled);
+        let opening = |crash| runtime.block_on(filled.opening(&self.subject, self.seed, crash));
+        let openings = (0..CRASHES).map(opening).collect::<Result<Vec<_>, _>>()?;
+        let cases = cases(&filled, &openings);
         let sweep = Sweep {
             test: self,
             filled,

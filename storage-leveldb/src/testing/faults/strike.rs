@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::case::{Case, Damage};
+use super::filled::Filled;
 use crate::state::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::found::Found;
 use crate::testing::model::{Model, SharedModel};
 use crate::testing::random::Random;
 use crate::testing::reference::Reference;
-use crate::testing::sim_disk::{SimDisk, Survival};
+use crate::testing::sim_disk::{ReadFailure, SimDisk, Survival};
 use crate::testing::subject::{Subject, TestTypes};
 use crate::testing::workload::Workload;
 
@@ -23,23 +24,12 @@ pub(super) enum End {
     Detected,
 }
 
-/// A storage that has been worked on and closed.
-pub(super) struct Filled<C: TestTypes> {
-    pub(super) disk: SimDisk,
-    pub(super) model: Model<C>,
-    /// Copies of the disk from before.
-    pub(super) older: Vec<SimDisk>,
-    pub(super) operations: u64,
-    pub(super) reads: u64,
-    /// Most bytes that were ever in use.
-    pub(super) most_bytes: u64,
-}
-
-fn random(seed: u64) -> Random {
+pub(super) fn random(seed: u64) -> Random {
     Random::of(&[seed, 7])
 }
 
-async fn begin<C: TestTypes, A: Application<C>>(
+/// Opens an empty storage.
+pub(super) async fn begin<C: TestTypes, A: Application<C>>(
     subject: &Subject<C, A>,
     seed: u64,
     disk: &SimDisk,
@@ -48,32 +38,6 @@ async fn begin<C: TestTypes, A: Application<C>>(
     let model = SharedModel::new(Model::new(empty));
     let workload = Workload::begin(subject, disk, model.clone(), random(seed)).await;
     Ok((model, workload))
-}
-
-fn used_bytes(disk: &SimDisk) -> u64 {
-    disk.files().iter().map(|(_, len)| *len as u64).sum()
-}
-
-/// Works `pieces` times `steps` steps without a fault, and copies the disk in between.
-pub(super) async fn fill<C: TestTypes, A: Application<C>>(
-    subject: &Subject<C, A>,
-    seed: u64,
-    pieces: usize,
-    steps: usize,
-) -> Result<Filled<C>, Broken> {
-    let disk = SimDisk::default();
-    let (model, workload) = begin(subject, seed, &disk).await?;
-    let mut workload = workload?;
-    let (mut older, mut most_bytes) = (Vec::new(), 0);
-    for _ in 0..pieces {
-        workload.run(steps).await?;
-        older.push(disk.copy());
-        most_bytes = most_bytes.max(used_bytes(&disk));
-    }
-    workload.inspect().await?;
-    drop(workload);
-    let (operations, reads) = (disk.operations(), disk.reads());
-    Ok(Filled { disk: disk.copy(), model: model.copy().settled(), older, operations, reads, most_bytes })
 }
 
 /// Lets `case` happen.
@@ -88,27 +52,73 @@ pub(super) async fn strike<C: TestTypes, A: Application<C>>(
         Case::Operation(at, failure) => work(subject, seed, steps, |disk| disk.fail_at(*at, *failure)).await,
         Case::Read(at, failure) => work(subject, seed, steps, |disk| disk.fail_read_at(*at, *failure)).await,
         Case::Capacity(bytes) => work(subject, seed, steps, |disk| disk.set_capacity(Some(*bytes))).await,
-        Case::ReadAtOpen(at, failure) => {
-            let disk = filled.disk.copy();
-            disk.fail_read_at(*at, *failure);
-            let end = look(subject, &disk, &filled.model).await?;
-            // The disk reads well again, and nothing has been lost.
-            let again = look(subject, &disk.copy(), &filled.model).await?;
-            promise!(again == End::Harmless, "still refused after a failed read");
-            Ok(if disk.has_failed() { end } else { End::NotReached })
+        Case::OperationAtOpen(crash, at, failure) => {
+            go_on_after(subject, seed, filled, *crash, |disk| disk.fail_at(*at, *failure)).await
         }
-        Case::Damage(path, damage) => {
-            let disk = filled.disk.copy();
-            if !inflict(&disk, path, damage) {
-                return Ok(End::NotReached);
-            }
-            match look(subject, &disk, &filled.model).await? {
-                // What opening and reading do not see may do harm later.
-                End::Harmless => go_on(subject, seed, &disk, &filled.model).await,
-                end => Ok(end),
-            }
+        Case::CapacityAtOpen(crash, bytes) => {
+            go_on_after(subject, seed, filled, *crash, |disk| disk.set_capacity(Some(*bytes))).await
+        }
+        Case::ReadAtOpen(at, failure) => read_at_open(subject, filled, *at, *failure).await,
+        Case::Damage(path, damage) => damaged(subject, seed, filled, path, damage).await,
+    }
+}
+
+async fn read_at_open<C: TestTypes, A: Application<C>>(
+    subject: &Subject<C, A>,
+    filled: &Filled<C>,
+    at: u64,
+    failure: ReadFailure,
+) -> Result<End, Broken> {
+    let disk = filled.disk.copy();
+    disk.fail_read_at(at, failure);
+    let end = look(subject, &disk, &filled.model).await?;
+    // The disk reads well again, and nothing has been lost.
+    let again = look(subject, &disk.copy(), &filled.model).await?;
+    promise!(again == End::Harmless, "still refused after a failed read");
+    Ok(if disk.has_failed() { end } else { End::NotReached })
+}
+
+async fn damaged<C: TestTypes, A: Application<C>>(
+    subject: &Subject<C, A>,
+    seed: u64,
+    filled: &Filled<C>,
+    path: &Path,
+    damage: &Damage,
+) -> Result<End, Broken> {
+    let disk = filled.disk.copy();
+    if !inflict(&disk, path, damage) {
+        return Ok(End::NotReached);
+    }
+    match look(subject, &disk, &filled.model).await? {
+        // What opening and reading do not see may do harm later.
+        End::Harmless => go_on(subject, seed, filled, &disk, path).await,
+        end => {
+            put_back(subject, filled, &disk, path, &filled.model).await?;
+            Ok(end)
         }
     }
+}
+
+/// A storage that refuses destroys nothing: with the file as it was everything is there.
+///
+/// Found: with an older `state/ACTIVE` a start removed the database that counted, and then said that another was
+/// missing; with an older `snapshot/ACTIVE` it removed the newest snapshot.
+async fn put_back<C: TestTypes, A: Application<C>>(
+    subject: &Subject<C, A>,
+    filled: &Filled<C>,
+    disk: &SimDisk,
+    path: &Path,
+    model: &Model<C>,
+) -> Result<(), Broken> {
+    promise!(disk.put_back(path, &filled.disk), "the directory of {} is gone", path.display());
+    let found = async {
+        let mut store = subject.open(disk).await?;
+        model.check(&Found::in_store(&mut store).await?)
+    };
+    found.await.map_err(|reason| Broken::During {
+        reason: Box::new(reason),
+        trace: format!("{} had been found damaged, and was put back as it was", path.display()),
+    })
 }
 
 fn inflict(disk: &SimDisk, path: &Path, damage: &Damage) -> bool {
@@ -138,9 +148,34 @@ async fn work<C: TestTypes, A: Application<C>>(
     let disk = SimDisk::default();
     arm(&disk);
     let (model, begun) = begin(subject, seed, &disk).await?;
+    see(subject, seed, steps, (&disk, &model), begun).await
+}
+
+/// Opens a storage that was in use when the power failed, on a disk on which something fails, and works on.
+async fn go_on_after<C: TestTypes, A: Application<C>>(
+    subject: &Subject<C, A>,
+    seed: u64,
+    filled: &Filled<C>,
+    crash: u64,
+    arm: impl FnOnce(&SimDisk),
+) -> Result<End, Broken> {
+    let (disk, model) = filled.crashed(crash);
+    arm(&disk);
+    let begun = Workload::resume(subject, &disk, model.clone(), random(seed)).await;
+    see(subject, seed, super::STEPS_AFTER_DAMAGE, (&disk, &model), begun).await
+}
+
+/// Works on, and sees what comes of a disk on which something fails.
+async fn see<C: TestTypes, A: Application<C>>(
+    subject: &Subject<C, A>,
+    seed: u64,
+    steps: usize,
+    (disk, model): (&SimDisk, &SharedModel<C>),
+    begun: Result<Workload<C, A>, Broken>,
+) -> Result<End, Broken> {
     let end = match begun {
         Ok(mut workload) => match run(&mut workload, steps).await {
-            Ok(()) => End::Harmless,
+            Ok(()) => untold(workload, disk)?,
             Err(e) => {
                 let end = detected(e)?;
                 workload.check_latched().await?;
@@ -157,6 +192,16 @@ async fn work<C: TestTypes, A: Application<C>>(
         model.copy().check(&Found::in_store(&mut store).await?)?;
     }
     Ok(if disk.has_failed() { end } else { End::NotReached })
+}
+
+/// Nobody was told of a fault: it came with the last work, or in closing. It must be latched all the same.
+fn untold<C: TestTypes, A: Application<C>>(
+    mut workload: Workload<C, A>,
+    disk: &SimDisk,
+) -> Result<End, Broken> {
+    let fault = workload.close().and_then(|health| health.fault());
+    promise!(fault.is_some() || !disk.has_failed(), "something failed, and no fault is latched");
+    Ok(if fault.is_some() { End::Detected } else { End::Harmless })
 }
 
 async fn run<C: TestTypes, A: Application<C>>(
@@ -186,24 +231,28 @@ async fn look<C: TestTypes, A: Application<C>>(
     }
 }
 
-/// Goes on working with what was found to be right.
+/// Goes on working with what was found to be right, `path` being damaged.
 async fn go_on<C: TestTypes, A: Application<C>>(
     subject: &Subject<C, A>,
     seed: u64,
+    filled: &Filled<C>,
     disk: &SimDisk,
-    model: &Model<C>,
+    path: &Path,
 ) -> Result<End, Broken> {
-    let model = SharedModel::new(model.clone());
-    let mut workload = match Workload::resume(subject, disk, model, random(seed)).await {
+    let harmed = disk.read(path);
+    let model = SharedModel::new(filled.model.clone());
+    let mut workload = match Workload::resume(subject, disk, model.clone(), random(seed)).await {
         Ok(workload) => workload,
         Err(e) => return detected(e),
     };
-    match run(&mut workload, super::STEPS_AFTER_DAMAGE).await {
-        Ok(()) => Ok(End::Harmless),
-        Err(e) => {
-            let end = detected(e)?;
-            workload.check_latched().await?;
-            Ok(end)
-        }
+    let end = match run(&mut workload, super::STEPS_AFTER_DAMAGE).await {
+        Ok(()) => return Ok(End::Harmless),
+        Err(e) => detected(e)?,
+    };
+    workload.check_latched().await?;
+    // A file that has been replaced since is another one, which the old content would harm.
+    if harmed.is_some() && disk.read(path) == harmed {
+        put_back(subject, filled, disk, path, &model.copy()).await?;
     }
+    Ok(end)
 }

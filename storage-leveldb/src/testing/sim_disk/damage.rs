@@ -55,6 +55,21 @@ impl SimDisk {
         self.damage(path, put).unwrap_or(false)
     }
 
+    /// Puts a file back as it is on another disk, whether it is here or not; answers whether its directory is here.
+    pub fn put_back(&self, path: &Path, other: &Self) -> bool {
+        let Some(content) = other.read(path) else { return false };
+        {
+            let mut state = self.state();
+            if state.tree.file(path).is_err() {
+                let file = state.new_file();
+                if state.tree.set(path, file).is_err() {
+                    return false;
+                }
+            }
+        }
+        self.damage(path, |now| *now = content).is_some()
+    }
+
     fn damage<T>(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
         let mut state = self.state();
         let file = state.tree.file(path).ok()?;

@@ -1,12 +1,16 @@
 //! What must hold after a fault.
 
-use openraft::EntryPayload;
-use openraft::storage::{IOFlushed, RaftLogStorage};
+use std::fmt::Display;
+
+use futures_util::stream;
+use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::type_config::TypeConfigExt;
 use openraft::vote::RaftTerm;
+use openraft::{EntryPayload, RaftLogReader, RaftSnapshotBuilder};
 
 use super::Workload;
 use crate::error::StorageError;
+use crate::health::Fault;
 use crate::state::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::ids::{log_id, logged, vote};
@@ -16,32 +20,75 @@ use crate::testing::subject::TestTypes;
 /// the fault was latched.
 const OPERATIONS_UNDER_WAY: u64 = 2;
 
+/// A call after a fault is answered with that fault, and no other.
+fn refused<T, E: Display>(call: &str, answer: Result<T, E>, fault: &Fault) -> Result<(), Broken> {
+    match answer {
+        Ok(_) => Err(Broken::Promise(format!("{call} after the fault: {fault}"))),
+        Err(e) => {
+            promise!(e.to_string() == fault.to_string(), "{call} is answered with {e}, not with {fault}");
+            Ok(())
+        }
+    }
+}
+
 impl<C: TestTypes, A: Application<C>> Workload<C, A> {
-    /// After a fault: it is latched, and everything is refused without reaching the disk.
+    /// After a fault: it is latched, and every call is refused with it, without reaching the disk.
     pub(crate) async fn check_latched(&mut self) -> Result<(), Broken> {
-        let (vote, entry) = {
-            let model = self.model.lock();
-            (vote::<C>(model.term.next()), log_id::<C>(model.term, model.log_end))
-        };
-        let entry = logged::<C>(entry, EntryPayload::Blank)?.entry()?;
-        let disk = self.disk.clone();
-        let Some(store) = self.store.as_mut() else {
+        let Some(store) = &self.store else {
             return Ok(());
         };
-        promise!(store.health.fault().is_some(), "an error was answered, but no fault is latched");
-        let operations = disk.operations();
-        promise!(store.log.save_vote(&vote).await.is_err(), "a vote was saved after a fault");
+        let Some(fault) = store.health.fault() else {
+            return Err(Broken::Promise("an error was answered, but no fault is latched".to_owned()));
+        };
+        let operations = self.disk.operations();
+        self.check_log_latched(&fault).await?;
+        self.check_state_latched(&fault).await?;
+        self.close();
+        let more = self.disk.operations().saturating_sub(operations);
+        promise!(more <= OPERATIONS_UNDER_WAY, "the disk was changed {more} times after a fault");
+        Ok(())
+    }
+
+    async fn check_log_latched(&mut self, fault: &Fault) -> Result<(), Broken> {
+        let last = self.store()?.log.get_log_state().await?;
+        let purged_end = last.last_purged_log_id.map_or(0, |id| id.index.saturating_add(1));
+        let end = last.last_log_id.as_ref().map_or(0, |id| id.index.saturating_add(1));
+        let term = self.model.lock().after().term;
+        let next = log_id::<C>(term, end);
+        let entry = logged::<C>(next.clone(), EntryPayload::Blank)?.entry()?;
+        let log = &mut self.store()?.log;
+        refused("a vote was saved", log.save_vote(&vote::<C>(term.next(), false)).await, fault)?;
+        refused("a commit mark was saved", log.save_committed(Some(next.clone())).await, fault)?;
         let (done, flushed) = C::oneshot();
-        let appended = match store.log.append([entry], IOFlushed::signal(done)).await {
+        let appended = match log.append([entry], IOFlushed::signal(done)).await {
             Ok(()) => flushed.await.map_err(|_| StorageError::Closed)?,
             Err(e) => Err(e),
         };
-        promise!(appended.is_err(), "an entry was appended after a fault");
-        promise!(store.reader.query(()).await.is_err(), "a query was answered after a fault");
-        promise!(store.inbox.create().await.is_err(), "a snapshot was received after a fault");
-        drop(self.store.take());
-        let more = disk.operations().saturating_sub(operations);
-        promise!(more <= OPERATIONS_UNDER_WAY, "the disk was changed {more} times after a fault");
-        Ok(())
+        refused("an entry was appended", appended, fault)?;
+        let mut reader = log.get_log_reader().await;
+        if purged_end < end {
+            refused("the log was read", reader.try_get_log_entries(..).await, fault)?;
+            refused("the log was read", reader.limited_get_log_entries(purged_end, end).await, fault)?;
+            refused("the log was truncated", log.truncate_after(None).await, fault)?;
+        }
+        refused("the log was purged", log.purge(next).await, fault)
+    }
+
+    async fn check_state_latched(&mut self, fault: &Fault) -> Result<(), Broken> {
+        let next = {
+            let model = self.model.lock();
+            log_id::<C>(model.after().term, model.after().log_end)
+        };
+        let entry = logged::<C>(next, EntryPayload::Blank)?.entry()?;
+        let sent = self.reference.snapshot().await?;
+        let store = self.store()?;
+        refused("a query was answered", store.reader.query(()).await, fault)?;
+        refused("the applied state was answered", store.state.applied_state().await, fault)?;
+        refused("an entry was applied", store.state.apply(stream::iter([Ok((entry, None))])).await, fault)?;
+        let built = store.state.get_snapshot_builder().await.build_snapshot().await;
+        refused("a snapshot was built", built, fault)?;
+        refused("a snapshot was received", store.inbox.create().await, fault)?;
+        let installed = store.state.install_snapshot(&sent.meta, sent.snapshot).await;
+        refused("a snapshot was installed", installed, fault)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openraft::StorageHelper;
 
-use super::Workload;
+use super::{StepKind, Steps, Workload};
 use crate::error::StorageError;
 use crate::state::Application;
 use crate::testing::broken::{Broken, promise};
@@ -41,8 +41,10 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
             model,
             reference,
             random,
+            steps: Steps::default(),
         };
         this.recover(end).await?;
+        this.steps.count(StepKind::Recover);
         Ok(this)
     }
 
@@ -73,6 +75,7 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         let found = Found::in_store(&mut store).await?;
         self.model.copy().check_exactly(&found)?;
         self.store = Some(store);
+        self.steps.count(StepKind::Reopen);
         Ok(())
     }
 }

@@ -1,0 +1,63 @@
+//! Files that are gone, where another check than the one in question would not see it.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Set, Types, log_id, open};
+use openraft::Vote;
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use storage_leveldb::Options;
+
+type Entry = <Types as openraft::RaftTypeConfig>::Entry;
+
+fn options() -> Options {
+    let mut options = Options { tail_bytes: 0, ..Options::default() };
+    options.log_leveldb.write_buffer_bytes = 2048;
+    options
+}
+
+fn tables(dir: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(dir.join("log")).unwrap();
+    let mut tables: Vec<_> = names.map(|entry| entry.unwrap().path()).collect();
+    tables.retain(|path| path.extension().is_some_and(|extension| extension == "ldb"));
+    tables
+}
+
+/// If FORMAT is lost, a database may be new; one that has lost its root with it must not be started empty: a vote was
+/// in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_without_its_root_is_not_started_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    store.log.save_vote(&Vote::new(3, 1)).await.unwrap();
+    drop(store);
+    std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
+    std::fs::remove_file(dir.path().join("log/CURRENT")).unwrap();
+    let error = open(dir.path(), Options::default()).await.err().unwrap().to_string();
+    assert!(error.contains("log/CURRENT: missing"), "{error}");
+}
+
+/// LevelDB says only that something is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_table_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), options()).await.unwrap();
+    for index in 1..=100 {
+        let set = Set { key: format!("k{index}"), value: "v".repeat(200) };
+        let entry: Entry = Entry::new_normal(log_id(1, index), set);
+        store.log.blocking_append([entry]).await.unwrap();
+    }
+    drop(store);
+    // So that LevelDB's own log has nothing that a table has, too.
+    drop(open(dir.path(), options()).await.unwrap());
+    let tables = tables(dir.path());
+    assert!(tables.len() > 1, "{tables:?}");
+    for table in tables {
+        let bytes = std::fs::read(&table).unwrap();
+        std::fs::remove_file(&table).unwrap();
+        let error = open(dir.path(), options()).await.err().unwrap().to_string();
+        assert!(error.contains(&format!("{}: missing", table.display())), "{error}");
+        std::fs::write(&table, bytes).unwrap();
+    }
+    drop(open(dir.path(), options()).await.unwrap());
+}
