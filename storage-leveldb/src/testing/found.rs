@@ -11,7 +11,7 @@ use super::subject::{Store, TestTypes};
 use crate::state::Application;
 
 /// Everything, in a form that can be compared.
-pub(crate) struct Found<C: TestTypes> {
+pub(crate) struct Found<C: openraft::RaftTypeConfig> {
     pub(crate) vote: Option<VoteOf<C>>,
     pub(crate) committed: Option<LogIdOf<C>>,
     pub(crate) purged: Option<LogIdOf<C>>,

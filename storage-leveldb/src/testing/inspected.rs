@@ -1,10 +1,11 @@
 //! An application whose pairs can all be seen.
 
 use bytes::Bytes;
+use openraft::RaftTypeConfig;
 
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
-use crate::state::{Application, StandardTypes, Transaction, View};
+use crate::state::{Application, Transaction, View};
 
 /// An application's keys and values, in key order.
 pub(crate) type Pairs = Vec<(Bytes, Bytes)>;
@@ -12,7 +13,7 @@ pub(crate) type Pairs = Vec<(Bytes, Bytes)>;
 /// Applies what `A` applies; its only query answers all pairs.
 pub(crate) struct Inspected<A>(pub(crate) A);
 
-impl<C: StandardTypes, A: Application<C>> Application<C> for Inspected<A> {
+impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Inspected<A> {
     type Query = ();
     type Answer = Pairs;
 

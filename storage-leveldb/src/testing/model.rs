@@ -20,7 +20,7 @@ const MAX_TEXT_CHARS: usize = 120;
 
 /// An entry, as the codec has it: what was written is compared byte by byte.
 #[derive(Debug)]
-pub(crate) struct Logged<C: TestTypes> {
+pub(crate) struct Logged<C: openraft::RaftTypeConfig> {
     pub(crate) log_id: LogIdOf<C>,
     pub(crate) record: Vec<u8>,
 }
@@ -46,7 +46,7 @@ impl<C: TestTypes> Logged<C> {
 /// Invariants: `history` is every entry that has been in the log, or came with a snapshot, and was not truncated;
 /// `states` has the state at every end up to the greatest that was applied. What is called durable survives
 /// every crash from now on; the rest was asked for.
-pub(crate) struct Model<C: TestTypes> {
+pub(crate) struct Model<C: openraft::RaftTypeConfig> {
     pub(crate) history: Arc<BTreeMap<u64, Arc<Logged<C>>>>,
     pub(crate) states: Arc<BTreeMap<u64, Arc<Expected<C>>>>,
     pub(crate) vote: Option<VoteOf<C>>,
@@ -188,7 +188,7 @@ impl<C: TestTypes> Model<C> {
 }
 
 /// The model that a workload changes and the watcher of its disk copies.
-pub(crate) struct SharedModel<C: TestTypes>(Mutex<Model<C>>);
+pub(crate) struct SharedModel<C: openraft::RaftTypeConfig>(Mutex<Model<C>>);
 
 impl<C: TestTypes> SharedModel<C> {
     pub(crate) fn new(model: Model<C>) -> Arc<Self> {

@@ -18,7 +18,7 @@ use crate::state::Application;
 
 /// The state after one entry.
 #[derive(Debug)]
-pub(crate) struct Expected<C: TestTypes> {
+pub(crate) struct Expected<C: openraft::RaftTypeConfig> {
     pub(crate) pairs: Pairs,
     pub(crate) membership: StoredMembershipOf<C>,
 }
@@ -31,7 +31,7 @@ pub(crate) type ReferenceSnapshot<C> = Snapshot<
 >;
 
 /// Invariant: the entries `0..end` have been applied.
-pub(crate) struct Reference<C: TestTypes, A: Application<C>> {
+pub(crate) struct Reference<C: openraft::RaftTypeConfig, A: Application<C>> {
     store: Store<C, A>,
     end: u64,
 }

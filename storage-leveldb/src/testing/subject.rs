@@ -39,7 +39,7 @@ pub(crate) type Store<C, A> = Storage<C, Inspected<A>>;
 pub(crate) type MakeCommand<C> = dyn Fn(&mut Random) -> <C as RaftTypeConfig>::D + Send + Sync;
 
 /// Makes applications and commands. Cheap to clone.
-pub(crate) struct Subject<C: TestTypes, A> {
+pub(crate) struct Subject<C: openraft::RaftTypeConfig, A> {
     application: Arc<dyn Fn() -> A + Send + Sync>,
     command: Arc<MakeCommand<C>>,
     pub(crate) options: Options,

@@ -24,7 +24,7 @@ const MAX_CRASHES: usize = 4;
 type Failure = Box<CrashFailure>;
 
 /// Runs one seed. One per thread.
-pub(super) struct Explorer<'a, C: TestTypes, A> {
+pub(super) struct Explorer<'a, C: openraft::RaftTypeConfig, A> {
     subject: &'a Subject<C, A>,
     runtime: &'a Runtime,
     seed: u64,

@@ -14,14 +14,14 @@ use crate::testing::subject::{Subject, TestTypes};
 use crate::testing::workload::{Steps, Workload};
 
 /// Where a life begins.
-pub(super) enum Start<C: TestTypes> {
+pub(super) enum Start<C: openraft::RaftTypeConfig> {
     Empty,
     /// What was left after a crash, and what had been promised before it.
     Crashed(SimDisk, Model<C>),
 }
 
 /// A life's crash points, as far as it came, and how it ended: with what has been done, if well.
-pub(super) struct Life<C: TestTypes> {
+pub(super) struct Life<C: openraft::RaftTypeConfig> {
     pub(super) points: Vec<Point<C>>,
     pub(super) end: Result<Steps, Broken>,
 }

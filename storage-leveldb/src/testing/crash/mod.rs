@@ -91,7 +91,7 @@ const DEFAULT_POINTS: u64 = 2000;
 const DEFAULT_STEPS: usize = 60;
 
 /// A test of power failures for one application. See the [module](self).
-pub struct CrashTest<C: TestTypes, A> {
+pub struct CrashTest<C: openraft::RaftTypeConfig, A> {
     subject: Subject<C, A>,
     points: u64,
     steps: usize,
@@ -212,7 +212,7 @@ struct Done {
 }
 
 /// What the threads of one test share.
-struct Run<'a, C: TestTypes, A> {
+struct Run<'a, C: openraft::RaftTypeConfig, A> {
     test: &'a CrashTest<C, A>,
     started: Instant,
     next_seed: AtomicU64,

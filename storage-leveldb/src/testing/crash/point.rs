@@ -9,7 +9,7 @@ use crate::testing::sim_disk::{OperationKind, SimDisk, Survival};
 use crate::testing::subject::TestTypes;
 
 /// A crash in the middle of one operation: what the disk held, and what had been promised.
-pub(super) struct Point<C: TestTypes> {
+pub(super) struct Point<C: openraft::RaftTypeConfig> {
     pub(super) number: u64,
     pub(super) kind: OperationKind,
     pub(super) path: String,

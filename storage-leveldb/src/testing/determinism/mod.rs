@@ -91,7 +91,7 @@ impl fmt::Display for Digest {
 }
 
 /// A test of determinism for one application. See the [module](self).
-pub struct DeterminismTest<C: TestTypes, A> {
+pub struct DeterminismTest<C: openraft::RaftTypeConfig, A> {
     application: Box<dyn Fn() -> A + Send + Sync>,
     command: Box<MakeCommand<C>>,
     entries: u64,

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use openraft::RaftTypeConfig;
+
 use crate::error::StorageError;
-use crate::state::{Application, StandardTypes, Transaction, View};
+use crate::state::{Application, Transaction, View};
 
 /// Encoded answers by log index. Clones share them.
 #[derive(Clone, Default)]
@@ -26,7 +28,7 @@ pub(super) struct Recorded<A> {
     pub(super) answers: Answers,
 }
 
-impl<C: StandardTypes, A: Application<C>> Application<C> for Recorded<A> {
+impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Recorded<A> {
     type Query = A::Query;
     type Answer = A::Answer;
 

@@ -12,7 +12,7 @@ use crate::testing::subject::{Subject, TestTypes};
 use crate::testing::workload::Workload;
 
 /// A storage that has been worked on and closed.
-pub(super) struct Filled<C: TestTypes> {
+pub(super) struct Filled<C: openraft::RaftTypeConfig> {
     pub(super) disk: SimDisk,
     pub(super) model: Model<C>,
     /// Copies of the disk from before.

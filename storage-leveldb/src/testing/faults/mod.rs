@@ -87,7 +87,7 @@ const EDGE_BYTES: usize = 24;
 const FLIP_STRIDE_BYTES: usize = 61;
 
 /// A test of faults for one application. See the [module](self).
-pub struct FaultTest<C: TestTypes, A> {
+pub struct FaultTest<C: openraft::RaftTypeConfig, A> {
     subject: Subject<C, A>,
     seed: u64,
 }
@@ -274,7 +274,7 @@ fn cuts(path: &Path, content: &[u8]) -> BTreeSet<usize> {
 }
 
 /// What the threads of one test share.
-struct Sweep<'a, C: TestTypes, A> {
+struct Sweep<'a, C: openraft::RaftTypeConfig, A> {
     test: &'a FaultTest<C, A>,
     filled: Filled<C>,
     cases: Vec<Case>,

@@ -28,7 +28,7 @@ pub(crate) use self::step::Steps;
 /// A storage under work.
 ///
 /// Invariant: between two steps `reference` has applied what `model` says is applied.
-pub(crate) struct Workload<C: TestTypes, A: Application<C>> {
+pub(crate) struct Workload<C: openraft::RaftTypeConfig, A: Application<C>> {
     subject: Subject<C, A>,
     disk: SimDisk,
     store: Option<Store<C, A>>,
