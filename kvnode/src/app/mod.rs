@@ -7,6 +7,8 @@ mod application;
 mod command;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod harness;
 mod keys;
 mod pair;
 mod query;

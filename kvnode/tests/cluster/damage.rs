@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Damage, Dice, Harm, Load, LoadOptions, Node, State, alone, files,
+    Cluster, ClusterOptions, Damage, Dice, Harm, Load, LoadOptions, Node, OlderCopies, State, alone, files,
     refuses_everything, wait,
 };
 use futures_util::future::try_join_all;
@@ -35,6 +35,13 @@ const KINDS: [&str; 17] = [
     "storage/snapshot/ACTIVE",
     "storage/snapshot/*.snap",
     "storage/FORMAT",
+];
+/// Of these there is an older version only as long as the node has not been started again.
+const REPLACED_AT_A_START: [&str; 4] = [
+    "storage/log/*.log",
+    "storage/log/MANIFEST-*",
+    "storage/state/db-*/*.log",
+    "storage/state/db-*/MANIFEST-*",
 ];
 /// Lost as a whole, none of them may be started empty.
 const DIRECTORIES: [&str; 5] =
@@ -66,12 +73,15 @@ struct Count {
     by_directory: usize,
     ended: usize,
     harmless: usize,
+    /// Of all these, how often a file was an older version of itself.
+    older: usize,
 }
 
 /// A node is stopped (cleanly, then by `kill -9`) under load; then, for every kind of file in its directory, a bit is flipped, the
-/// end is cut off, or the file is removed, and it is started; then whole directories are lost. It must name the file and refuse everything, or serve
-/// exactly what the others store. The others acknowledge writes meanwhile. Damage is undone in place and never by an older copy of
-/// the directory, so what a refusing node left there must be good, too: in the end all nodes store the same.
+/// end is cut off, the file is removed, or replaced by what it was before the last load, and the node is started; then whole
+/// directories are lost. It must name the file and refuse everything, or serve exactly what the others store. The others
+/// acknowledge writes meanwhile. Damage is undone in place and never by an older copy of the directory, so what a refusing node
+/// left there must be good, too: in the end all nodes store the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_is_named_or_harmless() {
     let _alone = alone();
@@ -81,11 +91,14 @@ async fn a_damaged_file_is_named_or_harmless() {
     let mut count = Count::default();
     for politely in [true, false] {
         let mut load = Load::start(&cluster.client(), options, &mut dice);
-        let id = stopped_follower(&mut cluster, &mut load, politely, &mut dice).await;
+        let (id, older) = stopped_follower(&mut cluster, &mut load, politely, &mut dice).await;
         let ledger = load.stop().await;
+        for kind in REPLACED_AT_A_START {
+            one_damage(&mut cluster, id, (kind, Harm::Older), &older, politely, &mut dice, &mut count).await;
+        }
         for kind in KINDS {
             for harm in Harm::ALL {
-                one_damage(&mut cluster, id, (kind, harm), politely, &mut dice, &mut count).await;
+                one_damage(&mut cluster, id, (kind, harm), &older, politely, &mut dice, &mut count).await;
             }
         }
         for dir in DIRECTORIES {
@@ -97,24 +110,34 @@ async fn a_damaged_file_is_named_or_harmless() {
     }
     println!("{count:?}");
     assert!(count.refused > 30 && count.ended > 3, "hardly anything was noticed: {count:?}");
+    assert!(count.older >= 6, "hardly anything was older: {count:?}");
 }
 
 /// A follower with every kind of file: restarted once, so that there are tables; with a snapshot of its own; and with entries
-/// behind it in both logs.
-async fn stopped_follower(cluster: &mut Cluster, load: &mut Load, politely: bool, dice: &mut Dice) -> u64 {
+/// behind it in both logs. The copies are from before the snapshot and from behind it.
+async fn stopped_follower(
+    cluster: &mut Cluster,
+    load: &mut Load,
+    politely: bool,
+    dice: &mut Dice,
+) -> (u64, OlderCopies) {
     load.progress(200, PROGRESS_TIMEOUT).await;
     let id = dice.pick(&cluster.followers().await);
     cluster.node_mut(id).restart().await;
     load.progress(200, PROGRESS_TIMEOUT).await;
+    let mut older = OlderCopies::new(&cluster.node(id).serve.data_dir, cluster.path().join("older"));
+    older.take();
     wait::until("a snapshot is built", PROGRESS_TIMEOUT, async || {
         let built = cluster.node(id).admin().snapshot(kv::SnapshotRequest {}).await;
         built.map(drop).map_err(|e| e.to_string())
     })
     .await;
+    load.progress(20, PROGRESS_TIMEOUT).await;
+    older.take();
     load.progress(200, PROGRESS_TIMEOUT).await;
     end(cluster.node_mut(id), politely).await;
     load.progress(200, PROGRESS_TIMEOUT).await;
-    id
+    (id, older)
 }
 
 async fn end(node: &mut Node, politely: bool) {
@@ -129,6 +152,7 @@ async fn one_damage(
     cluster: &mut Cluster,
     id: u64,
     (kind, harm): (&str, Harm),
+    older: &OlderCopies,
     politely: bool,
     dice: &mut Dice,
     count: &mut Count,
@@ -140,6 +164,13 @@ async fn one_damage(
     // A node that latched a fault may leave a table that it had only begun.
     found.retain(|path| LOCKS.contains(&kind) || path.metadata().unwrap().len() > 0);
     assert!(!found.is_empty(), "no {kind} in the directory of node {id}");
+    if harm == Harm::Older {
+        found.retain(|path| older.version_of(path).is_some());
+        if found.is_empty() {
+            return;
+        }
+        count.older += 1;
+    }
     // Of LevelDB's logs only the newest has more than a header.
     let path = match kind.ends_with(".log") {
         true => found.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap(),
@@ -149,7 +180,7 @@ async fn one_damage(
         std::fs::remove_file(path).unwrap();
         None
     } else {
-        Some(Damage::inflict(path, harm, dice))
+        Some(Damage::inflict(path, harm, older, dice))
     };
     let what = damage.as_ref().map_or_else(|| format!("{} removed", path.display()), ToString::to_string);
     cluster.node_mut(id).start();
@@ -159,7 +190,7 @@ async fn one_damage(
         Outcome::Refused(reason) => {
             count.refused += 1;
             let node = cluster.node(id);
-            let named = named_as(reason, path);
+            let named = named_as(reason, path, harm);
             let name = named.unwrap_or_else(|| panic!("{what}: not named: {reason}"));
             count.by_directory += usize::from(name != path.display().to_string());
             refuses_everything(node, Code::DataLoss, &name).await;
@@ -208,9 +239,10 @@ async fn lost_directory(cluster: &mut Cluster, id: u64, dir: &str) {
     std::fs::rename(&aside, &path).unwrap();
 }
 
-/// The file that the reason names, or at least its directory if it is missing.
-fn named_as(reason: &str, path: &Path) -> Option<String> {
-    let candidates = [Some(path), path.parent().filter(|_| !path.exists())];
+/// The file that the reason names, or at least its directory if it is missing. Of an older version and the files that
+/// it does not fit, either may be the one that is wrong: they are in one directory.
+fn named_as(reason: &str, path: &Path, harm: Harm) -> Option<String> {
+    let candidates = [Some(path), path.parent().filter(|_| harm == Harm::Older || !path.exists())];
     let mut names = candidates.into_iter().flatten().map(|path| path.display().to_string());
     names.find(|name| reason.contains(name.as_str()))
 }

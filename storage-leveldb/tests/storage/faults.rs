@@ -17,7 +17,12 @@ const SEEDS: Range<u64> = 0..3;
 
 type Test = FaultTest<Types, Register>;
 
-/// Runs a test on some workloads, or on the one that was asked for, and prints what was tried, which must have been at least this much.
+/// Whether one workload is to be tried again: it need not come to everything.
+fn is_replay() -> bool {
+    std::env::var("FAULT_SEED").is_ok()
+}
+
+/// Runs a test on some workloads and prints what was tried, which must have been at least this much.
 fn run(test: impl Fn(&Test) -> Result<FaultReport, FaultTestError>, least: u64) -> FaultReport {
     let seeds = match std::env::var("FAULT_SEED") {
         Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
@@ -32,7 +37,7 @@ fn run(test: impl Fn(&Test) -> Result<FaultReport, FaultTestError>, least: u64) 
     }
     println!("{all}");
     let total = all.total();
-    assert!(total.detected + total.harmless >= least, "fewer than {least} faults");
+    assert!(total.detected + total.harmless >= least || is_replay(), "fewer than {least} faults");
     all
 }
 
@@ -85,7 +90,10 @@ fn parts() -> impl Iterator<Item = String> {
 fn a_flipped_bit_changes_no_answer() {
     let report = run(Test::flipped_bits, 2000);
     for part in parts() {
-        let ends = report.by_kind.get(&part).unwrap_or_else(|| panic!("no {part}"));
+        let Some(ends) = report.by_kind.get(&part) else {
+            assert!(is_replay(), "no {part}");
+            continue;
+        };
         // Of a WITNESS the last whole record counts, so that damage to one of the others says nothing.
         assert!(ends.harmless == 0 || part.contains("WITNESS: flipped bit, frame"), "{part}: {ends:?}");
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Dice;
@@ -12,10 +13,58 @@ pub enum Harm {
     FlipOneBit,
     CutOff,
     Remove,
+    /// Replaced by its version in an one of [`OlderCopies`].
+    Older,
 }
 
 impl Harm {
-    pub const ALL: [Self; 3] = [Self::FlipOneBit, Self::CutOff, Self::Remove];
+    pub const ALL: [Self; 4] = [Self::FlipOneBit, Self::CutOff, Self::Remove, Self::Older];
+}
+
+/// A data directory as it was before, several times.
+#[derive(Debug)]
+pub struct OlderCopies {
+    data_dir: PathBuf,
+    copies: PathBuf,
+    count: usize,
+}
+
+impl OlderCopies {
+    /// They will lie in `copies`.
+    pub fn new(data_dir: &Path, copies: PathBuf) -> Self {
+        if copies.exists() {
+            fs::remove_dir_all(&copies).unwrap();
+        }
+        fs::create_dir(&copies).unwrap();
+        Self { data_dir: data_dir.to_owned(), copies, count: 0 }
+    }
+
+    /// Copies what a node has at work, each file at a moment of its own; one that goes meanwhile has no older version.
+    pub fn take(&mut self) {
+        copy_dir(&self.data_dir, &self.copies.join(self.count.to_string())).unwrap();
+        self.count += 1;
+    }
+
+    /// What a file was, if it has changed since.
+    pub fn version_of(&self, path: &Path) -> Option<Vec<u8>> {
+        let (name, now) = (path.strip_prefix(&self.data_dir).unwrap(), fs::read(path).unwrap());
+        let copies = (0..self.count).map(|copy| self.copies.join(copy.to_string()).join(name));
+        copies.filter_map(|copy| fs::read(copy).ok()).find(|older| *older != now)
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for found in fs::read_dir(from)? {
+        let path = found?.path();
+        let to = to.join(path.file_name().unwrap());
+        let copied = if path.is_dir() { copy_dir(&path, &to) } else { fs::copy(&path, &to).map(drop) };
+        match copied {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// A file that was harmed, and what it was before.
@@ -29,7 +78,8 @@ pub struct Damage {
 }
 
 impl Damage {
-    pub fn inflict(path: &Path, harm: Harm, dice: &mut Dice) -> Self {
+    /// `older` is needed for [`Harm::Older`] only.
+    pub fn inflict(path: &Path, harm: Harm, older: &OlderCopies, dice: &mut Dice) -> Self {
         let before = fs::read(path).unwrap();
         let at = dice.below(before.len());
         let after = match harm {
@@ -40,6 +90,7 @@ impl Damage {
             }
             Harm::CutOff => Some(before[..at].to_vec()),
             Harm::Remove => None,
+            Harm::Older => Some(older.version_of(path).expect("it has changed")),
         };
         match &after {
             Some(bytes) => fs::write(path, bytes).unwrap(),

@@ -29,7 +29,7 @@ mod tally;
 pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions};
-pub use damage::{Damage, Harm, files};
+pub use damage::{Damage, Harm, OlderCopies, files};
 pub use dice::Dice;
 pub use exclusive::alone;
 pub use http::{Series, get as http_get};
