@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Cluster, ClusterOptions, Kvcli, Node, Series, alone, run_to_end, wait};
+use futures_util::future::try_join_all;
 use kvcli::ReadMode;
 use proto::kv::v1::GetRequest;
 use serde_json::Value;
@@ -172,6 +173,8 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
 /// values of 16 KiB, which fill LevelDB's buffers so that they are compacted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
+    const PUTS_AT_ONCE: usize = 8;
+    const VALUE_BYTES: usize = 16 * 1024;
     let _alone = alone();
     let cluster =
         Cluster::start(ClusterOptions { snapshot_entries: Some(100), ..ClusterOptions::default() }).await;
@@ -180,11 +183,16 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
     cluster.settled().await;
     let built = snapshots_built(&cluster).await;
     let before: Vec<String> = cluster.nodes.iter().map(Node::log).collect();
+    let sessions: Vec<_> = (0..PUTS_AT_ONCE).map(|_| client.session()).collect();
     let mut operations = 0;
     wait::holds_for("the log is quiet", WATCHED, async || {
-        client.put(format!("key {operations}"), vec![b'x'; 16 * 1024]).await.map_err(|e| e.to_string())?;
+        let puts = sessions
+            .iter()
+            .enumerate()
+            .map(|(n, session)| session.put(format!("key {}", operations + n), vec![b'x'; VALUE_BYTES]));
+        try_join_all(puts).await.map_err(|e| e.to_string())?;
         client.get("warm", ReadMode::Linearizable).await.map_err(|e| e.to_string())?;
-        operations += 2;
+        operations += PUTS_AT_ONCE + 1;
         for (node, before) in cluster.nodes.iter().zip(&before) {
             node.http("/metrics").await?;
             node.http("/readyz").await?;
@@ -200,8 +208,11 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
     println!("0 lines in {WATCHED:?}, {operations} operations and {built} snapshots");
     assert!(built >= 3.0, "{built} snapshots were built meanwhile");
     assert!(statuses.iter().all(|status| status.purged_index > 0), "nothing was purged: {statuses:?}");
-    // LevelDB's buffer takes 1 MiB.
-    assert!(operations / 2 * 16 > 2 * 1024, "{operations} operations do not fill two buffers");
+    // Its buffer takes 1 MiB; with four full ones there is something to compact.
+    assert!(
+        operations * VALUE_BYTES > 5 << 20,
+        "{operations} operations do not fill LevelDB's buffer four times"
+    );
     for line in before.iter().flat_map(|log| log.lines()) {
         assert_text_columns(line);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::document::{blocks, shell};
 use crate::support::{
     Cluster, ClusterOptions, Damage, Dice, Ended, Harm, Kvcli, Load, LoadOptions, Ports, State, alone, files,
-    free_ports, run_to_end, wait,
+    free_ports, run_to_end, skip, wait,
 };
 use bytes::Bytes;
 
@@ -143,6 +143,9 @@ fn printed<'a>(ran: &'a [Ran], line: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn start() {
+    if !skip::unless_answers("curl", "--version", "operations::start") {
+        return;
+    }
     let _alone = alone();
     let mut runbook = Runbook::over(Cluster::prepare(ClusterOptions::default()));
     let ran = runbook.follow("start").await;
@@ -159,6 +162,9 @@ async fn start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restart() {
+    if !skip::unless_answers("curl", "--version", "operations::restart") {
+        return;
+    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     let before = runbook.cluster.node(2).pid();
@@ -170,6 +176,9 @@ async fn restart() {
 /// A rolling upgrade under load, with the one version there is: nothing acknowledged is lost, and each node is another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrade() {
+    if !skip::unless_answers("curl", "--version", "operations::upgrade") {
+        return;
+    }
     let _alone = alone();
     let mut dice = Dice::new("upgrade");
     let mut runbook = Runbook::start(3).await;
@@ -208,6 +217,9 @@ async fn shrink() {
 /// What the first look at a damaged node shows: the file, on both surfaces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault() {
+    if !skip::unless_answers("curl", "--version", "operations::fault") {
+        return;
+    }
     let _alone = alone();
     let mut dice = Dice::new("runbook: fault");
     let mut runbook = Runbook::start(3).await;
@@ -266,6 +278,9 @@ async fn transfer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overload() {
+    if !skip::unless_answers("curl", "--version", "operations::overload") {
+        return;
+    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     let ran = runbook.follow("overload").await;
@@ -275,6 +290,9 @@ async fn overload() {
 /// Two of three are gone for good. What the third has applied is in a new cluster afterwards, to the byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn salvage() {
+    if !skip::unless_answers("python3", "--version", "operations::salvage") {
+        return;
+    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     let client = runbook.cluster.client();
