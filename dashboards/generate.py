@@ -13,8 +13,6 @@ S = C + ', instance=~"$instance"'
 WIDTH = 24
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 CLIENT_OPS = 'op=~"put|get|delete|scan"'
-# On the leader each linearizable request counts once; a forwarded one counts on both nodes.
-ON_LEADER = "* on (cluster, instance) group_left () raft_is_leader{$C}"
 
 
 def quantile(q, metric, by, where="", selector="$S"):
@@ -98,15 +96,15 @@ ROWS = {
              "max(raft_replication_lag_entries{$C})", thresholds=thresholds((None, "green"), (5000, "orange"), (10000, "red"))),
         timeline("Nodes", "none", "What each node is. A learner follows, too.",
                  f"{UP} + on (cluster, instance) raft_is_leader{{$S}} or {UP}", "{{instance}}", ROLES, width=12),
-        lines("Requests", "reqps", "Answered per second, by operation, as the leader counts them: reads with --stale are not among them.",
-              (f"sum by (op) (rate(kv_requests_total{{$C, {CLIENT_OPS}}}[$__rate_interval]) {ON_LEADER})", "{{op}}"), width=12),
+        lines("Requests", "reqps", "Answered per second by the cluster, by operation. Each counts once, on the node that the client asked.",
+              (f"sum by (op) (rate(kv_requests_total{{$C, {CLIENT_OPS}}}[$__rate_interval]))", "{{op}}"), width=12),
         lines("Latency, p99", "s", "99 of 100 requests are answered within this time; for a scan, to its first response.",
               (quantile(0.99, "kv_request_duration_seconds", "op", CLIENT_OPS, "$C"), "{{op}}"), width=12),
         lines("Replication lag", "none", "Log entries that each peer has not acknowledged to the leader.",
               ("raft_replication_lag_entries{$C}", "node {{peer}}"), width=12),
     ],
     "Requests": [
-        lines("Requests by node", "reqps", "Answered per second by each node. A forwarded request counts on both nodes.",
+        lines("Requests by node", "reqps", "Answered per second by each node, forwarded ones included; the leader does not count those.",
               ("sum by (instance) (rate(kv_requests_total{$S}[$__rate_interval]))", "{{instance}}")),
         lines("Requests by outcome", "reqps", "Answered per second: ok, or the gRPC status of the failure.",
               ("sum by (outcome) (rate(kv_requests_total{$S}[$__rate_interval]))", "{{outcome}}")),

@@ -4,10 +4,15 @@
 //! as `deploy/build-image` does without an argument, would compile half of the workspace a second time. Prometheus comes
 //! from Debian's package, because no registry is asked.
 
+use std::net::TcpListener;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Ended, Prometheus, alone, is, output, programs, repository, run, skip, until};
+use serde_json::Value;
+
+use crate::support::{
+    Ended, Prometheus, alone, document, get, is, output, programs, repository, run, skip, until,
+};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const SERVICES: [&str; 5] = ["kvnode1", "kvnode2", "kvnode3", "init", "prometheus"];
@@ -26,6 +31,7 @@ fn a_cluster_of_containers_survives_what_happens_to_containers() {
 
     cluster.up();
     cluster.assert_unprivileged();
+    cluster.assert_pages_link_to_each_other();
     for n in 0..10 {
         cluster.put(1, n);
     }
@@ -56,18 +62,67 @@ fn a_cluster_of_containers_survives_what_happens_to_containers() {
     cluster.assert_scraped();
 }
 
-/// What `docker-compose` and the plugin of Docker's own make of the file is the same.
+/// The commands of OPERATIONS.md in their order, with images that can be had here: Grafana's is a stub.
 #[test]
-fn compose_accepts_the_file_with_and_without_logs() {
-    if !skip::unless_works(&[compose_version()], "compose_accepts_the_file_with_and_without_logs") {
+fn the_commands_of_the_runbook_work() {
+    let test = "the_commands_of_the_runbook_work";
+    let needs = ["docker info", "prometheus --version"];
+    if !skip::unless_works(&needs, test) || !skip::unless_works(&[compose_version()], test) {
         return;
     }
-    let services = |profile: &[&str]| {
-        let listed = output(compose_command().args(profile).args(["config", "--services"]));
-        listed.lines().map(str::to_owned).collect::<Vec<_>>()
-    };
-    assert!(SERVICES.iter().all(|service| services(&[]).contains(&(*service).to_owned())));
-    assert!(services(&["--profile", "elk"]).contains(&"filebeat".to_owned()));
+    let _alone = alone();
+    let cluster = Cluster::new();
+    cluster.build_prometheus();
+    cluster.build_grafana_stub();
+    let mut ran = Vec::new();
+    for line in document::commands("compose") {
+        let ended = cluster.documented(&line);
+        assert_eq!(ended.code, Some(0), "{line}: {ended:?}");
+        let what = line.split_whitespace().rev().find(|word| !word.starts_with('-')).unwrap().to_owned();
+        match (&*what, line.ends_with("--volumes")) {
+            ("up", _) => cluster.await_ready(),
+            ("status", _) => assert!(ended.stdout.contains("3 of 3 voters answer"), "{ended:?}"),
+            ("down", true) => assert_eq!(cluster.volumes(), 0),
+            ("down", false) => assert!(cluster.volumes() >= 3),
+            _ => {}
+        }
+        ran.push(what);
+    }
+    assert_eq!(ran, ["deploy/build-image", "up", "status", "down", "down"]);
+}
+
+/// What is for the logs starts only when it is asked for. (`config --services` lists all services in any case, so it is the file
+/// that is looked at.)
+#[test]
+fn the_services_for_logs_and_no_others_are_in_a_profile() {
+    let test = "the_services_for_logs_and_no_others_are_in_a_profile";
+    if !skip::unless_works(&["python3 -W ignore -m yaml.nodes"], test) {
+        return;
+    }
+    let to_json = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let json = output(Command::new("python3").args(["-c", to_json]).arg(repository("deploy/compose.yaml")));
+    let file: Value = serde_json::from_str(&json).unwrap();
+    let services = file["services"].as_object().unwrap();
+    for (name, service) in services {
+        let for_logs = ["elasticsearch", "kibana", "elk-setup", "filebeat"].contains(&name.as_str());
+        let expected = if for_logs { serde_json::json!(["elk"]) } else { Value::Null };
+        assert_eq!(service["profiles"], expected, "{name}");
+    }
+    assert_eq!(services.len(), SERVICES.len() + 5, "{:?}", services.keys());
+}
+
+/// Status pages link to each other under these: a browser on this machine knows no name of the private network.
+#[test]
+fn status_pages_are_advertised_where_this_machine_reaches_them() {
+    let test = "status_pages_are_advertised_where_this_machine_reaches_them";
+    if !skip::unless_works(&[compose_version()], test) {
+        return;
+    }
+    let config = output(compose_command().arg("config").env("KV_HTTP_PORT_2", "8202"));
+    for (node, port) in [(1, 7201), (2, 8202), (3, 7203)] {
+        let advertised = format!("KVNODE_ADVERTISE_HTTP_ADDR: 127.0.0.1:{port}");
+        assert!(config.contains(&advertised), "node {node}: no {advertised} in {config}");
+    }
 }
 
 fn has_plugin() -> bool {
@@ -95,15 +150,61 @@ fn key(n: u32) -> String {
 struct Cluster {
     /// Of this run, so that nobody else's containers are touched.
     project: String,
+    /// Of this machine, and free. Status pages advertise them, so they must be known before.
+    http_ports: [u16; 3],
 }
 
 impl Cluster {
+    fn new() -> Self {
+        // All are held at once, so that none is found twice.
+        let held = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let http_ports = held.map(|listener| listener.local_addr().unwrap().port());
+        Self { project: format!("kvtest{}", std::process::id()), http_ports }
+    }
+
     fn build() -> Self {
-        let cluster = Self { project: format!("kvtest{}", std::process::id()) };
-        let build = repository("deploy/build-image");
-        output(Command::new(build).arg(programs()).env("KVNODE_IMAGE", cluster.image("kvnode")));
+        let cluster = Self::new();
+        output(&mut cluster.build_image());
         cluster.build_prometheus();
         cluster
+    }
+
+    fn build_image(&self) -> Command {
+        let mut build = Command::new(repository("deploy/build-image"));
+        build.arg(programs()).env("KVNODE_IMAGE", self.image("kvnode"));
+        build
+    }
+
+    /// A line of the document, by this cluster's name and with the programs that cargo has built.
+    fn documented(&self, line: &str) -> Ended {
+        if line == "deploy/build-image" {
+            return run(&mut self.build_image());
+        }
+        let arguments =
+            line.strip_prefix("docker compose -f deploy/compose.yaml ").unwrap_or_else(|| panic!("{line}"));
+        // A test has no terminal.
+        let arguments = arguments.replacen("exec ", "exec -T ", 1);
+        run(self.command().args(arguments.split_whitespace()))
+    }
+
+    /// Something that runs on, as Grafana would: another Prometheus.
+    fn build_grafana_stub(&self) {
+        let context = tempfile::tempdir().unwrap();
+        std::fs::write(context.path().join("stub.yml"), "global: {}\n").unwrap();
+        let arguments =
+            r#""--config.file=/stub.yml", "--storage.tsdb.path=/prometheus", "--web.listen-address=:3000""#;
+        let lines = format!(
+            "FROM {}\nCOPY stub.yml /stub.yml\nENTRYPOINT [\"/bin/prometheus\", {arguments}]\n",
+            self.image("prometheus")
+        );
+        std::fs::write(context.path().join("Dockerfile"), lines).unwrap();
+        let mut build = Command::new("docker");
+        output(build.args(["build", "--quiet", "--tag", &self.image("grafana")]).arg(context.path()));
+    }
+
+    fn volumes(&self) -> usize {
+        let named = format!("label=com.docker.compose.project={}", self.project);
+        output(Command::new("docker").args(["volume", "ls", "--quiet", "--filter", &named])).lines().count()
     }
 
     fn build_prometheus(&self) {
@@ -131,7 +232,11 @@ impl Cluster {
         for port in ["KV_CLIENT_PORT_1", "KV_CLIENT_PORT_2", "KV_CLIENT_PORT_3"] {
             command.env(port, "0");
         }
-        for port in ["KV_HTTP_PORT_1", "KV_HTTP_PORT_2", "KV_HTTP_PORT_3", "PROMETHEUS_PORT"] {
+        for (node, port) in (1..).zip(self.http_ports) {
+            command.env(format!("KV_HTTP_PORT_{node}"), port.to_string());
+        }
+        command.env("GRAFANA_IMAGE", self.image("grafana"));
+        for port in ["PROMETHEUS_PORT", "GRAFANA_PORT"] {
             command.env(port, "0");
         }
         command
@@ -141,9 +246,14 @@ impl Cluster {
         output(self.command().args(arguments))
     }
 
-    /// Starts everything, and waits until the one-shot container has ended well and every node has a leader.
+    /// Starts everything but Grafana, whose image is not to be had here.
     fn up(&self) {
         self.compose(&[&["up", "--detach"], &SERVICES[..]].concat());
+        self.await_ready();
+    }
+
+    /// Until the one-shot container has ended well and every node has a leader.
+    fn await_ready(&self) {
         until("the cluster is initialised", READY_TIMEOUT, || {
             let state = self.inspect("init", "{{.State.Status}} {{.State.ExitCode}}");
             is(state == "exited 0", || format!("{state}: {}", self.init_log()))
@@ -247,6 +357,21 @@ impl Cluster {
         assert!(line("NSpid:").ends_with("\t1"), "{}", line("NSpid:"));
     }
 
+    /// What a page of one node says of another is a link that works here.
+    fn assert_pages_link_to_each_other(&self) {
+        let shown = until("a page shows all nodes", READY_TIMEOUT, || {
+            let text = get(&format!("127.0.0.1:{}", self.http_ports[0]), "/api/cluster")?;
+            let shown: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+            let count = shown["members"]
+                .as_array()
+                .map_or(0, |all| all.iter().filter(|m| m["reachable"] == true).count());
+            is(count == 3, || text).map(|()| shown)
+        });
+        for member in shown["members"].as_array().unwrap() {
+            get(member["said"]["http_addr"].as_str().unwrap(), "/livez").unwrap();
+        }
+    }
+
     fn assert_scraped(&self) {
         let port = self.compose(&["port", "prometheus", "9090"]);
         let prometheus = Prometheus::at(&port);
@@ -272,7 +397,7 @@ impl Drop for Cluster {
         }
         // What is left behind is reported by nothing else; a test that failed has more important things to say.
         let _ = self.command().args(["down", "--volumes", "--remove-orphans", "--timeout", "1"]).output();
-        let images = [self.image("kvnode"), self.image("prometheus")];
+        let images = [self.image("kvnode"), self.image("grafana"), self.image("prometheus")];
         let _ = Command::new("docker").args(["rmi", "--force"]).args(images).output();
     }
 }

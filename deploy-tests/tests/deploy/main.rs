@@ -14,6 +14,7 @@
 
 mod compose;
 mod dashboard;
+mod elk;
 mod metrics;
 mod rules;
 mod support;

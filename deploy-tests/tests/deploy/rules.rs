@@ -1,8 +1,9 @@
-//! Attacks the alerts: each must fire when it should and be silent when it should, as `deploy/prometheus/tests.yml` has it.
+//! Attacks the alerts: each must fire when it should and be silent when it should, as `deploy/prometheus/tests.yml` has it. The
+//! commands are the runbook's.
 
 use std::process::Command;
 
-use crate::support::{output, repository, skip};
+use crate::support::{document, output, repository, skip};
 
 #[test]
 fn promtool_accepts_the_configuration_and_the_rules_pass_their_tests() {
@@ -12,11 +13,13 @@ fn promtool_accepts_the_configuration_and_the_rules_pass_their_tests() {
     ) {
         return;
     }
-    let promtool = |args: &[&str]| {
-        output(Command::new("promtool").args(args).current_dir(repository("deploy/prometheus")))
-    };
-    promtool(&["check", "config", "prometheus.yml"]);
-    promtool(&["test", "rules", "tests.yml"]);
+    let commands = document::commands("rules");
+    for line in &commands {
+        let arguments = line.strip_prefix("promtool ").unwrap_or_else(|| panic!("{line}"));
+        output(Command::new("promtool").args(arguments.split(' ')).current_dir(repository(".")));
+    }
+    let kinds: Vec<_> = commands.iter().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(kinds, ["check", "test"]);
 }
 
 /// An alert that no test names could be wrong and nobody would know.

@@ -110,10 +110,29 @@ pub(super) fn raw(argument: OsString) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// Inline code of the runbook and the README that begins with this program's name is a command line that it understands.
+    #[test]
+    fn what_documents_call_a_command_is_one() {
+        let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];
+        let mut seen = 0;
+        for document in documents {
+            // Blocks are run by tests, or say that they are not.
+            let prose: String = document.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
+            for code in prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("kvcli ")) {
+                let words = code.split_whitespace().map(|word| if word == "ID" { "4" } else { word });
+                let parsed = super::Cli::try_parse_from(words);
+                let help = |e: &clap::Error| e.kind() == clap::error::ErrorKind::DisplayHelp;
+                assert!(parsed.as_ref().err().is_none_or(help), "{code}: {}", parsed.err().unwrap());
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
     }
 }

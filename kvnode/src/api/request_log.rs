@@ -1,4 +1,5 @@
-//! One line per request: at debug always, at info or warn if it was refused, failed or took long.
+//! One line per request: at debug always, at info or warn if it was refused, failed or took long. And one count, whether it was
+//! answered or given up.
 //!
 //! What clients cause is bounded ([`Throttle`]); what is left out is said in the next line.
 
@@ -8,7 +9,7 @@ use tonic::{Code, Status};
 
 use super::call::Call;
 use crate::logging::Throttle;
-use crate::metrics::Op;
+use crate::metrics::{Op, Origin, RequestMetrics};
 use crate::trace::{self, Span, SpanKind};
 
 /// A read or write that takes this long is worth a line. Changes of the cluster may take long.
@@ -25,6 +26,7 @@ pub(crate) struct RequestLog {
 /// A request under way. One that is dropped unanswered was given up by its caller.
 pub(crate) struct Underway<'a> {
     log: &'a RequestLog,
+    metrics: &'a RequestMetrics,
     op: Op,
     call: &'a Call,
     started: Instant,
@@ -32,8 +34,8 @@ pub(crate) struct Underway<'a> {
 }
 
 impl RequestLog {
-    pub(crate) fn begin<'a>(&'a self, op: Op, call: &'a Call) -> Underway<'a> {
-        Underway { log: self, op, call, started: Instant::now(), answered: false }
+    pub(crate) fn begin<'a>(&'a self, metrics: &'a RequestMetrics, op: Op, call: &'a Call) -> Underway<'a> {
+        Underway { log: self, metrics, op, call, started: Instant::now(), answered: false }
     }
 }
 
@@ -53,17 +55,22 @@ macro_rules! request_line {
 }
 
 impl Underway<'_> {
-    /// It was answered; returns how long that took.
-    pub(crate) fn answered(mut self, failure: Option<&Status>) -> Duration {
+    /// It was answered.
+    pub(crate) fn answered(mut self, failure: Option<&Status>) {
         self.answered = true;
         let took = self.started.elapsed();
+        self.count(failure.map_or(Code::Ok, Status::code), took);
         self.record(took, failure.map(Status::message));
         match failure {
             Some(status) => self.failed(took, status),
             None if took >= SLOW_REQUEST && !is_change(self.op) => self.slow(took),
             None => request_line!(debug, self, took, event.outcome = "success", "request answered"),
         }
-        took
+    }
+
+    fn count(&self, code: Code, took: Duration) {
+        let origin = if self.call.forwarded { Origin::Node } else { Origin::Client };
+        self.metrics.answered(self.op, origin, code, took);
     }
 
     /// For the trace collector, if there is one.
@@ -96,6 +103,7 @@ impl Drop for Underway<'_> {
     fn drop(&mut self) {
         if !self.answered {
             let took = self.started.elapsed();
+            self.count(Code::Cancelled, took);
             self.record(took, Some("given up by its caller"));
             request_line!(debug, self, took, event.outcome = "unknown", "request given up by its caller");
         }
@@ -119,4 +127,33 @@ fn is_refusal(code: Code) -> bool {
 /// The code's name, without its usual explanation.
 fn code_name(code: Code) -> String {
     format!("{code:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tonic::metadata::MetadataMap;
+
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// Found: requests that their clients gave up were in no series, so that a cluster that answers nobody in time looked idle.
+    #[test]
+    fn a_request_that_is_given_up_is_counted_and_timed() {
+        let (metrics, log) = (Metrics::new(1, "kv").unwrap(), RequestLog::default());
+        let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
+        drop(log.begin(&metrics.requests, Op::Put, &call));
+        log.begin(&metrics.requests, Op::Get, &call).answered(None);
+        let text = metrics.encode().unwrap();
+        for line in [
+            "kv_requests_total{op=\"put\",outcome=\"cancelled\"} 1",
+            "kv_requests_total{op=\"put\",outcome=\"ok\"} 0",
+            "kv_request_duration_seconds_count{op=\"put\"} 1",
+            "kv_requests_total{op=\"get\",outcome=\"ok\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("kv_requests_total{op=\"get\",outcome=\"cancelled\"}"), "{text}");
+    }
 }

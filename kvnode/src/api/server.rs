@@ -7,7 +7,7 @@ use proto::kv::v1::cluster_server::ClusterServer;
 use proto::kv::v1::kv_server::KvServer;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
-use tonic::{Code, Response, Status};
+use tonic::{Response, Status};
 use tonic_health::server::HealthReporter;
 
 use super::admission::Admission;
@@ -19,7 +19,7 @@ use super::read_index::ReadIndex;
 use super::report::Reporter;
 use super::request_log::RequestLog;
 use super::status_codes;
-use crate::metrics::{Metrics, Op, Origin};
+use crate::metrics::{Metrics, Op};
 use crate::node::Local;
 
 /// Largest message accepted or sent: enough that a value over the limit is refused by name rather than by
@@ -106,12 +106,9 @@ impl Api {
         call: &Call,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let underway = self.log.begin(op, call);
+        let underway = self.log.begin(&self.metrics.requests, op, call);
         let outcome = self.admitted(op, work).await;
-        let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
-        let took = underway.answered(outcome.as_ref().err());
-        let origin = if call.forwarded { Origin::Node } else { Origin::Client };
-        self.metrics.requests.answered(op, origin, code, took);
+        underway.answered(outcome.as_ref().err());
         outcome.map(Response::new).map_err(|status| status_codes::with_hints(&self.local, status))
     }
 

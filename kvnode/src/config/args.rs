@@ -88,7 +88,7 @@ pub struct ServeArgs {
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or info,openraft=error]
+    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or info,openraft=error,openraft::raft::raft_inner=off]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
     /// Send a span per request to this OpenTelemetry collector (OTLP over gRPC), as in http://localhost:4317
@@ -134,4 +134,43 @@ pub enum ReportFormat {
     Text,
     /// One JSON object
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+    use crate::logging::DEFAULT_FILTER;
+
+    /// Found: a target had been added to the filter, and neither the help nor the runbook knew.
+    #[test]
+    fn the_default_of_log_is_what_help_and_runbook_say() {
+        let mut command = Cli::command();
+        let serve = command.find_subcommand_mut("serve").unwrap();
+        let help =
+            serve.get_arguments().find(|arg| arg.get_id() == "log").unwrap().get_help().unwrap().to_string();
+        assert!(help.contains(&format!("$RUST_LOG, or {DEFAULT_FILTER}]")), "{help}");
+        let runbook = include_str!("../../../docs/OPERATIONS.md");
+        assert!(runbook.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
+    }
+
+    /// Inline code of the runbook and the README that begins with this program's name is a command line that it understands.
+    #[test]
+    fn what_documents_call_a_command_is_one() {
+        let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];
+        let mut seen = 0;
+        for document in documents {
+            // Blocks are run by tests, or say that they are not.
+            let prose: String = document.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
+            for code in prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("kvnode ")) {
+                let words = code.split_whitespace().map(|word| if word == "ID" { "4" } else { word });
+                let parsed = Cli::try_parse_from(words);
+                let help = |e: &clap::Error| e.kind() == clap::error::ErrorKind::DisplayHelp;
+                assert!(parsed.as_ref().err().is_none_or(help), "{code}: {}", parsed.err().unwrap());
+                seen += 1;
+            }
+        }
+        assert!(seen > 0);
+    }
 }

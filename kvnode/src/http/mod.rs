@@ -9,8 +9,11 @@ mod health;
 mod history;
 mod page;
 mod router;
+mod server;
 mod status;
 
 pub(crate) use router::faulty_router;
 pub use router::{Surface, router};
+pub(crate) use server::serve;
+pub use server::{HTTP_HEADER_TIMEOUT, HttpLimits, MAX_HTTP_CONNECTIONS};
 pub use status::StatusDocument;

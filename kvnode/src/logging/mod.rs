@@ -16,5 +16,7 @@ mod text;
 mod throttle;
 
 pub use layer::Source;
+#[cfg(test)]
+pub(crate) use options::DEFAULT_FILTER;
 pub use options::{LogFormat, LogOptions};
 pub(crate) use throttle::Throttle;

@@ -13,7 +13,7 @@ use super::panic;
 /// What is logged unless the operator says otherwise. openraft narrates every step of its protocol at
 /// info, repeats at warn several times a second that a peer is away (network-grpc says it once), and calls
 /// it an error when a peer's message arrives at a node that has just stopped.
-const DEFAULT_FILTER: &str = "info,openraft=error,openraft::raft::raft_inner=off";
+pub(crate) const DEFAULT_FILTER: &str = "info,openraft=error,openraft::raft::raft_inner=off";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

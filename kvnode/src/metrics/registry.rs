@@ -48,7 +48,7 @@ impl Metrics {
         let leader = LeaderLife { alive: watch.is_alive(), silence: watch.silence() };
         local.with_metrics(|now| {
             self.raft.refresh(now, leader);
-            self.network.begin_at_zero(now.membership_config.nodes().map(|(id, _)| *id), local.id);
+            self.network.refresh(now.membership_config.nodes().map(|(id, _)| *id), local.id);
         });
         self.storage.refresh_faulted(matches!(local.standing(), Standing::Faulty(_)));
         self.storage.refresh_sizes(local.disk_bytes().await);

@@ -85,11 +85,11 @@ impl RequestMetrics {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let total = Opts::new(
             "kv_requests_total",
-            "Requests of clients answered, by operation and outcome (ok, or the gRPC status); counted on the node that the client asked.",
+            "Requests of clients, by operation and outcome (ok, or the gRPC status; cancelled: given up by the client); counted on the node that the client asked.",
         );
         let seconds = HistogramOpts::new(
             "kv_request_duration_seconds",
-            "Time from a client's request to its answer, forwarding included; for a scan, to its first response.",
+            "Time from a client's request to its answer, or until the client gave up, forwarding included; for a scan, to its first response.",
         );
         let seconds = seconds.buckets(REQUEST_BUCKETS_SECONDS.to_vec());
         let forwarded = Opts::new(
@@ -114,7 +114,7 @@ impl RequestMetrics {
         }
     }
 
-    /// One request was answered with `code` after `took`.
+    /// One request was answered with `code` after `took`, or given up by its client ([`Code::Cancelled`]).
     pub fn answered(&self, op: Op, origin: Origin, code: Code, took: Duration) {
         if origin == Origin::Node {
             return self.forwarded.with_label_values(&[op.as_str()]).inc();

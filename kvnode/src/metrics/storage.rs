@@ -12,8 +12,8 @@ use super::registry::register;
 use crate::node::{DiskBytes, DiskSpace};
 
 /// From a cached write to a disk in trouble.
-pub const DISK_BUCKETS_SECONDS: [f64; 13] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+pub const DISK_BUCKETS_SECONDS: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 /// From a wait worth reporting to one that ends in timeouts.
 const STALL_BUCKETS_SECONDS: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// One entry to the largest append.

@@ -11,6 +11,7 @@ use tonic::service::Routes;
 
 use super::Listeners;
 use crate::api::Api;
+use crate::http::{HttpLimits, serve};
 
 /// The servers of one node.
 pub(super) struct Servers {
@@ -55,8 +56,8 @@ fn serve_grpc(
 
 fn serve_http(router: Router, listener: TcpListener) -> RunningServer {
     RunningServer::start("HTTP", async move |stopped| {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
-        served.map_err(StdError::from)
+        serve(listener, router, HttpLimits::default(), stopped).await;
+        Ok(())
     })
 }
 

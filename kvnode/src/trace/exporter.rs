@@ -1,9 +1,10 @@
 //! Sends spans to the collector, from a thread of its own: a collector that is away or slow costs spans and
-//! nothing else. A batch that fails is dropped and counted, not tried again; the log says when this begins and ends.
+//! nothing else. A batch that fails is dropped and counted, not tried again. So are spans that come faster than the collector
+//! takes them (`tracer`). The log says when either begins and ends.
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::Receiver;
@@ -15,8 +16,11 @@ use super::{OtlpEndpoint, Span, spans_total, tracer};
 
 /// Most spans in one message.
 const MAX_BATCH_SPANS: usize = 512;
-/// How long spans wait for company.
+/// How long spans wait for company, unless there is a full batch of them.
 const BATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// How often somebody looks whether there is: the queue takes 4096 spans in this time, 160,000 a second. To wake for every span
+/// would cost more than the span.
+const FULL_BATCH_LOOK: Duration = Duration::from_millis(25);
 /// How long one message may take, connecting included.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last spans.
@@ -34,7 +38,16 @@ struct Sending {
     channel: Channel,
     resource: Resource,
     endpoint: OtlpEndpoint,
-    failing: bool,
+    loss: Loss,
+}
+
+/// Which spans are being dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    None,
+    /// Those for which the queue had no room.
+    Excess,
+    All,
 }
 
 impl Exporter {
@@ -53,7 +66,7 @@ impl Exporter {
             runtime.block_on(async {
                 let connecting = Endpoint::from(endpoint.uri()).connect_timeout(EXPORT_TIMEOUT);
                 let sending =
-                    Sending { channel: connecting.connect_lazy(), resource, endpoint, failing: false };
+                    Sending { channel: connecting.connect_lazy(), resource, endpoint, loss: Loss::None };
                 sending.run(spans, stopped).await;
             });
             drop(end);
@@ -80,16 +93,14 @@ impl Sending {
             let mut batch = Vec::new();
             let stopping = tokio::select! {
                 _ = &mut stopped => true,
-                _ = spans.recv_many(&mut batch, MAX_BATCH_SPANS) => {
-                    tokio::time::timeout(BATCH_INTERVAL, &mut stopped).await.is_ok()
-                }
+                _ = spans.recv_many(&mut batch, MAX_BATCH_SPANS) => gather(&spans, batch.len(), &mut stopped).await,
             };
             while batch.len() < MAX_BATCH_SPANS
                 && let Ok(span) = spans.try_recv()
             {
                 batch.push(span);
             }
-            self.send(batch).await;
+            self.send(batch, spans.len()).await;
             if stopping {
                 return self.send_rest(&mut spans).await;
             }
@@ -103,11 +114,12 @@ impl Sending {
             if spans.recv_many(&mut batch, MAX_BATCH_SPANS).await == 0 {
                 return;
             }
-            self.send(batch).await;
+            self.send(batch, spans.len()).await;
         }
     }
 
-    async fn send(&mut self, batch: Vec<Span>) {
+    /// `waiting`: how many spans are behind this batch.
+    async fn send(&mut self, batch: Vec<Span>, waiting: usize) {
         let count = batch.len();
         if count == 0 {
             return;
@@ -126,22 +138,40 @@ impl Sending {
         if outcome.is_err() {
             spans_total::add_dropped(count);
         }
-        self.note(outcome);
+        let overflowed = tracer::take_overflowed() > 0;
+        // Once there is a backlog it stays a matter of luck whether the next span finds room.
+        let excess = overflowed || self.loss == Loss::Excess && waiting >= MAX_BATCH_SPANS;
+        self.note(outcome, if excess { Loss::Excess } else { Loss::None });
     }
 
     /// Says what has changed, not every batch.
-    fn note(&mut self, outcome: Result<(), String>) {
-        let endpoint = &self.endpoint;
-        match outcome {
-            Ok(()) if self.failing => tracing::info!(%endpoint, "the trace collector takes spans again"),
-            Err(error) if !self.failing => {
-                tracing::warn!(%endpoint, error, "the trace collector takes no spans: dropping them until it does");
-                self.failing = true;
-                return;
-            }
-            Err(_) => return,
-            Ok(()) => {}
+    fn note(&mut self, outcome: Result<(), String>, otherwise: Loss) {
+        let loss = if outcome.is_err() { Loss::All } else { otherwise };
+        if loss == self.loss {
+            return;
         }
-        self.failing = false;
+        let endpoint = &self.endpoint;
+        match (loss, outcome) {
+            (Loss::All, outcome) => {
+                let error = outcome.err().unwrap_or_default();
+                tracing::warn!(%endpoint, error, "the trace collector takes no spans: dropping them until it does");
+            }
+            (Loss::Excess, _) => {
+                tracing::warn!(%endpoint, "spans come faster than the trace collector takes them: dropping some until it keeps up");
+            }
+            (Loss::None, _) => tracing::info!(%endpoint, "the trace collector takes spans again"),
+        }
+        self.loss = loss;
     }
+}
+
+/// Waits until a batch of which there are `collected` spans can be filled, or has waited long enough; answers whether to stop.
+async fn gather(spans: &Receiver<Span>, collected: usize, stopped: &mut oneshot::Receiver<()>) -> bool {
+    let started = Instant::now();
+    while collected + spans.len() < MAX_BATCH_SPANS && started.elapsed() < BATCH_INTERVAL {
+        if tokio::time::timeout(FULL_BATCH_LOOK, &mut *stopped).await.is_ok() {
+            return true;
+        }
+    }
+    false
 }

@@ -1,6 +1,7 @@
 //! Where requests leave their spans: a bounded queue that nobody ever waits for.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -12,6 +13,9 @@ const MAX_QUEUED_SPANS: usize = 4096;
 /// Set once, before the first request, if a collector is named. Like the log, it belongs to the process.
 static QUEUE: OnceLock<Sender<Span>> = OnceLock::new();
 
+/// Spans that found the queue full since the exporter asked last.
+static OVERFLOWED: AtomicU64 = AtomicU64::new(0);
+
 /// Spans are taken from now on; hands out where they arrive. None: they are already.
 pub(super) fn open() -> Option<Receiver<Span>> {
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_SPANS);
@@ -22,10 +26,17 @@ pub(super) fn is_on() -> bool {
     QUEUE.get().is_some()
 }
 
-/// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops it, counted.
+/// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops it, counted;
+/// the exporter says so in the log.
 pub(crate) fn record(context: &TraceContext, span: impl FnOnce() -> Span) {
     let Some(queue) = QUEUE.get().filter(|_| context.sampled) else { return };
     if queue.try_send(span()).is_err() {
         spans_total::add_dropped(1);
+        OVERFLOWED.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// How many spans found the queue full since this was asked last.
+pub(super) fn take_overflowed() -> u64 {
+    OVERFLOWED.swap(0, Ordering::Relaxed)
 }

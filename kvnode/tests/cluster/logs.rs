@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Node, alone, run_to_end, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, Series, alone, run_to_end, wait};
+use futures_util::future::try_join_all;
 use kvcli::ReadMode;
 use proto::kv::v1::GetRequest;
 use serde_json::Value;
@@ -167,20 +168,31 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
 }
 
 /// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s under light load from a client
-/// with puts and gets, and a poll of every node's metrics and readiness: 0 lines in 20 s, so fewer than 180 an hour.
+/// with puts and gets, and a poll of every node's metrics and readiness: 0 lines in 20 s, so fewer than 180 an hour. What a node
+/// does once in an hour falls into these seconds too: a snapshot every 100 entries, with the purge of the log after it, and
+/// values of 16 KiB, which fill LevelDB's buffers so that they are compacted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
+    const PUTS_AT_ONCE: usize = 8;
+    const VALUE_BYTES: usize = 16 * 1024;
     let _alone = alone();
-    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let cluster =
+        Cluster::start(ClusterOptions { snapshot_entries: Some(100), ..ClusterOptions::default() }).await;
     let client = cluster.client();
     client.put("warm", "up").await.unwrap();
     cluster.settled().await;
+    let built = snapshots_built(&cluster).await;
     let before: Vec<String> = cluster.nodes.iter().map(Node::log).collect();
+    let sessions: Vec<_> = (0..PUTS_AT_ONCE).map(|_| client.session()).collect();
     let mut operations = 0;
     wait::holds_for("the log is quiet", WATCHED, async || {
-        client.put(format!("key {operations}"), "value").await.map_err(|e| e.to_string())?;
+        let puts = sessions
+            .iter()
+            .enumerate()
+            .map(|(n, session)| session.put(format!("key {}", operations + n), vec![b'x'; VALUE_BYTES]));
+        try_join_all(puts).await.map_err(|e| e.to_string())?;
         client.get("warm", ReadMode::Linearizable).await.map_err(|e| e.to_string())?;
-        operations += 2;
+        operations += PUTS_AT_ONCE + 1;
         for (node, before) in cluster.nodes.iter().zip(&before) {
             node.http("/metrics").await?;
             node.http("/readyz").await?;
@@ -190,11 +202,29 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
         Ok(())
     })
     .await;
-    println!("0 lines in {WATCHED:?} and {operations} operations");
     assert!(operations > 100, "{operations} operations");
+    let built = snapshots_built(&cluster).await - built;
+    let statuses = cluster.statuses().await.unwrap();
+    println!("0 lines in {WATCHED:?}, {operations} operations and {built} snapshots");
+    assert!(built >= 3.0, "{built} snapshots were built meanwhile");
+    assert!(statuses.iter().all(|status| status.purged_index > 0), "nothing was purged: {statuses:?}");
+    // Its buffer takes 1 MiB; with four full ones there is something to compact.
+    assert!(
+        operations * VALUE_BYTES > 5 << 20,
+        "{operations} operations do not fill LevelDB's buffer four times"
+    );
     for line in before.iter().flat_map(|log| log.lines()) {
         assert_text_columns(line);
     }
+}
+
+async fn snapshots_built(cluster: &Cluster) -> f64 {
+    let mut built = 0.0;
+    for node in &cluster.nodes {
+        let (_, text) = node.http("/metrics").await.unwrap();
+        built += Series::parse(&text).sum("snapshot_build_seconds_count", &[]);
+    }
+    built
 }
 
 /// `2026-01-31 12:00:00.000 LEVEL message`

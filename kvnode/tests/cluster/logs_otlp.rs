@@ -28,6 +28,8 @@ struct Collector {
     spans: Arc<Mutex<Vec<(String, Span)>>>,
     /// Takes requests and answers none.
     hangs: bool,
+    /// Answers each only after this.
+    thinks: Duration,
 }
 
 #[tonic::async_trait]
@@ -39,6 +41,7 @@ impl TraceService for Collector {
         if self.hangs {
             std::future::pending::<()>().await;
         }
+        tokio::time::sleep(self.thinks).await;
         for resource_spans in request.into_inner().resource_spans {
             let resource = text_attributes(&resource_spans.resource.unwrap().attributes);
             assert_eq!(
@@ -142,6 +145,68 @@ async fn a_forwarded_put_is_one_tree_of_spans() {
     let failed = collector.of_trace(last);
     assert_eq!(failed.len(), 1, "the span of the last request was not sent before the process ended");
     assert_eq!(failed[0].1.status.as_ref().unwrap().code, 2, "{failed:?}");
+}
+
+/// Two spans for each of 5,000 puts, as fast as 32 clients send them: a collector that takes what comes gets them all.
+///
+/// Found: the exporter sent one batch of 512, then waited 500 ms whatever was queued, so that from about 1,000 spans a second on
+/// most were dropped, and the log said nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_collector_gets_every_span_of_a_busy_node() {
+    const CLIENTS: usize = 32;
+    const PUTS: usize = 5000;
+    let _alone = alone();
+    let collector = Collector::default();
+    let cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(collector.start()) }).await;
+    let kv = cluster.nodes[0].kv();
+    let started = Instant::now();
+    let put = |client: usize| {
+        let mut kv = kv.clone();
+        async move {
+            for n in (client..PUTS).step_by(CLIENTS) {
+                let request = PutRequest { key: format!("key {n}").into(), ..PutRequest::default() };
+                kv.put(request).await.unwrap();
+            }
+        }
+    };
+    futures_util::future::join_all((0..CLIENTS).map(put)).await;
+    println!("{PUTS} puts in {:?}", started.elapsed());
+    wait::until("all spans are sent", SPAN_TIMEOUT, async || {
+        let sent = spans_total(&cluster, 1, "sent").await?;
+        let dropped = spans_total(&cluster, 1, "dropped").await?;
+        // No condition to wait for: what is dropped never comes.
+        assert_eq!(dropped, 0.0, "after {sent} were sent: {}", cluster.nodes[0].log_tail());
+        wait::is(sent >= 2.0 * PUTS as f64, || format!("{sent} sent"))
+    })
+    .await;
+    assert!(!cluster.nodes[0].log().contains("trace collector"), "{}", cluster.nodes[0].log());
+}
+
+/// A collector that takes a batch and thinks about it while requests come: what the queue has no room for is dropped, and the
+/// log says so, once, and when it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_that_come_too_fast_are_dropped_and_the_log_says_so() {
+    let _alone = alone();
+    let collector = Collector { thinks: Duration::from_secs(1), ..Collector::default() };
+    let cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(collector.start()) }).await;
+    let mut kv = cluster.nodes[0].kv();
+    let line = "spans come faster than the trace collector takes them";
+    wait::until("the log says so", Duration::from_secs(60), async || {
+        for _ in 0..1000 {
+            kv.put(PutRequest::default()).await.unwrap_err();
+        }
+        wait::is(cluster.nodes[0].log().contains(line), || "no line".to_owned())
+    })
+    .await;
+    assert!(spans_total(&cluster, 1, "dropped").await.unwrap() > 0.0);
+    wait::until("the log says that it is over", Duration::from_secs(30), async || {
+        // It notes what it sends.
+        kv.put(PutRequest::default()).await.unwrap_err();
+        let over = cluster.nodes[0].log().contains("the trace collector takes spans again");
+        wait::is(over, || cluster.nodes[0].log_tail())
+    })
+    .await;
+    assert_eq!(cluster.nodes[0].log().matches(line).count(), 1);
 }
 
 /// A collector that refuses connections, and one that accepts spans and never answers: requests go on, spans are dropped and

@@ -131,6 +131,29 @@ async fn assert_peer_series(cluster: &mut Cluster, leader: u64) {
     .await;
 }
 
+/// A client that hangs up while its put waits for a majority that is not there is counted, and the time it waited too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_its_client_gives_up_is_counted() {
+    const PATIENCE: Duration = Duration::from_millis(100);
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let leader = cluster.leader().await;
+    let mut kv = cluster.node(leader).kv();
+    // So that the connection is there.
+    kv.put(PutRequest { key: "k".into(), ..PutRequest::default() }).await.unwrap();
+    cluster.followers().await.into_iter().for_each(|id| cluster.node_mut(id).kill());
+    let put = kv.put(PutRequest { key: "k".into(), ..PutRequest::default() });
+    let gave_up = tokio::time::timeout(PATIENCE, put).await.is_err();
+    assert!(gave_up, "the put was answered without a majority");
+    wait::until("it is counted", PROBE_TIMEOUT, async || {
+        let series = series(cluster.node(leader)).await;
+        let counted = series.sum("kv_requests_total", &["op=\"put\"", "outcome=\"cancelled\""]);
+        let timed = series.sum("kv_request_duration_seconds_count", &["op=\"put\""]);
+        wait::is((counted, timed) == (1.0, 2.0), || format!("{counted} counted, {timed} timed"))
+    })
+    .await;
+}
+
 async fn series(node: &Node) -> Series {
     let (code, text) = node.http("/metrics").await.unwrap();
     assert_eq!(code, 200);

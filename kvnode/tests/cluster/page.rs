@@ -100,6 +100,32 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
     assert_quiet(&browser);
 }
 
+/// An answer that the page cannot draw (a date that no browser has): it says so, and goes on once there is a better one.
+///
+/// Found: the exception ended the loop that asks, and the page showed the last good answer for ever, as if nothing happened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_cannot_draw_an_answer_says_so_and_goes_on() {
+    const BAD_EVENT: &str = "const real = window.fetch; window.good = () => { window.fetch = real; };
+        window.fetch = async (path, options) => {
+            const answer = await real(path, options);
+            if (path !== '/api/cluster') return answer;
+            const view = await answer.json();
+            view.events = [{ at_unix_ms: 1e300, kind: 'node', text: 'never', nodes: [1] }];
+            return new Response(JSON.stringify(view));
+        };";
+    if !can_run("a_page_that_cannot_draw_an_answer_says_so_and_goes_on") {
+        return;
+    }
+    let _alone = alone();
+    let cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
+    let browser = open(&cluster, 1).await;
+    shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
+    browser.run(BAD_EVENT);
+    shows(&browser, "#headline", &["can't show all"], SHOW_TIMEOUT).await;
+    browser.run("window.good();");
+    shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
+}
+
 fn charts(browser: &Browser) -> Vec<String> {
     let labels = "return [...document.querySelectorAll('figure > svg[role=img]')].map((e) => e.getAttribute('aria-label') || '');";
     let told = browser.run(labels);

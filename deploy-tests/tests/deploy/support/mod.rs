@@ -1,8 +1,9 @@
 //! What the tests share. From below: `wait` knows nothing; `program` runs one to its end, `child` beside the test; `built` finds
-//! what cargo has built; `http` asks; `prometheus` asks a Prometheus; `skip` looks what the machine has.
+//! what cargo has built; `http` asks; `prometheus` asks a Prometheus; `document` reads the runbook; `skip` looks what the machine has.
 
 mod built;
 mod child;
+pub mod document;
 mod http;
 mod program;
 mod prometheus;

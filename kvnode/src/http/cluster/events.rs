@@ -31,7 +31,8 @@ fn merge(mut all: Vec<(NodeId, &kv::Event)>) -> Vec<ClusterEvent> {
     for (id, event) in all {
         let kind = kind(event.kind());
         let recent = merged.iter_mut().rev();
-        let mut recent = recent.take_while(|seen| seen.at_unix_ms + SAME_WITHIN_MS >= event.at_unix_ms);
+        let mut recent =
+            recent.take_while(|seen| seen.at_unix_ms.saturating_add(SAME_WITHIN_MS) >= event.at_unix_ms);
         match recent.find(|seen| seen.kind == kind && seen.text == event.text && !seen.nodes.contains(&id)) {
             Some(same) => same.nodes.push(id),
             None => merged.push(ClusterEvent {

@@ -1,6 +1,7 @@
 //! Asking the members, and remembering what they said.
 //!
-//! What a member says is not trusted: lists are cut, texts are bounded, counts that do not fit are dropped.
+//! What a member says is not trusted: lists are cut, texts are bounded, counts that do not fit are dropped, and no time is
+//! later than now: a browser has no date for the largest, and a sample of the future would never grow old.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -135,6 +136,7 @@ impl Peer {
             && answer.disk_bounds_seconds == DISK_BOUNDS_SECONDS;
         let samples = std::mem::take(&mut answer.samples);
         let events = std::mem::take(&mut answer.events);
+        let now = unix_millis();
         let before =
             Some(self.known).filter(|known| known.incarnation == answer.incarnation).unwrap_or_default();
         self.known = kv::ReportRequest {
@@ -143,10 +145,14 @@ impl Peer {
             after_event: events.last().map_or(before.after_event, |event| event.number),
         };
         if comparable {
-            self.samples.extend(samples.into_iter().filter(fits));
+            self.samples.extend(samples.into_iter().filter(fits).map(|mut sample| {
+                sample.at_unix_ms = sample.at_unix_ms.min(now);
+                sample
+            }));
         }
         self.events.extend(events.into_iter().map(|mut event| {
             truncate(&mut event.text);
+            event.at_unix_ms = event.at_unix_ms.min(now);
             event
         }));
         while self.events.len() > MAX_EVENTS {
@@ -158,6 +164,7 @@ impl Peer {
             truncate(&mut status.fault);
             truncate(&mut status.version);
         }
+        answer.leader_since_unix_ms = answer.leader_since_unix_ms.min(now);
         truncate(&mut answer.not_ready_because);
         truncate(&mut answer.http_addr);
         self.last = Some(answer);
@@ -243,6 +250,24 @@ mod tests {
         let fitting = peer.samples.len();
         peer.take(Ok(answer(vec![sample(1001, vec![1; 3]), kv::Sample::default()])));
         assert_eq!(peer.samples.len(), fitting, "counts that do not fit the bounds, or no time");
+    }
+
+    /// Found: an event at the last millisecond that 64 bits hold overflowed where events are merged, and was an exception in
+    /// the page, which then showed nothing new.
+    #[test]
+    fn no_time_is_later_than_now() {
+        let mut peer = Peer::new(kv::Member::default());
+        let late = kv::Event { number: 1, at_unix_ms: u64::MAX, ..kv::Event::default() };
+        peer.take(Ok(kv::ReportResponse {
+            events: vec![late],
+            leader_since_unix_ms: u64::MAX,
+            ..answer(vec![kv::Sample { at_unix_ms: u64::MAX, ..sample(1, vec![]) }])
+        }));
+        let now = unix_millis();
+        assert!(peer.events[0].at_unix_ms <= now && peer.samples[0].at_unix_ms <= now);
+        assert!(peer.last.as_ref().unwrap().leader_since_unix_ms <= now);
+        peer.forget_old(now + 16 * 60 * 1000);
+        assert!(peer.samples.is_empty());
     }
 
     #[test]

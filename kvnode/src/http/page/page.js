@@ -309,14 +309,24 @@
     document.title = "✕ lost";
   }
 
+  // A mistake in this page, or an answer of another version.
+  function showBroken(error) {
+    attr($("summary"), "class", "summary bad");
+    text($("headline"), "✕ This page can't show all that its node says");
+    text($("since"), "What is below may be old (" + error.message + "). The node's own status is at /api/status");
+  }
+
   async function json(path) {
     const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (!answer.ok) throw new Error(path + ": " + answer.status);
     return answer.json();
   }
-  async function repeat(pause, show) {
+  // Whatever happens, the next look comes: a page that stands still looks like a cluster at rest.
+  async function repeat(pause, show, showBroken) {
     for (;;) {
-      if (!document.hidden) await show();
+      if (!document.hidden) {
+        try { await show(); } catch (error) { console.error(error); showBroken(error); }
+      }
       await new Promise((done) => setTimeout(done, pause));
     }
   }
@@ -325,11 +335,11 @@
     try { view = await json("/api/cluster"); } catch (error) { return showLost(error.message); }
     shown = Date.now();
     showCluster(view);
-  });
+  }, showBroken);
   // Its failures show in the other.
   repeat(HISTORY_MS, async () => {
     let history;
     try { history = await json("/api/cluster/history"); } catch (error) { return; }
     showHistory(history);
-  });
+  }, (error) => text($("coverage"), "The charts can't be drawn (" + error.message + ")."));
 })();
