@@ -52,7 +52,7 @@ pub use self::error::{DeterminismError, Difference};
 
 use self::run::{EngineKind, Outcome, Plan, run};
 use super::broken::Broken;
-use super::ids::{log_id, logged};
+use super::ids::{log_id, logged, membership};
 use super::inspected::Pairs;
 use super::model::Logged;
 use super::random::Random;
@@ -142,7 +142,11 @@ impl<C: TestTypes, A: Application<C>> DeterminismTest<C, A> {
     fn log(&self) -> Result<Vec<Arc<Logged<C>>>, Broken> {
         let mut random = Random::of(&[self.seed, 9]);
         let mut entry = |index| {
-            let payload = EntryPayload::Normal((self.command)(&mut random));
+            // openraft begins every log with a membership.
+            let payload = match index {
+                0 => EntryPayload::Membership(membership::<C>()),
+                _ => EntryPayload::Normal((self.command)(&mut random)),
+            };
             logged::<C>(log_id::<C>(C::Term::default(), index), payload)
         };
         (0..self.entries).map(&mut entry).collect()

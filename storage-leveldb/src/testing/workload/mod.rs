@@ -103,10 +103,14 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     fn entries(&mut self, first: u64, most: u64) -> Result<Vec<Arc<Logged<C>>>, Broken> {
         let term = self.model.lock().after().term;
         let end = first.saturating_add(1).saturating_add(self.random.below(most));
-        (first..end).map(|index| logged::<C>(log_id::<C>(term, index), self.payload())).collect()
+        (first..end).map(|index| logged::<C>(log_id::<C>(term, index), self.payload(index))).collect()
     }
 
-    fn payload(&mut self) -> EntryPayload<C::D, C::NodeId, C::Node> {
+    /// openraft begins every log with a membership: an application never sees a command at index 0.
+    fn payload(&mut self, index: u64) -> EntryPayload<C::D, C::NodeId, C::Node> {
+        if index == 0 {
+            return EntryPayload::Membership(membership::<C>());
+        }
         match self.random.below(20) {
             0 => EntryPayload::Blank,
             1 => EntryPayload::Membership(membership::<C>()),
