@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::support::document::{blocks, shell};
 use crate::support::{
-    Cluster, ClusterOptions, Damage, Dice, Ended, Harm, Kvcli, Load, LoadOptions, Ports, State, alone, files,
-    free_ports, run_to_end, skip, wait,
+    Cluster, ClusterOptions, Dice, Ended, Kvcli, Load, LoadOptions, Ports, State, alone, files, free_ports,
+    run_to_end, skip, wait,
 };
 
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
@@ -220,13 +220,12 @@ async fn fault() {
         return;
     }
     let _alone = alone();
-    let mut dice = Dice::new("runbook: fault");
     let mut runbook = Runbook::start(3).await;
     runbook.cluster.client().put("key", "value").await.unwrap();
     let damaged = runbook.cluster.node_mut(3);
     assert!(damaged.stop().await.success());
     let current = &files(&damaged.serve.data_dir, "storage/state/db-*/CURRENT")[0];
-    Damage::inflict(current, Harm::Remove, &mut dice);
+    std::fs::remove_file(current).unwrap();
     damaged.start();
     damaged.up().await;
     let ran = runbook.follow("fault").await;
