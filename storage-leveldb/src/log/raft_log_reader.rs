@@ -22,6 +22,11 @@ const MAX_READ_BYTES: usize = 1024 * 1024;
 const MAX_DISK_READ_BYTES: usize = 256 * 1024;
 
 impl<C: RaftTypeConfig> LogReader<C> {
+    /// After a fault every call answers with it, those that need no disk too.
+    pub(super) fn check(&self) -> Result<(), StorageError> {
+        Ok(self.disk.health.check()?)
+    }
+
     /// The part of the log that `range` covers.
     fn clip(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
         let contents = self.contents.lock();
@@ -51,7 +56,6 @@ impl<C: RaftTypeConfig> LogReader<C> {
     }
 
     async fn records(&self, start: u64, end: u64) -> Result<Vec<Bytes>, StorageError> {
-        self.disk.health.check()?;
         let tail_first = {
             let contents = self.contents.lock();
             if start >= contents.tail.first() {
@@ -71,6 +75,7 @@ impl<C: RaftTypeConfig> LogReader<C> {
         stream::try_unfold(start, move |next| {
             let reader = reader.clone();
             async move {
+                reader.check()?;
                 if next >= end {
                     return Ok::<_, io::Error>(None);
                 }
@@ -107,10 +112,12 @@ impl<C: RaftTypeConfig> RaftLogReader<C> for LogReader<C> {
     }
 
     async fn read_vote(&mut self) -> Result<Option<VoteOf<C>>, io::Error> {
+        self.check()?;
         Ok(self.contents.lock().vote.clone())
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<C::Entry>, io::Error> {
+        self.check()?;
         let (first, end) = self.clip(&(start..end));
         // Entries from behind the one that was asked for would not fit to what the caller takes them to follow.
         if first > start || first >= end { Ok(Vec::new()) } else { Ok(self.some(first, end).await?) }

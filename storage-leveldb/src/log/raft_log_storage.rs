@@ -15,7 +15,7 @@ use crate::error::StorageError;
 
 impl<C: RaftTypeConfig> LogStore<C> {
     async fn send(&self, write: Write<C>) -> Result<(), StorageError> {
-        self.reader.disk.health.check()?;
+        self.reader.check()?;
         self.reader.queue.send(Command::Write(write)).await
     }
 
@@ -68,6 +68,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     type LogReader = LogReader<C>;
 
     async fn get_log_state(&mut self) -> Result<LogState<C>, io::Error> {
+        self.reader.check()?;
         let contents = self.reader.contents.lock();
         Ok(LogState { last_purged_log_id: contents.purged.clone(), last_log_id: contents.last.clone() })
     }
@@ -85,6 +86,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     }
 
     async fn save_committed(&mut self, committed: Option<LogIdOf<C>>) -> Result<(), io::Error> {
+        self.reader.check()?;
         let Some(log_id) = committed else {
             return Ok(());
         };
@@ -94,6 +96,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogIdOf<C>>, io::Error> {
+        self.reader.check()?;
         Ok(self.reader.contents.lock().committed.clone())
     }
 
@@ -102,7 +105,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
         I: IntoIterator<Item = C::Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        self.reader.disk.health.check().map_err(StorageError::from)?;
+        self.reader.check()?;
         let (first, records) = self.put_into_tail(entries.into_iter())?;
         let room = self.room.clone().acquire_many_owned(kib_of(&records)).await;
         let room = room.map_err(|_| StorageError::Closed)?;
@@ -110,6 +113,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<C>>) -> Result<(), io::Error> {
+        self.reader.check()?;
         let from = last_log_id.as_ref().map_or(0, |id| id.index.saturating_add(1));
         let end = {
             let mut contents = self.reader.contents.lock();
@@ -127,6 +131,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     }
 
     async fn purge(&mut self, log_id: LogIdOf<C>) -> Result<(), io::Error> {
+        self.reader.check()?;
         let end = log_id.index.saturating_add(1);
         let record = codec::encode(&log_id)?;
         {

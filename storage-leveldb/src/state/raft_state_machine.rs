@@ -12,6 +12,7 @@ use super::command::Command;
 use super::install::fill_database;
 use super::machine::StateMachine;
 use super::raft_snapshot_builder::SnapshotBuilder;
+use crate::error::StorageError;
 use crate::snapshot::SnapshotFile;
 
 /// Entries handed to the owner thread at once. How large they are is up to the application's commands, so applying
@@ -84,6 +85,7 @@ impl<C: StandardTypes, A: Application<C>> RaftStateMachine<C> for StateMachine<C
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<C, SnapshotFile>>, io::Error> {
+        self.directory.disk().health.check().map_err(StorageError::from)?;
         let snapshots = self.snapshots.clone();
         let current = tokio::task::spawn_blocking(move || snapshots.current::<C>());
         Ok(current.await.map_err(io::Error::other)??)

@@ -50,13 +50,15 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     }
 
     async fn check_log_latched(&mut self, fault: &Fault) -> Result<(), Broken> {
-        let last = self.store()?.log.get_log_state().await?;
-        let purged_end = last.last_purged_log_id.map_or(0, |id| id.index.saturating_add(1));
-        let end = last.last_log_id.as_ref().map_or(0, |id| id.index.saturating_add(1));
-        let term = self.model.lock().after().term;
+        let (term, end) = {
+            let model = self.model.lock();
+            (model.after().term, model.after().log_end)
+        };
         let next = log_id::<C>(term, end);
         let entry = logged::<C>(next.clone(), EntryPayload::Blank)?.entry()?;
         let log = &mut self.store()?.log;
+        refused("the log's state was answered", log.get_log_state().await, fault)?;
+        refused("a commit mark was answered", log.read_committed().await, fault)?;
         refused("a vote was saved", log.save_vote(&vote::<C>(term.next(), false)).await, fault)?;
         refused("a commit mark was saved", log.save_committed(Some(next.clone())).await, fault)?;
         let (done, flushed) = C::oneshot();
@@ -66,11 +68,10 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         };
         refused("an entry was appended", appended, fault)?;
         let mut reader = log.get_log_reader().await;
-        if purged_end < end {
-            refused("the log was read", reader.try_get_log_entries(..).await, fault)?;
-            refused("the log was read", reader.limited_get_log_entries(purged_end, end).await, fault)?;
-            refused("the log was truncated", log.truncate_after(None).await, fault)?;
-        }
+        refused("a vote was answered", reader.read_vote().await, fault)?;
+        refused("the log was read", reader.try_get_log_entries(..).await, fault)?;
+        refused("the log was read", reader.limited_get_log_entries(0, end).await, fault)?;
+        refused("the log was truncated", log.truncate_after(None).await, fault)?;
         refused("the log was purged", log.purge(next).await, fault)
     }
 
@@ -87,6 +88,7 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         refused("an entry was applied", store.state.apply(stream::iter([Ok((entry, None))])).await, fault)?;
         let built = store.state.get_snapshot_builder().await.build_snapshot().await;
         refused("a snapshot was built", built, fault)?;
+        refused("a snapshot was answered", store.state.get_current_snapshot().await, fault)?;
         refused("a snapshot was received", store.inbox.create().await, fault)?;
         let installed = store.state.install_snapshot(&sent.meta, sent.snapshot).await;
         refused("a snapshot was installed", installed, fault)
