@@ -9,8 +9,9 @@ use serde_json::Value;
 
 use crate::support::browser::{Browser, ENTER, TAB};
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, Series, alone, signal, skip, wait,
+    Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, Series, alone, signal, skip, wait,
 };
+use proto::kv::v1 as kv;
 
 const SHOW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Two samples of 5 s, and a look at them.
@@ -99,6 +100,60 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
     assert_eq!(browser.run(unmarked), 0, "parts of the page were made anew");
     assert_quiet(&browser);
 }
+
+/// At a glance: who leads and since when, each member's positions in the log and sizes on disk as it tells them itself, a
+/// snapshot and a change of membership among the events; and when the page's own node is gone, the page says that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
+    if !can_run("positions_sizes_and_events_are_shown_and_a_lost_node_is_said") {
+        return;
+    }
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let (leader, followers) = (cluster.leader().await, cluster.followers().await);
+    let (own, leaving) = (followers[0], followers[1]);
+    for n in 0..20 {
+        cluster.client().put(format!("key {n}"), "value").await.unwrap();
+    }
+    cluster.settled().await;
+    wait::until("a snapshot is built", SHOW_TIMEOUT, async || {
+        let built = cluster.node(leader).admin().snapshot(kv::SnapshotRequest {}).await;
+        built.map(drop).map_err(|e| e.to_string())
+    })
+    .await;
+    let browser = open(&cluster, own).await;
+    let term = cluster.node(leader).status().await.unwrap().term;
+    shows(&browser, "#since", &[&format!("Term {term}, since")], SHOW_TIMEOUT).await;
+    wait::until("every row has what its node says", SHOW_TIMEOUT, async || {
+        let rows = browser.run(ROWS);
+        for (row, status) in rows.as_array().unwrap().iter().zip(cluster.statuses().await?) {
+            let sizes = row[3].as_str().unwrap_or_default();
+            let good = row[0] == status.last_log_index.to_string()
+                && row[1] == status.committed_index.to_string()
+                && row[2] == status.applied_index.to_string()
+                && sizes.split(" / ").filter(|size| size.ends_with('B')).count() == 3
+                && (status.node_id != leader || !sizes.ends_with(" 0\u{a0}B"));
+            wait::is(good, || format!("{rows} but {status:?}"))?;
+        }
+        Ok(())
+    })
+    .await;
+    shows(&browser, "#events", &["snapshot", &format!("seen by node {leader}")], SHOW_TIMEOUT).await;
+    Kvcli::new(&cluster.endpoints()).ok(&format!("cluster remove {leaving}")).await;
+    let (low, high) = (leader.min(own), leader.max(own));
+    shows(&browser, "#events", &["membership", &format!("voters {low}, {high};")], SHOW_TIMEOUT).await;
+    wait::until("the row of the node that left is gone", SHOW_TIMEOUT, async || {
+        let rows = browser.run(ROWS);
+        wait::is(rows.as_array().is_some_and(|rows| rows.len() == 2), || rows.to_string())
+    })
+    .await;
+    assert_quiet(&browser);
+    cluster.node_mut(own).kill();
+    shows(&browser, "#headline", &["has lost its node"], SHOW_TIMEOUT).await;
+}
+
+/// Of each member: end of the log, committed, applied, sizes.
+const ROWS: &str = "return [...document.querySelectorAll('#rows tr')].map((row) => [4, 5, 6, 10].map((n) => row.cells[n].textContent));";
 
 /// An answer that the page cannot draw (a date that no browser has): it says so, and goes on once there is a better one.
 ///
