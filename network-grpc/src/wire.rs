@@ -126,14 +126,12 @@ impl<C: RaftTypeConfig> Pieces<C> {
         }
         let Some(entry) = self.entries.next() else { return Ok(None) };
         let log_id = log_id_of::<C>(&entry);
-        let bytes = encode(&entry)?;
-        if bytes.len() > MAX_ENTRY_BYTES {
-            return Err(PeerError::EntryTooLarge {
-                index: log_id.index,
-                bytes: bytes.len(),
-                limit: MAX_ENTRY_BYTES,
-            });
-        }
+        let bytes = encode(&entry).map_err(|e| match e {
+            EncodeError::TooLong { len, .. } => {
+                PeerError::EntryTooLarge { index: log_id.index, bytes: len, limit: MAX_ENTRY_BYTES }
+            }
+            EncodeError::Failed { .. } => e.into(),
+        })?;
         Ok(Some((log_id, bytes)))
     }
 }
