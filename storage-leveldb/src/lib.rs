@@ -37,7 +37,8 @@ pub mod testing;
 
 pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
 pub use engine::{
-    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, ScanLimit,
+    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, Run,
+    RunWriter, ScanLimit,
 };
 pub use error::StorageError;
 pub use health::{Fault, Health};

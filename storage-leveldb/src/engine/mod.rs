@@ -7,8 +7,10 @@ mod batch;
 mod leveldb;
 mod memory;
 mod range;
+mod run;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -19,6 +21,7 @@ pub use leveldb::{LevelDb, LevelDbOptions};
 pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
+pub use run::{Run, RunWriter};
 
 /// Whether a write is on disk when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,4 +120,20 @@ pub trait EngineFactory: Send + Sync + 'static {
     /// # Errors
     /// A fault.
     fn exists(&self, dir: &Path) -> Result<bool, StorageError>;
+
+    /// Starts writing a run in `dir`, which is empty or missing.
+    ///
+    /// # Errors
+    /// A fault.
+    fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
+        Ok(Box::new(run::EngineRunWriter::new(self.open(dir)?)))
+    }
+
+    /// Opens the complete run in `dir`.
+    ///
+    /// # Errors
+    /// A fault, naming the damaged file; also if there is no run.
+    fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
+        Ok(Arc::new(run::ServedRun::open(self, dir)?))
+    }
 }
