@@ -15,8 +15,8 @@ use crate::log::LogPosition;
 /// Where the parts of a storage stand.
 pub(crate) struct Standing<C: RaftTypeConfig> {
     pub(crate) log: LogPosition<C>,
+    /// The last entry whose effects are in the durable state.
     pub(crate) applied: Option<LogIdOf<C>>,
-    pub(crate) snapshot: Option<LogIdOf<C>>,
 }
 
 fn index<C: RaftTypeConfig>(log_id: Option<&LogIdOf<C>>) -> Option<u64> {
@@ -28,28 +28,25 @@ fn entry(index: Option<u64>) -> String {
 }
 
 impl<C: RaftTypeConfig> Standing<C> {
-    /// Entries are purged only once a snapshot that outlives a crash has their effects. The opposite, applied
-    /// entries that the log does not have, is no damage: openraft applies what a majority has, even if this
-    /// node's own log is not durable yet.
+    /// Entries are purged only once the durable state has their effects. The opposite, applied entries that the log
+    /// does not have, is no damage: openraft applies what a majority has, even if this node's own log is not durable yet.
     pub(crate) fn check(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), StorageError> {
         let purged = index::<C>(self.log.purged.as_ref());
-        let (applied, snapshot) = (index::<C>(self.applied.as_ref()), index::<C>(self.snapshot.as_ref()));
-        if purged <= applied.max(snapshot) {
+        let applied = index::<C>(self.applied.as_ref());
+        if purged <= applied {
             return Ok(());
         }
         let reason = format!(
-            "the log is purged up to {}, but the state ends at {} and the snapshot at {}: the state or the snapshot is \
-             older than the log",
+            "the log is purged up to {}, but the state ends at {}: the state is older than the log",
             entry(purged),
             entry(applied),
-            entry(snapshot)
         );
         Err(disk.damaged(dir, reason).into())
     }
 
     /// The marker that says that the databases exist is durable before the first vote or entry is.
     pub(crate) fn check_new(&self, disk: &GuardedDisk, marker: &Path) -> Result<(), StorageError> {
-        if self.log.is_empty && self.applied.is_none() && self.snapshot.is_none() {
+        if self.log.is_empty && self.applied.is_none() {
             return Ok(());
         }
         Err(disk.damaged(marker, "missing, although the storage has been in use").into())

@@ -46,6 +46,8 @@ pub use log::{LogReader, LogStore};
 pub use observer::{Db, NoObserver, Observer};
 pub use options::Options;
 pub use sizes::Sizes;
-pub use snapshot::{SnapshotFile, SnapshotInbox};
-pub use state::{Application, SnapshotBuilder, StandardTypes, StateMachine, StateReader, Transaction, View};
+pub use state::{
+    Application, SnapshotBuilder, SnapshotFile, SnapshotInbox, StandardTypes, StateMachine, StateReader,
+    Transaction, View,
+};
 pub use storage::Storage;

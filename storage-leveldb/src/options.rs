@@ -15,12 +15,13 @@ pub struct Options {
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
-    /// Pairs of the state machine kept in memory because they were read or written lately, in bytes of keys and
-    /// values and 96 more for each.
-    pub state_cache_bytes: usize,
+    /// What was applied lately is kept in memory until it is this much, in bytes of keys and values and 160 more for
+    /// each, and then written to disk as a run. Three times as much is held at most: one that is being filled and two that
+    /// are being written. What is not on disk yet is applied again after a crash.
+    pub memtable_bytes: usize,
     /// Sizes of the log's LevelDB. Keys are sequential there, so a larger write buffer costs little.
     pub log_leveldb: LevelDbOptions,
-    /// Sizes of the state machine's LevelDB.
+    /// Sizes of the state machine's LevelDBs.
     pub state_leveldb: LevelDbOptions,
     /// The disk.
     pub disk: Arc<dyn Disk>,
@@ -35,7 +36,7 @@ impl Default for Options {
         Self {
             must_exist: false,
             tail_bytes: 32 << 20,
-            state_cache_bytes: 32 << 20,
+            memtable_bytes: 32 << 20,
             log_leveldb: LevelDbOptions { write_buffer_bytes: 4 << 20, ..LevelDbOptions::default() },
             state_leveldb: LevelDbOptions::default(),
             disk: Arc::new(RealDisk),

@@ -5,18 +5,21 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 
+/// The directories of the runs that make up the state now.
+pub(crate) type CountingDirs = Arc<dyn Fn() -> Vec<PathBuf> + Send + Sync>;
+
 /// Measures the storage directory. Cheap to clone; each answer walks a directory.
 #[derive(Clone)]
 pub struct Sizes {
     disk: Arc<dyn Disk>,
     log: PathBuf,
+    runs: CountingDirs,
     state: PathBuf,
-    snapshot: PathBuf,
 }
 
 impl Sizes {
-    pub(crate) fn new(disk: Arc<dyn Disk>, log: PathBuf, state: PathBuf, snapshot: PathBuf) -> Self {
-        Self { disk, log, state, snapshot }
+    pub(crate) fn new(disk: Arc<dyn Disk>, log: PathBuf, runs: CountingDirs, state: PathBuf) -> Self {
+        Self { disk, log, runs, state }
     }
 
     /// The log's database.
@@ -25,17 +28,20 @@ impl Sizes {
         self.files_in(&self.log)
     }
 
-    /// The state machine's database, and what a snapshot is being built from.
+    /// The state machine's runs.
     #[must_use]
     pub fn state_bytes(&self) -> u64 {
-        let names = self.disk.list(&self.state).unwrap_or_default();
-        names.iter().map(|name| self.files_in(&self.state.join(name))).sum()
+        (self.runs)().iter().map(|dir| self.files_in(dir)).sum()
     }
 
-    /// Snapshot files.
+    /// Runs that are no part of the state: being written or received, or still read because a snapshot of them is being
+    /// sent.
     #[must_use]
     pub fn snapshot_bytes(&self) -> u64 {
-        self.files_in(&self.snapshot)
+        let counting = (self.runs)();
+        let dirs = self.disk.list(&self.state).unwrap_or_default();
+        let dirs = dirs.iter().map(|name| self.state.join(name)).filter(|dir| !counting.contains(dir));
+        dirs.map(|dir| self.files_in(&dir)).sum()
     }
 
     /// A file may go away while this counts; then it counts for nothing.

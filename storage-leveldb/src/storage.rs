@@ -4,12 +4,11 @@
 //! DIR/LOCK       held while the storage is open
 //! DIR/FORMAT     written once the databases exist: from then on a missing one is damage
 //! DIR/log/       the log's database
-//! DIR/state/     the state machine's database
-//! DIR/snapshot/  the newest snapshot
+//! DIR/state/     the state machine's runs, and which of them count
 //! ```
 
 use std::any::Any;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::cross_check::Standing;
@@ -22,11 +21,10 @@ use crate::log::LogStore;
 use crate::observer::Db;
 use crate::options::Options;
 use crate::sizes::Sizes;
-use crate::snapshot::{SnapshotDirectory, SnapshotInbox};
-use crate::state::{Application, StandardTypes, StateDirectory, StateMachine, StateReader};
+use crate::state::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store};
 
 /// Version of the directory's layout.
-const FORMAT: &[u8] = b"storage-leveldb 1\n";
+const FORMAT: &[u8] = b"storage-leveldb 2\n";
 
 /// Everything one Raft node stores, opened. Take it apart: `log` and `state` go to openraft, the rest is for
 /// the application.
@@ -55,63 +53,54 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
     /// [`StorageError::Busy`] if another process has it open; else a fault that names the damaged file.
     pub async fn open(dir: &Path, application: A, options: Options) -> Result<Self, StorageError> {
         let dir = dir.to_owned();
-        let open = move || Self::open_blocking(dir, application, options);
+        let open = move || {
+            let parts = OpenedParts::open(&dir, options)?;
+            let state = StateMachine::start(application, parts.store)?;
+            let sizes =
+                Sizes::new(parts.disk, dir.join("log"), state.reader.counting_dirs(), dir.join("state"));
+            let (reader, inbox) = (state.reader(), state.inbox());
+            Ok(Self { log: parts.log, reader, inbox, state, health: parts.health, sizes })
+        };
         tokio::task::spawn_blocking(open).await.map_err(|_| StorageError::Closed)?
     }
+}
 
-    pub(crate) fn open_blocking(
-        dir: PathBuf,
-        application: A,
-        options: Options,
-    ) -> Result<Self, StorageError> {
-        let lock = lock(options.disk.as_ref(), &dir)?;
+/// What is in a storage directory, found to be sound and to belong together; nothing works on it yet.
+pub(crate) struct OpenedParts<C: StandardTypes> {
+    log: LogStore<C>,
+    store: Store<C>,
+    health: Health,
+    disk: Arc<dyn Disk>,
+}
+
+impl<C: StandardTypes> OpenedParts<C> {
+    pub(crate) fn open(dir: &Path, options: Options) -> Result<Self, StorageError> {
+        let lock = lock(options.disk.as_ref(), dir)?;
         let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
-        disk.create_dir(&dir)?;
-        let is_new = check_format(&disk, &dir)?;
+        disk.create_dir(dir)?;
+        let is_new = check_format(&disk, dir)?;
         if is_new && options.must_exist {
             let reason = "missing, although this node has stored data here; replace it by one with a new id";
             return Err(disk.damaged(&dir.join("FORMAT"), reason).into());
         }
         let (log_disk, state_disk) = (disk.for_db(Db::Log), disk.for_db(Db::State));
-        let (log_dir, state_dir, snapshot_dir) = (dir.join("log"), dir.join("state"), dir.join("snapshot"));
-
+        let (log_dir, state_dir) = (dir.join("log"), dir.join("state"));
         let log_engine = options.log_engine(log_disk.clone());
         let state_engine = options.state_engine(state_disk.clone());
         if !is_new {
             expect_database(&disk, log_engine.as_ref(), &log_dir)?;
         }
         let log = LogStore::open(&log_dir, log_engine, log_disk, options.tail_bytes)?;
-        let directory = StateDirectory::open(&state_dir, state_disk, is_new)?;
-        if !is_new {
-            expect_database(&disk, state_engine.as_ref(), &directory.active()?)?;
-        }
-        let snapshots = SnapshotDirectory::open(&snapshot_dir, disk.for_db(Db::Snapshot), is_new)?;
-        let (state, applied) = StateMachine::open(
-            application,
-            state_engine,
-            directory.clone(),
-            snapshots.clone(),
-            options.state_cache_bytes,
-        )?;
-        let snapshot = snapshots.current::<C>()?.and_then(|snapshot| snapshot.meta.last_log_id);
-        let standing = Standing { log: log.position(), applied, snapshot };
-        standing.check(&disk, &dir)?;
+        let store = Store::<C>::open(&state_dir, state_disk, state_engine, &options, is_new)?;
+        let standing = Standing { log: log.position(), applied: store.durable_position().applied };
+        standing.check(&disk, dir)?;
         if is_new {
             let marker = dir.join("FORMAT");
             standing.check_new(&disk, &marker)?;
             marker::replace(&disk, &marker, FORMAT)?;
         }
-        directory.remove_garbage()?;
-        snapshots.remove_garbage()?;
-        let sizes = Sizes::new(options.disk, log_dir, state_dir, snapshot_dir);
-        Ok(Self {
-            log,
-            reader: state.reader(),
-            state,
-            inbox: SnapshotInbox::new::<C>(snapshots),
-            health: disk.health,
-            sizes,
-        })
+        store.remove_garbage()?;
+        Ok(Self { log, store, health: disk.health, disk: options.disk })
     }
 }
 
@@ -151,7 +140,7 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<bool, Stora
             Err(disk
                 .damaged(
                     &path,
-                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 1"),
+                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 2"),
                 )
                 .into())
         }

@@ -1,12 +1,11 @@
 //! Reads every byte of the files that count.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
 use super::report::Progress;
 use crate::engine::leveldb_records::Records;
-use crate::file::framed_reader::{FramedReader, Tail, read_stream};
+use crate::file::framed_reader::{Tail, read_stream};
 use crate::file::paged;
 use crate::health::Fault;
 
@@ -17,8 +16,6 @@ pub(super) enum What {
     Log(Tail),
     /// LevelDB's table.
     Table,
-    /// A snapshot, whose name tells its length.
-    Snapshot { told_bytes: u64 },
 }
 
 /// A file to be read.
@@ -55,7 +52,6 @@ pub(super) fn verify(findings: &mut Findings<'_>, planned: Vec<PlannedFile>) {
         let result = match file.what {
             What::Log(tail) => log(findings, &file.path, tail),
             What::Table => table(findings, &file.path, &mut progress),
-            What::Snapshot { told_bytes } => snapshot(findings, &file.path, told_bytes, &mut progress),
         };
         if findings.sound(result).is_some() {
             findings.file_read(file.bytes);
@@ -84,27 +80,4 @@ fn table(
     let file = findings.guarded().open(path)?.ok_or_else(|| fault(path, "missing"))?;
     paged::verify(file.as_ref(), path, &mut |read| progress(findings, read))
         .map_err(|reason| fault(path, reason))
-}
-
-fn snapshot(
-    findings: &mut Findings<'_>,
-    path: &Path,
-    told_bytes: u64,
-    progress: &mut dyn FnMut(&mut Findings<'_>, u64),
-) -> Result<(), Fault> {
-    let disk = findings.guarded();
-    if disk.len(path)? != Some(told_bytes) {
-        return Err(fault(path, "the file is not as long as its name says"));
-    }
-    let read = (|| -> io::Result<()> {
-        let Some(mut frames) = FramedReader::open(&disk, path)? else { return Ok(()) };
-        loop {
-            let frame = frames.next_raw()?;
-            if frame.is_empty() {
-                return Ok(());
-            }
-            progress(findings, frame.len() as u64);
-        }
-    })();
-    read.map_err(|e| fault(path, e))
 }

@@ -43,8 +43,17 @@ fn kind(name: &Path) -> Kind {
     }
 }
 
+/// What belongs to a LevelDB of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Tables, and logs with what is in no table yet.
+    Database,
+    /// Tables only: a run is complete before it counts.
+    Run,
+}
+
 /// Plans to read all that counts; CURRENT and MANIFEST are read here.
-pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path, files: &mut Vec<PlannedFile>) {
+pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path, of: Of, files: &mut Vec<PlannedFile>) {
     let names = names(findings, dir);
     let (mut logs, mut tables) = (BTreeMap::new(), BTreeMap::new());
     let mut left_over = Vec::new();
@@ -65,7 +74,10 @@ pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path, files: &mut Vec<Plan
         live_files(findings, &dir.join(manifest), tail)
     });
     if let Some(live) = &live {
-        missing(findings, dir, live, &logs, &tables);
+        missing(findings, dir, live, &tables);
+        if of == Of::Database {
+            missing_log(findings, dir, live, &logs);
+        }
     }
     // Without a MANIFEST everything may count.
     let has_log = |number| live.as_ref().is_none_or(|live| live.has_log(number));
@@ -159,16 +171,13 @@ fn live_files(findings: &mut Findings<'_>, path: &Path, tail: Tail) -> Option<Li
     }
 }
 
-fn missing(
-    findings: &mut Findings<'_>,
-    dir: &Path,
-    live: &LiveFiles,
-    logs: &BTreeMap<u64, &PathBuf>,
-    tables: &BTreeMap<u64, &PathBuf>,
-) {
+fn missing(findings: &mut Findings<'_>, dir: &Path, live: &LiveFiles, tables: &BTreeMap<u64, &PathBuf>) {
     for number in live.tables.keys().filter(|number| !tables.contains_key(number)) {
         findings.damaged(&dir.join(format!("{number:06}.ldb")), "missing, although MANIFEST names it");
     }
+}
+
+fn missing_log(findings: &mut Findings<'_>, dir: &Path, live: &LiveFiles, logs: &BTreeMap<u64, &PathBuf>) {
     // The log was there before the MANIFEST that names it; a new database has none yet.
     if live.log_number != 0 && !logs.contains_key(&live.log_number) {
         findings

@@ -59,36 +59,27 @@ impl<C: RaftTypeConfig> CheckLog<C> {
         Some(Self { engine, dir: dir.to_owned(), purged, committed, first, last })
     }
 
-    /// Whether state and snapshot have what the log has no more, and nothing that contradicts it.
-    pub(super) fn fits(
-        &mut self,
-        findings: &mut Findings<'_>,
-        applied: Option<&LogIdOf<C>>,
-        snapshot: Option<&LogIdOf<C>>,
-    ) {
+    /// Whether the state has what the log has no more, and nothing that contradicts it.
+    pub(super) fn fits(&mut self, findings: &mut Findings<'_>, applied: Option<&LogIdOf<C>>) {
         let dir = self.dir.clone();
-        let kept_index = applied.max(snapshot).map(|id| id.index);
+        let kept_index = applied.map(|id| id.index);
         if let Some(purged) = self.purged.clone().filter(|purged| kept_index < Some(purged.index)) {
             let kept =
                 kept_index.map_or_else(|| "nothing".to_owned(), |index| format!("up to entry {index} only"));
-            findings.damaged(&dir, format!("purged up to {purged}, but state and snapshot hold {kept}"));
+            findings.damaged(&dir, format!("purged up to {purged}, but the state holds {kept}"));
         }
         // Without a mark for what is purged the log begins with the first entry there is: 0, or 1 where that is skipped.
         let first = self.first.as_ref().filter(|_| self.purged.is_none()).map_or(0, |first| first.index);
         if first > 1 && kept_index.is_none_or(|kept| kept.saturating_add(1) < first) {
             findings.damaged(&dir, format!("begins with entry {first}; what was before is nowhere"));
         }
-        for (what, id) in [
-            ("committed mark", self.committed.clone()),
-            ("state", applied.cloned()),
-            ("snapshot", snapshot.cloned()),
-        ] {
+        for (what, id) in [("committed mark", self.committed.clone()), ("state", applied.cloned())] {
             if let Some(id) = id {
                 self.has_no_other(findings, what, &id);
             }
         }
         let end = self.last.clone();
-        if self.committed > end && self.committed.as_ref() > applied.max(snapshot) {
+        if self.committed > end && self.committed.as_ref() > applied {
             let (committed, end) = (show(self.committed.as_ref()), show(end.as_ref()));
             findings.damaged(&dir, format!("the committed mark says {committed}, but the log ends at {end}"));
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! layout ─▶ plan of files ─▶ files: every frame, every page          (on the disk itself)
 //!    └ leveldb ─ manifest ─ records: which files count
-//! contents ─▶ log, state, snapshot, and whether they fit together    (on an overlay: LevelDB writes when it opens)
+//! contents ─▶ log, state, and whether they fit together              (on an overlay: LevelDB writes when it opens)
 //!    └▶ start: what a start would say
 //! ```
 //!
@@ -18,7 +18,6 @@ mod leveldb;
 mod log;
 mod pages;
 mod report;
-mod snapshot;
 mod state;
 
 use std::any::Any;
@@ -31,7 +30,7 @@ use self::findings::Findings;
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::state::{Application, StandardTypes};
+use crate::state::StandardTypes;
 
 /// Says what is wrong with one pair of the application, if anything is. Gets the log index up to which the pairs
 /// were applied, the key and the value.
@@ -41,24 +40,23 @@ pub type PairCheck<'a> = &'a dyn Fn(u64, &[u8], &[u8]) -> Result<(), String>;
 /// takes.
 ///
 /// `options` are those the directory is opened with; only LevelDB can be checked. `pair_check` looks at every pair of
-/// the state machine and of the snapshot. `progress` is called now and then.
+/// the state machine. `progress` is called now and then.
 ///
 /// # Errors
 /// [`StorageError::Busy`] if a process has the directory open, a fault if there is no such directory or it cannot be
 /// listed. Whatever is wrong inside it goes to the report.
-pub fn check<C: StandardTypes, A: Application<C>>(
+pub fn check<C: StandardTypes>(
     dir: &Path,
-    application: A,
     options: Options,
     pair_check: PairCheck<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, StorageError> {
     let _lock = lock(options.disk.as_ref(), dir)?;
     let mut findings = Findings::new(options.disk.clone(), progress);
-    let plan = layout::plan(&mut findings, dir);
+    let plan = layout::plan::<C>(&mut findings, dir);
     files::verify(&mut findings, plan.files);
     if findings.is_sound() {
-        contents::verify::<C, A>(&mut findings, dir, plan.is_complete, application, &options, pair_check);
+        contents::verify::<C>(&mut findings, dir, plan.is_complete, &options, pair_check);
     }
     Ok(findings.into_report())
 }

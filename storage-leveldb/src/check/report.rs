@@ -26,8 +26,6 @@ pub struct Report {
     pub log: Option<CheckedLog>,
     /// The state machine; `None` as for the log.
     pub state: Option<CheckedPairs>,
-    /// The newest snapshot; `None` as for the log, or because none has been made yet.
-    pub snapshot: Option<CheckedPairs>,
 }
 
 impl Report {
@@ -120,7 +118,7 @@ pub struct CheckedLog {
     pub committed: Option<CheckedPosition>,
 }
 
-/// What the state machine or a snapshot holds.
+/// What the state machine holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckedPairs {
     /// The last entry that went into it.
@@ -149,6 +147,4 @@ pub enum Progress {
     Entries(u64),
     /// Reads the state machine: this many pairs so far.
     Pairs(u64),
-    /// Reads the snapshot: this many pairs so far.
-    SnapshotPairs(u64),
 }

@@ -1,69 +1,71 @@
-//! What is in the state machine's database.
+//! What is in the state machine's runs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use openraft::type_config::alias::LogIdOf;
 
 use super::PairCheck;
-use super::contents::{Pairs, digest, frugal, overlay};
+use super::contents::{frugal, overlay};
 use super::findings::Findings;
-use super::pages::each_page;
 use super::report::{CheckedPairs, CheckedPosition, Progress};
-use crate::engine::{EngineFactory, LevelDb};
+use crate::engine::LevelDb;
+use crate::error::StorageError;
 use crate::options::Options;
-use crate::state::{Position, StandardTypes, StateDirectory, key};
+use crate::state::{StandardTypes, Store, key};
 
-/// `None` if it cannot be read; then a problem says why.
+/// Between two reports of progress.
+const PROGRESS_PAIRS: u64 = 4096;
+
+/// The last applied entry, if any. `None` if the state cannot be read; then a problem says why.
 pub(super) fn verify<C: StandardTypes>(
     findings: &mut Findings<'_>,
     dir: &Path,
     options: &Options,
     pair_check: PairCheck<'_>,
-) -> Option<Pairs<C>> {
+) -> Option<Option<LogIdOf<C>>> {
     let disk = overlay(findings);
-    let active = StateDirectory::open(dir, disk.clone(), false).and_then(|directory| directory.active());
-    let database = findings.opened(dir, active)?;
-    let opened = LevelDb::new(disk, frugal(options.state_leveldb)).open(&database);
-    let mut engine = findings.opened(&database, opened)?;
-    let loaded = Position::<C>::load(engine.as_mut());
-    let position = match findings.opened(&database, loaded)? {
-        Ok(position) => position,
-        Err(reason) => {
-            findings.damaged(&database, reason);
-            return None;
-        }
-    };
+    let factory = Arc::new(LevelDb::new(disk.clone(), frugal(options.state_leveldb)));
+    let opened = Store::<C>::open(dir, disk, factory, options, false);
+    let store = findings.opened(dir, opened)?;
+    let position = store.durable_position();
     if position.membership.log_id() > &position.applied {
-        findings.damaged(&database, "its membership is newer than the last applied entry");
+        findings.damaged(dir, "its membership is newer than the last applied entry");
     }
-
     let applied = position.applied.as_ref().map(CheckedPosition::of::<C>);
     let mut checked = CheckedPairs { applied, ..CheckedPairs::default() };
-    let mut pairs = Pairs { applied: position.applied.clone(), digest: 0 };
-    let read = each_page(engine.as_mut(), |page| {
-        for (key, value) in page {
-            match key.split_first() {
-                Some((&key::APPLICATION, key)) => {
-                    pair(findings, &database, &mut checked, pair_check, key, value);
-                    pairs.digest = digest(pairs.digest, key, value);
-                }
-                _ if [key::FORMAT, key::APPLIED, key::MEMBERSHIP].contains(&&**key) => {}
-                _ => findings
-                    .damaged(&database, format!("a record with the unknown key {}", key.escape_ascii())),
-            }
-        }
-        findings.progress(Progress::Pairs(checked.pairs));
-    });
-    findings.opened(&database, read)?;
+    let read = all_pairs(findings, dir, &store, &mut checked, pair_check);
+    findings.opened(dir, read)?;
     if checked.applied.is_none() && checked.pairs > 0 {
-        findings.damaged(&database, format!("{} pairs, but no entry was applied", checked.pairs));
+        findings.damaged(dir, format!("{} pairs, but no entry was applied", checked.pairs));
     }
     findings.report().state = Some(checked);
-    Some(pairs)
+    Some(position.applied)
+}
+
+fn all_pairs<C: StandardTypes>(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    store: &Store<C>,
+    checked: &mut CheckedPairs,
+    pair_check: PairCheck<'_>,
+) -> Result<(), StorageError> {
+    let mut pairs = store.pin().all_pairs();
+    while let Some((key, value)) = pairs.next_pair()? {
+        match key.split_first() {
+            Some((&key::APPLICATION, key)) => pair(findings, dir, checked, pair_check, key, &value),
+            _ => findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii())),
+        }
+        if checked.pairs.is_multiple_of(PROGRESS_PAIRS) {
+            findings.progress(Progress::Pairs(checked.pairs));
+        }
+    }
+    Ok(())
 }
 
 /// One pair of the application.
-pub(super) fn pair(
+fn pair(
     findings: &mut Findings<'_>,
     path: &Path,
     checked: &mut CheckedPairs,

@@ -37,15 +37,61 @@ fn random_salt() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
+/// Cuts a stream into frames, wherever they go.
+///
+/// Invariant: `offset` is where the next frame goes.
+pub(crate) struct Framer {
+    salt: u64,
+    offset: u64,
+    gathered: Vec<u8>,
+}
+
+impl Framer {
+    /// The framer, and the header that comes before its frames.
+    pub(crate) fn new() -> (Self, Vec<u8>) {
+        let salt = random_salt();
+        let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
+        header.extend(FILE_MAGIC);
+        header.extend(salt.to_le_bytes());
+        header.extend(crc32c::crc32c(&header).to_le_bytes());
+        (Self { salt, offset: header.len() as u64, gathered: Vec::new() }, header)
+    }
+
+    /// Takes as much of `bytes` as fits into the frame that gathers; answers the rest. A full frame is to be ended.
+    pub(crate) fn gather<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let room = MAX_FRAME_PAYLOAD_BYTES.saturating_sub(self.gathered.len());
+        let (now, later) = bytes.split_at(room.min(bytes.len()));
+        self.gathered.extend_from_slice(now);
+        later
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.gathered.len() >= MAX_FRAME_PAYLOAD_BYTES
+    }
+
+    /// Adds the frame that has gathered to `out`, if there is anything in it. `synced` bytes of the file are durable.
+    pub(crate) fn end_frame(&mut self, synced: u64, out: &mut Vec<u8>) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let crc = frame_crc(self.salt, self.offset, synced, &self.gathered);
+        let before = out.len();
+        out.extend(FRAME_MAGIC);
+        out.extend((self.gathered.len() as u32).to_le_bytes());
+        out.extend(synced.to_le_bytes());
+        out.extend(crc.to_le_bytes());
+        out.append(&mut self.gathered);
+        self.offset = self.offset.saturating_add(out.len().saturating_sub(before) as u64);
+    }
+}
+
 /// Invariants: `synced <= offset`, and the first `synced` bytes of the file are durable. Dropping writes what
 /// has gathered and syncs it, so that a log that LevelDB rotates away is durable before the next one gets
 /// a record.
 pub(crate) struct FramedWriter {
     file: GuardedFile,
-    salt: u64,
-    offset: u64,
+    framer: Framer,
     synced: u64,
-    gathered: Vec<u8>,
 }
 
 impl FramedWriter {
@@ -59,23 +105,16 @@ impl FramedWriter {
     /// A file that means nothing before its one [`sync`](Self::sync).
     pub(crate) fn create(disk: &GuardedDisk, path: &Path) -> Result<Self, Fault> {
         let mut file = disk.create(path)?;
-        let salt = random_salt();
-        let mut header = Vec::with_capacity(FILE_HEADER_BYTES);
-        header.extend(FILE_MAGIC);
-        header.extend(salt.to_le_bytes());
-        header.extend(crc32c::crc32c(&header).to_le_bytes());
+        let (framer, header) = Framer::new();
         file.write_all(&header)?;
-        Ok(Self { file, salt, offset: header.len() as u64, synced: 0, gathered: Vec::new() })
+        Ok(Self { file, framer, synced: 0 })
     }
 
     /// Appends to the stream; durable after the next [`sync`](Self::sync).
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            let room = MAX_FRAME_PAYLOAD_BYTES.saturating_sub(self.gathered.len());
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.gathered.extend_from_slice(now);
-            bytes = later;
-            if self.gathered.len() >= MAX_FRAME_PAYLOAD_BYTES {
+            bytes = self.framer.gather(bytes);
+            if self.framer.is_full() {
                 self.write_out()?;
             }
         }
@@ -84,19 +123,9 @@ impl FramedWriter {
 
     /// Ends the frame that has gathered, so that it survives the death of the process.
     pub(crate) fn write_out(&mut self) -> Result<(), Fault> {
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        let crc = frame_crc(self.salt, self.offset, self.synced, &self.gathered);
-        let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + self.gathered.len());
-        frame.extend(FRAME_MAGIC);
-        frame.extend((self.gathered.len() as u32).to_le_bytes());
-        frame.extend(self.synced.to_le_bytes());
-        frame.extend(crc.to_le_bytes());
-        frame.append(&mut self.gathered);
-        self.file.write_all(&frame)?;
-        self.offset = self.offset.saturating_add(frame.len() as u64);
-        Ok(())
+        let mut frame = Vec::new();
+        self.framer.end_frame(self.synced, &mut frame);
+        if frame.is_empty() { Ok(()) } else { self.file.write_all(&frame) }
     }
 
     /// Gives the synced file its lasting name, durably.
@@ -108,11 +137,11 @@ impl FramedWriter {
 
     /// Where the next frame goes.
     pub(crate) fn offset(&self) -> u64 {
-        self.offset
+        self.framer.offset
     }
 
     pub(crate) fn salt(&self) -> u64 {
-        self.salt
+        self.framer.salt
     }
 
     /// How much of the file is durable.
@@ -123,9 +152,9 @@ impl FramedWriter {
     /// Makes all that was written durable, the file's name included.
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {
         self.write_out()?;
-        if self.synced < self.offset {
+        if self.synced < self.framer.offset {
             self.file.sync()?;
-            self.synced = self.offset;
+            self.synced = self.framer.offset;
         }
         Ok(())
     }

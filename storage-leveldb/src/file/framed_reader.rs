@@ -6,16 +6,14 @@
 //! been synced.
 
 use std::io;
-use std::path::{Path, PathBuf};
-
-use bytes::Bytes;
+use std::path::Path;
 
 use super::framed::{
     FILE_HEADER_BYTES, FILE_MAGIC, FRAME_HEADER_BYTES, FRAME_MAGIC, MAX_FRAME_PAYLOAD_BYTES, frame_crc,
 };
 use super::witness::Claim;
 use super::{u32_at, u64_at};
-use crate::disk::{GuardedDisk, ReadFile, read_all, read_exactly};
+use crate::disk::{GuardedDisk, read_all};
 use crate::health::Fault;
 
 /// The largest framed file that is read whole. LevelDB's logs end at its write buffer (a few MiB) plus one
@@ -184,88 +182,44 @@ fn check_tail(bytes: &[u8], at: usize, salt: u64, tail: Tail) -> Result<(), Stri
     Ok(())
 }
 
-/// Reads the stream of a [`Tail::Complete`] file in order with bounded memory.
+/// Reads a complete framed stream in order with bounded memory, from wherever it comes.
 ///
-/// A bad frame is not latched: what is being read may have come from a peer. A disk that cannot read its own
-/// files is: the error holds the [`Fault`].
-pub(crate) struct FramedReader {
-    file: Box<dyn ReadFile>,
-    path: PathBuf,
-    disk: GuardedDisk,
-    len: u64,
+/// A bad frame is an error of the kind [`io::ErrorKind::InvalidData`]; the errors of `source` come through as they are.
+pub(crate) struct FramedReader<R> {
+    source: R,
     salt: u64,
     offset: u64,
-    raw_next: u64,
     payload: Vec<u8>,
     used: usize,
 }
 
-impl FramedReader {
-    /// `None` if there is no such file.
-    pub(crate) fn open(disk: &GuardedDisk, path: &Path) -> io::Result<Option<Self>> {
-        let Some(file) = disk.open(path).map_err(io::Error::other)? else {
-            return Ok(None);
-        };
-        let unreadable = |e: io::Error| io::Error::other(disk.damaged(path, format!("cannot read: {e}")));
-        let len = file.len().map_err(unreadable)?;
-        let mut this = Self {
-            file,
-            path: path.to_owned(),
-            disk: disk.clone(),
-            len,
-            salt: 0,
-            offset: FILE_HEADER_BYTES as u64,
-            raw_next: 0,
-            payload: Vec::new(),
-            used: 0,
-        };
+impl<R: io::Read> FramedReader<R> {
+    /// Reads and checks the header.
+    pub(crate) fn open(mut source: R) -> io::Result<Self> {
         let mut header = [0; FILE_HEADER_BYTES];
-        let read = this.read_at(0, &mut header)?;
+        let read = fill(&mut source, &mut header)?;
         let Some(salt) = header.get(..read).and_then(salt_of) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file header is damaged or cut off"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the header is damaged or cut off"));
         };
-        this.salt = salt;
-        Ok(Some(this))
+        Ok(Self { source, salt, offset: FILE_HEADER_BYTES as u64, payload: Vec::new(), used: 0 })
     }
 
-    /// Fills `buf` as far as the file goes; answers how many bytes.
-    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let there = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
-        let part = buf.get_mut(..there).unwrap_or_default();
-        read_exactly(self.file.as_ref(), offset, part).map_err(|e| {
-            io::Error::other(self.disk.damaged(&self.path, format!("cannot read at offset {offset}: {e}")))
-        })?;
-        Ok(there)
-    }
-
-    /// The next bytes of the file itself, verified: its header, then frame by frame; empty at the end.
-    pub(crate) fn next_raw(&mut self) -> io::Result<Bytes> {
-        let header_is_due = self.raw_next == 0;
-        if !header_is_due && !self.next_frame()? {
-            return Ok(Bytes::new());
-        }
-        let len = usize::try_from(self.offset.saturating_sub(self.raw_next)).map_err(io::Error::other)?;
-        let mut raw = vec![0; len];
-        self.read_at(self.raw_next, &mut raw)?;
-        self.raw_next = self.offset;
-        Ok(raw.into())
-    }
-
+    /// `false`: the stream ends here.
     fn next_frame(&mut self) -> io::Result<bool> {
-        if self.offset >= self.len {
-            let has_frames = self.offset > FILE_HEADER_BYTES as u64;
-            return if has_frames { Ok(false) } else { Err(self.bad_frame()) };
-        }
         let mut bytes = [0; FRAME_HEADER_BYTES];
-        let read = self.read_at(self.offset, &mut bytes)?;
+        let read = fill(&mut self.source, &mut bytes)?;
+        if read == 0 && self.offset > FILE_HEADER_BYTES as u64 {
+            return Ok(false);
+        }
         let header = bytes.get(..read).and_then(FrameHeader::parse).ok_or_else(|| self.bad_frame())?;
+        // At most `MAX_FRAME_PAYLOAD_BYTES`.
         let mut payload = vec![0; header.payload_len];
-        let start = self.offset.saturating_add(FRAME_HEADER_BYTES as u64);
-        let read = self.read_at(start, &mut payload)?;
+        let read = fill(&mut self.source, &mut payload)?;
         if read != header.payload_len || !header.fits(self.salt, self.offset, &payload) {
             return Err(self.bad_frame());
         }
-        self.offset = start.saturating_add(read as u64);
+        self.offset =
+            self.offset.saturating_add(FRAME_HEADER_BYTES as u64).saturating_add(payload.len() as u64);
         self.payload = payload;
         self.used = 0;
         Ok(true)
@@ -277,7 +231,21 @@ impl FramedReader {
     }
 }
 
-impl io::Read for FramedReader {
+/// Fills `buf` as far as the source goes; answers how many bytes.
+fn fill(source: &mut impl io::Read, buf: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => break,
+            Ok(n) => filled = filled.saturating_add(n),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
+}
+
+impl<R: io::Read> io::Read for FramedReader<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.used >= self.payload.len() && !self.next_frame()? {
             return Ok(0);

@@ -1,27 +1,16 @@
-//! Snapshot files: written from a checkpoint or received from a peer, sent to peers, installed.
+//! The format of a snapshot on its way from one node to another: a framed stream, made from a state and read into one.
 //!
-//! ```text
-//! snapshot/ACTIVE          the name of the snapshot that counts, or "none" (a marker file)
-//! snapshot/N-LENGTH.snap   a complete snapshot; one that ACTIVE does not name is garbage
-//! snapshot/N.tmp           one being built or received; garbage after a restart
-//! ```
+//! A snapshot is never a file: the one that counts is the state on disk, which is made into this when it is sent.
 
-mod directory;
+mod encoder;
 mod error;
-mod file;
-mod inbox;
-#[cfg(feature = "testing")]
-mod pairs;
 mod reader;
-mod writer;
 
-pub(crate) use directory::SnapshotDirectory;
+pub(crate) use encoder::SnapshotEncoder;
 pub(crate) use error::SnapshotError;
-pub use file::SnapshotFile;
-pub use inbox::SnapshotInbox;
 pub(crate) use reader::SnapshotReader;
 
-/// First bytes of the stream in a snapshot file: a magic and the format version.
+/// First bytes of the stream: a magic and the format version.
 const STREAM_MAGIC: [u8; 5] = *b"SNAP\x01";
 /// A key and its value follow.
 const TAG_PAIR: u8 = 1;

@@ -1,14 +1,12 @@
-//! Reads a snapshot file, verifying every byte of it.
+//! Reads the stream of a snapshot, verifying every byte of it.
 
 use std::io::{self, Read};
-use std::path::Path;
 
 use openraft::RaftTypeConfig;
 use openraft::type_config::alias::SnapshotMetaOf;
 
 use super::error::SnapshotError;
 use super::{MAX_META_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
-use crate::disk::GuardedDisk;
 use crate::file::framed_reader::FramedReader;
 
 /// An application's key and value.
@@ -16,8 +14,8 @@ pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Invariants: it answers the end only after as many pairs as the file says it holds; keys come in ascending order, none
 /// twice, so that there is one state that a snapshot can mean.
-pub(crate) struct SnapshotReader<C: RaftTypeConfig> {
-    stream: FramedReader,
+pub(crate) struct SnapshotReader<C: RaftTypeConfig, R> {
+    stream: FramedReader<R>,
     meta: SnapshotMetaOf<C>,
     pairs: u64,
     last_key: Vec<u8>,
@@ -28,10 +26,10 @@ fn damaged(what: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Snapsho
     SnapshotError::Damaged(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-impl<C: RaftTypeConfig> SnapshotReader<C> {
-    pub(super) fn open(disk: &GuardedDisk, path: &Path) -> Result<Self, SnapshotError> {
-        let stream = FramedReader::open(disk, path).map_err(SnapshotError::in_stream)?;
-        let mut stream = stream.ok_or_else(|| damaged("the file is gone"))?;
+impl<C: RaftTypeConfig, R: Read> SnapshotReader<C, R> {
+    /// Reads up to the metadata.
+    pub(crate) fn open(source: R) -> Result<Self, SnapshotError> {
+        let mut stream = FramedReader::open(source).map_err(SnapshotError::in_stream)?;
         let mut magic = [0; STREAM_MAGIC.len()];
         stream.read_exact(&mut magic).map_err(SnapshotError::in_stream)?;
         if magic != STREAM_MAGIC {
@@ -95,21 +93,14 @@ impl<C: RaftTypeConfig> SnapshotReader<C> {
     }
 }
 
-/// Reads all of a snapshot.
-pub(super) fn verify<C: RaftTypeConfig>(disk: &GuardedDisk, path: &Path) -> Result<(), SnapshotError> {
-    let mut reader = SnapshotReader::<C>::open(disk, path)?;
-    while reader.next_pair()?.is_some() {}
-    Ok(())
-}
-
-fn read_len(stream: &mut FramedReader) -> Result<usize, SnapshotError> {
+fn read_len(stream: &mut impl Read) -> Result<usize, SnapshotError> {
     let mut len = [0; 4];
     stream.read_exact(&mut len).map_err(SnapshotError::in_stream)?;
     Ok(u32::from_le_bytes(len) as usize)
 }
 
 /// Takes memory as verified bytes come, whatever length they were said to have.
-fn read_part(stream: &mut FramedReader, len: usize) -> Result<Vec<u8>, SnapshotError> {
+fn read_part(stream: &mut impl Read, len: usize) -> Result<Vec<u8>, SnapshotError> {
     let mut part = Vec::new();
     stream.take(len as u64).read_to_end(&mut part).map_err(SnapshotError::in_stream)?;
     if part.len() < len {
@@ -118,22 +109,15 @@ fn read_part(stream: &mut FramedReader, len: usize) -> Result<Vec<u8>, SnapshotE
     Ok(part)
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::file::framed::FramedWriter;
-    use crate::observer::NoObserver;
-    use crate::testing::SimDisk;
+    use crate::file::framed::Framer;
 
     openraft::declare_raft_types!(Types: D = u64, R = u64, NodeId = u64, Node = openraft::BasicNode);
 
     /// How many pairs are read from a snapshot that has these keys and says that it has `told`.
     fn read(keys: &[&[u8]], told: u64) -> Result<u64, SnapshotError> {
-        let (sim, path) = (SimDisk::default(), Path::new("dir/1-1.snap"));
-        let disk = GuardedDisk::new(Arc::new(sim), Arc::new(NoObserver), Arc::new(()));
-        disk.create_dir(Path::new("dir"))?;
         let mut stream = STREAM_MAGIC.to_vec();
         let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).map_err(damaged)?;
         stream.extend((meta.len() as u32).to_le_bytes());
@@ -146,10 +130,10 @@ mod tests {
         }
         stream.push(TAG_END);
         stream.extend(told.to_le_bytes());
-        let mut writer = FramedWriter::create(&disk, path)?;
-        writer.write(&stream)?;
-        writer.sync()?;
-        let mut reader = SnapshotReader::<Types>::open(&disk, path)?;
+        let (mut framer, mut file) = Framer::new();
+        assert!(framer.gather(&stream).is_empty());
+        framer.end_frame(0, &mut file);
+        let mut reader = SnapshotReader::<Types, _>::open(file.as_slice())?;
         while reader.next_pair()?.is_some() {}
         Ok(reader.pairs)
     }

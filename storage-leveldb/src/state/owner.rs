@@ -1,10 +1,10 @@
-//! The thread that owns the state's database.
+//! The thread that applies.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
@@ -13,59 +13,67 @@ use openraft::type_config::alias::{LogIdOf, StoredMembershipOf};
 use tokio::sync::mpsc::Receiver;
 
 use super::application::{Application, StandardTypes};
-use super::cached_engine::CachedEngine;
-use super::command::{Checkpoint, Command};
-use super::database::{CheckpointDirectory, StateDirectory};
+use super::command::{Command, WhenDurable};
 use super::position::Position;
+use super::receive::Received;
+use super::store::Store;
 use super::transaction::Transaction;
-use super::view::View;
-use crate::engine::{Durability, Engine, EngineFactory};
+use super::{flush, merge};
 use crate::error::StorageError;
-use crate::observer::Db;
+use crate::owner_thread::latching;
 
-/// An apply batch is written when its changes reach this much.
+/// An apply batch is complete when its changes reach this much.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// A write that takes longer is reported as a stall.
-const STALL: Duration = Duration::from_millis(10);
 
-/// Invariant: `position` is what the database says, and the database holds exactly the effects of the entries
-/// up to it.
+/// Invariants: the store's memtables and runs hold exactly the effects of the entries up to `position`; `sealed` is
+/// the last of those that no memtable will get.
 pub(super) struct Owner<C: StandardTypes, A> {
     application: Arc<A>,
-    engine: CachedEngine,
-    database: PathBuf,
-    factory: Arc<dyn EngineFactory>,
-    directory: StateDirectory,
+    store: Arc<Store<C>>,
     position: Position<C>,
+    sealed: Option<LogIdOf<C>>,
+    workers: Vec<JoinHandle<()>>,
 }
 
 impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
-    pub(super) fn open(
-        application: Arc<A>,
-        factory: Arc<dyn EngineFactory>,
-        directory: StateDirectory,
-        cache_bytes: usize,
-    ) -> Result<Self, StorageError> {
-        let database = directory.active()?;
-        let mut engine = CachedEngine::new(factory.open(&database)?, cache_bytes);
-        let position = load(&mut engine, &directory, &database)?;
-        Ok(Self { application, engine, database, factory, directory, position })
+    /// Starts the threads that write to disk.
+    pub(super) fn start(application: Arc<A>, store: Arc<Store<C>>) -> Result<Self, StorageError> {
+        let position = store.durable().position;
+        let sealed = position.applied.clone();
+        let mut this = Self { application, store, position, sealed, workers: Vec::new() };
+        this.start_worker("state-flush", |store| {
+            flush::run(store);
+        })?;
+        this.start_worker("state-merge", |store| merge::run(store))?;
+        Ok(this)
     }
 
-    pub(super) fn applied(&self) -> Option<LogIdOf<C>> {
-        self.position.applied.clone()
+    fn start_worker(&mut self, name: &str, work: fn(&Store<C>)) -> Result<(), StorageError> {
+        let store = self.store.clone();
+        let body = move || {
+            latching(&store.disk, store.dir(), || work(&store));
+            // Also after a panic: nobody may wait for this thread for ever.
+            store.worker_has_ended();
+        };
+        let worker = thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {
+            tracing::error!(error = %e, name, "cannot start a storage thread");
+            StorageError::Closed
+        })?;
+        self.workers.push(worker);
+        Ok(())
     }
 
-    /// Serves until every sender is gone.
-    pub(super) fn run(mut self, mut queue: Receiver<Command<C, A>>) {
+    /// Serves until every sender is gone. Then everything applied is made durable.
+    pub(super) fn run(mut self, mut queue: Receiver<Command<C>>) {
         while let Some(command) = queue.blocking_recv() {
             // Whoever asked may have gone away: an answer that nobody takes is dropped.
             match command {
                 Command::Apply { entries, done } => drop(done.send(self.apply(entries))),
-                Command::Query { query, done } => drop(done.send(self.query(query))),
                 Command::Position { done } => drop(done.send(Ok(self.position.clone()))),
-                Command::Checkpoint { directory, done } => drop(done.send(self.checkpoint(directory))),
-                Command::Switch { database, done } => drop(done.send(self.switch(database))),
+                Command::MakeDurable { done } => drop(done.send(self.make_durable())),
+                Command::Install { received, meta, done } => {
+                    drop(done.send(self.install(received, &meta)));
+                }
             }
         }
     }
@@ -78,7 +86,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         Ok(())
     }
 
-    /// Applies entries until their changes fill a batch, writes it, and only then answers.
+    /// Applies entries until their changes fill a batch, and only then answers.
     fn apply_batch(
         &mut self,
         entries: &mut impl Iterator<Item = EntryResponder<C>>,
@@ -86,9 +94,8 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
         let started = Instant::now();
         let mut position = self.position.clone();
         let mut entries_applied = 0;
-        let mut membership_changed = self.position.applied.is_none();
         let mut answers: Vec<(ApplyResponder<C>, C::R)> = Vec::new();
-        let mut transaction = Transaction::new(&mut self.engine);
+        let mut transaction = Transaction::new(self.store.pin());
         while transaction.bytes() < MAX_BATCH_BYTES {
             let Some((entry, responder)) = entries.next() else {
                 break;
@@ -99,13 +106,11 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
                 EntryPayload::Normal(command) => {
                     let application = &self.application;
                     let call = || application.apply(&mut transaction, log_id.index, command);
-                    let doing = format_args!("applying entry {log_id}");
-                    of_application(&self.directory, &self.database, doing, call)?
+                    of_application(&self.store, format_args!("applying entry {log_id}"), call)?
                 }
                 EntryPayload::Membership(membership) => {
                     position.membership =
                         StoredMembershipOf::<C>::new(Some(log_id.clone()), membership.clone());
-                    membership_changed = true;
                     C::R::default()
                 }
             };
@@ -113,78 +118,74 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
             entries_applied += 1;
             answers.extend(responder.map(|responder| (responder, response)));
         }
-        let mut batch = transaction.into_batch();
-        let put =
-            if membership_changed { position.put_all(&mut batch) } else { position.put_applied(&mut batch) };
-        put.map_err(|e| self.directory.disk().damaged(&self.database, e))?;
-        self.write(batch)?;
+        self.store.disk.health.check()?;
+        let is_room = self.store.apply(transaction.into_changes(), position.applied_index());
         self.position = position;
-        self.directory.disk().observer().applied(entries_applied, started.elapsed());
+        self.store.disk.observer().applied(entries_applied, started.elapsed());
         answers.into_iter().for_each(|(responder, response)| responder.send(response));
+        if is_room { Ok(()) } else { self.seal() }
+    }
+
+    fn seal(&mut self) -> Result<(), StorageError> {
+        self.store.seal(self.position.clone())?;
+        self.sealed = self.position.applied.clone();
         Ok(())
     }
 
-    fn write(&mut self, batch: crate::engine::Batch) -> Result<(), StorageError> {
-        let started = Instant::now();
-        let result = self.engine.write(batch, Durability::Ordered);
-        let took = started.elapsed();
-        if took >= STALL {
-            self.directory.disk().observer().stalled(Db::State, "write", took);
+    /// Everything applied goes to disk now; the answer tells when it is there.
+    fn make_durable(&mut self) -> Result<WhenDurable<C>, StorageError> {
+        if self.sealed != self.position.applied {
+            self.seal()?;
         }
-        result
+        Ok(self.store.when_durable())
     }
 
-    fn query(&mut self, query: A::Query) -> Result<A::Answer, StorageError> {
-        let mut view = View::new(&mut self.engine, self.position.applied_index());
-        let call = || self.application.query(&mut view, query);
-        of_application(&self.directory, &self.database, format_args!("answering a query"), call)
+    /// Nothing is applied meanwhile, and queries see the state before or after.
+    fn install(
+        &mut self,
+        received: Received,
+        meta: &openraft::type_config::alias::SnapshotMetaOf<C>,
+    ) -> Result<(), crate::snapshot::SnapshotError> {
+        let (run, position) = received.into_run::<C>(meta)?;
+        self.store.install(run, position.clone())?;
+        self.sealed = position.applied.clone();
+        self.position = position;
+        Ok(())
     }
+}
 
-    fn checkpoint(&mut self, directory: CheckpointDirectory) -> Result<Checkpoint<C>, StorageError> {
-        let started = Instant::now();
-        self.engine.checkpoint(directory.path())?;
-        self.directory.disk().observer().stalled(Db::State, "checkpoint", started.elapsed());
-        Ok(Checkpoint { directory, position: self.position.clone() })
-    }
-
-    fn switch(&mut self, database: PathBuf) -> Result<(), StorageError> {
-        self.directory.activate(&database)?;
-        let mut engine = self.factory.open(&database)?;
-        self.position = load(engine.as_mut(), &self.directory, &database)?;
-        self.engine.replace(engine);
-        let old = std::mem::replace(&mut self.database, database);
-        self.directory.remove(&old)
+impl<C: StandardTypes, A> Drop for Owner<C, A> {
+    fn drop(&mut self) {
+        if self.sealed != self.position.applied && !thread::panicking() {
+            // Fails only after a fault, and then nothing may be written any more.
+            let _ = self.store.seal(self.position.clone());
+        }
+        self.store.stop();
+        for worker in self.workers.drain(..) {
+            // A panic of the thread has been latched.
+            let _ = worker.join();
+        }
     }
 }
 
 /// Calls the application. It cannot refuse: where it fails, by an error or a panic, what is stored is not what it
 /// can go on with, so that is a fault of this database, and nothing is answered from it any more.
-fn of_application<T>(
-    directory: &StateDirectory,
-    database: &Path,
+pub(super) fn of_application<C: StandardTypes, T>(
+    store: &Store<C>,
     doing: fmt::Arguments<'_>,
     call: impl FnOnce() -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
     let failed = |how: &str, why: &str| {
         let reason = format!("the application {how} while {doing}: {why}");
-        directory.disk().damaged(database, reason).into()
+        store.disk.damaged(store.dir(), reason).into()
     };
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Err(StorageError::Fault(fault))) => Err(failed("failed", &fault.reason)),
         Ok(result) => {
             // An application may take an error for an empty answer.
-            directory.disk().health.check()?;
+            store.disk.health.check()?;
             result
         }
         Err(panic) => Err(failed("panicked", crate::engine::panic_text(&*panic))),
     }
-}
-
-fn load<C: StandardTypes>(
-    engine: &mut dyn Engine,
-    directory: &StateDirectory,
-    database: &Path,
-) -> Result<Position<C>, StorageError> {
-    let position = Position::load(engine)?;
-    Ok(position.map_err(|reason| directory.disk().damaged(database, reason))?)
 }

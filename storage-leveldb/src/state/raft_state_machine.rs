@@ -1,6 +1,7 @@
 //! openraft's `RaftStateMachine` for [`StateMachine`].
 
 use std::io;
+use std::time::Instant;
 
 use futures_util::{Stream, TryStreamExt};
 use openraft::OptionalSend;
@@ -9,11 +10,10 @@ use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMe
 
 use super::application::{Application, StandardTypes};
 use super::command::Command;
-use super::install::fill_database;
 use super::machine::StateMachine;
 use super::raft_snapshot_builder::SnapshotBuilder;
+use super::snapshot_file::SnapshotFile;
 use crate::error::StorageError;
-use crate::snapshot::SnapshotFile;
 
 /// Entries handed to the owner thread at once. How large they are is up to the application's commands, so applying
 /// holds as much as this many of the largest.
@@ -25,13 +25,9 @@ impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
     }
 
     async fn builder(&self) -> SnapshotBuilder<C> {
-        let directory = self.directory.new_checkpoint();
-        let checkpoint = self.reader.ask(|done| Command::Checkpoint { directory, done }).await;
-        SnapshotBuilder {
-            checkpoint: Some(checkpoint),
-            factory: self.factory.clone(),
-            snapshots: self.snapshots.clone(),
-        }
+        let (disk, started) = (self.reader.store.disk.clone(), Instant::now());
+        let when_durable = Some(self.reader.ask(|done| Command::MakeDurable { done }).await);
+        SnapshotBuilder { when_durable, disk, started }
     }
 }
 
@@ -71,23 +67,15 @@ impl<C: StandardTypes, A: Application<C>> RaftStateMachine<C> for StateMachine<C
         meta: &SnapshotMetaOf<C>,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        let (factory, directory) = (self.factory.clone(), self.directory.clone());
-        let (snapshots, meta) = (self.snapshots.clone(), meta.clone());
-        let install = move || {
-            let mut reader = snapshots.read::<C>(&snapshot)?;
-            let database = fill_database(&factory, &directory, &mut reader, &meta)?;
-            // First the snapshot, then the state made from it: a crash in between installs it again.
-            snapshots.keep::<C>(snapshot, &meta)?;
-            Ok::<_, io::Error>(database)
-        };
-        let database = tokio::task::spawn_blocking(install).await.map_err(io::Error::other)??;
-        Ok(self.reader.ask(|done| Command::Switch { database, done }).await?)
+        let receive = self.inbox.receive.clone();
+        let received = tokio::task::spawn_blocking(move || snapshot.into_received(&receive));
+        let (received, meta) = (received.await.map_err(io::Error::other)??, meta.clone());
+        Ok(self.reader.ask(|done| Command::Install { received, meta, done }).await?)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<C, SnapshotFile>>, io::Error> {
-        self.directory.disk().health.check().map_err(StorageError::from)?;
-        let snapshots = self.snapshots.clone();
-        let current = tokio::task::spawn_blocking(move || snapshots.current::<C>());
-        Ok(current.await.map_err(io::Error::other)??)
+        let store = &self.reader.store;
+        store.disk.health.check().map_err(StorageError::from)?;
+        Ok(store.durable().into_snapshot(&store.disk)?)
     }
 }

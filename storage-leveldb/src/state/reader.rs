@@ -6,40 +6,70 @@ use tokio::sync::oneshot;
 
 use super::application::{Application, StandardTypes};
 use super::command::{Command, Reply};
+use super::owner::of_application;
+use super::store::Store;
+use super::view::View;
 use crate::error::StorageError;
-use crate::health::Health;
 use crate::owner_thread::OwnerThread;
+use crate::sizes::CountingDirs;
 
-/// Asks the state machine. Cheap to clone.
+/// Asks the state machine. Cheap to clone, and used by any number of threads at a time.
 ///
-/// A query sees everything applied before it was asked. It says nothing about what other members have
-/// committed since: for a linearizable read, first make sure of the read index with openraft.
+/// A query sees everything applied before it was asked, and nothing of what is applied while it runs. It says nothing
+/// about what other members have committed since: for a linearizable read, first make sure of the read index with
+/// openraft.
 pub struct StateReader<C: openraft::RaftTypeConfig, A: Application<C>> {
-    pub(super) queue: Arc<OwnerThread<Command<C, A>>>,
-    pub(super) health: Health,
+    pub(super) queue: Arc<OwnerThread<Command<C>>>,
+    pub(super) store: Arc<Store<C>>,
+    pub(super) application: Arc<A>,
 }
 
 impl<C: StandardTypes, A: Application<C>> Clone for StateReader<C, A> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), health: self.health.clone() }
+        let (queue, store, application) = (self.queue.clone(), self.store.clone(), self.application.clone());
+        Self { queue, store, application }
     }
 }
 
 impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
-    /// Answers a query.
+    /// Answers a query on the calling thread: from memory, or with a read of the disk for each part that has to be
+    /// looked into.
     ///
     /// # Errors
-    /// A storage fault, or [`StorageError::Closed`].
+    /// A storage fault.
+    pub fn query_blocking(&self, query: A::Query) -> Result<A::Answer, StorageError> {
+        self.store.disk.health.check()?;
+        let pinned = self.store.pin();
+        let mut view = View::new(&pinned);
+        let call = || self.application.query(&mut view, query);
+        of_application(&self.store, format_args!("answering a query"), call)
+    }
+
+    /// The same for tasks. It does not hand the query to another thread, which would cost more than most queries do: one
+    /// that reads much from a slow disk is better asked by [`query_blocking`](Self::query_blocking) on a thread for that.
+    ///
+    /// # Errors
+    /// A storage fault.
+    #[allow(
+        clippy::unused_async,
+        reason = "whether a query needs a thread is decided here, not by the callers"
+    )]
     pub async fn query(&self, query: A::Query) -> Result<A::Answer, StorageError> {
-        self.ask(|done| Command::Query { query, done }).await
+        self.query_blocking(query)
+    }
+
+    /// Tells which runs make up the state; holds nothing open.
+    pub(crate) fn counting_dirs(&self) -> CountingDirs {
+        let store = Arc::downgrade(&self.store);
+        Arc::new(move || store.upgrade().map(|store| store.counting_dirs()).unwrap_or_default())
     }
 
     /// Sends a command and waits for the answer.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T, E: From<StorageError>>(
         &self,
-        command: impl FnOnce(Reply<T>) -> Command<C, A>,
-    ) -> Result<T, StorageError> {
-        self.health.check()?;
+        command: impl FnOnce(Reply<T, E>) -> Command<C>,
+    ) -> Result<T, E> {
+        self.store.disk.health.check().map_err(StorageError::from)?;
         let (done, answer) = oneshot::channel();
         self.queue.send(command(done)).await?;
         answer.await.map_err(|_| StorageError::Closed)?

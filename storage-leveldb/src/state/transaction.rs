@@ -1,28 +1,33 @@
 //! What applying a command may do to the pairs.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::ops::Bound;
 
 use bytes::Bytes;
 
 use super::key;
-use crate::engine::{Batch, Engine, KeyRange, ScanLimit};
+use super::layers::Pinned;
+use super::memtable::Change;
+use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
 /// Reads and changes pairs; reads its own writes, and those of the commands before it.
 ///
-/// Nothing reaches the database before all commands of an apply batch have run; then everything does, with
-/// the applied log id, in one write.
+/// Nothing of it is seen by others before all commands of an apply batch have run; then everything is, with the
+/// applied log index, at once.
 pub struct Transaction<'a> {
-    engine: &'a mut dyn Engine,
-    /// Keys as in the database; `None`: deleted.
-    changes: BTreeMap<Vec<u8>, Option<Bytes>>,
+    before: Pinned,
+    /// Keys as they are stored.
+    changes: BTreeMap<Vec<u8>, Change>,
     bytes: usize,
+    /// A transaction ends with its batch.
+    _batch: PhantomData<&'a ()>,
 }
 
-impl<'a> Transaction<'a> {
-    pub(super) fn new(engine: &'a mut dyn Engine) -> Self {
-        Self { engine, changes: BTreeMap::new(), bytes: 0 }
+impl Transaction<'_> {
+    pub(super) fn new(before: Pinned) -> Self {
+        Self { before, changes: BTreeMap::new(), bytes: 0, _batch: PhantomData }
     }
 
     /// The value of `key`.
@@ -33,7 +38,7 @@ impl<'a> Transaction<'a> {
         let key = key::of_application(key);
         match self.changes.get(&key) {
             Some(change) => Ok(change.clone()),
-            None => self.engine.get(&key),
+            None => self.before.get(&key),
         }
     }
 
@@ -63,7 +68,7 @@ impl<'a> Transaction<'a> {
         let mut found = Vec::new();
         let mut bytes = 0_usize;
         loop {
-            let page = self.engine.scan(&range, limit)?;
+            let page = self.before.scan(&range, limit)?;
             let page_bytes = page.iter().map(|(key, value)| key.len() + value.len()).sum();
             let page_end = if limit.is_reached(page.len(), page_bytes) {
                 page.last().map(|(key, _)| after(key))
@@ -110,16 +115,9 @@ impl<'a> Transaction<'a> {
         self.bytes
     }
 
-    /// The changes as a batch.
-    pub(super) fn into_batch(self) -> Batch {
-        let mut batch = Batch::default();
-        for (key, change) in self.changes {
-            match change {
-                Some(value) => batch.put(key, value),
-                None => batch.delete(key),
-            }
-        }
-        batch
+    /// The changes, by stored key.
+    pub(super) fn into_changes(self) -> BTreeMap<Vec<u8>, Change> {
+        self.changes
     }
 }
 

@@ -3,24 +3,24 @@
 use bytes::Bytes;
 
 use super::key;
-use crate::engine::{Engine, KeyRange, ScanLimit};
+use super::layers::Pinned;
+use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
 /// Reads the pairs as they are after the last applied entry. Nothing changes while one query runs.
 pub struct View<'a> {
-    engine: &'a mut dyn Engine,
-    applied_index: u64,
+    pinned: &'a Pinned,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(engine: &'a mut dyn Engine, applied_index: u64) -> Self {
-        Self { engine, applied_index }
+    pub(super) fn new(pinned: &'a Pinned) -> Self {
+        Self { pinned }
     }
 
     /// Log index of the last applied entry; 0 if there is none.
     #[must_use]
     pub fn applied_index(&self) -> u64 {
-        self.applied_index
+        self.pinned.at()
     }
 
     /// The value of `key`.
@@ -28,7 +28,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// A storage fault.
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.engine.get(&key::of_application(key))
+        self.pinned.get(&key::of_application(key))
     }
 
     /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
@@ -36,7 +36,7 @@ impl<'a> View<'a> {
     /// # Errors
     /// A storage fault.
     pub fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let pairs = self.engine.scan(&range.under(key::APPLICATION), limit)?;
+        let pairs = self.pinned.scan(&range.under(key::APPLICATION), limit)?;
         Ok(pairs.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
     }
 }

@@ -123,14 +123,14 @@ impl<C: TestTypes> Model<C> {
         Ok(())
     }
 
-    /// The old snapshot or the new one, complete.
+    /// A snapshot no older than the last that was promised, complete.
     fn check_snapshot(&self, found: &Found<C>) -> Result<(), Broken> {
         let (end, after) = (found.snapshot_end(), self.after());
         promise!(
-            end == self.snapshot_end || end == after.snapshot_end,
-            "the snapshot ends at {end}, promised {} or {}",
+            (self.snapshot_end..=after.applied_end).contains(&end),
+            "the snapshot ends at {end}, promised {}, applied {}",
             self.snapshot_end,
-            after.snapshot_end
+            after.applied_end
         );
         let Some((meta, pairs)) = &found.snapshot else {
             return Ok(());

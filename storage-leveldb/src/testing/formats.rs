@@ -60,16 +60,13 @@ pub fn last_record(bytes: &[u8]) -> Result<Vec<u8>, String> {
     last_payload(bytes)
 }
 
-/// The stream in a complete framed file, read piece by piece, as a snapshot is.
+/// A complete framed stream, read piece by piece, as a snapshot is.
 ///
 /// # Errors
 /// What is damaged, and where.
 pub fn stream_framed(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let (disk, path) = (SimDisk::default(), Path::new("f"));
-    put(&disk, path, bytes)?;
-    let reader = FramedReader::open(&guarded(&disk), path)?;
     let mut stream = Vec::new();
-    reader.ok_or(io::ErrorKind::NotFound)?.read_to_end(&mut stream)?;
+    FramedReader::open(bytes)?.read_to_end(&mut stream)?;
     Ok(stream)
 }
 

@@ -8,7 +8,8 @@ use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, StoredMembershipOf, 
 use super::broken::{Broken, promise};
 use super::inspected::Pairs;
 use super::subject::{Store, TestTypes};
-use crate::state::Application;
+use crate::snapshot::{SnapshotError, SnapshotReader};
+use crate::state::{Application, SnapshotFile};
 
 /// Everything, in a form that can be compared.
 pub(crate) struct Found<C: openraft::RaftTypeConfig> {
@@ -29,6 +30,16 @@ pub(crate) fn end_of<C: TestTypes>(log_id: Option<&LogIdOf<C>>) -> u64 {
     log_id.map_or(0, |log_id| log_id.index.saturating_add(1))
 }
 
+/// The metadata and every pair. Blocks on the disk.
+fn read_snapshot<C: TestTypes>(snapshot: SnapshotFile) -> Result<(SnapshotMetaOf<C>, Pairs), SnapshotError> {
+    let mut reader = SnapshotReader::<C, _>::open(snapshot.into_stream()?)?;
+    let mut pairs = Vec::new();
+    while let Some((key, value)) = reader.next_pair()? {
+        pairs.push((key.into(), value.into()));
+    }
+    Ok((reader.meta().clone(), pairs))
+}
+
 impl<C: TestTypes> Found<C> {
     pub(crate) async fn in_store<A: Application<C>>(store: &mut Store<C, A>) -> Result<Self, Broken> {
         let log = store.log.get_log_state().await?;
@@ -43,7 +54,7 @@ impl<C: TestTypes> Found<C> {
         let pairs = store.reader.query(()).await?;
         let snapshot = match store.state.get_current_snapshot().await? {
             Some(current) => {
-                let (meta, pairs) = current.snapshot.read_pairs::<C>().map_err(std::io::Error::from)?;
+                let (meta, pairs) = read_snapshot::<C>(current.snapshot).map_err(std::io::Error::from)?;
                 promise!(meta == current.meta, "the snapshot is {meta}, but is called {}", current.meta);
                 Some((meta, pairs))
             }

@@ -13,8 +13,7 @@ use super::sim_disk::SimDisk;
 use super::subject::{Store, Subject, TestTypes};
 use crate::engine::MemoryEngine;
 use crate::options::Options;
-use crate::snapshot::SnapshotFile;
-use crate::state::Application;
+use crate::state::{Application, SnapshotFile};
 
 /// The state after one entry.
 #[derive(Debug)]

@@ -59,7 +59,7 @@ impl<C: TestTypes, A: Application<C>> Subject<C, A> {
     ) -> Self {
         let options = Options {
             tail_bytes: 2000,
-            state_cache_bytes: 4000,
+            memtable_bytes: 4000,
             log_leveldb: SMALL,
             state_leveldb: SMALL,
             ..Options::default()

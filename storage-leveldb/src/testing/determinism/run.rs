@@ -89,7 +89,7 @@ impl<'a, A> Place<'a, A> {
             disk: Arc::new(self.disk.clone()),
             engine: self.memory.clone().map(|memory| Arc::new(memory) as Arc<dyn EngineFactory>),
             state_leveldb: small,
-            state_cache_bytes: 4096,
+            memtable_bytes: 4096,
             ..Options::default()
         };
         let recorded = Recorded { inner: (self.application)(), answers: self.answers.clone() };

@@ -1,0 +1,54 @@
+//! The thread that writes sealed memtables to disk, each as a run.
+
+use std::sync::Arc;
+
+use openraft::RaftTypeConfig;
+
+use super::layers::{as_stored, changes_of};
+use super::memtable::Memtable;
+use super::position::Position;
+use super::store::{MAX_RUNS, Store};
+use crate::error::StorageError;
+
+/// Works until the store is stopped and nothing is sealed any more, or a fault is latched.
+pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
+    while let Some((memtable, position, epoch)) = next(store) {
+        // The fault has been latched, which is how everybody learns of it.
+        if flush(store, &memtable, &position, epoch).is_err() {
+            break;
+        }
+    }
+}
+
+/// The oldest sealed memtable, and the epoch that it is of.
+fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Arc<Memtable>, Position<C>, u64)> {
+    let mut work = store.work();
+    loop {
+        store.disk.health.check().ok()?;
+        let is_room = work.stop || store.layers().runs.len() < MAX_RUNS;
+        match work.sealed.first() {
+            Some((memtable, position)) if is_room => {
+                return Some((memtable.clone(), position.clone(), store.epoch()));
+            }
+            None if work.stop => return None,
+            _ => work = store.wait(work),
+        }
+    }
+}
+
+fn flush<C: RaftTypeConfig>(
+    store: &Store<C>,
+    memtable: &Arc<Memtable>,
+    position: &Position<C>,
+    epoch: u64,
+) -> Result<(), StorageError> {
+    if memtable.is_empty() {
+        return store.commit_flush(memtable, position, None, epoch);
+    }
+    let mut run = store.new_run(&store.disk)?;
+    let mut changes = changes_of(memtable);
+    while let Some((key, change)) = changes.next_change()? {
+        run.push(&key, as_stored(&change))?;
+    }
+    store.commit_flush(memtable, position, Some(run.finish()?), epoch)
+}

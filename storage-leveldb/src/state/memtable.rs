@@ -1,0 +1,165 @@
+//! What was applied lately, in memory: the newest part of the state, until it is a run on disk.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use crate::engine::{KeyRange, ScanLimit};
+
+/// What a version costs in memory beside its key and value: a part of a tree node, two allocations, their headers.
+const VERSION_OVERHEAD_BYTES: usize = 160;
+
+/// A value; `None`: the key was deleted.
+pub(super) type Change = Option<Bytes>;
+
+/// The versions of one key: `older` in ascending order, and the one that counts.
+#[derive(Debug)]
+struct Versions {
+    at: u64,
+    change: Change,
+    older: Vec<(u64, Change)>,
+}
+
+impl Versions {
+    /// What counted at `at`; `None` if the key was first changed later.
+    fn at(&self, at: u64) -> Option<&Change> {
+        if self.at <= at {
+            return Some(&self.change);
+        }
+        self.older.iter().rev().find(|(when, _)| *when <= at).map(|(_, change)| change)
+    }
+
+    fn push(&mut self, at: u64, change: Change) {
+        let before = (self.at, std::mem::replace(&mut self.change, change));
+        self.at = at;
+        self.older.push(before);
+    }
+}
+
+/// Changes by key, each at the log index of the batch that made it.
+///
+/// One thread writes, many read. A reader reads *at* an index that was [`published`](Self::published), so what it
+/// sees does not change while more is applied.
+///
+/// Invariants: versions of a key ascend; everything up to `published` is in it, or was in the state before it.
+pub(super) struct Memtable {
+    /// Counts memtables; greater ones are newer.
+    pub(super) number: u64,
+    versions: RwLock<BTreeMap<Vec<u8>, Versions>>,
+    bytes: AtomicUsize,
+    published: AtomicU64,
+}
+
+impl Memtable {
+    /// An empty one on top of a state up to log index `published`.
+    pub(super) fn new(number: u64, published: u64) -> Self {
+        Self { number, versions: RwLock::default(), bytes: AtomicUsize::new(0), published: published.into() }
+    }
+
+    /// Adds the changes of an apply batch that ends at log index `at`, and publishes them.
+    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Change>, at: u64) {
+        let mut added = 0_usize;
+        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, change) in changes {
+            let value_bytes = change.as_ref().map_or(0, Bytes::len);
+            added = added.saturating_add(VERSION_OVERHEAD_BYTES).saturating_add(value_bytes);
+            match versions.get_mut(&key) {
+                Some(versions) => versions.push(at, change),
+                None => {
+                    added = added.saturating_add(key.len());
+                    versions.insert(key, Versions { at, change, older: Vec::new() });
+                }
+            }
+        }
+        drop(versions);
+        self.bytes.fetch_add(added, Ordering::Relaxed);
+        self.published.store(at, Ordering::Release);
+    }
+
+    /// The log index up to which a reader may read.
+    pub(super) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// About what it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// What `key` was changed to; `None` if it was not.
+    pub(super) fn get(&self, key: &[u8], at: u64) -> Option<Change> {
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        versions.get(key).and_then(|versions| versions.at(at)).cloned()
+    }
+
+    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    pub(super) fn scan(&self, range: &KeyRange, at: u64, limit: ScanLimit) -> Vec<(Bytes, Change)> {
+        let mut found = Vec::new();
+        let mut bytes = 0_usize;
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        for (key, versions) in versions.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
+            if !range.contains(key) {
+                break;
+            }
+            let Some(change) = versions.at(at) else { continue };
+            bytes = bytes.saturating_add(key.len()).saturating_add(change.as_ref().map_or(0, Bytes::len));
+            found.push((Bytes::copy_from_slice(key), change.clone()));
+            if limit.is_reached(found.len(), bytes) {
+                break;
+            }
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
+
+    fn change(text: &'static str) -> Change {
+        Some(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn changes(of: &[(&str, Change)]) -> BTreeMap<Vec<u8>, Change> {
+        of.iter().map(|(key, change)| (key.as_bytes().to_vec(), change.clone())).collect()
+    }
+
+    #[test]
+    fn a_reader_sees_the_moment_it_reads_at() {
+        let memtable = Memtable::new(1, 4);
+        memtable.apply(changes(&[("a", change("1")), ("b", change("1"))]), 5);
+        memtable.apply(changes(&[("a", None), ("c", change("2"))]), 9);
+        memtable.apply(changes(&[("a", change("3"))]), 12);
+        let at = |at| {
+            let scanned = memtable.scan(&KeyRange::all(), at, ALL);
+            for (key, found) in &scanned {
+                assert_eq!(memtable.get(key, at), Some(found.clone()));
+            }
+            scanned.into_iter().map(|(_, change)| change).collect::<Vec<_>>()
+        };
+        assert_eq!(at(4), []);
+        assert_eq!(at(8), [change("1"), change("1")]);
+        assert_eq!(at(9), [None, change("1"), change("2")]);
+        assert_eq!(at(99), [change("3"), change("1"), change("2")]);
+        assert_eq!(memtable.get(b"c", 8), None);
+        assert_eq!(memtable.published(), 12);
+    }
+
+    #[test]
+    fn every_version_counts_in_its_size() {
+        let memtable = Memtable::new(1, 0);
+        for at in 1..=100 {
+            memtable.apply(changes(&[("hot", change("value"))]), at);
+        }
+        assert!(memtable.bytes() >= 100 * (VERSION_OVERHEAD_BYTES + 5));
+    }
+}

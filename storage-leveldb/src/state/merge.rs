@@ -1,0 +1,153 @@
+//! The thread that makes one run of several, so that reads have few to look into and what was overwritten goes.
+//!
+//! Runs of about the same size are merged, four at a time: a pair is written anew each time the run that it is in grows
+//! fourfold, however large the state is. A merge takes as long as it takes; nobody waits for it, because flushes and
+//! reads go on beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::RaftTypeConfig;
+
+use super::layers::{as_stored, changes_in};
+use super::run::StateRun;
+use super::store::Store;
+use crate::error::StorageError;
+
+/// So many runs of one size class become one.
+const FANOUT: usize = 4;
+/// The upper end of the smallest size class; the next end at 4, 16, … times this.
+const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
+/// Whether a merge is still wanted is asked after so many pairs.
+const PAIRS_BETWEEN_LOOKS: u64 = 1024;
+/// How long obsolete runs that somebody still reads are left alone.
+const OBSOLETE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Works until the store is stopped, or a fault is latched.
+pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
+    while let Some((runs, is_oldest, epoch)) = next(store) {
+        // The fault has been latched, which is how everybody learns of it.
+        if merge(store, &runs, is_oldest, epoch).is_err() {
+            break;
+        }
+        drop(runs);
+    }
+    store.remove_obsolete();
+}
+
+/// Runs to be merged, the newest first; whether nothing older is left beside them; and the epoch that they are of.
+fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Vec<Arc<StateRun>>, bool, u64)> {
+    loop {
+        let is_left = store.remove_obsolete();
+        let work = store.work();
+        store.disk.health.check().ok()?;
+        if work.stop || work.flush_ended {
+            return None;
+        }
+        let (epoch, runs) = (store.epoch(), store.layers().runs.clone());
+        let sizes: Vec<u64> = runs.iter().map(|run| run.record.bytes).collect();
+        if let Some(range) = pick(&sizes) {
+            let is_oldest = range.end == runs.len();
+            return Some((runs.get(range)?.to_vec(), is_oldest, epoch));
+        }
+        drop(runs);
+        if is_left {
+            drop(store.wait_for(work, OBSOLETE_INTERVAL));
+        } else {
+            drop(store.wait(work));
+        }
+    }
+}
+
+/// The size class of a run.
+fn class(bytes: u64) -> u32 {
+    bytes.div_ceil(SMALLEST_CLASS_BYTES).max(1).next_power_of_two().ilog2().div_ceil(FANOUT.ilog2())
+}
+
+/// The runs to merge, of those with these sizes, the newest first. A run counts as no smaller than those newer than it:
+/// only neighbours can be merged.
+fn pick(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
+    let mut start = 0;
+    let mut class_before = None;
+    let mut chosen = None;
+    for (at, bytes) in sizes.iter().enumerate() {
+        let class = class_before.unwrap_or(0).max(class(*bytes));
+        if class_before != Some(class) {
+            start = at;
+            class_before = Some(class);
+        }
+        let end = at.saturating_add(1);
+        if end.saturating_sub(start) >= FANOUT {
+            chosen = Some(start..end);
+            // The whole class, but not the next: small merges come first.
+            if sizes.get(end).is_none_or(|next| self::class(*next) > class) {
+                break;
+            }
+        }
+    }
+    chosen
+}
+
+fn merge<C: RaftTypeConfig>(
+    store: &Store<C>,
+    runs: &[Arc<StateRun>],
+    is_oldest: bool,
+    epoch: u64,
+) -> Result<(), StorageError> {
+    let mut merged = store.new_run(&store.disk)?;
+    let mut changes = changes_in(runs);
+    let mut pairs = 0_u64;
+    while let Some((key, change)) = changes.next_change()? {
+        // There is nothing older that a deletion could hide.
+        if !(is_oldest && change.is_none()) {
+            merged.push(&key, as_stored(&change))?;
+        }
+        pairs = pairs.saturating_add(1);
+        if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) && (store.work().stop || store.epoch() != epoch) {
+            return Ok(());
+        }
+    }
+    let merged = if merged.is_empty() { None } else { Some(merged.finish()?) };
+    store.commit_merge(runs, merged, epoch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn four_runs_of_a_size_are_merged_and_larger_ones_left_alone() {
+        assert_eq!(pick(&[]), None);
+        assert_eq!(pick(&[20 * MIB; 3]), None);
+        assert_eq!(pick(&[20 * MIB; 5]), Some(0..5));
+        assert_eq!(pick(&[MIB, 20 * MIB, 20 * MIB, 20 * MIB, 20 * MIB, 900 * MIB]), Some(1..5));
+        assert_eq!(pick(&[MIB, MIB, MIB, MIB, 90 * MIB, 90 * MIB, 90 * MIB, 90 * MIB]), Some(0..4));
+    }
+
+    #[test]
+    fn an_older_run_that_is_smaller_is_merged_with_those_before_it() {
+        assert_eq!(pick(&[20 * MIB, 20 * MIB, 20 * MIB, 10]), Some(0..4));
+        assert_eq!(pick(&[MIB, 90 * MIB, 10, 10, 10, 900 * MIB]), Some(1..5));
+    }
+
+    /// Whatever the size of a flush: its pairs are rewritten a few times, and runs stay few.
+    #[test]
+    fn a_pair_is_rewritten_once_per_fourfold_growth() {
+        for flush in [10_000, MIB, 23 * MIB, 40 * MIB] {
+            let (mut runs, mut written, flushes) = (Vec::new(), 0, 1024);
+            for _ in 0..flushes {
+                runs.insert(0, flush);
+                while let Some(range) = pick(&runs) {
+                    let merged: u64 = runs[range.clone()].iter().sum();
+                    written += merged;
+                    runs.splice(range, [merged]);
+                }
+                assert!(runs.len() <= 24, "{runs:?}");
+            }
+            // log4(1024) = 5
+            assert!(written <= 6 * flushes * flush, "{flush}: {} times", written / (flushes * flush));
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Several parts of a state as one sequence of pairs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::key;
+use super::memtable::{Change, Memtable};
+use super::run::StateRun;
+use crate::engine::{KeyRange, ScanLimit};
+use crate::error::StorageError;
+
+/// Read from one part at once; a part's first page is smaller if little is wanted.
+const PAGE: ScanLimit = ScanLimit { pairs: 2048, bytes: 256 * 1024 };
+
+/// A part of a state.
+enum Part {
+    Memtable(Arc<Memtable>, u64),
+    Run(Arc<StateRun>),
+}
+
+/// Reads a part page by page.
+///
+/// Invariant: `page` has the next changes of `rest`'s start, and none of `rest` if that is `None`.
+struct Cursor {
+    part: Part,
+    page: VecDeque<(Bytes, Change)>,
+    rest: Option<KeyRange>,
+    limit: ScanLimit,
+}
+
+impl Cursor {
+    fn fill(&mut self) -> Result<(), StorageError> {
+        let Some(range) = self.rest.take().filter(|_| self.page.is_empty()) else { return Ok(()) };
+        let page = match &self.part {
+            Part::Memtable(memtable, at) => memtable.scan(&range, *at, self.limit),
+            Part::Run(run) => run.scan(&range, self.limit)?,
+        };
+        // A page that ended before its limit was the last.
+        let bytes = page.iter().map(|(key, change)| key.len() + change.as_ref().map_or(0, Bytes::len)).sum();
+        if let Some((last, _)) = page.last().filter(|_| self.limit.is_reached(page.len(), bytes)) {
+            self.rest = Some(KeyRange { start: [last, key::AFTER].concat().into(), end: range.end });
+        }
+        self.limit = PAGE;
+        self.page = page.into();
+        Ok(())
+    }
+
+    fn key(&mut self) -> Result<Option<&Bytes>, StorageError> {
+        if self.page.is_empty() {
+            self.fill()?;
+        }
+        Ok(self.page.front().map(|(key, _)| key))
+    }
+}
+
+/// The changes in several parts in ascending key order: of each key, what the newest part says.
+///
+/// Holds one page per part.
+pub(crate) struct Merged {
+    /// The newest first.
+    cursors: Vec<Cursor>,
+}
+
+impl Merged {
+    /// The parts, each the newest first, memtables before runs; `wanted` is how many pairs the caller needs at least.
+    pub(super) fn new(
+        memtables: &[Arc<Memtable>],
+        at: u64,
+        runs: &[Arc<StateRun>],
+        range: &KeyRange,
+        wanted: usize,
+    ) -> Self {
+        let limit = ScanLimit { pairs: wanted.clamp(1, PAGE.pairs), ..PAGE };
+        let memtables = memtables.iter().map(|memtable| Part::Memtable(memtable.clone(), at));
+        let parts = memtables.chain(runs.iter().map(|run| Part::Run(run.clone())));
+        let cursor = |part| Cursor { part, page: VecDeque::new(), rest: Some(range.clone()), limit };
+        Self { cursors: parts.map(cursor).collect() }
+    }
+
+    /// The next key and what the newest part says of it; `None` at the end.
+    pub(crate) fn next_change(&mut self) -> Result<Option<(Bytes, Change)>, StorageError> {
+        let mut least: Option<Bytes> = None;
+        for cursor in &mut self.cursors {
+            if let Some(key) = cursor.key()?
+                && least.as_ref().is_none_or(|least| key < least)
+            {
+                least = Some(key.clone());
+            }
+        }
+        let Some(least) = least else { return Ok(None) };
+        let mut newest = None;
+        for cursor in &mut self.cursors {
+            if cursor.page.front().is_some_and(|(key, _)| *key == least)
+                && let Some((_, change)) = cursor.page.pop_front()
+            {
+                newest.get_or_insert(change);
+            }
+        }
+        Ok(newest.map(|change| (least, change)))
+    }
+
+    /// The next pair that is there.
+    pub(crate) fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>, StorageError> {
+        while let Some((key, change)) = self.next_change()? {
+            if let Some(value) = change {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,157 @@
+//! A run of the state on disk, and how changes are stored in it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::memtable::Change;
+use crate::disk::GuardedDisk;
+use crate::engine::{EngineFactory, KeyRange, Run, RunWriter, ScanLimit};
+use crate::error::StorageError;
+
+/// Before every value: what the pair says. A run hides older ones, so it has to know of deletions.
+const DELETED: u8 = 0;
+const VALUE: u8 = 1;
+
+/// What is known of a run beside its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunRecord {
+    /// It is in `run-NUMBER`.
+    pub(crate) number: u64,
+    pub(crate) pairs: u64,
+    /// Of keys and values, as they were stored.
+    pub(crate) bytes: u64,
+}
+
+/// A complete run of the state.
+pub(crate) struct StateRun {
+    pub(crate) record: RunRecord,
+    pub(super) dir: PathBuf,
+    disk: GuardedDisk,
+    run: Arc<dyn Run>,
+}
+
+impl StateRun {
+    pub(super) fn open(
+        factory: &Arc<dyn EngineFactory>,
+        disk: &GuardedDisk,
+        dir: PathBuf,
+        record: RunRecord,
+    ) -> Result<Self, StorageError> {
+        let run = factory.clone().open_run(&dir)?;
+        Ok(Self { record, dir, disk: disk.clone(), run })
+    }
+
+    /// What the run says of `key`; `None` if nothing.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Change>, StorageError> {
+        self.run.get(key)?.map(|stored| self.decode(key, &stored)).transpose()
+    }
+
+    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    pub(super) fn scan(
+        &self,
+        range: &KeyRange,
+        limit: ScanLimit,
+    ) -> Result<Vec<(Bytes, Change)>, StorageError> {
+        let pairs = self.run.scan(range, limit)?.into_iter();
+        pairs.map(|(key, stored)| Ok((key.clone(), self.decode(&key, &stored)?))).collect()
+    }
+
+    fn decode(&self, key: &[u8], stored: &Bytes) -> Result<Change, StorageError> {
+        match stored.first() {
+            Some(&DELETED) if stored.len() == 1 => Ok(None),
+            Some(&VALUE) => Ok(Some(stored.slice(1..))),
+            _ => {
+                let reason = format!("the record of key {} is no change", key.escape_ascii());
+                Err(self.disk.damaged(&self.dir, reason).into())
+            }
+        }
+    }
+}
+
+/// Writes a run of the state. Dropped before it is finished, its directory goes away.
+pub(crate) struct StateRunWriter {
+    writer: Option<Box<dyn RunWriter>>,
+    record: RunRecord,
+    dir: PathBuf,
+    disk: GuardedDisk,
+    stored: Vec<u8>,
+}
+
+impl StateRunWriter {
+    pub(super) fn create(
+        factory: &Arc<dyn EngineFactory>,
+        disk: &GuardedDisk,
+        dir: PathBuf,
+        number: u64,
+    ) -> Result<Self, StorageError> {
+        let record = RunRecord { number, pairs: 0, bytes: 0 };
+        // What it has created is removed also if it cannot be created.
+        let mut this = Self { writer: None, record, dir, disk: disk.clone(), stored: Vec::new() };
+        this.writer = Some(factory.write_run(&this.dir)?);
+        Ok(this)
+    }
+
+    /// Adds a change. Keys come in strictly ascending order.
+    pub(crate) fn push(&mut self, key: &[u8], change: Option<&[u8]>) -> Result<(), StorageError> {
+        self.stored.clear();
+        self.stored.push(if change.is_some() { VALUE } else { DELETED });
+        self.stored.extend_from_slice(change.unwrap_or_default());
+        self.record.pairs = self.record.pairs.saturating_add(1);
+        let bytes = key.len().saturating_add(self.stored.len()) as u64;
+        self.record.bytes = self.record.bytes.saturating_add(bytes);
+        let writer = self.writer.as_mut().ok_or(StorageError::Closed)?;
+        writer.push(key, &self.stored)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.record.pairs == 0
+    }
+
+    /// Completes the run, durably.
+    pub(crate) fn finish(mut self) -> Result<FinishedRun, StorageError> {
+        self.writer.take().ok_or(StorageError::Closed)?.finish()?;
+        let (record, dir, disk) = (self.record, self.dir.clone(), self.disk.clone());
+        self.dir = PathBuf::new();
+        Ok(FinishedRun { record, dir, disk })
+    }
+}
+
+impl Drop for StateRunWriter {
+    fn drop(&mut self) {
+        self.writer = None;
+        remove(&self.disk, &self.dir);
+    }
+}
+
+/// A complete run that is not part of the state yet; unless it becomes so, its directory goes away.
+pub(crate) struct FinishedRun {
+    pub(crate) record: RunRecord,
+    dir: PathBuf,
+    disk: GuardedDisk,
+}
+
+impl FinishedRun {
+    /// Opens it. From now on only the state's own bookkeeping removes it.
+    pub(super) fn open(mut self, factory: &Arc<dyn EngineFactory>) -> Result<StateRun, StorageError> {
+        let run = StateRun::open(factory, &self.disk, self.dir.clone(), self.record)?;
+        self.dir = PathBuf::new();
+        Ok(run)
+    }
+}
+
+impl Drop for FinishedRun {
+    fn drop(&mut self) {
+        remove(&self.disk, &self.dir);
+    }
+}
+
+/// Removes a run that does not count. An empty path: there is none.
+fn remove(disk: &GuardedDisk, dir: &Path) {
+    if !dir.as_os_str().is_empty() {
+        // What cannot be removed now is removed at the next start.
+        let _ = disk.delete_dir(dir);
+    }
+}

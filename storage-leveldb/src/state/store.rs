@@ -1,0 +1,402 @@
+//! The state, shared between the thread that applies, those that read, and those that write it to disk.
+//!
+//! ```text
+//! apply ─▶ memtable ─(full, or a snapshot is wanted)─▶ sealed ─▶ flush thread ─▶ run ─┐ ROOT
+//!                                                        runs ─▶ merge thread ─▶ run ─┘
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use openraft::RaftTypeConfig;
+use tokio::sync::oneshot;
+
+use super::durable::Durable;
+use super::layers::{Layers, Pinned};
+use super::memtable::{Change, Memtable};
+use super::position::Position;
+use super::root::{ROOT, Root};
+use super::run::{FinishedRun, RunRecord, StateRun, StateRunWriter};
+use crate::disk::GuardedDisk;
+use crate::engine::EngineFactory;
+use crate::error::StorageError;
+use crate::observer::Db;
+use crate::options::Options;
+
+const RUN: &str = "run-";
+/// Memtables that wait to be written to disk; when one more is full, applying waits.
+pub(super) const MAX_SEALED_MEMTABLES: usize = 2;
+/// With so many runs a flush waits for a merge: each costs every read a look.
+pub(super) const MAX_RUNS: usize = 64;
+/// A wait that takes longer is reported as a stall.
+const STALL: Duration = Duration::from_millis(10);
+
+/// Somebody who wants the state as it was when a memtable was sealed, once it is durable.
+struct Waiter<C: RaftTypeConfig> {
+    memtable: u64,
+    durable: oneshot::Sender<Durable<C>>,
+}
+
+/// What the flush and the merge thread are told, and what they tell.
+pub(super) struct Work<C: RaftTypeConfig> {
+    /// Positions of the sealed memtables, the oldest first.
+    pub(super) sealed: Vec<(Arc<Memtable>, Position<C>)>,
+    waiters: Vec<Waiter<C>>,
+    /// Runs that are no part of the state any more; somebody may still be reading them.
+    obsolete: Vec<Arc<StateRun>>,
+    /// Finish what is sealed, and end.
+    pub(super) stop: bool,
+    /// The flush thread has ended: nothing gets durable any more.
+    pub(super) flush_ended: bool,
+}
+
+/// Invariants: `root` is what ROOT says; `layers` has the runs of ROOT, in its order; what lies between
+/// ROOT's position and the last applied entry is in `layers.sealed` and `layers.active`. Locks are taken in the
+/// order `root`, `work`, `layers`.
+pub(crate) struct Store<C: RaftTypeConfig> {
+    dir: PathBuf,
+    pub(super) disk: GuardedDisk,
+    pub(super) factory: Arc<dyn EngineFactory>,
+    memtable_bytes: usize,
+    next_run: AtomicU64,
+    root: Mutex<Root<C>>,
+    layers: RwLock<Arc<Layers>>,
+    work: Mutex<Work<C>>,
+    changed: Condvar,
+    /// How often the state was replaced by a snapshot: what was begun before does not count after.
+    epoch: AtomicU64,
+}
+
+impl<C: RaftTypeConfig> Store<C> {
+    /// Opens the state in `dir`; creates it if `may_create`.
+    pub(crate) fn open(
+        dir: &Path,
+        disk: GuardedDisk,
+        factory: Arc<dyn EngineFactory>,
+        options: &Options,
+        may_create: bool,
+    ) -> Result<Self, StorageError> {
+        disk.create_dir(dir)?;
+        let root = match Root::<C>::read(&disk, dir)? {
+            Some(root) => root,
+            None if may_create => {
+                let root = Root::empty();
+                root.replace(&disk, dir)?;
+                root
+            }
+            None => return Err(disk.damaged(&dir.join(ROOT), "missing").into()),
+        };
+        let open = |record: &RunRecord| {
+            let path = dir.join(run_name(record.number));
+            if !factory.exists(&path)? {
+                return Err(StorageError::from(disk.damaged(&path, "missing, although ROOT names it")));
+            }
+            Ok(Arc::new(StateRun::open(&factory, &disk, path, *record)?))
+        };
+        let runs = root.runs.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let named = root.runs.iter().map(|record| record.number);
+        let there = disk.list(dir)?.iter().filter_map(|name| run_number(name)).collect::<Vec<_>>();
+        let greatest = named.chain(there).max().unwrap_or(0);
+        let active = Arc::new(Memtable::new(1, root.position.applied_index()));
+        Ok(Self {
+            dir: dir.to_owned(),
+            disk,
+            factory,
+            memtable_bytes: options.memtable_bytes,
+            next_run: greatest.saturating_add(1).into(),
+            root: Mutex::new(root),
+            layers: RwLock::new(Arc::new(Layers { active, sealed: Vec::new(), runs })),
+            work: Mutex::new(Work {
+                sealed: Vec::new(),
+                waiters: Vec::new(),
+                obsolete: Vec::new(),
+                stop: false,
+                flush_ended: false,
+            }),
+            changed: Condvar::new(),
+            epoch: AtomicU64::new(0),
+        })
+    }
+
+    /// Removes every run that does not count. To be called before anything is written, and once what counts has been
+    /// found good: if ROOT is wrong, this removes the state.
+    pub(crate) fn remove_garbage(&self) -> Result<(), StorageError> {
+        let root = self.lock_root();
+        for name in self.disk.list(&self.dir)? {
+            let is_garbage = |number| root.runs.iter().all(|record| record.number != number);
+            if run_number(&name).is_some_and(is_garbage) {
+                self.disk.delete_dir(&self.dir.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lock_root(&self) -> MutexGuard<'_, Root<C>> {
+        self.root.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn work(&self) -> MutexGuard<'_, Work<C>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the work, or the runs, have changed.
+    pub(super) fn wait<'a>(&'a self, work: MutexGuard<'a, Work<C>>) -> MutexGuard<'a, Work<C>> {
+        self.changed.wait(work).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same, for so long at most.
+    pub(super) fn wait_for<'a>(
+        &'a self,
+        work: MutexGuard<'a, Work<C>>,
+        at_most: Duration,
+    ) -> MutexGuard<'a, Work<C>> {
+        self.changed.wait_timeout(work, at_most).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn notify(&self) {
+        self.changed.notify_all();
+    }
+
+    pub(super) fn layers(&self) -> Arc<Layers> {
+        self.layers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change_layers(&self, change: impl FnOnce(&mut Layers)) {
+        let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut layers));
+    }
+
+    /// The state as it is now.
+    pub(crate) fn pin(&self) -> Pinned {
+        Pinned::new(self.layers())
+    }
+
+    /// What is durable: the state at ROOT's position.
+    pub(crate) fn durable(&self) -> Durable<C> {
+        self.durable_of(&self.lock_root())
+    }
+
+    fn durable_of(&self, root: &Root<C>) -> Durable<C> {
+        Durable { position: root.position.clone(), runs: self.layers().runs.clone() }
+    }
+
+    /// How far the state on disk is.
+    pub(crate) fn durable_position(&self) -> Position<C> {
+        self.lock_root().position.clone()
+    }
+
+    /// Where the runs are that count.
+    pub(super) fn counting_dirs(&self) -> Vec<PathBuf> {
+        self.layers().runs.iter().map(|run| run.dir.clone()).collect()
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// Starts writing a run that does not count yet.
+    pub(crate) fn new_run(&self, disk: &GuardedDisk) -> Result<StateRunWriter, StorageError> {
+        let number = self.next_run.fetch_add(1, Ordering::Relaxed);
+        StateRunWriter::create(&self.factory, disk, self.dir.join(run_name(number)), number)
+    }
+
+    /// Adds the changes of an apply batch up to log index `at`. `false`: the memtable is full and is to be sealed.
+    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Change>, at: u64) -> bool {
+        let active = self.layers().active.clone();
+        active.apply(changes, at);
+        active.bytes() < self.memtable_bytes
+    }
+
+    /// Lets go of the active memtable, which is complete up to `position`, and begins another. Waits while too many are
+    /// on their way to the disk.
+    pub(super) fn seal(&self, position: Position<C>) -> Result<(), StorageError> {
+        let started = Instant::now();
+        let mut work = self.work();
+        while work.sealed.len() >= MAX_SEALED_MEMTABLES {
+            self.disk.health.check()?;
+            if work.flush_ended {
+                return Err(StorageError::Closed);
+            }
+            work = self.wait(work);
+        }
+        let waited = started.elapsed();
+        if waited >= STALL {
+            self.disk.observer().stalled(Db::State, "flush", waited);
+        }
+        self.change_layers(|layers| {
+            let next = Memtable::new(layers.active.number.saturating_add(1), position.applied_index());
+            let sealed = std::mem::replace(&mut layers.active, Arc::new(next));
+            work.sealed.push((sealed.clone(), position));
+            layers.sealed.insert(0, sealed);
+        });
+        drop(work);
+        self.notify();
+        Ok(())
+    }
+
+    /// Answers the state as of the last seal, once it is durable; at once if it is.
+    pub(super) fn when_durable(&self) -> oneshot::Receiver<Durable<C>> {
+        let (durable, wait) = oneshot::channel();
+        let root = self.lock_root();
+        let mut work = self.work();
+        match work.sealed.last().map(|(memtable, _)| memtable.number) {
+            // The flush thread ends with a fault, and has told everybody who waited then.
+            Some(_) if work.flush_ended => {}
+            Some(memtable) => work.waiters.push(Waiter { memtable, durable }),
+            None => drop(durable.send(self.durable_of(&root))),
+        }
+        wait
+    }
+
+    /// A sealed memtable has become a run, or has had no changes. Does nothing if the state was replaced since `epoch`.
+    pub(super) fn commit_flush(
+        &self,
+        memtable: &Arc<Memtable>,
+        position: &Position<C>,
+        run: Option<FinishedRun>,
+        epoch: u64,
+    ) -> Result<(), StorageError> {
+        let run = run.map(|run| Ok::<_, StorageError>(Arc::new(run.open(&self.factory)?))).transpose()?;
+        let mut root = self.lock_root();
+        if self.epoch() != epoch {
+            self.give_up(run);
+            return Ok(());
+        }
+        let records = run.iter().map(|run| run.record).chain(root.runs.iter().copied());
+        let next = Root { position: position.clone(), runs: records.collect() };
+        next.replace(&self.disk, &self.dir)?;
+        *root = next;
+        self.change_layers(|layers| {
+            layers.runs.splice(0..0, run);
+            layers.sealed.retain(|sealed| sealed.number != memtable.number);
+        });
+        let durable = self.durable_of(&root);
+        let mut work = self.work();
+        work.sealed.retain(|(sealed, _)| sealed.number != memtable.number);
+        tell(&mut work, &durable, memtable.number);
+        drop(work);
+        self.notify();
+        Ok(())
+    }
+
+    /// Some runs have become one, or none if nothing is left of them. Does nothing if the state was replaced since
+    /// `epoch`.
+    pub(super) fn commit_merge(
+        &self,
+        merged: &[Arc<StateRun>],
+        run: Option<FinishedRun>,
+        epoch: u64,
+    ) -> Result<(), StorageError> {
+        let run = run.map(|run| Ok::<_, StorageError>(Arc::new(run.open(&self.factory)?))).transpose()?;
+        let mut root = self.lock_root();
+        if self.epoch() != epoch {
+            self.give_up(run);
+            return Ok(());
+        }
+        let mut runs = self.layers().runs.clone();
+        let first = merged.first().map(|run| run.record.number);
+        let start = runs.iter().position(|run| Some(run.record.number) == first).unwrap_or(runs.len());
+        runs.splice(start..start.saturating_add(merged.len()).min(runs.len()), run);
+        let records = runs.iter().map(|run| run.record).collect();
+        let next = Root { position: root.position.clone(), runs: records };
+        next.replace(&self.disk, &self.dir)?;
+        *root = next;
+        self.change_layers(|layers| layers.runs = runs);
+        self.work().obsolete.extend_from_slice(merged);
+        self.notify();
+        Ok(())
+    }
+
+    /// Replaces the state by a complete run at `position`; durable when it returns. Nothing may be applied meanwhile.
+    pub(super) fn install(&self, run: FinishedRun, position: Position<C>) -> Result<(), StorageError> {
+        let run = Arc::new(run.open(&self.factory)?);
+        let mut root = self.lock_root();
+        let next = Root { position, runs: vec![run.record] };
+        next.replace(&self.disk, &self.dir)?;
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        *root = next;
+        let mut work = self.work();
+        self.change_layers(|layers| {
+            work.obsolete.append(&mut layers.runs);
+            layers.runs.push(run);
+            layers.sealed.clear();
+            let number = layers.active.number.saturating_add(1);
+            layers.active = Arc::new(Memtable::new(number, root.position.applied_index()));
+        });
+        work.sealed.clear();
+        let durable = self.durable_of(&root);
+        tell(&mut work, &durable, u64::MAX);
+        drop(work);
+        self.notify();
+        Ok(())
+    }
+
+    /// A run that came too late.
+    fn give_up(&self, run: Option<Arc<StateRun>>) {
+        self.work().obsolete.extend(run);
+    }
+
+    /// Removes the runs that nobody reads any more; answers whether others are left.
+    pub(super) fn remove_obsolete(&self) -> bool {
+        let mut work = self.work();
+        let all = std::mem::take(&mut work.obsolete);
+        // Only readers that have it can make another handle of an obsolete run.
+        let (unused, used) = all.into_iter().partition::<Vec<_>, _>(|run| Arc::strong_count(run) == 1);
+        let is_left = !used.is_empty();
+        work.obsolete = used;
+        drop(work);
+        for run in unused {
+            let dir = run.dir.clone();
+            drop(run);
+            // A failure has been latched; what is left is removed at the next start.
+            let _ = self.disk.delete_dir(&dir);
+        }
+        is_left
+    }
+
+    /// One of the threads has ended: because the store is stopped, or with a fault, after which the other ends, too.
+    pub(super) fn worker_has_ended(&self) {
+        let mut work = self.work();
+        if work.sealed.is_empty() || self.disk.health.check().is_err() {
+            work.flush_ended = true;
+            work.waiters.clear();
+        }
+        drop(work);
+        self.notify();
+    }
+
+    /// Everything sealed gets durable, and then both threads end.
+    pub(super) fn stop(&self) {
+        self.work().stop = true;
+        self.notify();
+    }
+}
+
+/// Tells those who wait for memtables up to `number`.
+fn tell<C: RaftTypeConfig>(work: &mut Work<C>, durable: &Durable<C>, number: u64) {
+    let (served, waiting) = std::mem::take(&mut work.waiters)
+        .into_iter()
+        .partition::<Vec<_>, _>(|waiter| waiter.memtable <= number);
+    work.waiters = waiting;
+    for waiter in served {
+        // Whoever asked may have gone away.
+        drop(waiter.durable.send(durable.clone()));
+    }
+}
+
+/// The name of a run's directory.
+pub(crate) fn run_name(number: u64) -> String {
+    format!("{RUN}{number}")
+}
+
+/// The number in a run's name.
+pub(crate) fn run_number(name: &Path) -> Option<u64> {
+    name.to_str()?.strip_prefix(RUN)?.parse().ok()
+}
