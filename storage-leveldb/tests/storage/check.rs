@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::{Register, Set, Store, Types, log_id, open};
+use crate::support::{Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftSnapshotBuilder, Vote};
@@ -74,7 +74,7 @@ pub fn utf8(_: u64, key: &[u8], value: &[u8]) -> Result<(), String> {
 }
 
 pub fn try_check(dir: &Path, options: Options) -> Result<Report, StorageError> {
-    storage_leveldb::check::check::<Types, _>(dir, Register, options, &utf8, &mut |_| ())
+    storage_leveldb::check::check::<Types>(dir, options, &utf8, &mut |_| ())
 }
 
 pub fn check(disk: &SimDisk) -> Report {
@@ -93,15 +93,9 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     let disk = filled_disk().await;
     let operations = disk.operations();
     let mut seen = Vec::new();
-    let report = storage_leveldb::check::check::<Types, _>(
-        Path::new(DIR),
-        Register,
-        on(&disk),
-        &utf8,
-        &mut |progress| {
-            seen.push(progress);
-        },
-    )
+    let report = storage_leveldb::check::check::<Types>(Path::new(DIR), on(&disk), &utf8, &mut |progress| {
+        seen.push(progress);
+    })
     .unwrap();
     assert_eq!(disk.operations(), operations, "the check changed the disk");
     assert_eq!(report.problems, []);
@@ -111,9 +105,8 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     assert_eq!(log.last.as_ref().unwrap().index, ENTRIES);
     assert_eq!((log.purged.unwrap().index, log.committed.unwrap().index), (16, 54));
     assert!(log.vote.is_some());
-    let (state, snapshot) = (report.state.clone().unwrap(), report.snapshot.clone().unwrap());
+    let state = report.state.clone().unwrap();
     assert_eq!((state.applied.as_ref().unwrap().index, state.pairs), (54, 40));
-    assert_eq!(state, snapshot);
 
     // Every file was read or is named in a note; the two LOCKs of a real directory do not exist here.
     assert_eq!(report.files + left_over_files(&report), disk.files().len() as u64, "{:?}", report.notes);
@@ -140,7 +133,7 @@ async fn a_fresh_directory_is_sound() {
     drop(open(Path::new(DIR), on(&disk)).await.unwrap());
     let report = check(&disk);
     assert_eq!(report.problems, []);
-    assert_eq!((report.log.unwrap().entries, report.state.unwrap().pairs, report.snapshot), (0, 0, None));
+    assert_eq!((report.log.unwrap().entries, report.state.unwrap().pairs), (0, 0));
 }
 
 /// After a snapshot from a leader there are two databases for a moment, a purge far beyond the log, and no entries.
