@@ -26,3 +26,4 @@ mod snapshots;
 mod state;
 mod support;
 mod third_engine;
+mod upgrade;
