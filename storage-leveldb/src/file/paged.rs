@@ -9,6 +9,7 @@
 //! valid in one place of a file of one name only. LevelDB's own block checksums stay, but its errors get lost on the
 //! way up; here a bad page latches the storage before LevelDB sees a byte of it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use super::{u32_at, u64_at};
@@ -24,6 +25,13 @@ const TRAILER_BYTES: usize = 20;
 const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
 /// A whole table is read in pieces of this size.
 const VERIFY_BUFFER_BYTES: usize = 256 * PAGE_BYTES;
+
+/// Each thread keeps a buffer of at most this size for its next read.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What a page's checksum starts from.
 fn seed_of(path: &Path) -> u32 {
@@ -151,38 +159,62 @@ impl PagedReader {
         if wanted == 0 {
             return Ok(0);
         }
-        let first = offset / PAYLOAD_BYTES as u64;
-        let last = offset.saturating_add(wanted - 1) / PAYLOAD_BYTES as u64;
-        let payload = self.read_pages(first, last)?;
-        let skip = usize::try_from(offset % PAYLOAD_BYTES as u64).unwrap_or(usize::MAX);
-        let source = payload.get(skip..).unwrap_or_default();
-        let n = source.len().min(buf.len());
-        for (slot, byte) in buf.iter_mut().zip(source) {
-            *slot = *byte;
-        }
-        Ok(n)
+        self.read(offset, wanted, |payload| {
+            let (to, _) = buf.split_at_mut(payload.len().min(buf.len()));
+            to.copy_from_slice(payload);
+            payload.len()
+        })
     }
 
-    /// The verified payload of the pages `first..=last`.
-    fn read_pages(&self, first: u64, last: u64) -> Result<Vec<u8>, Fault> {
+    /// Shows `len` bytes from `offset` to `look`. All of them must be there.
+    pub(crate) fn read<T>(&self, offset: u64, len: u64, look: impl FnOnce(&[u8]) -> T) -> Result<T, Fault> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.payload_len);
+        let end =
+            end.ok_or_else(|| self.damaged(format!("no {len} bytes at offset {offset} of its payload")))?;
+        if len == 0 {
+            return Ok(look(&[]));
+        }
+        let first = offset / PAYLOAD_BYTES as u64;
+        let last = end.saturating_sub(1) / PAYLOAD_BYTES as u64;
+        let mut scratch = SCRATCH.take();
+        let payload = self.read_pages(first, last, &mut scratch)?;
+        let skip = usize::try_from(offset % PAYLOAD_BYTES as u64).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(len).ok().and_then(|len| payload.get(skip..)?.get(..len));
+        let answer = look(wanted.ok_or_else(|| self.damaged("too large to be read".to_owned()))?);
+        if scratch.len() <= SCRATCH_BYTES {
+            SCRATCH.set(scratch);
+        }
+        Ok(answer)
+    }
+
+    /// The verified payload of the pages `first..=last`, in `scratch`, which grows to what it takes.
+    fn read_pages<'a>(&self, first: u64, last: u64, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Fault> {
         let start = first.saturating_mul(PAGE_BYTES as u64);
         let data_len = file_len_of(self.payload_len).unwrap_or(0).saturating_sub(TRAILER_BYTES as u64);
         let end = last.saturating_add(1).saturating_mul(PAGE_BYTES as u64).min(data_len);
         let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-        let mut raw = vec![0; len];
-        let read = self.file.read_at(start, &mut raw);
-        match read {
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        let (raw, _) = scratch.split_at_mut(len);
+        match self.file.read_at(start, raw) {
             Ok(n) if n == len => {}
             Ok(n) => {
                 return Err(self.damaged(format!("cut off at offset {}", start.saturating_add(n as u64))));
             }
             Err(e) => return Err(self.damaged(format!("cannot read at offset {start}: {e}"))),
         }
-        let mut payload = Vec::with_capacity(len);
-        for (page, raw_page) in (first..).zip(raw.chunks(PAGE_BYTES)) {
-            payload.extend_from_slice(self.verified(page, raw_page)?);
+        let mut payload_len = 0_usize;
+        for (number, page) in (first..=last).zip((0..len).step_by(PAGE_BYTES)) {
+            let page_end = page.saturating_add(PAGE_BYTES).min(len);
+            let kept = self.verified(number, raw.get(page..page_end).unwrap_or_default())?.len();
+            // The checksums between the pages are closed up.
+            if page > 0 {
+                raw.copy_within(page..page.saturating_add(kept), payload_len);
+            }
+            payload_len = payload_len.saturating_add(kept);
         }
-        Ok(payload)
+        Ok(raw.get(..payload_len).unwrap_or_default())
     }
 
     fn verified<'a>(&self, page: u64, raw: &'a [u8]) -> Result<&'a [u8], Fault> {

@@ -1,8 +1,9 @@
 //! What every [`Engine`] must do, as checks that any engine can be put through.
 //!
 //! [`check`] asks for everything but durability; [`check_random`] compares an engine with a map over a long
-//! random history; [`check_power_loss`] cuts the power at every operation on the disk. All of them panic with
-//! what was wrong. `LevelDb`, `MemoryEngine` and `examples/third_engine` pass them in `tests/storage/engine.rs`,
+//! random history; [`check_power_loss`] cuts the power at every operation on the disk. [`check_runs`],
+//! [`check_random_run`] and [`check_run_power_loss`] do the same for the runs that its factory writes. All of them panic
+//! with what was wrong. `LevelDb`, `MemoryEngine` and `examples/third_engine` pass them in `tests/storage/engine.rs`,
 //! which is also the pattern for another engine.
 
 mod calls;
@@ -10,6 +11,8 @@ mod checkpoints;
 mod model;
 mod power_loss;
 mod random;
+mod run_power_loss;
+mod runs;
 mod scans;
 
 use std::path::Path;
@@ -19,6 +22,8 @@ use crate::engine::{Engine, EngineFactory};
 
 pub use power_loss::check_power_loss;
 pub use random::check_random;
+pub use run_power_loss::check_run_power_loss;
+pub use runs::{check_random_run, check_runs};
 
 /// One check, on a factory of its own.
 type Check = fn(&dyn EngineFactory);
