@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
 
@@ -85,9 +85,12 @@ enum Read {
 
 type Reply<T> = SyncSender<Result<T, StorageError>>;
 
-/// A run in any engine, which a thread of its own reads, one request after the other. The thread ends when this is
-/// dropped.
-pub(super) struct ServedRun(SyncSender<Read>);
+/// A run in any engine, which a thread of its own reads, one request after the other. Dropping this ends the thread and
+/// waits for it, so that the engine is closed when the drop returns.
+pub(super) struct ServedRun {
+    sender: Option<SyncSender<Read>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl ServedRun {
     pub(super) fn open<F: EngineFactory + ?Sized>(factory: Arc<F>, dir: &Path) -> Result<Self, StorageError> {
@@ -104,17 +107,19 @@ impl ServedRun {
             // Nobody to tell if the opener is gone.
             Err(e) => drop(opened.send(Err(e))),
         };
-        thread::Builder::new().name("run".to_owned()).spawn(serve).map_err(|e| {
+        let thread = thread::Builder::new().name("run".to_owned()).spawn(serve).map_err(|e| {
             tracing::error!(error = %e, "cannot start a thread for a run");
             StorageError::Closed
         })?;
+        let this = Self { sender: Some(sender), thread: Some(thread) };
         wait.recv().map_err(|_| StorageError::Closed)??;
-        Ok(Self(sender))
+        Ok(this)
     }
 
     fn ask<T>(&self, read: impl FnOnce(Reply<T>) -> Read) -> Result<T, StorageError> {
         let (done, answer) = sync_channel(1);
-        self.0.send(read(done)).map_err(|_| StorageError::Closed)?;
+        let sender = self.sender.as_ref().ok_or(StorageError::Closed)?;
+        sender.send(read(done)).map_err(|_| StorageError::Closed)?;
         answer.recv().map_err(|_| StorageError::Closed)?
     }
 }
@@ -125,6 +130,16 @@ fn serve(mut engine: Box<dyn Engine>, queue: &Receiver<Read>) {
         match read {
             Read::Get(key, done) => drop(done.send(engine.get(&key))),
             Read::Scan(range, limit, done) => drop(done.send(engine.scan(&range, limit))),
+        }
+    }
+}
+
+impl Drop for ServedRun {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported by the panic hook.
+            let _ = thread.join();
         }
     }
 }

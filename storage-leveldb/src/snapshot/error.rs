@@ -22,8 +22,8 @@ pub(crate) enum SnapshotError {
 impl SnapshotError {
     /// What an error in reading the snapshot's stream means.
     pub(super) fn in_stream(e: io::Error) -> Self {
-        match e.downcast::<Fault>() {
-            Ok(fault) => fault.into(),
+        match e.downcast::<StorageError>() {
+            Ok(e) => e.into(),
             Err(e) => Self::Damaged(e),
         }
     }

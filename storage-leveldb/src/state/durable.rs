@@ -40,18 +40,14 @@ impl<C: RaftTypeConfig> Durable<C> {
         }
     }
 
-    /// This as a snapshot: `None` before anything was applied.
     pub(super) fn into_snapshot(
         self,
         disk: &GuardedDisk,
-    ) -> Result<Option<SnapshotOf<C, SnapshotFile>>, StorageError> {
-        if self.position.applied.is_none() {
-            return Ok(None);
-        }
+    ) -> Result<SnapshotOf<C, SnapshotFile>, StorageError> {
         let meta = self.meta();
         let encoder = SnapshotEncoder::new::<C>(&meta).map_err(|e| StorageError::at("state".as_ref(), e))?;
         let pieces = Pieces { pairs: changes_in(&self.runs), encoder, disk: disk.clone(), ended: false };
-        Ok(Some(SnapshotOf::<C, SnapshotFile> { meta, snapshot: SnapshotFile::sending(pieces) }))
+        Ok(SnapshotOf::<C, SnapshotFile> { meta, snapshot: SnapshotFile::sending(pieces) })
     }
 }
 

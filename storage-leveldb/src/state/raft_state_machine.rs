@@ -76,6 +76,11 @@ impl<C: StandardTypes, A: Application<C>> RaftStateMachine<C> for StateMachine<C
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<C, SnapshotFile>>, io::Error> {
         let store = &self.reader.store;
         store.disk.health.check().map_err(StorageError::from)?;
-        Ok(store.durable().into_snapshot(&store.disk)?)
+        let durable = store.durable();
+        // Nothing was applied that a snapshot could be of.
+        if durable.position.applied.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(durable.into_snapshot(&store.disk)?))
     }
 }

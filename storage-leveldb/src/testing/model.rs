@@ -179,6 +179,12 @@ impl<C: TestTypes> Model<C> {
         model
     }
 
+    /// Somebody has put back an older ROOT whose runs are all still there: the log has what the state has lost, or the
+    /// storage is refused.
+    pub(crate) fn with_an_older_state(&self) -> Self {
+        Self { durable_applied_end: self.durable_purged_end, snapshot_end: 0, ..self.clone() }
+    }
+
     /// The log has been synced: whatever it was asked before is durable.
     pub(crate) fn log_is_synced(&mut self) {
         self.entries_end = self.log_end;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::case::{Case, Damage};
 use super::filled::Filled;
-use crate::state::Application;
+use crate::state::{Application, ROOT};
 use crate::testing::broken::{Broken, promise};
 use crate::testing::found::Found;
 use crate::testing::model::{Model, SharedModel};
@@ -89,9 +89,14 @@ async fn damaged<C: TestTypes, A: Application<C>>(
     if !inflict(&disk, path, damage) {
         return Ok(End::NotReached);
     }
-    match look(subject, &disk, &filled.model).await? {
+    let is_root = path.file_name().is_some_and(|name| name == ROOT);
+    let model = match damage {
+        Damage::Older(_) if is_root => filled.model.with_an_older_state(),
+        _ => filled.model.clone(),
+    };
+    match look(subject, &disk, &model).await? {
         // What opening and reading do not see may do harm later.
-        End::Harmless => go_on(subject, seed, filled, &disk, path).await,
+        End::Harmless => go_on(subject, seed, filled, model, &disk, path).await,
         end => {
             put_back(subject, filled, &disk, path, &filled.model).await?;
             Ok(end)
@@ -236,11 +241,12 @@ async fn go_on<C: TestTypes, A: Application<C>>(
     subject: &Subject<C, A>,
     seed: u64,
     filled: &Filled<C>,
+    model: Model<C>,
     disk: &SimDisk,
     path: &Path,
 ) -> Result<End, Broken> {
     let harmed = disk.read(path);
-    let model = SharedModel::new(filled.model.clone());
+    let model = SharedModel::new(model);
     let mut workload = match Workload::resume(subject, disk, model.clone(), random(seed)).await {
         Ok(workload) => workload,
         Err(e) => return detected(e),

@@ -1,0 +1,66 @@
+//! Measures the storage against its requirements.
+//!
+//! `cargo run --release -p storage-leveldb --example bench -- NAME [--pairs N] [--seconds N] [--dir DIR] ...`;
+//! `--help` lists the names, `all --quick` runs everything scaled down. It uses the crate's public API only, the way
+//! openraft and an application do: see [`node`].
+//!
+//! Every benchmark prints tables and, for each requirement, what was measured, the limit, and `ok` or `MISSED`.
+//! A ratio is taken within a round, whose two sides run right after each other, and the median of the rounds counts:
+//! a change of the machine's speed shows in both sides.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a benchmark stops at the first error"
+)]
+
+mod appends;
+mod applies;
+mod args;
+mod bare_disk;
+mod block_on;
+mod bytes_written;
+mod counting_disk;
+mod counts;
+mod gets;
+mod latencies;
+mod load;
+mod node;
+mod pairs;
+mod process;
+mod random;
+mod readers;
+mod requirement;
+mod stalls;
+mod table;
+mod worker;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Name};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.name.is_child() {
+        return ExitCode::SUCCESS;
+    }
+    args.announce();
+    let requirements = match args.name {
+        Name::Stalls => stalls::run(&args).await,
+        Name::Applies => applies::run(&args).await,
+        Name::Appends => appends::run(&args).await,
+        Name::Bytes => bytes_written::run(&args).await,
+        Name::Gets => gets::run(&args).await,
+
+        _ => Vec::new(),
+    };
+    requirement::print(&requirements);
+    let missed = requirements.iter().any(|requirement| !requirement.ok);
+    if args.strict && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
