@@ -66,11 +66,6 @@ impl GuardedDisk {
         self.sync_dir(to.parent().unwrap_or(to))
     }
 
-    pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<(), Fault> {
-        self.health.check()?;
-        self.latched("link", from, self.disk.link(from, to))
-    }
-
     /// A missing file counts as deleted. The deletion is not synced: a file that comes back after a power
     /// failure is garbage that is deleted again.
     pub(crate) fn delete(&self, path: &Path) -> Result<(), Fault> {

@@ -81,10 +81,4 @@ impl Engine for Open {
             Ok(found)
         })
     }
-
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
-        let copy = self.with(|map| map.clone());
-        self.all.dirs().insert(to.to_owned(), copy);
-        Ok(())
-    }
 }

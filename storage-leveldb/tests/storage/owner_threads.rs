@@ -47,10 +47,6 @@ impl Engine for Open {
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         self.0.scan(range, limit)
     }
-
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
-        self.0.checkpoint(to)
-    }
 }
 
 /// Found by reading: a panic of an engine ended its thread, and the storage called itself healthy.

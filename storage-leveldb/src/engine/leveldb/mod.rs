@@ -35,9 +35,9 @@ use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
 use self::run::{LevelDbRun, LevelDbRunWriter, TableCache};
 use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
-use crate::disk::{GuardedDisk, read_all};
+use crate::disk::GuardedDisk;
 use crate::error::StorageError;
-use crate::file::witness::{self, Witness};
+use crate::file::witness;
 use crate::health::Fault;
 
 /// Sizes of one LevelDB instance.
@@ -195,8 +195,6 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 /// The greatest key of every write buffer and so of every table of level 0. Users' keys must be less.
 const SENTINEL: [u8; 24] = [u8::MAX; 24];
-/// Behind every key, the sentinel included.
-const BEHIND_EVERY_KEY: [u8; 32] = [u8::MAX; 32];
 
 /// What ends when the database is closed.
 struct Opened {
@@ -247,14 +245,6 @@ impl OpenLevelDb {
         guard(disk, &self.dir, || call(opened))
     }
 
-    /// Writes the memtable to a table, durably: a compaction of a range behind every key.
-    fn flush_memtable(&mut self) -> Result<(), Fault> {
-        self.call(|opened| {
-            opened.everything.forget();
-            opened.db.compact_range(&BEHIND_EVERY_KEY, &BEHIND_EVERY_KEY)
-        })
-    }
-
     /// Opening a database begins a new MANIFEST with the tables that count now.
     fn shorten_manifest(&mut self) -> Result<(), Fault> {
         let limit = self.factory.options.manifest_bytes;
@@ -268,18 +258,6 @@ impl OpenLevelDb {
         })?;
         self.opened = Some(factory.open_files(&self.dir)?);
         Ok(())
-    }
-
-    fn copy(&self, from: &Path, to: &Path) -> Result<(), Fault> {
-        let disk = &self.factory.disk;
-        let Some(file) = disk.open(from)? else {
-            return Err(disk.damaged(from, "missing"));
-        };
-        let bytes = read_all(file.as_ref(), crate::file::framed_reader::MAX_WHOLE_FILE_BYTES)
-            .map_err(|e| disk.damaged(from, e))?;
-        let mut copy = disk.create(to)?;
-        copy.write_all(&bytes)?;
-        copy.sync()
     }
 }
 
@@ -319,22 +297,5 @@ impl Engine for OpenLevelDb {
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         Ok(self.call(|opened| opened.scan(range, limit))?)
-    }
-
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
-        self.flush_memtable()?;
-        let disk = self.factory.disk.clone();
-        disk.create_dir(to)?;
-        for name in disk.list(&self.dir)? {
-            let (from, to) = (self.dir.join(&name), to.join(&name));
-            match FileKind::of(&name) {
-                FileKind::Table => disk.link(&from, &to)?,
-                FileKind::Manifest | FileKind::Current => self.copy(&from, &to)?,
-                FileKind::Log | FileKind::Temporary | FileKind::Other => {}
-            }
-        }
-        disk.sync_dir(to)?;
-        Witness::create(&disk, to)?;
-        Ok(())
     }
 }
