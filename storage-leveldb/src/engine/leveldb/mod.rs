@@ -195,6 +195,8 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 /// The greatest key of every write buffer and so of every table of level 0. Users' keys must be less.
 const SENTINEL: [u8; 24] = [u8::MAX; 24];
+/// Behind every key, the sentinel included.
+const BEHIND_EVERY_KEY: [u8; 32] = [u8::MAX; 32];
 
 /// What ends when the database is closed.
 struct Opened {
