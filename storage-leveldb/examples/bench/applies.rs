@@ -117,7 +117,8 @@ async fn rounds(
         grouped(count as f64),
         grouped(pairs as f64)
     );
-    let mut table = Table::new(["round", "empty", "large", "ratio", "CPU per put, empty", "large", "ratio"]);
+    let mut table =
+        Table::new(["round", "empty", "large", "ratio", "CPU per put, empty", "CPU, large", "CPU ratio"]);
     let mut ratios = Vec::new();
     for round in 1..=args.rounds {
         // The same puts on both sides; who goes first alternates.
