@@ -90,7 +90,7 @@ impl<C: StandardTypes> OpenedParts<C> {
         if !is_new {
             expect_database(&disk, log_engine.as_ref(), &log_dir)?;
         }
-        let log = LogStore::open(&log_dir, log_engine, log_disk, options.tail_bytes)?;
+        let log = LogStore::open(&log_dir, log_engine, log_disk, &options)?;
         let store = Store::<C>::open(&state_dir, state_disk, state_engine, &options, is_new)?;
         let standing = Standing { log: log.position(), applied: store.durable_position().applied };
         standing.check(&disk, dir)?;

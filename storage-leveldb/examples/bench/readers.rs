@@ -12,6 +12,9 @@ use crate::latencies::{Latencies, Summary};
 use crate::pairs::{Pairs, Types, key};
 use crate::random::Random;
 
+/// Readers draw other numbers than writers with the same seed.
+const SALT: u64 = 0x7265_6164;
+
 type Reader = StateReader<Types, Pairs>;
 
 /// Which keys are read.
@@ -53,7 +56,7 @@ pub(crate) async fn read_fast(
         let started = Instant::now();
         thread::scope(|scope| {
             for (thread, latencies) in latencies.iter().enumerate() {
-                let mut random = Random::new(seed + 1000 * thread as u64);
+                let mut random = Random::new(seed.wrapping_add(SALT + 1000 * thread as u64));
                 let reader = &reader;
                 scope.spawn(move || {
                     while started.elapsed() < time {
@@ -85,7 +88,7 @@ impl PacedReader {
         let (reader, stopped) = (reader.clone(), stop.clone());
         let read = move || {
             let latencies = Latencies::default();
-            let mut random = Random::new(seed);
+            let mut random = Random::new(seed.wrapping_add(SALT));
             let mut due = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 due += Duration::from_secs(1) / per_second;

@@ -48,7 +48,7 @@ struct Sending {
 /// What is written goes to a thread that makes a run of it.
 struct Receiving {
     pieces: Option<mpsc::Sender<Bytes>>,
-    room: Option<Pin<Box<dyn Future<Output = Permit> + Send>>>,
+    room: Option<Pin<Box<dyn Future<Output = Permit> + Send + Sync>>>,
     result: oneshot::Receiver<Result<Received, SnapshotError>>,
     thread: Option<JoinHandle<()>>,
 }
