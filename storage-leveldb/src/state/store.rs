@@ -46,7 +46,7 @@ pub(super) struct Work<C: RaftTypeConfig> {
     pub(super) sealed: Vec<(Arc<Memtable>, Position<C>)>,
     waiters: Vec<Waiter<C>>,
     /// Runs that are no part of the state any more; somebody may still be reading them.
-    obsolete: Vec<Arc<StateRun>>,
+    pub(super) obsolete: Vec<Arc<StateRun>>,
     /// Finish what is sealed, and end.
     pub(super) stop: bool,
     /// The flush thread has ended: nothing gets durable any more.
@@ -344,13 +344,12 @@ impl<C: RaftTypeConfig> Store<C> {
         self.notify();
     }
 
-    /// Removes the runs that nobody reads any more; answers whether others are left.
-    pub(super) fn remove_obsolete(&self) -> bool {
+    /// Removes the runs that nobody reads any more.
+    pub(super) fn remove_obsolete(&self) {
         let mut work = self.work();
         let all = std::mem::take(&mut work.obsolete);
         // Only readers that have it can make another handle of an obsolete run.
         let (unused, used) = all.into_iter().partition::<Vec<_>, _>(|run| Arc::strong_count(run) == 1);
-        let is_left = !used.is_empty();
         work.obsolete = used;
         drop(work);
         for run in unused {
@@ -359,7 +358,6 @@ impl<C: RaftTypeConfig> Store<C> {
             // A failure has been latched; what is left is removed at the next start.
             let _ = self.disk.delete_dir(&dir);
         }
-        is_left
     }
 
     /// One of the threads has ended: because the store is stopped, or with a fault, after which the other ends, too.
