@@ -302,7 +302,10 @@ impl<C: RaftTypeConfig> Store<C> {
         }
         let mut runs = self.layers().runs.clone();
         let first = merged.first().map(|run| run.record.number);
-        let start = runs.iter().position(|run| Some(run.record.number) == first).unwrap_or(runs.len());
+        let Some(start) = runs.iter().position(|run| Some(run.record.number) == first) else {
+            self.give_up(run);
+            return Ok(());
+        };
         runs.splice(start..start.saturating_add(merged.len()).min(runs.len()), run);
         let records = runs.iter().map(|run| run.record).collect();
         let next = Root { position: root.position.clone(), runs: records };
@@ -320,9 +323,10 @@ impl<C: RaftTypeConfig> Store<C> {
         let mut root = self.lock_root();
         let next = Root { position, runs: vec![run.record] };
         next.replace(&self.disk, &self.dir)?;
-        self.epoch.fetch_add(1, Ordering::AcqRel);
         *root = next;
         let mut work = self.work();
+        // Who looks for work must not find that of the old state in the new epoch.
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.change_layers(|layers| {
             work.obsolete.append(&mut layers.runs);
             layers.runs.push(run);
