@@ -13,7 +13,7 @@ use crate::engine::{Batch, Durability, EngineFactory, KeyRange, LevelDb, LevelDb
 use crate::error::StorageError;
 use crate::file::paged::{PagedReader, PagedWriter};
 use crate::observer::NoObserver;
-use crate::testing::{OperationKind, Random, SimDisk};
+use crate::testing::{Failure, OperationKind, Random, ReadFailure, SimDisk};
 
 const DIR: &str = "disk/run";
 const EVERYTHING: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
@@ -311,8 +311,29 @@ fn readers_share_few_open_tables() {
 }
 
 #[test]
+fn a_run_is_not_finished_if_anything_failed() {
+    use std::io::ErrorKind::{Other, StorageFull};
+    let pairs = pairs(60, 40);
+    for failure in [Failure::Error(Other), Failure::ShortWrite(StorageFull), Failure::LostSync(Other)] {
+        let mut failures = 0;
+        for at in 1.. {
+            let disk = SimDisk::default();
+            disk.fail_at(at, failure);
+            let result = write(&small(&disk), &pairs);
+            if !disk.has_failed() {
+                result.unwrap();
+                break;
+            }
+            failures += 1;
+            assert!(result.is_err(), "{failure:?} of operation {at}, and nobody was told");
+            assert!(small(&disk).open_run(Path::new(DIR)).is_err() || !is_refused(&disk, &pairs, 0, "whole"));
+        }
+        assert!(failures > 30, "{failures}");
+    }
+}
+
+#[test]
 fn a_failing_read_is_a_fault_and_not_a_missing_key() {
-    use crate::testing::ReadFailure;
     let pairs = pairs(60, 40);
     let disk = written(&pairs);
     for failure in [ReadFailure::Short, ReadFailure::Error(std::io::ErrorKind::Other)] {
