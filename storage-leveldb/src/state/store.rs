@@ -338,9 +338,10 @@ impl<C: RaftTypeConfig> Store<C> {
         Ok(())
     }
 
-    /// A run that came too late.
+    /// A run that came too late. Nothing else may happen for a long time, so whoever removes it is told.
     fn give_up(&self, run: Option<Arc<StateRun>>) {
         self.work().obsolete.extend(run);
+        self.notify();
     }
 
     /// Removes the runs that nobody reads any more; answers whether others are left.
