@@ -9,7 +9,7 @@ pub enum Db {
     Log,
     /// The state machine.
     State,
-    /// Snapshot files.
+    /// A snapshot from a peer, on its way to becoming the state.
     Snapshot,
 }
 
@@ -42,7 +42,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = entries;
     }
 
-    /// Committed entries were applied to the state in one batch, its write included.
+    /// Committed entries were applied to the state in memory, in one batch.
     fn applied(&self, entries: u64, took: Duration) {
         let _ = (entries, took);
     }
@@ -52,7 +52,7 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (db, cause, took);
     }
 
-    /// A snapshot was built and is durable.
+    /// A snapshot was built: what had been applied is durable.
     fn snapshot_built(&self, took: Duration) {
         let _ = took;
     }

@@ -1,6 +1,7 @@
 //! Get, and the linearizable query that get and scan stand on.
 
 use proto::kv::v1 as kv;
+use storage_leveldb::StorageError;
 use tonic::Status;
 
 use super::call::Call;
@@ -54,10 +55,22 @@ impl Api {
 
     /// Answers from the state applied here, however old it is.
     pub(super) async fn query(&self, query: Query) -> Result<Answer, Status> {
-        self.local.reader.query(query).await.map_err(|e| match status_codes::check_standing(&self.local) {
+        self.local.reader.query(query).await.map_err(|e| self.unanswered(&e))
+    }
+
+    /// The same for a query that reads many pairs: on a thread that may wait for the disk, because nothing else that this
+    /// thread serves should wait with it.
+    pub(super) async fn long_query(&self, query: Query) -> Result<Answer, Status> {
+        let reader = self.local.reader.clone();
+        let answer = tokio::task::spawn_blocking(move || reader.query_blocking(query)).await;
+        answer.unwrap_or(Err(StorageError::Closed)).map_err(|e| self.unanswered(&e))
+    }
+
+    fn unanswered(&self, e: &StorageError) -> Status {
+        match status_codes::check_standing(&self.local) {
             Err(standing) => standing,
             Ok(()) => Status::unavailable(format!("{e}; ask another node")),
-        })
+        }
     }
 
     /// A stale answer of a node that never was part of a cluster would be no answer at all.

@@ -109,7 +109,7 @@ impl Cursor {
             max_bytes: MAX_RESPONSE_BYTES,
             keys_only: self.request.keys_only,
         });
-        let answer = tokio::time::timeout_at(self.call.deadline, self.api.query(query));
+        let answer = tokio::time::timeout_at(self.call.deadline, self.api.long_query(query));
         let answer = answer.await.map_err(|_| status_codes::out_of_time())??;
         let pairs: Vec<_> = answer.found.into_iter().map(|found| pair(found.key, found.record)).collect();
         self.advance(&pairs);

@@ -35,7 +35,6 @@ pub(super) fn of(outcome: &Outcome) -> String {
         "bytes": outcome.bytes,
         "log": outcome.log.as_ref().map(log),
         "state": outcome.state.as_ref().map(pairs),
-        "snapshot": outcome.snapshot.as_ref().map(pairs),
     });
     format!("{report}\n")
 }

@@ -20,7 +20,6 @@ pub(super) struct Outcome {
     pub(super) bytes: u64,
     pub(super) log: Option<CheckedLog>,
     pub(super) state: Option<CheckedPairs>,
-    pub(super) snapshot: Option<CheckedPairs>,
 }
 
 impl Outcome {
@@ -37,7 +36,6 @@ impl Outcome {
             bytes: 0,
             log: None,
             state: None,
-            snapshot: None,
         }
     }
 
@@ -46,7 +44,7 @@ impl Outcome {
         self.notes.extend(report.notes);
         (self.more_problems, self.more_notes) = (report.more_problems, report.more_notes);
         (self.files, self.bytes) = (report.files, report.bytes);
-        (self.log, self.state, self.snapshot) = (report.log, report.state, report.snapshot);
+        (self.log, self.state) = (report.log, report.state);
     }
 
     /// The storage could not be checked.

@@ -54,7 +54,6 @@ fn text(progress: Progress) -> String {
         }
         Progress::Entries(entries) => format!("reading the log: {entries} entries"),
         Progress::Pairs(pairs) => format!("reading the state: {pairs} pairs"),
-        Progress::SnapshotPairs(pairs) => format!("reading the snapshot: {pairs} pairs"),
     }
 }
 

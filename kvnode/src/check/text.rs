@@ -50,14 +50,10 @@ fn contents(text: &mut String, outcome: &Outcome) -> fmt::Result {
         Some(found) => writeln!(text, "log       {}", log(found))?,
         None => writeln!(text, "log       {not_read}")?,
     }
-    for (name, found) in [("state   ", &outcome.state), ("snapshot", &outcome.snapshot)] {
-        match found {
-            Some(found) => writeln!(text, "{name}  {}", pairs(found))?,
-            None if outcome.state.is_some() => writeln!(text, "{name}  none yet")?,
-            None => writeln!(text, "{name}  {not_read}")?,
-        }
+    match &outcome.state {
+        Some(found) => writeln!(text, "state     {}", pairs(found)),
+        None => writeln!(text, "state     {not_read}"),
     }
-    Ok(())
 }
 
 fn log(log: &CheckedLog) -> String {

@@ -13,8 +13,8 @@ variable over the file.
 Exit codes: 0 stopped as asked; 3 bad arguments; 1 anything else.";
 
 const AFTER_CHECK_HELP: &str = "\
-Reads every byte below --data-dir and verifies every checksum; then reads the log, the state and the
-snapshot as a start would, and whether they fit together. Names all that is wrong, not only the
+Reads every byte below --data-dir and verifies every checksum; then reads the log and the state as a
+start would, and whether they fit together. Names all that is wrong, not only the
 first, and says what to do about it (docs/OPERATIONS.md, \"Check a data directory\"). Changes nothing:
 not a byte, not a time of change. The node must be stopped. Everything is read about twice, a piece
 at a time: memory does not grow with what is stored.

@@ -58,7 +58,7 @@ const SCHEMA: [(&str, Kind); 13] = [
 ];
 
 /// Our own fields, all below one name; the place that logs leaves that name out.
-const OWN: [(&str, Kind); 23] = [
+const OWN: [(&str, Kind); 22] = [
     ("kvnode.client_addr", Text),
     ("kvnode.client_id", Text),
     ("kvnode.code", Text),
@@ -75,7 +75,6 @@ const OWN: [(&str, Kind); 23] = [
     ("kvnode.peers", Text),
     ("kvnode.role", Text),
     ("kvnode.sequence", Long),
-    ("kvnode.snapshot", Text),
     ("kvnode.suppressed", Long),
     ("kvnode.term", Long),
     ("kvnode.thread", Text),
@@ -86,14 +85,13 @@ const OWN: [(&str, Kind); 23] = [
 const NAMESPACE: &str = "kvnode.";
 
 /// Names that read better at the place that logs and in text lines.
-const SHORT: [(&str, &str); 8] = [
+const SHORT: [(&str, &str); 7] = [
     ("error", "error.message"),
     ("reason", "error.message"),
     ("path", "file.path"),
     ("clients", "kvnode.client_addr"),
     ("http", "kvnode.http_addr"),
     ("data", "kvnode.data_dir"),
-    ("kept", "kvnode.snapshot"),
     ("name", "kvnode.thread"),
 ];
 

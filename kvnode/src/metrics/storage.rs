@@ -75,7 +75,10 @@ impl StorageMetrics {
         };
         let wrote = Opts::new("storage_written_bytes_total", "Bytes handed to the operating system.");
         let wrote = register(registry, IntCounterVec::new(wrote, &["db"])?)?;
-        let size = Opts::new("storage_size_bytes", "Bytes on disk.");
+        let size = Opts::new(
+            "storage_size_bytes",
+            "Bytes on disk. snapshot: runs of the state that are being written or received, or kept while they are sent.",
+        );
         Ok(Self {
             synced: per_db(
                 "storage_fsync_duration_seconds",
@@ -95,12 +98,12 @@ impl StorageMetrics {
             )?,
             applied: one(
                 "storage_apply_duration_seconds",
-                "Time to apply one batch of committed entries to the state, its write included.",
+                "Time to apply one batch of committed entries to the state in memory.",
                 &DISK_BUCKETS_SECONDS,
             )?,
             snapshot_built: one(
                 "snapshot_build_seconds",
-                "Time to build one snapshot.",
+                "Time to build one snapshot: until what was applied is durable.",
                 &SNAPSHOT_BUCKETS_SECONDS,
             )?,
             size: register(registry, IntGaugeVec::new(size, &["db"])?)?,

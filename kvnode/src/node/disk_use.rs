@@ -9,9 +9,9 @@ use storage_leveldb::Sizes;
 pub struct DiskBytes {
     /// The Raft log.
     pub log: u64,
-    /// The state machine.
+    /// The runs that make up the state.
     pub state: u64,
-    /// Snapshot files.
+    /// Runs that do not: being written or received, or kept while a snapshot of them is sent.
     pub snapshot: u64,
 }
 

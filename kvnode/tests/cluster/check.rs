@@ -86,9 +86,7 @@ async fn directories_of_killed_and_of_stopped_nodes_are_well() {
         let before = fingerprint(dir);
         let ended = check(dir).await;
         assert_eq!(ended.code, Some(ALL_WELL), "{ended:#?}");
-        for part in
-            [&*format!("node {id} of cluster kv"), "All is well.", "log   ", "vote", "state  ", "snapshot  "]
-        {
+        for part in [&*format!("node {id} of cluster kv"), "All is well.", "log   ", "vote", "state  "] {
             assert!(ended.stdout.contains(part), "no '{part}' in {ended:#?}");
         }
         assert_eq!(ended.stderr, "", "progress is for terminals");
@@ -98,9 +96,9 @@ async fn directories_of_killed_and_of_stopped_nodes_are_well() {
             report["log"]["entries"].as_u64() > Some(0)
                 && report["log"]["purged"]["index"].as_u64() > Some(0)
         );
-        assert!(
-            report["state"]["pairs"].as_u64() > Some(1000) && report["snapshot"]["pairs"].as_u64() > Some(0)
-        );
+        assert!(report["state"]["pairs"].as_u64() > Some(1000), "{report:#}");
+        // What it was purged up to has been made durable before.
+        assert!(report["state"]["applied"]["index"].as_u64() >= report["log"]["purged"]["index"].as_u64());
         assert_untouched(&before, dir);
     }
 

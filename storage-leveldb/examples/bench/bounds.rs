@@ -8,15 +8,17 @@ use crate::table::{Table, mib};
 
 /// Each limit that bounds memory, and how much it allows.
 fn limits(options: &Options) -> Vec<(&'static str, u64)> {
-    let Options { tail_bytes, state_cache_bytes, log_leveldb, state_leveldb, .. } = options;
+    let Options { tail_bytes, memtable_bytes, log_leveldb, state_leveldb, .. } = options;
     let limits = [
         ("tail_bytes", *tail_bytes),
-        ("state_cache_bytes", *state_cache_bytes),
+        // One being filled, two on their way to the disk.
+        ("memtable_bytes, 3 x", 3 * memtable_bytes),
         // One being filled, one being written.
         ("log_leveldb.write_buffer_bytes, 2 x", 2 * log_leveldb.write_buffer_bytes),
         ("log_leveldb.block_cache_bytes", log_leveldb.block_cache_bytes),
-        ("state_leveldb.write_buffer_bytes, 2 x", 2 * state_leveldb.write_buffer_bytes),
-        ("state_leveldb.block_cache_bytes", state_leveldb.block_cache_bytes),
+        // A flush and a merge, each with a table being filled and one being written.
+        ("state_leveldb.run_table_bytes, 4 x", 4 * state_leveldb.run_table_bytes),
+        ("state_leveldb.table_cache_bytes", state_leveldb.table_cache_bytes),
         // They come on top of the tail; twice because the benchmark holds them as well.
         ("puts under way in this benchmark, 2 x", 2 * (WINDOW as usize) * (USER_BYTES as usize)),
     ];

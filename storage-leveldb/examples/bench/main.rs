@@ -21,7 +21,6 @@ mod appends;
 mod applies;
 mod args;
 mod bare_disk;
-mod block_on;
 mod bounds;
 mod bytes_written;
 mod child;

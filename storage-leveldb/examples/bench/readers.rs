@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use storage_leveldb::StateReader;
 
-use crate::block_on::block_on;
 use crate::latencies::{Latencies, Summary};
 use crate::pairs::{Pairs, Types, key};
 use crate::random::Random;
@@ -38,7 +37,7 @@ fn get(reader: &Reader, random: &mut Random, sought: Sought) {
         Sought::Hits(pairs) => random.below(pairs),
         Sought::Misses(pairs) => pairs + random.below(pairs),
     };
-    let found = block_on(reader.query(key(number))).unwrap();
+    let found = reader.query_blocking(key(number)).unwrap();
     assert_eq!(found.is_some(), matches!(sought, Sought::Hits(_)), "pair {number}");
 }
 

@@ -59,11 +59,6 @@ impl Disk for WatchedDisk {
         RealDisk.rename(from, to)
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let _used = self.at(from);
-        RealDisk.link(from, to)
-    }
-
     fn delete(&self, path: &Path) -> io::Result<()> {
         let _used = self.at(path);
         RealDisk.delete(path)

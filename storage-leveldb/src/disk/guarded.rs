@@ -119,7 +119,8 @@ impl GuardedDisk {
 
 /// A file being written, behind the latch.
 ///
-/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable.
+/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable, unless the name was
+/// [left](Self::leave_name) to somebody else.
 pub(crate) struct GuardedFile {
     file: Box<dyn WriteFile>,
     path: PathBuf,
@@ -135,6 +136,11 @@ impl GuardedFile {
     /// The file has another name now, which is durable.
     pub(crate) fn was_renamed(&mut self, to: &Path) {
         self.path = to.to_owned();
+    }
+
+    /// From now on a sync is for the content alone: somebody else syncs the directory before the name counts.
+    pub(crate) fn leave_name(&mut self) {
+        self.name_is_durable = true;
     }
 
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Fault> {

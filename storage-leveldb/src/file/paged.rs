@@ -56,23 +56,28 @@ pub(crate) fn file_len_of(payload_len: u64) -> Option<u64> {
     payload_len.checked_add(pages.checked_mul(CRC_BYTES as u64)?)?.checked_add(TRAILER_BYTES as u64)
 }
 
-/// Invariants: every page before `gathered` is complete; after [`finish`](Self::finish) nothing can be
+/// Invariants: every page before `page_start` of `pages` is complete; after [`finish`](Self::finish) nothing can be
 /// written, and content and name are durable.
 pub(crate) struct PagedWriter {
     file: GuardedFile,
     seed: u32,
     page: u64,
     payload_len: u64,
-    gathered: Vec<u8>,
     pages: Vec<u8>,
+    page_start: usize,
     finished: bool,
 }
 
 impl PagedWriter {
     pub(crate) fn create(disk: &GuardedDisk, path: &Path) -> Result<Self, Fault> {
         let file = disk.create(path)?;
-        let (gathered, pages) = (Vec::with_capacity(PAGE_BYTES), Vec::with_capacity(WRITE_BUFFER_BYTES));
-        Ok(Self { file, seed: seed_of(path), page: 0, payload_len: 0, gathered, pages, finished: false })
+        let pages = Vec::with_capacity(WRITE_BUFFER_BYTES);
+        Ok(Self { file, seed: seed_of(path), page: 0, payload_len: 0, pages, page_start: 0, finished: false })
+    }
+
+    /// The name need not be durable when the content is: somebody syncs the directory before it counts.
+    pub(crate) fn leave_name(&mut self) {
+        self.file.leave_name();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -83,13 +88,18 @@ impl PagedWriter {
         self.finished
     }
 
+    /// What has gathered of the page that is not complete.
+    fn gathered(&self) -> &[u8] {
+        self.pages.get(self.page_start..).unwrap_or_default()
+    }
+
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            let room = PAYLOAD_BYTES.saturating_sub(self.gathered.len());
+            let room = PAYLOAD_BYTES.saturating_sub(self.gathered().len());
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.gathered.extend_from_slice(now);
+            self.pages.extend_from_slice(now);
             bytes = later;
-            if self.gathered.len() >= PAYLOAD_BYTES {
+            if self.gathered().len() >= PAYLOAD_BYTES {
                 self.end_page()?;
             }
         }
@@ -97,17 +107,19 @@ impl PagedWriter {
     }
 
     fn end_page(&mut self) -> Result<(), Fault> {
-        let crc = page_crc(self.seed, self.page, &self.gathered);
-        self.payload_len = self.payload_len.saturating_add(self.gathered.len() as u64);
+        let gathered = self.gathered();
+        let (crc, len) = (page_crc(self.seed, self.page, gathered), gathered.len() as u64);
+        self.payload_len = self.payload_len.saturating_add(len);
         self.page = self.page.saturating_add(1);
-        self.pages.append(&mut self.gathered);
         self.pages.extend(crc.to_le_bytes());
+        self.page_start = self.pages.len();
         if self.pages.len() >= WRITE_BUFFER_BYTES { self.write_pages() } else { Ok(()) }
     }
 
     fn write_pages(&mut self) -> Result<(), Fault> {
         self.file.write_all(&self.pages)?;
         self.pages.clear();
+        self.page_start = 0;
         Ok(())
     }
 
@@ -116,7 +128,7 @@ impl PagedWriter {
         if self.finished {
             return Ok(());
         }
-        if !self.gathered.is_empty() {
+        if !self.gathered().is_empty() {
             self.end_page()?;
         }
         let trailer = trailer(self.seed, self.payload_len);

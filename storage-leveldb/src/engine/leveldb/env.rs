@@ -11,8 +11,8 @@
 //! - the first failure latches, and nothing reaches the disk after it.
 //!
 //! For a [run](super::run) it does less: nothing in the directory counts before CURRENT is there, which is put there when
-//! all else is durable. Until then CURRENT stays in memory, MANIFEST is not synced, and of the logs, which nobody will
-//! ever read, nothing is written at all.
+//! all else is durable. Until then CURRENT stays in memory, MANIFEST and the names of tables are not synced, and of the
+//! logs, which nobody will ever read, nothing is written at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -152,7 +152,11 @@ impl Env for DurableEnv {
         self.file_changes();
         match FileKind::of(path) {
             FileKind::Table => {
-                Ok(Box::new(TableFile(PagedWriter::create(&self.disk, path).map_err(status)?)))
+                let mut table = PagedWriter::create(&self.disk, path).map_err(status)?;
+                if self.run_root.is_some() {
+                    table.leave_name();
+                }
+                Ok(Box::new(TableFile(table)))
             }
             FileKind::Temporary => {
                 let content = Content::default();

@@ -49,7 +49,8 @@ impl Filter {
         Ok(filter)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// Memory that it takes.
+    pub(super) fn memory_bytes(&self) -> usize {
         self.bytes.len()
     }
 

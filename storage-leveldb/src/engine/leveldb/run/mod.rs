@@ -12,7 +12,8 @@
 //! pages hold is still not trusted: whatever makes no sense is a fault that names the file, never a missing key.
 //!
 //! Top down: [`reader`] has the tables of one run in key order, and [`table_cache`] keeps some of all runs' [`table`]s
-//! open; a table consists of its [`index`], its [`filter`] and [`block`]s; [`layout`] has the numbers they share.
+//! open; a table consists of its [`index`], its [`filter`] and [`block`]s, and what a scan finds there goes to a [`page`].
+//! [`layout`] has the numbers they share.
 
 mod block;
 mod filter;
@@ -21,6 +22,7 @@ mod layout;
 mod order;
 mod page;
 mod reader;
+mod separators;
 mod table;
 mod table_cache;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::layout::user_key;
 use super::page::Page;
+use super::separators::Separators;
 use super::table::Table;
 use super::table_cache::{RunId, Slot, TableCache};
 use crate::disk::GuardedDisk;
@@ -37,10 +38,11 @@ impl RunTable {
     }
 }
 
-/// Invariant: the keys of each table are all less than those of the next.
+/// Invariants: the keys of each table are all less than those of the next; `largest` has the last key of each.
 pub(in super::super) struct LevelDbRun {
     disk: GuardedDisk,
     tables: Vec<RunTable>,
+    largest: Separators,
     cache: Arc<TableCache>,
     id: RunId,
 }
@@ -63,7 +65,9 @@ impl LevelDbRun {
             slot: Slot::new(id),
         });
         let tables = in_order(tables.collect()).map_err(|reason| disk.damaged(dir, reason))?;
-        Ok(Self { disk: disk.clone(), tables, cache: cache.clone(), id })
+        let largest = Separators::new(tables.iter().map(RunTable::largest));
+        let largest = largest.map_err(|reason| disk.damaged(dir, reason))?;
+        Ok(Self { disk: disk.clone(), tables, largest, cache: cache.clone(), id })
     }
 
     fn opened(&self, table: &RunTable) -> Result<Arc<Table>, Fault> {
@@ -72,8 +76,7 @@ impl LevelDbRun {
 
     /// The tables from the first on that has `key` or a greater one.
     fn tables_from(&self, key: &[u8]) -> &[RunTable] {
-        let first = self.tables.partition_point(|table| table.largest() < key);
-        self.tables.get(first..).unwrap_or_default()
+        self.tables.get(self.largest.not_less(key)..).unwrap_or_default()
     }
 }
 

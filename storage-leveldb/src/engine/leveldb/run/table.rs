@@ -58,7 +58,8 @@ impl Table {
             return Err(damaged("the filter block is not behind the data"));
         }
         let bytes = with_block(&file, filter_place, |block| Ok(block.to_vec()))?.map_err(damaged)?;
-        let filter = Filter::parse(bytes, index.handles().map(|handle| handle.offset)).map_err(damaged)?;
+        let filter = Filter::parse(bytes, index.handles_from(0).iter().map(|handle| handle.offset))
+            .map_err(damaged)?;
         let table = Self { file, path: path.to_owned(), disk: disk.clone(), index, filter };
         table.expect_ends(told)?;
         Ok(table)
@@ -84,8 +85,8 @@ impl Table {
     }
 
     /// Memory that it takes.
-    pub(super) fn bytes(&self) -> usize {
-        OVERHEAD_BYTES.saturating_add(self.index.bytes()).saturating_add(self.filter.bytes())
+    pub(super) fn memory_bytes(&self) -> usize {
+        OVERHEAD_BYTES.saturating_add(self.index.memory_bytes()).saturating_add(self.filter.memory_bytes())
     }
 
     fn damaged(&self, damage: Damage) -> Fault {
@@ -129,14 +130,13 @@ impl Table {
     /// The same for the block `first` and those behind it that begin within `read_bytes`, with one read. Answers the
     /// first block that it has not come to.
     fn scan_some(&self, first: usize, read_bytes: u64, page: &mut Page<'_>) -> Result<usize, Fault> {
-        let handles = self.index.handles().skip(first);
-        let start = self.index.handle(first).map_or(0, |handle| handle.offset);
-        let handles: Vec<_> = handles
-            .take_while(|handle| handle.offset == start || handle.offset.saturating_sub(start) < read_bytes)
-            .collect();
+        let handles = self.index.handles_from(first);
+        let start = handles.first().map_or(0, |handle| handle.offset);
+        let count = handles.partition_point(|handle| handle.offset.saturating_sub(start) < read_bytes);
+        let handles = handles.get(..count.max(1)).unwrap_or_default();
         let end = handles.last().and_then(|handle| handle.end()).unwrap_or(start);
         let scanned = self.file.read(start, end.saturating_sub(start), |mut bytes| {
-            for (block, handle) in (first..).zip(&handles) {
+            for (block, handle) in (first..).zip(handles) {
                 let len = handle.bytes.saturating_add(BLOCK_TRAILER_BYTES);
                 let len = usize::try_from(len).map_err(|_| "a block is too large")?;
                 let (block_bytes, rest) = bytes.split_at_checked(len).ok_or("a block is cut off")?;

@@ -88,7 +88,7 @@ impl TableCache {
         let table = Arc::new(open()?);
         *place = Some(table.clone());
         drop(place);
-        self.admit(slot, table.bytes());
+        self.admit(slot, table.memory_bytes());
         Ok(table)
     }
 
