@@ -15,6 +15,8 @@ pub struct Options {
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
+    /// Records of purged entries stay in the log until they are about this much, in bytes; then all of them go.
+    pub purge_lag_bytes: u64,
     /// What was applied lately is kept in memory until it is this much, in bytes of keys and values and 160 more for
     /// each, and then written to disk as a run. Three times as much is held at most: one that is being filled and two that
     /// are being written. What is not on disk yet is applied again after a crash.
@@ -36,6 +38,7 @@ impl Default for Options {
         Self {
             must_exist: false,
             tail_bytes: 32 << 20,
+            purge_lag_bytes: 32 << 20,
             memtable_bytes: 32 << 20,
             log_leveldb: LevelDbOptions { write_buffer_bytes: 4 << 20, ..LevelDbOptions::default() },
             state_leveldb: LevelDbOptions::default(),

@@ -97,7 +97,7 @@ impl<C: StandardTypes> OpenedParts<C> {
         if !is_new {
             expect_database(&disk, log_engine.as_ref(), &log_dir)?;
         }
-        let log = LogStore::open(&log_dir, log_engine, log_disk, options.tail_bytes)?;
+        let log = LogStore::open(&log_dir, log_engine, log_disk, &options)?;
         let old_engine = options.old_state_engine(&state_disk);
         let upgrade = Upgrade { dir, disk: &state_disk, old_engine, engine: state_engine.clone() };
         if format == Format::First {

@@ -58,7 +58,7 @@ impl Funnel {
                 () = flushed(&mut pending) => {
                     let (_, waiting) = pending.pop_front().unwrap();
                     // An appender may have stopped waiting.
-                    waiting.into_iter().for_each(|waiting| drop(waiting.send(())));
+                    waiting.into_iter().for_each(|waiting| waiting.send(()).unwrap_or(()));
                 }
                 taken = appends.recv_many(&mut some, ENTRIES_PER_BATCH), if !ended => {
                     ended = taken == 0;

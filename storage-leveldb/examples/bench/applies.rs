@@ -118,7 +118,7 @@ async fn rounds(
         grouped(pairs as f64)
     );
     let mut table =
-        Table::new(["round", "empty", "large", "ratio", "CPU per put, empty", "CPU per put, large"]);
+        Table::new(["round", "empty", "large", "ratio", "CPU per put, empty", "CPU, large", "CPU ratio"]);
     let mut ratios = Vec::new();
     for round in 1..=args.rounds {
         // The same puts on both sides; who goes first alternates.
@@ -139,6 +139,7 @@ async fn rounds(
             format!("{ratio:.2}"),
             format!("{:.1} us", empty.cpu_micros),
             format!("{:.1} us", full.cpu_micros),
+            format!("{:.2}", empty.cpu_micros / full.cpu_micros),
         ]);
     }
     table.print();

@@ -35,11 +35,13 @@ pub(crate) enum Name {
     ChildWriter,
     #[value(hide = true)]
     ChildMemory,
+    #[value(hide = true)]
+    ChildBuilder,
 }
 
 impl Name {
     pub(crate) fn is_child(self) -> bool {
-        matches!(self, Self::ChildFollower | Self::ChildWriter | Self::ChildMemory)
+        matches!(self, Self::ChildFollower | Self::ChildWriter | Self::ChildMemory | Self::ChildBuilder)
     }
 }
 

@@ -94,10 +94,6 @@ impl Disk for CountingDisk {
         RealDisk.rename(from, to)
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.link(from, to)
-    }
-
     fn delete(&self, path: &Path) -> io::Result<()> {
         RealDisk.delete(path)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use storage_leveldb::{Db, Observer};
 
-use crate::table::{Table, mib};
+use crate::table::Table;
 
 pub(crate) const DBS: [Db; 3] = [Db::Log, Db::State, Db::Snapshot];
 
@@ -74,14 +74,6 @@ impl Counts {
                 ms(stalls.sum),
                 ms(stalls.longest),
             ]);
-        }
-        table.print();
-    }
-
-    pub(crate) fn print_wrote(&self) {
-        let mut table = Table::new(["database", "wrote", "syncs"]);
-        for db in DBS {
-            table.row([db.as_str().to_owned(), mib(self.wrote(db)), self.syncs(db).to_string()]);
         }
         table.print();
     }

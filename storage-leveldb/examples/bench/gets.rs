@@ -91,25 +91,34 @@ impl Bench<'_> {
             table.row([name, grouped(reads.per_second), us(0.5), us(0.99), us(1.0)]);
         };
         for round in 1..=self.args.rounds {
-            self.prepare(case).await;
-            let idle = self.read(case, threads, round).await;
-            row(format!("{case:?}, {threads} threads, round {round}: idle"), &idle);
-            self.prepare(case).await;
-            // Writes begin before the reads and end after them.
-            let margin = self.time / 8;
-            let (writing, ()) = tokio::join!(
-                async {
-                    tokio::time::sleep(margin / 2).await;
-                    self.read(case, threads, round).await
-                },
-                self.node.put_at_rate(puts, self.pairs, self.rate, self.time + margin)
-            );
-            row(format!("{case:?}, {threads} threads, round {round}: writing"), &writing);
-            series.idle.push(idle.per_second);
-            series.writing.push(writing.per_second);
+            let name = |side| format!("{case:?}, {threads} threads, round {round}: {side}");
+            // Who goes first alternates: what one side has read is warmer for the other.
+            for is_writing in [round % 2 == 0, round % 2 == 1] {
+                self.prepare(case).await;
+                if is_writing {
+                    let reads = self.read_while_writing(case, threads, puts).await;
+                    row(name("writing"), &reads);
+                    series.writing.push(reads.per_second);
+                } else {
+                    let reads = self.read(case, threads, puts.random.number()).await;
+                    row(name("idle"), &reads);
+                    series.idle.push(reads.per_second);
+                }
+            }
         }
         table.print();
         series
+    }
+
+    async fn read_while_writing(&self, case: Case, threads: usize, puts: &mut Puts) -> Reads {
+        // Writes begin before the reads and end after them.
+        let margin = self.time / 8;
+        let seed = puts.random.number();
+        let read = async {
+            tokio::time::sleep(margin / 2).await;
+            self.read(case, threads, seed).await
+        };
+        tokio::join!(read, self.node.put_at_rate(puts, self.pairs, self.rate, self.time + margin)).0
     }
 
     async fn prepare(&self, case: Case) {
@@ -121,12 +130,11 @@ impl Bench<'_> {
         tokio::task::spawn_blocking(prepare).await.unwrap();
     }
 
-    async fn read(&self, case: Case, threads: usize, round: u32) -> Reads {
+    async fn read(&self, case: Case, threads: usize, seed: u64) -> Reads {
         let sought = match case {
             Case::WarmHits | Case::Cold => Sought::Hits(self.pairs),
             Case::WarmMisses => Sought::Misses(self.pairs),
         };
-        let seed = self.args.seed + 100_000 * u64::from(round);
         read_fast(&self.node.reader, threads, sought, seed, self.time).await
     }
 }

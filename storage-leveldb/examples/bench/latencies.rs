@@ -52,6 +52,14 @@ impl Summary {
         if self.0.is_empty() { 0.0 } else { self.0.value_at_quantile(quantile) as f64 / 1e3 }
     }
 
+    pub(crate) fn sum_ms(&self) -> f64 {
+        self.0
+            .iter_recorded()
+            .map(|value| value.value_iterated_to() as f64 * value.count_at_value() as f64)
+            .sum::<f64>()
+            / 1e3
+    }
+
     pub(crate) fn max_ms(&self) -> f64 {
         self.quantile_ms(1.0)
     }

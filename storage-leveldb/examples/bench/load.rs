@@ -52,6 +52,19 @@ impl Node {
         self.requests.send(Request { puts, mark }).await.unwrap();
     }
 
+    /// Waits until the storage leaves its files alone, for a minute at most.
+    pub(crate) async fn rest(&self) {
+        const MAX_CHECKS: u32 = 30;
+        let mut before = None;
+        for _ in 0..MAX_CHECKS {
+            let sizes = (self.sizes.log_bytes(), self.sizes.state_bytes());
+            if before.replace(sizes) == Some(sizes) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    }
+
     /// Waits until everything that was put as fast as possible is applied.
     async fn settle(&self) {
         drop(self.window.acquire_many(WINDOW).await.unwrap());

@@ -16,25 +16,32 @@
     reason = "a benchmark stops at the first error"
 )]
 
+mod all;
 mod appends;
 mod applies;
 mod args;
 mod bare_disk;
-mod block_on;
+mod bounds;
 mod bytes_written;
+mod child;
 mod counting_disk;
 mod counts;
+mod follower;
 mod gets;
 mod latencies;
 mod load;
+mod memory;
 mod node;
 mod pairs;
 mod process;
 mod random;
 mod readers;
+mod reopen;
 mod requirement;
+mod snapshots;
 mod stalls;
 mod table;
+mod watched_disk;
 mod worker;
 mod workspace;
 
@@ -42,24 +49,17 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Name};
+use crate::args::Args;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
     if args.name.is_child() {
+        child::run(&args).await;
         return ExitCode::SUCCESS;
     }
     args.announce();
-    let requirements = match args.name {
-        Name::Stalls => stalls::run(&args).await,
-        Name::Applies => applies::run(&args).await,
-        Name::Appends => appends::run(&args).await,
-        Name::Bytes => bytes_written::run(&args).await,
-        Name::Gets => gets::run(&args).await,
-
-        _ => Vec::new(),
-    };
+    let requirements = all::run(&args).await;
     requirement::print(&requirements);
     let missed = requirements.iter().any(|requirement| !requirement.ok);
     if args.strict && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }

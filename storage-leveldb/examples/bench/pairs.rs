@@ -24,7 +24,7 @@ const CLIENTS: u64 = 256;
 const GENERATION_ENTRIES: u64 = 262_144;
 
 openraft::declare_raft_types!(
-    pub Types:
+    pub(crate) Types:
         D = Put,
         R = u64,
         NodeId = u64,
@@ -45,7 +45,7 @@ pub(crate) enum Kind {
 
 /// One write.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Put {
+pub(crate) struct Put {
     key: Bytes,
     value: Bytes,
     /// For a versioned put: whose it is.

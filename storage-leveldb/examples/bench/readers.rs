@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use storage_leveldb::StateReader;
 
-use crate::block_on::block_on;
 use crate::latencies::{Latencies, Summary};
 use crate::pairs::{Pairs, Types, key};
 use crate::random::Random;
+
+/// Readers draw other numbers than writers with the same seed.
+const SALT: u64 = 0x7265_6164;
 
 type Reader = StateReader<Types, Pairs>;
 
@@ -35,7 +37,7 @@ fn get(reader: &Reader, random: &mut Random, sought: Sought) {
         Sought::Hits(pairs) => random.below(pairs),
         Sought::Misses(pairs) => pairs + random.below(pairs),
     };
-    let found = block_on(reader.query(key(number))).unwrap();
+    let found = reader.query_blocking(key(number)).unwrap();
     assert_eq!(found.is_some(), matches!(sought, Sought::Hits(_)), "pair {number}");
 }
 
@@ -53,7 +55,7 @@ pub(crate) async fn read_fast(
         let started = Instant::now();
         thread::scope(|scope| {
             for (thread, latencies) in latencies.iter().enumerate() {
-                let mut random = Random::new(seed + 1000 * thread as u64);
+                let mut random = Random::new(seed.wrapping_add(SALT + 1000 * thread as u64));
                 let reader = &reader;
                 scope.spawn(move || {
                     while started.elapsed() < time {
@@ -85,7 +87,7 @@ impl PacedReader {
         let (reader, stopped) = (reader.clone(), stop.clone());
         let read = move || {
             let latencies = Latencies::default();
-            let mut random = Random::new(seed);
+            let mut random = Random::new(seed.wrapping_add(SALT));
             let mut due = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 due += Duration::from_secs(1) / per_second;

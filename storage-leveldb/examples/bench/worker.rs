@@ -105,7 +105,7 @@ impl Worker {
             drop((snapshot.snapshot, builder));
             if end > kept {
                 // The core is gone when the node is being closed.
-                drop(purge.send(end - kept));
+                let _ = purge.send(end - kept);
             }
             is_building.store(false, Ordering::Release);
             done.map(|done| done.send(()))

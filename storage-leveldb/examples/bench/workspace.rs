@@ -1,6 +1,6 @@
 //! The directory for the data of a run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
@@ -16,10 +16,6 @@ impl Workspace {
         let dir = tempfile::Builder::new().prefix("storage-bench-").tempdir_in(parent).unwrap();
         process::warn_if_in_memory(dir.path());
         Self(dir)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.0.path()
     }
 
     /// A directory in it, which need not exist.

@@ -9,8 +9,8 @@
 //!
 //! A batch is one record, so it is there whole or not at all. Opening reads the file up to the first bad
 //! record, which is where a crash cut it, and writes what it found to a new one: an old file is never
-//! appended to. It is a toy: everything must fit into memory, a checkpoint copies it all, and damage in the
-//! middle of the file looks like a torn tail.
+//! appended to. It is a toy: everything must fit into memory, and damage in the middle of the file looks
+//! like a torn tail.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -31,7 +31,6 @@ pub(crate) struct OneFileFactory(pub(crate) Arc<dyn Disk>);
 /// Invariants: the map is what the records in the file add up to; `to_sync` is false exactly if all of them are
 /// durable.
 struct OneFile {
-    disk: Arc<dyn Disk>,
     path: PathBuf,
     file: Box<dyn WriteFile>,
     map: Map,
@@ -168,7 +167,7 @@ impl EngineFactory for OneFileFactory {
                 other => other.map_err(at(dir))?,
             }
         }
-        Ok(Box::new(OneFile { disk, path, file, map, to_sync: false }))
+        Ok(Box::new(OneFile { path, file, map, to_sync: false }))
     }
 
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
@@ -211,11 +210,5 @@ impl Engine for OneFile {
             }
         }
         Ok(found)
-    }
-
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
-        self.sync()?;
-        create_dir(self.disk.as_ref(), to).map_err(at(to))?;
-        create(self.disk.as_ref(), &to.join("1.log"), &self.map).map(drop).map_err(at(to))
     }
 }

@@ -61,6 +61,7 @@ fn all_pairs<C: StandardTypes>(
             findings.progress(Progress::Pairs(checked.pairs));
         }
     }
+    findings.progress(Progress::Pairs(checked.pairs));
     Ok(())
 }
 

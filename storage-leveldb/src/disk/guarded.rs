@@ -71,11 +71,6 @@ impl GuardedDisk {
         self.sync_dir(to.parent().unwrap_or(to))
     }
 
-    pub(crate) fn link(&self, from: &Path, to: &Path) -> Result<(), Fault> {
-        self.health.check()?;
-        self.latched("link", from, self.disk.link(from, to))
-    }
-
     /// A missing file counts as deleted. The deletion is not synced: a file that comes back after a power
     /// failure is garbage that is deleted again.
     pub(crate) fn delete(&self, path: &Path) -> Result<(), Fault> {
@@ -129,7 +124,8 @@ impl GuardedDisk {
 
 /// A file being written, behind the latch.
 ///
-/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable.
+/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable, unless the name was
+/// [left](Self::leave_name) to somebody else.
 pub(crate) struct GuardedFile {
     file: Box<dyn WriteFile>,
     path: PathBuf,
@@ -145,6 +141,11 @@ impl GuardedFile {
     /// The file has another name now, which is durable.
     pub(crate) fn was_renamed(&mut self, to: &Path) {
         self.path = to.to_owned();
+    }
+
+    /// From now on a sync is for the content alone: somebody else syncs the directory before the name counts.
+    pub(crate) fn leave_name(&mut self) {
+        self.name_is_durable = true;
     }
 
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Fault> {

@@ -37,12 +37,6 @@ pub trait Disk: Send + Sync + 'static {
     /// The operating system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name.
-    ///
-    /// # Errors
-    /// The operating system's.
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
-
     /// Removes a file.
     ///
     /// # Errors

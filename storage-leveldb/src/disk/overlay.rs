@@ -125,14 +125,9 @@ impl Disk for OverlayDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.link(from, to)?;
-        self.delete(from)
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let content = self.existing(from)?;
         self.names().files.insert(settled(to), content);
-        Ok(())
+        self.delete(from)
     }
 
     fn delete(&self, path: &Path) -> io::Result<()> {

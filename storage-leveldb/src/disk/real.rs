@@ -27,10 +27,6 @@ impl Disk for RealDisk {
         fs::rename(from, to)
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::hard_link(from, to)
-    }
-
     fn delete(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit};
+use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
 use crate::error::StorageError;
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
@@ -34,6 +34,65 @@ impl EngineFactory for MemoryEngine {
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
         Ok(self.dirs().contains_key(dir))
     }
+
+    fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
+        Ok(Box::new(MemoryRunWriter { dir: dir.to_owned(), all: self.clone(), map: Map::new() }))
+    }
+
+    fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
+        let map = self.dirs().get(dir).cloned();
+        Ok(Arc::new(MemoryRun(map.ok_or_else(|| StorageError::at(dir, "there is no run"))?)))
+    }
+}
+
+/// What is pushed comes to the other directories when it is complete.
+struct MemoryRunWriter {
+    dir: PathBuf,
+    all: MemoryEngine,
+    map: Map,
+}
+
+impl RunWriter for MemoryRunWriter {
+    fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        if self.map.last_key_value().is_some_and(|(last, _)| key <= last.as_slice()) {
+            return Err(StorageError::at(&self.dir, "the keys of the run do not ascend"));
+        }
+        self.map.insert(key.to_vec(), Bytes::copy_from_slice(value));
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), StorageError> {
+        self.all.dirs().insert(self.dir, self.map);
+        Ok(())
+    }
+}
+
+struct MemoryRun(Map);
+
+impl Run for MemoryRun {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        Ok(self.0.get(key).cloned())
+    }
+
+    fn scan(&self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        Ok(scan(&self.0, range, limit))
+    }
+}
+
+fn scan(map: &Map, range: &KeyRange, limit: ScanLimit) -> Vec<(Bytes, Bytes)> {
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    for (key, value) in map.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
+        if !range.contains(key) {
+            break;
+        }
+        bytes += key.len() + value.len();
+        found.push((Bytes::copy_from_slice(key), value.clone()));
+        if limit.is_reached(found.len(), bytes) {
+            break;
+        }
+    }
+    found
 }
 
 struct Open {
@@ -65,26 +124,6 @@ impl Engine for Open {
     }
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        self.with(|map| {
-            let mut found = Vec::new();
-            let mut bytes = 0;
-            for (key, value) in map.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
-                if !range.contains(key) {
-                    break;
-                }
-                bytes += key.len() + value.len();
-                found.push((Bytes::copy_from_slice(key), value.clone()));
-                if limit.is_reached(found.len(), bytes) {
-                    break;
-                }
-            }
-            Ok(found)
-        })
-    }
-
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
-        let copy = self.with(|map| map.clone());
-        self.all.dirs().insert(to.to_owned(), copy);
-        Ok(())
+        Ok(self.with(|map| scan(map, range, limit)))
     }
 }

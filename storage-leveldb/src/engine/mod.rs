@@ -97,14 +97,6 @@ pub trait Engine {
     /// # Errors
     /// A fault; never a shorter answer.
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
-
-    /// Makes everything written so far durable, and a durable copy of it in the directory `to`, which must
-    /// not exist. The copy can be opened with the same [`EngineFactory`]; making it takes time that does
-    /// not depend on how much is stored.
-    ///
-    /// # Errors
-    /// A fault.
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError>;
 }
 
 /// Opens engines. Shared between threads; the engines are not.

@@ -9,6 +9,7 @@
 //! valid in one place of a file of one name only. LevelDB's own block checksums stay, but its errors get lost on the
 //! way up; here a bad page latches the storage before LevelDB sees a byte of it.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use super::{u32_at, u64_at};
@@ -24,6 +25,13 @@ const TRAILER_BYTES: usize = 20;
 const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
 /// A whole table is read in pieces of this size.
 const VERIFY_BUFFER_BYTES: usize = 256 * PAGE_BYTES;
+
+/// Each thread keeps a buffer of at most this size for its next read.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// What a page's checksum starts from.
 fn seed_of(path: &Path) -> u32 {
@@ -48,23 +56,28 @@ pub(crate) fn file_len_of(payload_len: u64) -> Option<u64> {
     payload_len.checked_add(pages.checked_mul(CRC_BYTES as u64)?)?.checked_add(TRAILER_BYTES as u64)
 }
 
-/// Invariants: every page before `gathered` is complete; after [`finish`](Self::finish) nothing can be
+/// Invariants: every page before `page_start` of `pages` is complete; after [`finish`](Self::finish) nothing can be
 /// written, and content and name are durable.
 pub(crate) struct PagedWriter {
     file: GuardedFile,
     seed: u32,
     page: u64,
     payload_len: u64,
-    gathered: Vec<u8>,
     pages: Vec<u8>,
+    page_start: usize,
     finished: bool,
 }
 
 impl PagedWriter {
     pub(crate) fn create(disk: &GuardedDisk, path: &Path) -> Result<Self, Fault> {
         let file = disk.create(path)?;
-        let (gathered, pages) = (Vec::with_capacity(PAGE_BYTES), Vec::with_capacity(WRITE_BUFFER_BYTES));
-        Ok(Self { file, seed: seed_of(path), page: 0, payload_len: 0, gathered, pages, finished: false })
+        let pages = Vec::with_capacity(WRITE_BUFFER_BYTES);
+        Ok(Self { file, seed: seed_of(path), page: 0, payload_len: 0, pages, page_start: 0, finished: false })
+    }
+
+    /// The name need not be durable when the content is: somebody syncs the directory before it counts.
+    pub(crate) fn leave_name(&mut self) {
+        self.file.leave_name();
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -75,13 +88,18 @@ impl PagedWriter {
         self.finished
     }
 
+    /// What has gathered of the page that is not complete.
+    fn gathered(&self) -> &[u8] {
+        self.pages.get(self.page_start..).unwrap_or_default()
+    }
+
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            let room = PAYLOAD_BYTES.saturating_sub(self.gathered.len());
+            let room = PAYLOAD_BYTES.saturating_sub(self.gathered().len());
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.gathered.extend_from_slice(now);
+            self.pages.extend_from_slice(now);
             bytes = later;
-            if self.gathered.len() >= PAYLOAD_BYTES {
+            if self.gathered().len() >= PAYLOAD_BYTES {
                 self.end_page()?;
             }
         }
@@ -89,17 +107,19 @@ impl PagedWriter {
     }
 
     fn end_page(&mut self) -> Result<(), Fault> {
-        let crc = page_crc(self.seed, self.page, &self.gathered);
-        self.payload_len = self.payload_len.saturating_add(self.gathered.len() as u64);
+        let gathered = self.gathered();
+        let (crc, len) = (page_crc(self.seed, self.page, gathered), gathered.len() as u64);
+        self.payload_len = self.payload_len.saturating_add(len);
         self.page = self.page.saturating_add(1);
-        self.pages.append(&mut self.gathered);
         self.pages.extend(crc.to_le_bytes());
+        self.page_start = self.pages.len();
         if self.pages.len() >= WRITE_BUFFER_BYTES { self.write_pages() } else { Ok(()) }
     }
 
     fn write_pages(&mut self) -> Result<(), Fault> {
         self.file.write_all(&self.pages)?;
         self.pages.clear();
+        self.page_start = 0;
         Ok(())
     }
 
@@ -108,7 +128,7 @@ impl PagedWriter {
         if self.finished {
             return Ok(());
         }
-        if !self.gathered.is_empty() {
+        if !self.gathered().is_empty() {
             self.end_page()?;
         }
         let trailer = trailer(self.seed, self.payload_len);
@@ -151,38 +171,62 @@ impl PagedReader {
         if wanted == 0 {
             return Ok(0);
         }
-        let first = offset / PAYLOAD_BYTES as u64;
-        let last = offset.saturating_add(wanted - 1) / PAYLOAD_BYTES as u64;
-        let payload = self.read_pages(first, last)?;
-        let skip = usize::try_from(offset % PAYLOAD_BYTES as u64).unwrap_or(usize::MAX);
-        let source = payload.get(skip..).unwrap_or_default();
-        let n = source.len().min(buf.len());
-        for (slot, byte) in buf.iter_mut().zip(source) {
-            *slot = *byte;
-        }
-        Ok(n)
+        self.read(offset, wanted, |payload| {
+            let (to, _) = buf.split_at_mut(payload.len().min(buf.len()));
+            to.copy_from_slice(payload);
+            payload.len()
+        })
     }
 
-    /// The verified payload of the pages `first..=last`.
-    fn read_pages(&self, first: u64, last: u64) -> Result<Vec<u8>, Fault> {
+    /// Shows `len` bytes from `offset` to `look`. All of them must be there.
+    pub(crate) fn read<T>(&self, offset: u64, len: u64, look: impl FnOnce(&[u8]) -> T) -> Result<T, Fault> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.payload_len);
+        let end =
+            end.ok_or_else(|| self.damaged(format!("no {len} bytes at offset {offset} of its payload")))?;
+        if len == 0 {
+            return Ok(look(&[]));
+        }
+        let first = offset / PAYLOAD_BYTES as u64;
+        let last = end.saturating_sub(1) / PAYLOAD_BYTES as u64;
+        let mut scratch = SCRATCH.take();
+        let payload = self.read_pages(first, last, &mut scratch)?;
+        let skip = usize::try_from(offset % PAYLOAD_BYTES as u64).unwrap_or(usize::MAX);
+        let wanted = usize::try_from(len).ok().and_then(|len| payload.get(skip..)?.get(..len));
+        let answer = look(wanted.ok_or_else(|| self.damaged("too large to be read".to_owned()))?);
+        if scratch.len() <= SCRATCH_BYTES {
+            SCRATCH.set(scratch);
+        }
+        Ok(answer)
+    }
+
+    /// The verified payload of the pages `first..=last`, in `scratch`, which grows to what it takes.
+    fn read_pages<'a>(&self, first: u64, last: u64, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Fault> {
         let start = first.saturating_mul(PAGE_BYTES as u64);
         let data_len = file_len_of(self.payload_len).unwrap_or(0).saturating_sub(TRAILER_BYTES as u64);
         let end = last.saturating_add(1).saturating_mul(PAGE_BYTES as u64).min(data_len);
         let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
-        let mut raw = vec![0; len];
-        let read = self.file.read_at(start, &mut raw);
-        match read {
+        if scratch.len() < len {
+            scratch.resize(len, 0);
+        }
+        let (raw, _) = scratch.split_at_mut(len);
+        match self.file.read_at(start, raw) {
             Ok(n) if n == len => {}
             Ok(n) => {
                 return Err(self.damaged(format!("cut off at offset {}", start.saturating_add(n as u64))));
             }
             Err(e) => return Err(self.damaged(format!("cannot read at offset {start}: {e}"))),
         }
-        let mut payload = Vec::with_capacity(len);
-        for (page, raw_page) in (first..).zip(raw.chunks(PAGE_BYTES)) {
-            payload.extend_from_slice(self.verified(page, raw_page)?);
+        let mut payload_len = 0_usize;
+        for (number, page) in (first..=last).zip((0..len).step_by(PAGE_BYTES)) {
+            let page_end = page.saturating_add(PAGE_BYTES).min(len);
+            let kept = self.verified(number, raw.get(page..page_end).unwrap_or_default())?.len();
+            // The checksums between the pages are closed up.
+            if page > 0 {
+                raw.copy_within(page..page.saturating_add(kept), payload_len);
+            }
+            payload_len = payload_len.saturating_add(kept);
         }
-        Ok(payload)
+        Ok(raw.get(..payload_len).unwrap_or_default())
     }
 
     fn verified<'a>(&self, page: u64, raw: &'a [u8]) -> Result<&'a [u8], Fault> {

@@ -74,11 +74,6 @@ impl Witness {
         Ok(Self { disk: disk.clone(), dir: dir.to_owned(), claims, writer })
     }
 
-    /// Writes one that knows of nothing.
-    pub(crate) fn create(disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
-        start(disk, dir, &Claims::default()).map(drop)
-    }
-
     /// What is known of a file.
     pub(crate) fn claim(&self, path: &Path) -> Option<Claim> {
         self.claims.get(&name_of(path)).copied()

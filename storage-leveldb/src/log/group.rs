@@ -26,6 +26,7 @@ pub(super) struct Group<C: RaftTypeConfig> {
     batch: Batch,
     durability: Durability,
     entries: u64,
+    record_bytes: u64,
     requests: usize,
     waiting: Vec<Waiting<C>>,
     purge_end: Option<u64>,
@@ -39,6 +40,7 @@ impl<C: RaftTypeConfig> Group<C> {
             batch: Batch::default(),
             durability,
             entries: 0,
+            record_bytes: 0,
             requests: 0,
             waiting: Vec::new(),
             purge_end: None,
@@ -74,6 +76,7 @@ impl<C: RaftTypeConfig> Group<C> {
         let count = records.len() as u64;
         self.first_appended = Some(self.first_appended.map_or(first, |earlier| earlier.min(first)));
         for (index, record) in (first..).zip(records) {
+            self.record_bytes = self.record_bytes.saturating_add(record.len() as u64);
             self.batch.put(key::entry(index), record);
         }
         self.entries = self.entries.saturating_add(count);
@@ -89,6 +92,11 @@ impl<C: RaftTypeConfig> Group<C> {
     /// Removes the record of an entry that has been purged.
     pub(super) fn drop_purged(&mut self, index: u64) {
         self.batch.delete(key::entry(index));
+    }
+
+    /// Bytes of a record in this group on average, if there are any.
+    pub(super) fn record_bytes(&self) -> Option<u64> {
+        self.record_bytes.checked_div(self.entries)
     }
 
     /// How far a purge in this group reaches.

@@ -18,16 +18,18 @@ use crate::engine::{Durability, Engine, ScanLimit};
 use crate::error::StorageError;
 use crate::observer::Db;
 
-/// Records of purged entries removed with one group, so that a purge of any size never holds up an append.
-const PURGED_PER_GROUP: ScanLimit = ScanLimit { pairs: 512, bytes: 4 << 20 };
+/// Records of purged entries removed with one group, so that a purge of any size never holds up an append for long.
+const PURGED_PER_GROUP: ScanLimit = ScanLimit { pairs: 2048, bytes: 1 << 20 };
 /// Reads that are put aside; further ones wait in the queue, and what is behind them too.
 const MAX_WAITING_READS: usize = 64;
 /// A commit that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
 
 /// Invariants: no append is called done before a sync that began after its records were written; a read sees every
-/// write that was asked for before it; the records of `purge_next..purge_end` belong to purged entries and go little
-/// by little.
+/// write that was asked for before it; the records of `purge_next..purge_end` belong to purged entries.
+///
+/// Purged records go many at a time, and not with every purge: a deletion in a write buffer makes its table overlap those of
+/// all entries between, so that LevelDB writes them anew. Of 5 bytes written per byte appended, that was 2.
 pub(super) struct Owner<C: RaftTypeConfig> {
     engine: Box<dyn Engine>,
     contents: Arc<SharedContents<C>>,
@@ -35,6 +37,10 @@ pub(super) struct Owner<C: RaftTypeConfig> {
     dir: std::path::PathBuf,
     purge_next: u64,
     purge_end: u64,
+    is_removing: bool,
+    purge_lag_bytes: u64,
+    /// Of one record, lately.
+    record_bytes: u64,
     reads: VecDeque<Read>,
 }
 
@@ -46,14 +52,27 @@ impl<C: RaftTypeConfig> Owner<C> {
         disk: GuardedDisk,
         dir: std::path::PathBuf,
         purged_end: u64,
+        purge_lag_bytes: u64,
     ) -> Self {
-        Self { engine, contents, disk, dir, purge_next: 0, purge_end: purged_end, reads: VecDeque::new() }
+        Self {
+            engine,
+            contents,
+            disk,
+            dir,
+            purge_next: 0,
+            purge_end: purged_end,
+            // What an earlier process has left is not known.
+            is_removing: purged_end > 0,
+            purge_lag_bytes,
+            record_bytes: 1,
+            reads: VecDeque::new(),
+        }
     }
 
     /// Serves until every sender is gone.
     pub(super) fn run(mut self, mut queue: Receiver<Command<C>>) {
         loop {
-            let has_work = !self.reads.is_empty() || self.purge_next < self.purge_end;
+            let has_work = !self.reads.is_empty() || self.is_removing;
             let first = match queue.try_recv() {
                 Ok(command) => Some(command),
                 Err(TryRecvError::Empty) if has_work => None,
@@ -89,9 +108,13 @@ impl<C: RaftTypeConfig> Owner<C> {
     fn commit(&mut self, mut group: Group<C>) {
         self.purge_end = self.purge_end.max(group.purge_end().unwrap_or(0));
         let purged = self.next_purged();
+        self.record_bytes = group.record_bytes().unwrap_or(self.record_bytes);
         // Entries appended and purged in one group have no records yet.
         let scanned_end = group.first_appended().map_or(self.purge_end, |first| first.min(self.purge_end));
-        self.purge_next = purged.last().map_or(scanned_end, |last| last.saturating_add(1));
+        if self.is_removing {
+            self.purge_next = purged.last().map_or(scanned_end, |last| last.saturating_add(1));
+            self.is_removing = !purged.is_empty();
+        }
         purged.into_iter().for_each(|index| group.drop_purged(index));
 
         let (batch, durability, entries, waiters) = group.into_parts();
@@ -109,7 +132,9 @@ impl<C: RaftTypeConfig> Owner<C> {
 
     /// Some purged entries that still have records. A fault has been latched; the next write answers it.
     fn next_purged(&mut self) -> Vec<u64> {
-        if self.purge_next >= self.purge_end {
+        let lag_bytes = self.purge_end.saturating_sub(self.purge_next).saturating_mul(self.record_bytes);
+        self.is_removing = self.is_removing || lag_bytes > self.purge_lag_bytes;
+        if !self.is_removing {
             return Vec::new();
         }
         let found = self.engine.scan(&key::entries(self.purge_next, self.purge_end), PURGED_PER_GROUP);

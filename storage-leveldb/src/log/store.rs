@@ -17,6 +17,7 @@ use super::tail::Tail;
 use crate::disk::GuardedDisk;
 use crate::engine::{Batch, Durability, Engine, EngineFactory, KeyRange, ScanLimit};
 use crate::error::StorageError;
+use crate::options::Options;
 use crate::owner_thread::{OwnerThread, latching};
 
 /// Version of the records in the log's database.
@@ -60,8 +61,9 @@ impl<C: RaftTypeConfig> LogStore<C> {
         dir: &Path,
         factory: Arc<dyn EngineFactory>,
         disk: GuardedDisk,
-        tail_bytes: usize,
+        options: &Options,
     ) -> Result<Self, StorageError> {
+        let (tail_bytes, purge_lag_bytes) = (options.tail_bytes, options.purge_lag_bytes);
         let (its_disk, its_dir) = (disk.clone(), dir.to_owned());
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
         // The engine never leaves the thread that opens it.
@@ -71,7 +73,8 @@ impl<C: RaftTypeConfig> LogStore<C> {
             // A crash may have kept records of purged entries from being removed.
             let purged_end = contents.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
             let contents = Arc::new(SharedContents::new(contents));
-            let owner = Owner::new(engine, contents.clone(), its_disk.clone(), its_dir.clone(), purged_end);
+            let (disk, dir) = (its_disk.clone(), its_dir.clone());
+            let owner = Owner::new(engine, contents.clone(), disk, dir, purged_end, purge_lag_bytes);
             Ok((contents, move || latching(&its_disk, &its_dir, || owner.run(receiver))))
         })?;
         let reader = LogReader { contents, queue: Arc::new(thread), disk, dir: dir.into() };

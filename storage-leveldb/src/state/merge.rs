@@ -38,7 +38,7 @@ pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
 /// Runs to be merged, the newest first; whether nothing older is left beside them; and the epoch that they are of.
 fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Vec<Arc<StateRun>>, bool, u64)> {
     loop {
-        let is_left = store.remove_obsolete();
+        store.remove_obsolete();
         let work = store.work();
         store.disk.health.check().ok()?;
         if work.stop || work.flush_ended {
@@ -51,7 +51,8 @@ fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Vec<Arc<StateRun>>, bool
             return Some((runs.get(range)?.to_vec(), is_oldest, epoch));
         }
         drop(runs);
-        if is_left {
+        // Some may have become so since they were removed.
+        if !work.obsolete.is_empty() {
             drop(store.wait_for(work, OBSOLETE_INTERVAL));
         } else {
             drop(store.wait(work));

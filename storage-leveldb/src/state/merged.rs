@@ -37,9 +37,8 @@ impl Cursor {
             Part::Memtable(memtable, at) => memtable.scan(&range, *at, self.limit),
             Part::Run(run) => run.scan(&range, self.limit)?,
         };
-        // A page that ended before its limit was the last.
-        let bytes = page.iter().map(|(key, change)| key.len() + change.as_ref().map_or(0, Bytes::len)).sum();
-        if let Some((last, _)) = page.last().filter(|_| self.limit.is_reached(page.len(), bytes)) {
+        // Only an empty page is the end: what ended this one is the part's to know, which counts stored bytes.
+        if let Some((last, _)) = page.last() {
             self.rest = Some(KeyRange { start: [last, key::AFTER].concat().into(), end: range.end });
         }
         self.limit = PAGE;

@@ -25,6 +25,15 @@ pub(crate) struct RunRecord {
     pub(crate) bytes: u64,
 }
 
+/// An error of an engine is a fault of the storage, also if the engine knows of no latch, or has ended with a panic:
+/// those who wait for what it should have done learn of it by the latch only.
+fn latched<T>(disk: &GuardedDisk, dir: &Path, result: Result<T, StorageError>) -> Result<T, StorageError> {
+    result.map_err(|e| match e {
+        StorageError::Fault(fault) => disk.damaged(&fault.path, fault.reason).into(),
+        other => disk.damaged(dir, format!("the engine: {other}")).into(),
+    })
+}
+
 /// A complete run of the state.
 pub(crate) struct StateRun {
     pub(crate) record: RunRecord,
@@ -40,13 +49,14 @@ impl StateRun {
         dir: PathBuf,
         record: RunRecord,
     ) -> Result<Self, StorageError> {
-        let run = factory.clone().open_run(&dir)?;
+        let run = latched(disk, &dir, factory.clone().open_run(&dir))?;
         Ok(Self { record, dir, disk: disk.clone(), run })
     }
 
     /// What the run says of `key`; `None` if nothing.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Change>, StorageError> {
-        self.run.get(key)?.map(|stored| self.decode(key, &stored)).transpose()
+        let stored = latched(&self.disk, &self.dir, self.run.get(key))?;
+        stored.map(|stored| self.decode(key, &stored)).transpose()
     }
 
     /// Changes in ascending key order, from the start of `range` until `limit`; at least one if there is one.
@@ -55,8 +65,8 @@ impl StateRun {
         range: &KeyRange,
         limit: ScanLimit,
     ) -> Result<Vec<(Bytes, Change)>, StorageError> {
-        let pairs = self.run.scan(range, limit)?.into_iter();
-        pairs.map(|(key, stored)| Ok((key.clone(), self.decode(&key, &stored)?))).collect()
+        let pairs = latched(&self.disk, &self.dir, self.run.scan(range, limit))?;
+        pairs.into_iter().map(|(key, stored)| Ok((key.clone(), self.decode(&key, &stored)?))).collect()
     }
 
     fn decode(&self, key: &[u8], stored: &Bytes) -> Result<Change, StorageError> {
@@ -90,7 +100,7 @@ impl StateRunWriter {
         let record = RunRecord { number, pairs: 0, bytes: 0 };
         // What it has created is removed also if it cannot be created.
         let mut this = Self { writer: None, record, dir, disk: disk.clone(), stored: Vec::new() };
-        this.writer = Some(factory.write_run(&this.dir)?);
+        this.writer = Some(latched(disk, &this.dir, factory.write_run(&this.dir))?);
         Ok(this)
     }
 
@@ -103,7 +113,7 @@ impl StateRunWriter {
         let bytes = key.len().saturating_add(self.stored.len()) as u64;
         self.record.bytes = self.record.bytes.saturating_add(bytes);
         let writer = self.writer.as_mut().ok_or(StorageError::Closed)?;
-        writer.push(key, &self.stored)
+        latched(&self.disk, &self.dir, writer.push(key, &self.stored))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -112,7 +122,8 @@ impl StateRunWriter {
 
     /// Completes the run, durably.
     pub(crate) fn finish(mut self) -> Result<FinishedRun, StorageError> {
-        self.writer.take().ok_or(StorageError::Closed)?.finish()?;
+        let writer = self.writer.take().ok_or(StorageError::Closed)?;
+        latched(&self.disk, &self.dir, writer.finish())?;
         let (record, dir, disk) = (self.record, self.dir.clone(), self.disk.clone());
         self.dir = PathBuf::new();
         Ok(FinishedRun { record, dir, disk })

@@ -46,7 +46,7 @@ pub(super) struct Work<C: RaftTypeConfig> {
     pub(super) sealed: Vec<(Arc<Memtable>, Position<C>)>,
     waiters: Vec<Waiter<C>>,
     /// Runs that are no part of the state any more; somebody may still be reading them.
-    obsolete: Vec<Arc<StateRun>>,
+    pub(super) obsolete: Vec<Arc<StateRun>>,
     /// Finish what is sealed, and end.
     pub(super) stop: bool,
     /// The flush thread has ended: nothing gets durable any more.
@@ -302,7 +302,10 @@ impl<C: RaftTypeConfig> Store<C> {
         }
         let mut runs = self.layers().runs.clone();
         let first = merged.first().map(|run| run.record.number);
-        let start = runs.iter().position(|run| Some(run.record.number) == first).unwrap_or(runs.len());
+        let Some(start) = runs.iter().position(|run| Some(run.record.number) == first) else {
+            self.give_up(run);
+            return Ok(());
+        };
         runs.splice(start..start.saturating_add(merged.len()).min(runs.len()), run);
         let records = runs.iter().map(|run| run.record).collect();
         let next = Root { position: root.position.clone(), runs: records };
@@ -320,9 +323,10 @@ impl<C: RaftTypeConfig> Store<C> {
         let mut root = self.lock_root();
         let next = Root { position, runs: vec![run.record] };
         next.replace(&self.disk, &self.dir)?;
-        self.epoch.fetch_add(1, Ordering::AcqRel);
         *root = next;
         let mut work = self.work();
+        // Who looks for work must not find that of the old state in the new epoch.
+        self.epoch.fetch_add(1, Ordering::AcqRel);
         self.change_layers(|layers| {
             work.obsolete.append(&mut layers.runs);
             layers.runs.push(run);
@@ -338,18 +342,18 @@ impl<C: RaftTypeConfig> Store<C> {
         Ok(())
     }
 
-    /// A run that came too late.
+    /// A run that came too late. Nothing else may happen for a long time, so whoever removes it is told.
     fn give_up(&self, run: Option<Arc<StateRun>>) {
         self.work().obsolete.extend(run);
+        self.notify();
     }
 
-    /// Removes the runs that nobody reads any more; answers whether others are left.
-    pub(super) fn remove_obsolete(&self) -> bool {
+    /// Removes the runs that nobody reads any more.
+    pub(super) fn remove_obsolete(&self) {
         let mut work = self.work();
         let all = std::mem::take(&mut work.obsolete);
         // Only readers that have it can make another handle of an obsolete run.
         let (unused, used) = all.into_iter().partition::<Vec<_>, _>(|run| Arc::strong_count(run) == 1);
-        let is_left = !used.is_empty();
         work.obsolete = used;
         drop(work);
         for run in unused {
@@ -358,7 +362,6 @@ impl<C: RaftTypeConfig> Store<C> {
             // A failure has been latched; what is left is removed at the next start.
             let _ = self.disk.delete_dir(&dir);
         }
-        is_left
     }
 
     /// One of the threads has ended: because the store is stopped, or with a fault, after which the other ends, too.

@@ -27,6 +27,8 @@ const SMALL: LevelDbOptions = LevelDbOptions {
     table_bytes: 2048,
     block_cache_bytes: 1 << 16,
     open_tables: 64,
+    run_table_bytes: 2048,
+    table_cache_bytes: 1 << 16,
 };
 /// The top-level directory of a simulated disk.
 pub(crate) const MOUNT: &str = "disk";
@@ -59,6 +61,7 @@ impl<C: TestTypes, A: Application<C>> Subject<C, A> {
     ) -> Self {
         let options = Options {
             tail_bytes: 2000,
+            purge_lag_bytes: 200,
             memtable_bytes: 4000,
             log_leveldb: SMALL,
             state_leveldb: SMALL,

@@ -136,7 +136,8 @@ async fn a_fresh_directory_is_sound() {
     assert_eq!((report.log.unwrap().entries, report.state.unwrap().pairs), (0, 0));
 }
 
-/// After a snapshot from a leader there are two databases for a moment, a purge far beyond the log, and no entries.
+/// After a snapshot from a leader there are runs for a moment that do not count any more, a purge far beyond the log, and no
+/// entries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_with_an_installed_snapshot_is_sound() {
     let leader = filled_disk().await;
@@ -235,10 +236,12 @@ async fn a_real_directory_is_left_as_it_is() {
     work(&mut store).await.unwrap();
     assert!(matches!(try_check(&dir, options()), Err(StorageError::Busy(_))));
     drop(store);
-    for stray in ["thesis.doc", "log/notes", "state/old", "snapshot/7.bak"] {
+    let strays = ["thesis.doc", "log/notes", "state/old", "state/run-7.bak"];
+    for stray in strays {
         std::fs::write(dir.join(stray), "precious").unwrap();
     }
-    for left in ["state/checkpoint-9/CURRENT", "state/db-8/000001.log", "snapshot/9.tmp", "log/000999.ldb"] {
+    let left_over = ["state/run-9/CURRENT", "state/run-8/000001.ldb", "state/ROOT.tmp", "log/000999.ldb"];
+    for left in left_over {
         std::fs::create_dir_all(dir.join(left).parent().unwrap()).unwrap();
         std::fs::write(dir.join(left), "garbage").unwrap();
     }
@@ -246,7 +249,7 @@ async fn a_real_directory_is_left_as_it_is() {
     for path in [&dir, &link] {
         let report = try_check(path, options()).unwrap();
         assert_eq!(report.problems, []);
-        for noted in ["thesis.doc", "notes", "old", "7.bak", "checkpoint-9", "db-8", "9.tmp"] {
+        for noted in ["thesis.doc", "notes", "old", "run-7.bak", "run-9", "run-8", "ROOT.tmp"] {
             assert!(
                 report.notes.iter().any(|note| note.path.ends_with(noted)),
                 "{noted}: {:?}",
@@ -256,4 +259,11 @@ async fn a_real_directory_is_left_as_it_is() {
     }
     assert_eq!(fingerprint(&dir), before);
     drop(open(&dir, options()).await.unwrap());
+    // A start removes its own and nothing else.
+    for stray in strays {
+        assert_eq!(std::fs::read_to_string(dir.join(stray)).unwrap(), "precious");
+    }
+    for gone in ["state/run-9", "state/run-8", "log/000999.ldb"] {
+        assert!(!dir.join(gone).exists(), "{gone}");
+    }
 }

@@ -1,11 +1,14 @@
-//! Records that every checksum covers and that are wrong all the same, written through the engine: only decoding shows
-//! them.
+//! Records that every checksum covers and that are wrong all the same, written as the storage writes them: only decoding
+//! shows them.
 
 use std::path::Path;
 
 use crate::check::{DIR, ENTRIES, check, entry, filled_disk, on, try_check};
-use crate::support::{log_id, open};
+use crate::support::state_files::{StoredRoot, change_root, change_root_content, change_run, root};
+use crate::support::{Types, log_id, open};
 use openraft::Vote;
+use openraft::storage::RaftStateMachine;
+use openraft::type_config::alias::StoredMembershipOf;
 use storage_leveldb::check::{ProblemKind, Report};
 use storage_leveldb::testing::{SimDisk, leveldb_on};
 use storage_leveldb::{Batch, Durability, EngineFactory};
@@ -18,19 +21,32 @@ fn mark(name: &str) -> Vec<u8> {
     [&[0xff], name.as_bytes()].concat()
 }
 
-/// Changes a database behind the storage's back.
-fn change(disk: &SimDisk, database: &str, put: &[(Vec<u8>, Vec<u8>)], delete: &[Vec<u8>]) {
-    let mut engine = leveldb_on(disk, on(disk).log_leveldb).open(&Path::new(DIR).join(database)).unwrap();
+/// A filled disk with these changes of the log, made behind the storage's back, checked.
+async fn with_log(put: &[(Vec<u8>, Vec<u8>)], delete: &[Vec<u8>]) -> Report {
+    let disk = filled_disk().await;
+    let mut engine = leveldb_on(&disk, on(&disk).log_leveldb).open(&Path::new(DIR).join("log")).unwrap();
     let mut batch = Batch::default();
     delete.iter().for_each(|key| batch.delete(key.clone()));
     put.iter().for_each(|(key, value)| batch.put(key.clone(), value.clone().into()));
     engine.write(batch, Durability::Synced).unwrap();
+    drop(engine);
+    check(&disk)
 }
 
-/// A filled disk with these changes of one database, checked.
-async fn with(database: &str, put: &[(Vec<u8>, Vec<u8>)], delete: &[Vec<u8>]) -> Report {
+/// The same with a change of ROOT.
+async fn with_root(change: impl FnOnce(&mut StoredRoot)) -> Report {
     let disk = filled_disk().await;
-    change(&disk, database, put, delete);
+    change_root(&disk, Path::new(DIR), change);
+    check(&disk)
+}
+
+/// The same with a record put into the newest run.
+async fn with_record(key: &str, record: &[u8]) -> Report {
+    let (disk, dir) = (filled_disk().await, Path::new(DIR));
+    let newest = root(&disk, dir).runs[0].number;
+    change_run(&disk, dir, newest, |records| {
+        records.insert(key.into(), record.to_vec());
+    });
     check(&disk)
 }
 
@@ -45,51 +61,69 @@ fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_is_wrong() {
-    let report = with("log", &[(entry_key(40), encoded(&entry(2, 40)))], &[]).await;
+    let report = with_log(&[(entry_key(40), encoded(&entry(2, 40)))], &[]).await;
     assert_eq!(report.problems, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hole_in_the_log_is_found() {
-    assert_found(
-        &with("log", &[], &[entry_key(40), entry_key(41)]).await,
-        "log entries 40 to 41 are missing",
-    );
-    assert_found(&with("log", &[], &[entry_key(17)]).await, "log entries 17 to 17 are missing");
+    assert_found(&with_log(&[], &[entry_key(40), entry_key(41)]).await, "log entries 40 to 41 are missing");
+    assert_found(&with_log(&[], &[entry_key(17)]).await, "log entries 17 to 17 are missing");
     // Far behind the end: where halving steps do not look.
     let far = (entry_key(ENTRIES + 2000), encoded(&entry(3, ENTRIES + 2000)));
-    assert_found(&with("log", &[far], &[]).await, "log entries 61 to 2059 are missing");
+    assert_found(&with_log(&[far], &[]).await, "log entries 61 to 2059 are missing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_in_the_wrong_place_is_found() {
     let other = (entry_key(40), encoded(&entry(2, 41)));
-    assert_found(&with("log", &[other], &[]).await, "log entry 40 says it is entry 41");
+    assert_found(&with_log(&[other], &[]).await, "log entry 40 says it is entry 41");
     let old = (entry_key(58), encoded(&entry(1, 58)));
-    assert_found(&with("log", &[old], &[]).await, "its term is older");
+    assert_found(&with_log(&[old], &[]).await, "its term is older");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_does_not_decode_is_found() {
     for index in [17, 40, ENTRIES] {
-        let report = with("log", &[(entry_key(index), vec![0xee; 9])], &[]).await;
+        let report = with_log(&[(entry_key(index), vec![0xee; 9])], &[]).await;
         assert_found(&report, &format!("log entry {index}: "));
     }
     for name in ["vote", "purged", "committed"] {
-        assert!(!with("log", &[(mark(name), vec![0xee; 9])], &[]).await.is_well(), "{name}");
+        assert!(!with_log(&[(mark(name), vec![0xee; 9])], &[]).await.is_well(), "{name}");
     }
-    for key in ["!applied", "!membership"] {
-        assert!(!with("state/db-1", &[(key.into(), vec![0xee; 9])], &[]).await.is_well(), "{key}");
+    assert_found(&with_log(&[(vec![7, 7], vec![])], &[]).await, "unknown key");
+    for (key, record, reason) in [
+        ("zebra", &[1][..], "unknown key zebra"),
+        ("akey-07", &[], "the record of key akey-07 is no change"),
+        ("akey-07", &[7, 1], "the record of key akey-07 is no change"),
+        ("akey-07", &[0, 1], "the record of key akey-07 is no change"),
+    ] {
+        assert_found(&with_record(key, record).await, reason);
     }
-    assert_found(&with("log", &[(vec![7, 7], vec![])], &[]).await, "unknown key");
-    assert_found(&with("state/db-1", &[(b"zebra".to_vec(), vec![])], &[]).await, "unknown key zebra");
+}
+
+/// ROOT is read before anything is looked for that it names.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_does_not_decode_is_found() {
+    let disk = filled_disk().await;
+    for change in [
+        |content: &mut Vec<u8>| content.truncate(content.len() - 1),
+        |content: &mut Vec<u8>| content.push(0),
+        |content: &mut Vec<u8>| content[1..].fill(0xee),
+    ] {
+        let damaged = disk.copy();
+        change_root_content(&damaged, Path::new(DIR), change);
+        let report = check(&damaged);
+        assert_eq!(report.problems[0].path, Path::new(DIR).join("state/ROOT"), "{report:#?}");
+        assert_eq!(report.problems[0].kind, ProblemKind::Damaged, "{report:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vote_older_than_the_log_is_found() {
     let old = (mark("vote"), encoded(&Vote::<crate::check_contents::LeaderId>::new(1, 1)));
-    assert_found(&with("log", &[old], &[]).await, "is older than the last entry");
-    assert_found(&with("log", &[], &[mark("vote")]).await, "no vote");
+    assert_found(&with_log(&[old], &[]).await, "is older than the last entry");
+    assert_found(&with_log(&[], &[mark("vote")]).await, "no vote");
 }
 
 pub type LeaderId = <crate::support::Types as openraft::RaftTypeConfig>::LeaderId;
@@ -97,38 +131,57 @@ pub type LeaderId = <crate::support::Types as openraft::RaftTypeConfig>::LeaderI
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn marks_out_of_bounds_are_found() {
     let far = encoded(&log_id(3, 900));
-    assert_found(&with("log", &[(mark("committed"), far.clone())], &[]).await, "but the log ends at");
-    assert!(!with("log", &[(mark("purged"), far)], &[]).await.is_well());
+    assert_found(&with_log(&[(mark("committed"), far.clone())], &[]).await, "but the log ends at");
+    assert!(!with_log(&[(mark("purged"), far)], &[]).await.is_well());
     let without: Vec<_> = [mark("purged")].into_iter().chain((0..20).map(entry_key)).collect();
-    let report = with("log", &[], &without).await;
+    let report = with_log(&[], &without).await;
     assert_eq!(report.problems, [], "the state has what is before");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_contradicts_the_log_is_found() {
-    let other = encoded(&log_id(2, 54));
-    assert_found(&with("state/db-1", &[(b"!applied".to_vec(), other)], &[]).await, "but the log has");
+    assert_found(&with_root(|root| root.applied = Some(log_id(2, 54))).await, "but the log has");
     // Ahead of the log is what a power failure may leave: openraft applies what a majority has.
-    let ahead = encoded(&log_id(3, ENTRIES + 5));
-    let report = with("state/db-1", &[(b"!applied".to_vec(), ahead)], &[]).await;
+    let report = with_root(|root| root.applied = Some(log_id(3, ENTRIES + 5))).await;
     assert_eq!(report.problems, []);
     assert!(report.notes.iter().any(|note| note.text.contains("ahead of the log")), "{:?}", report.notes);
 }
 
+/// What the log has lost is nowhere, if the state has not got it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_lacks_what_is_purged_is_found() {
+    assert_found(&with_root(|root| root.applied = Some(log_id(1, 15))).await, "up to entry 15 only");
+    assert_found(&with_root(|root| root.applied = None).await, "the state holds nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_that_contradicts_itself_is_found() {
+    let newer = with_root(|root| {
+        let membership = root.membership.membership().clone();
+        root.membership = StoredMembershipOf::<Types>::new(Some(log_id(3, 55)), membership);
+    });
+    assert_found(&newer.await, "its membership is newer than the last applied entry");
+    let lost = with_root(|root| root.runs[0].number = 99).await;
+    assert_found(&lost, "missing, although ROOT names it");
+    // Nothing was applied and purged, and still there are pairs.
+    let (disk, dir) = (SimDisk::default(), Path::new(DIR));
+    let mut store = open(dir, on(&disk)).await.unwrap();
+    store.state.apply(futures_util::stream::iter([Ok((entry(1, 1), None))])).await.unwrap();
+    drop(store);
+    change_root(&disk, dir, |root| root.applied = None);
+    assert_found(&check(&disk), "1 pairs, but no entry was applied");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pairs_that_the_application_does_not_know_are_found() {
-    let bad = (b"akey-07".to_vec(), vec![0xff, 0xfe]);
-    assert_found(&with("state/db-1", &[bad], &[]).await, "the pair with key key-07");
-    // Good for the application, and not what the snapshot of the same position has.
-    let other = (b"akey-07".to_vec(), b"other".to_vec());
-    assert_found(&with("state/db-1", &[other], &[]).await, "their pairs differ");
-    assert_found(&with("state/db-1", &[], &[b"akey-07".to_vec()]).await, "their pairs differ");
+    assert_found(&with_record("akey-07", &[1, 0xff, 0xfe]).await, "the pair with key key-07");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_format_is_not_called_damage() {
-    for (database, key) in [("log", mark("format")), ("state/db-1", b"!format".to_vec())] {
-        let report = with(database, &[(key, vec![9])], &[]).await;
+    let state = filled_disk().await;
+    change_root_content(&state, Path::new(DIR), |content| content[0] = 9);
+    for report in [with_log(&[(mark("format"), vec![9])], &[]).await, check(&state)] {
         assert_eq!(report.problems.len(), 1, "{report:#?}");
         assert_eq!(report.problems[0].kind, ProblemKind::OtherFormat, "{report:#?}");
     }

@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::third_engine::OneFileFactory;
-use storage_leveldb::testing::engine_conformance::{check, check_power_loss, check_random};
+use storage_leveldb::testing::engine_conformance::{
+    check, check_power_loss, check_random, check_random_run, check_run_power_loss, check_runs,
+};
 use storage_leveldb::testing::{SimDisk, leveldb_on};
 use storage_leveldb::{Batch, Durability, Engine, EngineFactory, LevelDbOptions, MemoryEngine};
 
@@ -25,8 +27,15 @@ fn seeds(name: &str, seeds: Range<u64>) -> Range<u64> {
 fn leveldb(disk: &SimDisk, write_buffer_bytes: usize, table_bytes: usize) -> Arc<dyn EngineFactory> {
     // So small that it is begun anew now and then.
     let manifest_bytes = 4096;
-    let options =
-        LevelDbOptions { write_buffer_bytes, table_bytes, manifest_bytes, ..LevelDbOptions::default() };
+    let options = LevelDbOptions {
+        write_buffer_bytes,
+        table_bytes,
+        manifest_bytes,
+        run_table_bytes: table_bytes,
+        // Fewer than a run has.
+        table_cache_bytes: 16 << 10,
+        ..LevelDbOptions::default()
+    };
     Arc::new(leveldb_on(disk, options))
 }
 
@@ -137,4 +146,40 @@ fn leveldb_and_the_third_engine_survive_power_loss() {
     }
     println!("the power failed {of_leveldb} times under LevelDB, {of_third} times under the third engine");
     assert!(of_leveldb > 400 && of_third > 400);
+}
+
+#[test]
+fn runs_keep_the_contract() {
+    check_runs(&|| Arc::new(leveldb_on(&SimDisk::default(), LevelDbOptions::default())));
+    check_runs(&|| small_leveldb(&SimDisk::default()));
+    check_runs(&|| Arc::new(MemoryEngine::default()));
+    check_runs(&|| one_file(&SimDisk::default()));
+}
+
+#[test]
+fn runs_answer_as_a_map_does() {
+    const SIZES: [usize; 4] = [1024, 4096, 16384, 1 << 20];
+    for seed in seeds("ENGINE_SEED", 0..40) {
+        println!("ENGINE_SEED={seed}");
+        let bytes = SIZES[seed as usize % SIZES.len()];
+        check_random_run(&leveldb(&SimDisk::default(), 1024, bytes), seed);
+        if seed < 5 {
+            let memory: Arc<dyn EngineFactory> = Arc::new(MemoryEngine::default());
+            check_random_run(&memory, seed);
+            check_random_run(&one_file(&SimDisk::default()), seed);
+        }
+    }
+}
+
+#[test]
+fn runs_survive_power_loss() {
+    let (mut of_leveldb, mut of_third) = (0, 0);
+    for seed in seeds("ENGINE_SEED", 0..3) {
+        println!("ENGINE_SEED={seed}");
+        of_leveldb += check_run_power_loss(&small_leveldb, seed, false);
+        // An ordinary engine, which does not know that it is a run.
+        of_third += check_run_power_loss(&one_file, seed, true);
+    }
+    println!("the power failed {of_leveldb} times under LevelDB, {of_third} times under the third engine");
+    assert!(of_leveldb > 400 && of_third > 50);
 }

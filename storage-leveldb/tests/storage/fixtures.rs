@@ -1,7 +1,7 @@
 //! A frozen directory of each format version, as a node left it: this version still reads it, to the last value.
 //!
-//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_1`.
-//! Once a version has been released its fixture is never written again.
+//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_2`; that of
+//! format 1 by the version that wrote format 1. Once a version has been released its fixture is never written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,8 +27,8 @@ const PURGED: u64 = 20;
 /// Commands change the keys `key-0` to `key-6` in turn.
 const KEYS: u64 = 7;
 
-pub fn format_1() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
+pub fn fixture(format: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format)
 }
 
 fn vote() -> Vote<<Types as RaftTypeConfig>::LeaderId> {
@@ -88,9 +88,14 @@ async fn apply(store: &mut Store, index: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes the fixture"]
-async fn write_format_1() {
+async fn write_format_2() {
     let dir = tempfile::tempdir().unwrap();
-    let small = LevelDbOptions { write_buffer_bytes: 1024, table_bytes: 1024, ..LevelDbOptions::default() };
+    let small = LevelDbOptions {
+        write_buffer_bytes: 1024,
+        table_bytes: 1024,
+        run_table_bytes: 200,
+        ..LevelDbOptions::default()
+    };
     let options = Options { log_leveldb: small, state_leveldb: small, ..Options::default() };
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
@@ -108,10 +113,11 @@ async fn write_format_1() {
     store.log.save_vote(&vote()).await.unwrap();
     store.log.save_committed(Some(id(COMMITTED))).await.unwrap();
     drop(store);
-    let _ = fs::remove_dir_all(format_1());
-    copy(dir.path(), &format_1());
-    fs::remove_file(format_1().join("LOCK")).unwrap();
-    check(&format_1_copy()).await;
+    let to = fixture("format-2");
+    let _ = fs::remove_dir_all(&to);
+    copy(dir.path(), &to);
+    fs::remove_file(to.join("LOCK")).unwrap();
+    format_is_read("format-2").await;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -128,9 +134,9 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Opening writes, so nothing opens the fixture itself.
-fn format_1_copy() -> tempfile::TempDir {
+fn copy_of(format: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    copy(&format_1(), dir.path());
+    copy(&fixture(format), dir.path());
     dir
 }
 
@@ -153,6 +159,8 @@ pub async fn check_answers(mut store: Store) {
     assert_eq!((*last_membership.log_id(), last_membership.membership()), (Some(id(50)), &membership(50)));
     assert_eq!(store.reader.query(()).await.unwrap(), pairs(APPLIED));
 
+    // The snapshot is what is durable of the state. Closing made all of it so, in format 2; what format 1 kept as a
+    // snapshot was older.
     let snapshot = store.state.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(snapshot.meta.last_log_id, Some(id(APPLIED)));
     assert_eq!(snapshot.meta.last_membership.log_id(), &Some(id(50)));
@@ -162,16 +170,22 @@ pub async fn check_answers(mut store: Store) {
     assert_eq!(other.reader.query(()).await.unwrap(), pairs(APPLIED));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn format_1_is_read() {
-    let dir = format_1_copy();
-    let tables = |part: &str| {
-        let names = fs::read_dir(dir.path().join(part)).unwrap().map(|found| found.unwrap().path());
-        names.filter(|path| path.extension().is_some_and(|end| end == "ldb")).count()
-    };
-    assert!(tables("log") > 2 && tables("state/db-1") > 1, "the fixture has tables");
+/// Tables in the directories whose names begin so.
+fn tables(dir: &Path, part: &str) -> usize {
+    let entries =
+        |dir: &Path| fs::read_dir(dir).unwrap().map(|found| found.unwrap().path()).collect::<Vec<_>>();
+    let (parent, name) = part.rsplit_once('/').unwrap_or(("", part));
+    let of_part = entries(&dir.join(parent)).into_iter();
+    let of_part = of_part.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(name));
+    let files = of_part.flat_map(|dir| entries(&dir));
+    files.filter(|path| path.extension().is_some_and(|end| end == "ldb")).count()
+}
+
+/// This version finds all that is in the fixture, and goes on with it.
+async fn format_is_read(format: &str) {
+    let dir = copy_of(format);
     check(&dir).await;
-    // It goes on, and what it writes is read together with the old.
+    // What it writes is read together with the old.
     let mut store = open(dir.path(), Options::default()).await.unwrap();
     store.log.blocking_append([entry(LAST + 1)]).await.unwrap();
     for index in APPLIED + 1..=LAST + 1 {
@@ -182,4 +196,18 @@ async fn format_1_is_read() {
     assert_eq!(store.reader.query(()).await.unwrap(), pairs(LAST + 1));
     let entries = store.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
     assert_eq!(entries, (PURGED + 1..=LAST + 1).map(entry).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn format_1_is_read() {
+    let fixture = fixture("format-1");
+    assert!(tables(&fixture, "log") > 2 && tables(&fixture, "state/db-") > 1, "the fixture has tables");
+    format_is_read("format-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn format_2_is_read() {
+    let fixture = fixture("format-2");
+    assert!(tables(&fixture, "log") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
+    format_is_read("format-2").await;
 }

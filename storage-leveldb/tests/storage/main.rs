@@ -22,6 +22,7 @@ mod faults;
 mod fixtures;
 mod log;
 mod owner_threads;
+mod runs;
 mod snapshots;
 mod state;
 mod support;

@@ -1,11 +1,14 @@
 //! Snapshots that come, go and are sent at the same time.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::support::{Set, Store, Types, log_id, open};
+use crate::support::gated_disk::GatedDisk;
+use crate::support::state_files::{root, runs_there};
+use crate::support::{Set, Store, Types, eventually, log_id, open};
 use openraft::entry::RaftEntry;
-use openraft::storage::RaftStateMachine;
-use openraft::type_config::alias::SnapshotMetaOf;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf};
 use openraft::{RaftSnapshotBuilder, RaftTypeConfig};
 use storage_leveldb::{Options, SnapshotFile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -21,10 +24,13 @@ async fn node() -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-async fn apply(store: &mut Store, index: u64) {
+fn entry(index: u64) -> Entry {
     let set = Set { key: format!("k{index}"), value: "v".repeat(VALUE_BYTES) };
-    let entry: Entry = Entry::new_normal(log_id(1, index), set);
-    store.state.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
+    Entry::new_normal(log_id(1, index), set)
+}
+
+async fn apply(store: &mut Store, index: u64) {
+    store.state.apply(futures_util::stream::iter([Ok((entry(index), None))])).await.unwrap();
 }
 
 async fn build(store: &mut Store) -> SnapshotMetaOf<Types> {
@@ -40,14 +46,22 @@ async fn sent_by_another(index: u64) -> (SnapshotMetaOf<Types>, Vec<u8>) {
     (snapshot.meta, read_all(snapshot.snapshot).await)
 }
 
+async fn install(store: &mut Store, meta: &SnapshotMetaOf<Types>, bytes: &[u8]) {
+    let mut received = store.inbox.create().await.unwrap();
+    received.write_all(bytes).await.unwrap();
+    received.shutdown().await.unwrap();
+    store.state.install_snapshot(meta, received).await.unwrap();
+}
+
 async fn read_all(mut file: SnapshotFile) -> Vec<u8> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).await.unwrap();
     bytes
 }
 
-/// Found by reading: the file was opened at its first read, which follows the connection to the peer. If a newer
-/// snapshot had removed it by then, a healthy leader latched "missing" and stopped for good.
+/// Found by reading, when snapshots were files: it was opened at its first read, which follows the connection to the
+/// peer. If a newer snapshot had removed it by then, a healthy leader latched "missing" and stopped for good. Now it
+/// is the runs of the state that must stay, from the beginning on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     let (_dir, mut store) = node().await;
@@ -56,28 +70,36 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     let sending = store.state.get_current_snapshot().await.unwrap().unwrap();
     apply(&mut store, 2).await;
     build(&mut store).await;
+    // From now on nothing of what is sent counts for this node.
+    let (meta, bytes) = sent_by_another(5).await;
+    install(&mut store, &meta, &bytes).await;
+    assert!(store.sizes.snapshot_bytes() > 0, "what is sent is gone");
     let bytes = read_all(sending.snapshot).await;
     assert_eq!(store.health.fault(), None);
+    eventually("what was sent goes", || store.sizes.snapshot_bytes() == 0).await;
 
     let (_dir, mut follower) = node().await;
-    let mut received = follower.inbox.create().await.unwrap();
-    received.write_all(&bytes).await.unwrap();
-    received.shutdown().await.unwrap();
-    follower.state.install_snapshot(&sending.meta, received).await.unwrap();
+    install(&mut follower, &sending.meta, &bytes).await;
     assert_eq!(follower.reader.query(()).await.unwrap().len(), 1);
 }
 
-/// Found by reading: a snapshot that was completed removed every temporary file, the one that was being received
-/// among them; installing it then stopped the node.
+/// Found by reading, when snapshots were files: one that was completed removed every temporary file, the one that was
+/// being received among them; installing it then stopped the node. Now the run that is being received must stay when
+/// the merge thread removes those that do not count any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_is_built_while_another_is_received() {
     let (meta, bytes) = sent_by_another(5).await;
-    let (_dir, mut store) = node().await;
-    apply(&mut store, 1).await;
+    let (dir, mut store) = node().await;
     let mut received = store.inbox.create().await.unwrap();
     let (first, rest) = bytes.split_at(bytes.len() / 2);
     received.write_all(first).await.unwrap();
-    build(&mut store).await;
+    let runs = || names(dir.path()).iter().filter(|name| name.starts_with("run-")).count();
+    for index in 1..=4 {
+        apply(&mut store, index).await;
+        build(&mut store).await;
+    }
+    // One of the four, and the one that is being received.
+    eventually("they are merged", || runs() == 2).await;
     received.write_all(rest).await.unwrap();
     received.shutdown().await.unwrap();
     store.state.install_snapshot(&meta, received).await.unwrap();
@@ -85,54 +107,115 @@ async fn a_snapshot_is_built_while_another_is_received() {
     assert_eq!(store.state.applied_state().await.unwrap().0, Some(log_id(1, 5)));
 }
 
+/// What a builder was promised cannot get durable any more, because the run is given up. It answers the newer state,
+/// which is what openraft can use; without that it would wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_is_overtaken_while_it_is_built_is_dropped() {
     let (meta, bytes) = sent_by_another(5).await;
-    let (dir, mut store) = node().await;
+    let (disk, dir) = (GatedDisk::default(), Path::new("node"));
+    let options = || Options { disk: Arc::new(disk.clone()), ..Options::default() };
+    let mut store = open(dir, options()).await.unwrap();
     apply(&mut store, 1).await;
+    disk.hold("state-flush");
     let mut builder = store.state.get_snapshot_builder().await;
-    let mut received = store.inbox.create().await.unwrap();
-    received.write_all(&bytes).await.unwrap();
-    received.shutdown().await.unwrap();
-    store.state.install_snapshot(&meta, received).await.unwrap();
-    assert_eq!(builder.build_snapshot().await.unwrap().meta.last_log_id, Some(log_id(1, 1)));
+    disk.wait_until_held("state-flush");
+    install(&mut store, &meta, &bytes).await;
+    assert_eq!(builder.build_snapshot().await.unwrap().meta, meta);
+    disk.release();
+    // The run that came too late goes; the snapshot is what is there, and stays.
+    eventually("it is given up", || runs_there(&disk, dir) == root(&disk.disk, dir).numbers()).await;
     assert_eq!(store.health.fault(), None);
     assert_eq!(store.state.get_current_snapshot().await.unwrap().unwrap().meta, meta);
     drop((store, builder));
-    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    let mut store = open(dir, options()).await.unwrap();
     assert_eq!(store.state.get_current_snapshot().await.unwrap().unwrap().meta, meta);
-}
-
-/// Replaces `file` by its older version, which must be refused, and puts it back, which must be good.
-async fn refused_and_unharmed(dir: &Path, file: &Path, older: &[u8]) {
-    let current = std::fs::read(file).unwrap();
-    assert_ne!(current, older);
-    std::fs::write(file, older).unwrap();
-    assert!(open(dir, Options::default()).await.is_err(), "{} is from before", file.display());
-    std::fs::write(file, current).unwrap();
-    let mut store = open(dir, Options::default()).await.unwrap();
-    assert_eq!(store.state.applied_state().await.unwrap().0, Some(log_id(1, 5)));
     assert_eq!(store.reader.query(()).await.unwrap().len(), 1);
-    let kept = store.state.get_current_snapshot().await.unwrap().unwrap();
-    assert!(!read_all(kept.snapshot).await.is_empty());
 }
 
-/// Found by reading: what ACTIVE does not name was removed before it was known that what it does name is there. An older
-/// version of ACTIVE made the start delete the whole state, or the only snapshot, and only then refuse.
+fn names(dir: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(dir.join("state")).unwrap();
+    let mut names: Vec<_> =
+        found.map(|found| found.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// The state that is now, or what is wrong with it.
+async fn applied(dir: &Path) -> Result<Option<LogIdOf<Types>>, String> {
+    let mut store = open(dir, Options::default()).await.map_err(|e| e.to_string())?;
+    let applied = store.state.applied_state().await.unwrap().0;
+    let pairs = store.reader.query(()).await.unwrap();
+    assert_eq!(pairs.len() as u64, applied.map_or(0, |applied| applied.index));
+    let kept = store.state.get_current_snapshot().await.unwrap();
+    assert_eq!(kept.as_ref().and_then(|kept| kept.meta.last_log_id), applied);
+    Ok(applied)
+}
+
+/// Puts an older ROOT into the place of the one there is.
+fn put_back_root(dir: &Path, older: &[u8]) -> Vec<u8> {
+    let root = dir.join("state/ROOT");
+    let current = std::fs::read(&root).unwrap();
+    assert_ne!(current, older);
+    std::fs::write(root, older).unwrap();
+    current
+}
+
+/// With the older ROOT the storage is refused and nothing is removed: put back, the newer one is good.
+async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
+    let before = names(dir);
+    let current = put_back_root(dir, older);
+    let error = applied(dir).await.unwrap_err();
+    assert!(error.contains(reason), "{error}");
+    assert_eq!(names(dir), before);
+    put_back_root(dir, &current);
+}
+
+/// Found by reading: what ACTIVE (now ROOT) does not name was removed before it was known that what it does name is there.
+/// An older version of it made the start delete the whole state, and only then refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_marker_destroys_nothing() {
-    let (meta, bytes) = sent_by_another(5).await;
+async fn an_older_root_destroys_nothing() {
+    let (dir, mut store) = node().await;
+    let mut older = Vec::new();
+    // Fewer than are merged.
+    for index in 1..=3 {
+        store.log.blocking_append([entry(index)]).await.unwrap();
+        apply(&mut store, index).await;
+        if index < 3 {
+            build(&mut store).await;
+            older.push(std::fs::read(dir.path().join("state/ROOT")).unwrap());
+        }
+    }
+    drop(store);
+    // The log has what an older state lacks, and openraft applies it again.
+    let newest = put_back_root(dir.path(), &older[1]);
+    assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 2))));
+    // That start has removed the runs of the newer one, which is now the one that is wrong.
+    refused_and_unharmed(dir.path(), &newest, "missing, although ROOT names it").await;
+
+    // The log has not got any more what this one lacks.
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    store.log.purge(log_id(1, 2)).await.unwrap();
+    drop(store);
+    refused_and_unharmed(dir.path(), &older[0], "the state is older than the log").await;
+    assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 2))));
+}
+
+/// The same with a snapshot from a leader, which replaces every run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_root_from_before_a_snapshot_destroys_nothing() {
     let (dir, mut store) = node().await;
     apply(&mut store, 1).await;
     build(&mut store).await;
-    let markers: [PathBuf; 2] = ["state/ACTIVE", "snapshot/ACTIVE"].map(|name| dir.path().join(name));
-    let older = markers.each_ref().map(|marker| std::fs::read(marker).unwrap());
-    let mut received = store.inbox.create().await.unwrap();
-    received.write_all(&bytes).await.unwrap();
-    received.shutdown().await.unwrap();
-    store.state.install_snapshot(&meta, received).await.unwrap();
-    drop(store);
-    for (marker, older) in markers.iter().zip(&older) {
-        refused_and_unharmed(dir.path(), marker, older).await;
+    let older = std::fs::read(dir.path().join("state/ROOT")).unwrap();
+    let (_leader_dir, mut leader) = node().await;
+    for index in 1..=5 {
+        apply(&mut leader, index).await;
     }
+    let meta = build(&mut leader).await;
+    let bytes = read_all(leader.state.get_current_snapshot().await.unwrap().unwrap().snapshot).await;
+    install(&mut store, &meta, &bytes).await;
+    drop(store);
+    assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 5))));
+    refused_and_unharmed(dir.path(), &older, "missing, although ROOT names it").await;
+    assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 5))));
 }

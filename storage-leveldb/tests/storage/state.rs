@@ -1,6 +1,6 @@
 //! The state machine: transactions, snapshots of a moving state, restart.
 
-use crate::support::{Set, Types, log_id, open};
+use crate::support::{Set, Types, eventually, log_id, open};
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
@@ -27,10 +27,11 @@ async fn apply(state: &mut impl RaftStateMachine<Types>, entries: impl IntoItera
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_shows_the_moment_it_was_begun() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    let options = Options { memtable_bytes: 200_000, ..Options::default() };
+    let mut store = open(dir.path(), options).await.unwrap();
     apply(&mut store.state, (1..=2000).map(|i| entry(i, &format!("k{i:05}"), "before"))).await;
     let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
-    // Overwrites everything, through several compactions, before a byte of the snapshot is built.
+    // Overwrites everything, through several flushes and merges, before a byte of the snapshot is made.
     let long = "after".repeat(300);
     apply(&mut store.state, (2001..=6000).map(|i| entry(i, &format!("k{:05}", i % 2000), &long))).await;
     let snapshot = builder.build_snapshot().await.unwrap();
@@ -49,9 +50,8 @@ async fn a_snapshot_shows_the_moment_it_was_begun() {
     let mut other = open(other_dir.path(), Options::default()).await.unwrap();
     assert_eq!(other.reader.query(()).await.unwrap(), pairs);
     assert_eq!(other.state.get_current_snapshot().await.unwrap().unwrap().meta, snapshot.meta);
-    let left: Vec<_> =
-        std::fs::read_dir(dir.path().join("state")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 2, "the checkpoint is gone: {left:?}");
+    // The runs that it was made from have been merged, and kept for it; now they go.
+    eventually("the old runs go", || store.sizes.snapshot_bytes() == 0).await;
 }
 
 /// Runs a script of transaction calls against a map.
@@ -172,4 +172,38 @@ async fn fails_and_applies_nothing(command: &str, how: &str) {
         Storage::open(other.path(), Scripted, Options::default()).await.unwrap();
     apply(&mut other.state, [entry(1, "", "7")]).await;
     assert_eq!(found, other.reader.query(()).await.unwrap());
+}
+
+/// Found by the benchmark of gets: pairs were missing. A page of a run ends when its stored bytes reach a limit, and
+/// whoever merged runs took a page for the last one if its values, which are a byte shorter each, did not. All that came
+/// behind it in that run was left out of flushes, merges, scans and snapshots, wherever a run had more than one page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn runs_of_many_pages_are_merged_whole() {
+    const KEYS: u64 = 3000;
+    const ROUNDS: u64 = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    for round in 0..ROUNDS {
+        let set = |index: u64| {
+            let (key, round) = (index % KEYS, index / KEYS);
+            Set { key: format!("key-{key:04}"), value: format!("{round}-").repeat(300) }
+        };
+        let indexes = round * KEYS..(round + 1) * KEYS;
+        let entries = indexes.map(|index| Ok((Entry::new_normal(log_id(1, index), set(index)), None)));
+        let entries: Vec<_> = entries.collect();
+        store.state.apply(futures_util::stream::iter(entries)).await.unwrap();
+        // Each makes a run, and some of them merges.
+        store.state.get_snapshot_builder().await.build_snapshot().await.unwrap();
+    }
+    let expected: Vec<_> =
+        (0..KEYS).map(|key| (format!("key-{key:04}"), format!("{}-", ROUNDS - 1).repeat(300))).collect();
+    assert_eq!(store.reader.query(()).await.unwrap(), expected);
+    let snapshot = store.state.get_current_snapshot().await.unwrap().unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let mut other = open(other.path(), Options::default()).await.unwrap();
+    other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
+    assert_eq!(other.reader.query(()).await.unwrap(), expected);
+    drop(store);
+    let store = open(dir.path(), Options::default()).await.unwrap();
+    assert_eq!(store.reader.query(()).await.unwrap(), expected);
 }

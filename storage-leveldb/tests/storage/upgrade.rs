@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::fixtures::{SNAPSHOT, check_answers, format_1, id, membership, pairs};
+use crate::fixtures::{SNAPSHOT, check_answers, fixture as frozen, id, membership, pairs};
 use crate::support::{Types, open};
 use openraft::storage::RaftStateMachine;
 use storage_leveldb::check::ProblemKind;
@@ -42,7 +42,7 @@ fn copy(from: &Path, disk: &SimDisk, to: &Path) {
 /// The fixture, all of it durable.
 fn fixture() -> SimDisk {
     let disk = SimDisk::default();
-    copy(&format_1(), &disk, Path::new(DIR));
+    copy(&frozen("format-1"), &disk, Path::new(DIR));
     disk
 }
 

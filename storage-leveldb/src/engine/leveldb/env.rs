@@ -9,6 +9,10 @@
 //!   written down beside it (see [`crate::file`]);
 //! - a file that LevelDB asks for is there, or it is a fault;
 //! - the first failure latches, and nothing reaches the disk after it.
+//!
+//! For a [run](super::run) it does less: nothing in the directory counts before CURRENT is there, which is put there when
+//! all else is durable. Until then CURRENT stays in memory, MANIFEST and the names of tables are not synced, and of the
+//! logs, which nobody will ever read, nothing is written at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -48,9 +52,11 @@ type Content = Rc<RefCell<Vec<u8>>>;
 pub(super) type FileChanges = Rc<Cell<u64>>;
 /// The length of the MANIFEST that is being written.
 pub(super) type ManifestBytes = Rc<Cell<u64>>;
+/// What CURRENT is to hold when the run is complete; empty before LevelDB has said so.
+pub(super) type RunRoot = Content;
 
 /// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written it;
-/// `temporary` has the files that have been written and not yet renamed.
+/// `temporary` has the files that have been written and not yet renamed; `run_root` is there in a run's directory only.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
     witness: SharedWitness,
@@ -58,6 +64,7 @@ pub(super) struct DurableEnv {
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
     changes: FileChanges,
     manifest_bytes: ManifestBytes,
+    run_root: Option<RunRoot>,
 }
 
 impl DurableEnv {
@@ -66,7 +73,12 @@ impl DurableEnv {
         let witness = Rc::new(RefCell::new(Witness::open(&disk, dir)?));
         let (temporary, current) = (RefCell::default(), RefCell::default());
         let (changes, manifest_bytes) = Default::default();
-        Ok(Self { disk, witness, temporary, current, changes, manifest_bytes })
+        Ok(Self { disk, witness, temporary, current, changes, manifest_bytes, run_root: None })
+    }
+
+    /// For a new run in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
+    pub(super) fn for_run(disk: GuardedDisk, dir: &Path, root: RunRoot) -> std::result::Result<Self, Fault> {
+        Ok(Self { run_root: Some(root), ..Self::open(disk, dir)? })
     }
 
     pub(super) fn manifest_bytes(&self) -> ManifestBytes {
@@ -82,6 +94,10 @@ impl DurableEnv {
     }
 
     fn stream(&self, path: &Path) -> Result<Vec<u8>> {
+        if let (Some(root), FileKind::Current) = (&self.run_root, FileKind::of(path)) {
+            let content = root.borrow().clone();
+            return if content.is_empty() { Err(self.missing(path)) } else { Ok(content) };
+        }
         read_stream(&self.disk, path, self.tail(path)).map_err(status)?.ok_or_else(|| self.missing(path))
     }
 
@@ -110,6 +126,10 @@ impl DurableEnv {
 
     /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
     fn replace_current(&self, to: &Path, content: Vec<u8>) -> Result<()> {
+        if let Some(root) = &self.run_root {
+            root.replace(content);
+            return Ok(());
+        }
         if self.current.borrow().get(to) == Some(&content) {
             return Ok(());
         }
@@ -132,7 +152,11 @@ impl Env for DurableEnv {
         self.file_changes();
         match FileKind::of(path) {
             FileKind::Table => {
-                Ok(Box::new(TableFile(PagedWriter::create(&self.disk, path).map_err(status)?)))
+                let mut table = PagedWriter::create(&self.disk, path).map_err(status)?;
+                if self.run_root.is_some() {
+                    table.leave_name();
+                }
+                Ok(Box::new(TableFile(table)))
             }
             FileKind::Temporary => {
                 let content = Content::default();
@@ -141,8 +165,10 @@ impl Env for DurableEnv {
             }
             FileKind::Manifest => {
                 let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
-                Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone() }))
+                let syncs = self.run_root.is_none();
+                Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone(), syncs }))
             }
+            FileKind::Log if self.run_root.is_some() => Ok(Box::new(io::sink())),
             _ => Ok(Box::new(LogFile::create(&self.disk, path, &self.witness).map_err(status)?)),
         }
     }
@@ -281,6 +307,8 @@ impl Drop for LogFile {
 struct ManifestFile {
     log: LogFile,
     bytes: ManifestBytes,
+    /// A flush makes it durable; else only its end does.
+    syncs: bool,
 }
 
 impl Write for ManifestFile {
@@ -289,7 +317,9 @@ impl Write for ManifestFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.log.flush()?;
+        if self.syncs {
+            self.log.flush()?;
+        }
         self.bytes.set(self.log.writer.offset());
         Ok(())
     }

@@ -15,14 +15,24 @@ const DELETED_FILE: u64 = 6;
 const NEW_FILE: u64 = 7;
 const PREVIOUS_LOG_NUMBER: u64 = 9;
 
-/// The length of each table, by level and number.
-type Levels = BTreeMap<(u64, u64), u64>;
+/// Tables by level and number.
+type Levels = BTreeMap<(u64, u64), LiveTable>;
+
+/// What MANIFEST tells of a table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LiveTable {
+    /// How many bytes LevelDB wrote to it.
+    pub(crate) payload_bytes: u64,
+    /// Its first key, with LevelDB's eight bytes of sequence number and type.
+    pub(crate) smallest: Vec<u8>,
+    /// Its last key, the same way.
+    pub(crate) largest: Vec<u8>,
+}
 
 /// The files that count, by number.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct LiveFiles {
-    /// How many bytes LevelDB wrote to each.
-    pub(crate) tables: BTreeMap<u64, u64>,
+    pub(crate) tables: BTreeMap<u64, LiveTable>,
     /// The log being written when the MANIFEST was; it and those after it count.
     pub(crate) log_number: u64,
     /// An older log that counts, too; 0: none.
@@ -48,7 +58,7 @@ impl LiveFiles {
         if records == 0 {
             return Err("it has no whole record".to_owned());
         }
-        live.tables = levels.into_iter().map(|((_, table), bytes)| (table, bytes)).collect();
+        live.tables = levels.into_iter().map(|((_, number), table)| (number, table)).collect();
         Ok(live)
     }
 
@@ -62,10 +72,10 @@ impl LiveFiles {
                 LOG_NUMBER => self.log_number = fields.varint()?,
                 PREVIOUS_LOG_NUMBER => self.previous_log_number = fields.varint()?,
                 NEXT_FILE_NUMBER | LAST_SEQUENCE => drop(fields.varint()?),
-                COMPARATOR => fields.skip_bytes()?,
+                COMPARATOR => drop(fields.bytes()?),
                 COMPACT_POINTER => {
                     fields.varint()?;
-                    fields.skip_bytes()?;
+                    fields.bytes()?;
                 }
                 DELETED_FILE => {
                     let file = (fields.varint()?, fields.varint()?);
@@ -73,9 +83,9 @@ impl LiveFiles {
                 }
                 NEW_FILE => {
                     let file = (fields.varint()?, fields.varint()?);
-                    levels.insert(file, fields.varint()?);
-                    fields.skip_bytes()?;
-                    fields.skip_bytes()?;
+                    let payload_bytes = fields.varint()?;
+                    let (smallest, largest) = (fields.bytes()?.to_vec(), fields.bytes()?.to_vec());
+                    levels.insert(file, LiveTable { payload_bytes, smallest, largest });
                 }
                 tag => return Err(format!("unknown tag {tag}")),
             }
@@ -87,7 +97,7 @@ impl LiveFiles {
 /// What is left of a version edit.
 struct Fields<'a>(&'a [u8]);
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, String> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -102,9 +112,10 @@ impl Fields<'_> {
     }
 
     /// A length and as many bytes.
-    fn skip_bytes(&mut self) -> Result<(), String> {
+    fn bytes(&mut self) -> Result<&'a [u8], String> {
         let len = usize::try_from(self.varint()?).map_err(|_| "a key is too long")?;
-        self.0 = self.0.get(len..).ok_or("it ends within a key")?;
-        Ok(())
+        let (bytes, rest) = self.0.split_at_checked(len).ok_or("it ends within a key")?;
+        self.0 = rest;
+        Ok(bytes)
     }
 }

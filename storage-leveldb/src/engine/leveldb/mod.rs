@@ -19,10 +19,12 @@ mod file_kind;
 mod live_files;
 mod manifest;
 pub(crate) mod records;
+mod run;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
@@ -31,10 +33,11 @@ use self::env::{DurableEnv, FileChanges, ManifestBytes};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit};
-use crate::disk::{GuardedDisk, read_all};
+use self::run::{LevelDbRun, LevelDbRunWriter, TableCache};
+use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
+use crate::disk::GuardedDisk;
 use crate::error::StorageError;
-use crate::file::witness::{self, Witness};
+use crate::file::witness;
 use crate::health::Fault;
 
 /// Sizes of one LevelDB instance.
@@ -49,11 +52,15 @@ pub struct LevelDbOptions {
     pub table_bytes: usize,
     /// Memory for decoded blocks.
     pub block_cache_bytes: usize,
-    /// Tables kept open.
+    /// Tables kept open: by each database, and by all runs together.
     pub open_tables: usize,
     /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
     /// by some hundred bytes per table written.
     pub manifest_bytes: u64,
+    /// A run's tables have about this many bytes; so much is gathered in memory while it is written.
+    pub run_table_bytes: usize,
+    /// Memory for the indexes and filters of the tables that runs keep open, together.
+    pub table_cache_bytes: usize,
 }
 
 impl Default for LevelDbOptions {
@@ -64,6 +71,8 @@ impl Default for LevelDbOptions {
             block_cache_bytes: 8 << 20,
             open_tables: 512,
             manifest_bytes: 4 << 20,
+            run_table_bytes: 8 << 20,
+            table_cache_bytes: 64 << 20,
         }
     }
 }
@@ -85,16 +94,19 @@ impl LevelDbOptions {
     }
 }
 
-/// Opens LevelDB databases on one disk.
+/// Opens LevelDB databases on one disk, and writes and reads runs there (see `run`).
 #[derive(Clone)]
 pub struct LevelDb {
     disk: GuardedDisk,
     options: LevelDbOptions,
+    /// Of all runs, whichever clone opened them.
+    tables: Arc<TableCache>,
 }
 
 impl LevelDb {
     pub(crate) fn new(disk: GuardedDisk, options: LevelDbOptions) -> Self {
-        Self { disk, options }
+        let tables = Arc::new(TableCache::new(options.table_cache_bytes, options.open_tables));
+        Self { disk, options, tables }
     }
 
     /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has data.
@@ -118,7 +130,7 @@ impl LevelDb {
 impl LevelDb {
     fn open_files(&self, dir: &Path) -> Result<Opened, Fault> {
         let env = DurableEnv::open(self.disk.clone(), dir)?;
-        live_files::expect(&self.disk, dir, &env)?;
+        live_files::read(&self.disk, dir, |path| Ok(env.tail(path)))?;
         let (file_changes, manifest_bytes) = (env.changes(), env.manifest_bytes());
         let options = self.options.to_engine(env);
         let db = guard(&self.disk, dir, || DB::open(dir, options))?;
@@ -147,6 +159,15 @@ impl EngineFactory for LevelDb {
 
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
         Ok(self.disk.len(&dir.join("CURRENT"))?.is_some())
+    }
+
+    fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
+        Ok(Box::new(LevelDbRunWriter::create(&self.disk, dir, &self.options)?))
+    }
+
+    fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
+        self.refuse_without_witness(dir)?;
+        Ok(Arc::new(LevelDbRun::open(&self.disk, dir, &self.tables)?))
     }
 }
 
@@ -226,14 +247,6 @@ impl OpenLevelDb {
         guard(disk, &self.dir, || call(opened))
     }
 
-    /// Writes the memtable to a table, durably: a compaction of a range behind every key.
-    fn flush_memtable(&mut self) -> Result<(), Fault> {
-        self.call(|opened| {
-            opened.everything.forget();
-            opened.db.compact_range(&BEHIND_EVERY_KEY, &BEHIND_EVERY_KEY)
-        })
-    }
-
     /// Opening a database begins a new MANIFEST with the tables that count now.
     fn shorten_manifest(&mut self) -> Result<(), Fault> {
         let limit = self.factory.options.manifest_bytes;
@@ -247,18 +260,6 @@ impl OpenLevelDb {
         })?;
         self.opened = Some(factory.open_files(&self.dir)?);
         Ok(())
-    }
-
-    fn copy(&self, from: &Path, to: &Path) -> Result<(), Fault> {
-        let disk = &self.factory.disk;
-        let Some(file) = disk.open(from)? else {
-            return Err(disk.damaged(from, "missing"));
-        };
-        let bytes = read_all(file.as_ref(), crate::file::framed_reader::MAX_WHOLE_FILE_BYTES)
-            .map_err(|e| disk.damaged(from, e))?;
-        let mut copy = disk.create(to)?;
-        copy.write_all(&bytes)?;
-        copy.sync()
     }
 }
 
@@ -298,22 +299,5 @@ impl Engine for OpenLevelDb {
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         Ok(self.call(|opened| opened.scan(range, limit))?)
-    }
-
-    fn checkpoint(&mut self, to: &Path) -> Result<(), StorageError> {
-        self.flush_memtable()?;
-        let disk = self.factory.disk.clone();
-        disk.create_dir(to)?;
-        for name in disk.list(&self.dir)? {
-            let (from, to) = (self.dir.join(&name), to.join(&name));
-            match FileKind::of(&name) {
-                FileKind::Table => disk.link(&from, &to)?,
-                FileKind::Manifest | FileKind::Current => self.copy(&from, &to)?,
-                FileKind::Log | FileKind::Temporary | FileKind::Other => {}
-            }
-        }
-        disk.sync_dir(to)?;
-        Witness::create(&disk, to)?;
-        Ok(())
     }
 }

@@ -1,15 +1,17 @@
 //! What every [`Engine`] must do, as checks that any engine can be put through.
 //!
 //! [`check`] asks for everything but durability; [`check_random`] compares an engine with a map over a long
-//! random history; [`check_power_loss`] cuts the power at every operation on the disk. All of them panic with
-//! what was wrong. `LevelDb`, `MemoryEngine` and `examples/third_engine` pass them in `tests/storage/engine.rs`,
+//! random history; [`check_power_loss`] cuts the power at every operation on the disk. [`check_runs`],
+//! [`check_random_run`] and [`check_run_power_loss`] do the same for the runs that its factory writes. All of them panic
+//! with what was wrong. `LevelDb`, `MemoryEngine` and `examples/third_engine` pass them in `tests/storage/engine.rs`,
 //! which is also the pattern for another engine.
 
 mod calls;
-mod checkpoints;
 mod model;
 mod power_loss;
 mod random;
+mod run_power_loss;
+mod runs;
 mod scans;
 
 use std::path::Path;
@@ -19,12 +21,14 @@ use crate::engine::{Engine, EngineFactory};
 
 pub use power_loss::check_power_loss;
 pub use random::check_random;
+pub use run_power_loss::check_run_power_loss;
+pub use runs::{check_random_run, check_runs};
 
 /// One check, on a factory of its own.
 type Check = fn(&dyn EngineFactory);
 
 /// Every check of [`check`], by name.
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 13] = [
     ("a new engine is empty and then exists", calls::a_new_engine_is_empty_and_then_exists),
     ("what was put is found until it is deleted", calls::what_was_put_is_found_until_it_is_deleted),
     ("the last change of a key in a batch counts", calls::the_last_change_of_a_key_in_a_batch_counts),
@@ -38,9 +42,6 @@ const CHECKS: [(&str, Check); 16] = [
     ("a scan stops at the pair that reaches a limit", scans::a_scan_stops_at_the_pair_that_reaches_a_limit),
     ("a scan sees what was just written", scans::a_scan_sees_what_was_just_written),
     ("pages add up to the whole", scans::pages_add_up_to_the_whole),
-    ("a checkpoint is a copy of the moment", checkpoints::a_checkpoint_is_a_copy_of_the_moment),
-    ("a checkpoint lives on its own", checkpoints::a_checkpoint_lives_on_its_own),
-    ("an empty engine has an empty checkpoint", checkpoints::an_empty_engine_has_an_empty_checkpoint),
 ];
 
 /// Where the checks keep the engine.

@@ -2,11 +2,10 @@
 
 #![allow(clippy::expect_used, reason = "a check fails by panicking")]
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::model::{Model, everything, puts};
-use super::{DIR, open, open_at};
+use super::{DIR, open};
 use crate::engine::{Batch, Durability, EngineFactory};
 use crate::testing::random::Random;
 use crate::testing::{Failure, SimDisk, Survival};
@@ -21,13 +20,11 @@ struct Written {
     contents: Vec<Model>,
     /// The first of them that may be there after the crash.
     durable: usize,
-    /// Checkpoints that were complete, and which content they have.
-    checkpoints: Vec<(PathBuf, usize)>,
 }
 
 /// Cuts the power at every operation of a random history, several times with other survivors, and checks what
-/// is there afterwards: a prefix of the batches, with every batch up to the last synced one, every checkpoint
-/// as it was made, and an engine that keeps what is written from now on. Answers how often the power failed.
+/// is there afterwards: a prefix of the batches, with every batch up to the last synced one, and an engine that keeps
+/// what is written from now on. Answers how often the power failed.
 ///
 /// # Panics
 /// With the seed, if the engine does not pass.
@@ -66,9 +63,9 @@ fn random_batch(random: &mut Random) -> Batch {
 
 fn write_until_the_power_fails(factory: &dyn EngineFactory, seed: u64) -> Written {
     let mut random = Random::new(seed);
-    let mut written = Written { contents: vec![Model::default()], durable: 0, checkpoints: Vec::new() };
+    let mut written = Written { contents: vec![Model::default()], durable: 0 };
     let Ok(mut engine) = factory.open(DIR.as_ref()) else { return written };
-    for n in 0..BATCHES {
+    for _ in 0..BATCHES {
         let batch = random_batch(&mut random);
         let mut content = written.contents.last().cloned().unwrap_or_default();
         content.apply(&batch);
@@ -80,14 +77,6 @@ fn write_until_the_power_fails(factory: &dyn EngineFactory, seed: u64) -> Writte
         }
         if durability == Durability::Synced {
             written.durable = newest;
-        }
-        if random.one_in(8) {
-            let to = PathBuf::from(format!("checkpoints/{n}"));
-            if engine.checkpoint(&to).is_err() {
-                return written;
-            }
-            written.durable = newest;
-            written.checkpoints.push((to, newest));
         }
         if random.one_in(10) {
             drop(engine);
@@ -105,11 +94,6 @@ fn check_what_is_left(factory: &dyn EngineFactory, written: &Written, context: &
         let durable = written.contents.get(written.durable).map(Model::pairs);
         panic!("{context}: no prefix of what was written: {found:?}; durable was {durable:?}");
     };
-    for (to, at) in &written.checkpoints {
-        let copy = everything(open_at(factory, to).as_mut());
-        let expected = written.contents.get(*at).map(Model::pairs);
-        assert_eq!(Some(copy), expected, "{context}: {}", to.display());
-    }
     content.clone()
 }
 

@@ -2,10 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a check fails by panicking")]
 
-use std::path::PathBuf;
-
 use super::model::{Model, everything};
-use super::{open, open_at};
+use super::open;
 use crate::engine::{Batch, Durability, Engine, EngineFactory, KeyRange, ScanLimit};
 use crate::testing::random::Random;
 
@@ -34,7 +32,7 @@ fn batch(random: &mut Random, keys: usize) -> Batch {
     batch
 }
 
-/// Writes, closes, opens and copies an engine 300 rounds long, and compares all that it answers with a map.
+/// Writes, closes and opens an engine 300 rounds long, and compares all that it answers with a map.
 ///
 /// # Panics
 /// With the seed, at the first difference.
@@ -52,12 +50,6 @@ pub fn check_random(factory: &dyn EngineFactory, seed: u64) {
         if random.one_in(50) {
             drop(engine);
             engine = open(factory);
-        }
-        if random.one_in(50) {
-            let to = PathBuf::from(format!("checkpoints/{round}"));
-            engine.checkpoint(&to).expect("a checkpoint");
-            let mut copy = open_at(factory, &to);
-            assert_eq!(everything(copy.as_mut()), model.pairs(), "checkpoint: {context}");
         }
         compare(engine.as_mut(), &model, &mut random, keys, &context);
     }

@@ -3,7 +3,7 @@
 //! What was not synced may survive a power failure or not:
 //! - each unsynced write on its own: whole, torn at any byte, with some of its sectors, as length without
 //!   data (which reads as zeros), or not at all; a later one can be there and an earlier one not;
-//! - each unsynced creation, link, rename, deletion and new directory on its own, a rename never by half; a
+//! - each unsynced creation, rename, deletion and new directory on its own, a rename never by half; a
 //!   file whose directory did not survive is gone whatever was synced in it;
 //! - emptying a file that exists, together with the writes after it.
 //!
@@ -151,13 +151,6 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.state().change(OperationKind::Rename, to, |state| state.tree.rename(from, to))
-    }
-
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.state().change(OperationKind::Link, to, |state| {
-            let file = state.tree.file(from)?;
-            state.tree.set(to, file)
-        })
     }
 
     fn delete(&self, path: &Path) -> io::Result<()> {

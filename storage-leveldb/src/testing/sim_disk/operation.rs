@@ -18,8 +18,6 @@ pub enum OperationKind {
     Sync,
     /// A file gets another name.
     Rename,
-    /// A file gets a second name.
-    Link,
     /// A file's name is removed.
     Delete,
     /// A directory is created.
@@ -37,7 +35,6 @@ impl fmt::Display for OperationKind {
             Self::Write => "write",
             Self::Sync => "sync",
             Self::Rename => "rename",
-            Self::Link => "link",
             Self::Delete => "delete",
             Self::CreateDir => "create directory",
             Self::DeleteDir => "delete directory",

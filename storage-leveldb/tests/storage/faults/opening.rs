@@ -56,10 +56,11 @@ async fn a_directory_is_opened_once() {
     open(dir.path(), Options::default()).await.unwrap();
 }
 
-/// Without the check LevelDB would start an empty database: the vote and acknowledged entries gone, silently.
+/// Without the check LevelDB would start an empty database: the vote and acknowledged entries gone, silently. The state
+/// would be without a run that ROOT names, or all of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_has_gone_missing_is_not_started_empty() {
-    for gone in ["log", "state/db-1"] {
+    for gone in ["log", "state/run-1", "state"] {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(dir.path(), Options::default()).await.unwrap();
         work(&mut store).await.unwrap();
@@ -127,8 +128,8 @@ async fn an_incomplete_snapshot_is_refused_and_not_installed() {
         assert!(receiver.state.install_snapshot(&snapshot.meta, incoming).await.is_err(), "cut at {cut}");
     }
     let left: Vec<_> =
-        std::fs::read_dir(dir.path().join("snapshot")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["ACTIVE"]);
+        std::fs::read_dir(dir.path().join("state")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["ROOT"]);
     assert_eq!(receiver.health.fault(), None, "a peer's bad snapshot is no fault of this disk");
     assert_eq!(receiver.reader.query(()).await.unwrap(), []);
 }

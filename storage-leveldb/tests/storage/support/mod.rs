@@ -1,6 +1,10 @@
 //! A tiny application, used by all tests of this crate.
 
+pub mod gated_disk;
+pub mod state_files;
+
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use openraft::type_config::alias::LogIdOf;
 use openraft::vote::RaftLeaderId;
@@ -63,4 +67,13 @@ pub async fn open(dir: &std::path::Path, options: Options) -> Result<Store, Stor
 pub fn log_id(term: u64, index: u64) -> LogIdOf<Types> {
     type LeaderId = <Types as openraft::RaftTypeConfig>::LeaderId;
     LogId::new(LeaderId::new(term, 1).to_committed(), index)
+}
+
+/// Waits until `is_so`, without a word to the storage.
+pub async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not within a minute: {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
