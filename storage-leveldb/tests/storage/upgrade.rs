@@ -98,7 +98,8 @@ async fn the_power_may_fail_at_any_operation_of_an_upgrade() {
     let mut random = Random::new(7);
     let (mut crashes, mut second_crashes, mut with_both) = (0, 0, 0);
     for (what, moment) in moments(&fixture()).await {
-        for survival in [Survival::Nothing, Survival::Everything, Survival::Random(random.number())] {
+        let seeds = [random.number(), random.number()].map(Survival::Random);
+        for survival in [Survival::Nothing, Survival::Everything].into_iter().chain(seeds) {
             crashes += 1;
             let what = format!("{what}, {survival:?}");
             let left = moment.reboot(survival);
@@ -117,7 +118,7 @@ async fn the_power_may_fail_at_any_operation_of_an_upgrade() {
         }
     }
     println!("{crashes} crashes, {second_crashes} after them, {with_both} with the old beside the new");
-    assert!(crashes > 400 && second_crashes > 400 && with_both > 20);
+    assert!(crashes > 400 && second_crashes > 400 && with_both > 10);
 }
 
 /// What can happen to a file; `None`: it does not apply.
