@@ -34,6 +34,7 @@ mod state;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod upgrade;
 
 pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
 pub use engine::{

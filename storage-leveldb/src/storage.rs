@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::cross_check::Standing;
-use crate::disk::{Disk, GuardedDisk, create_dir_durably};
+use crate::disk::{Disk, GuardedDisk, OverlayDisk, create_dir_durably};
 use crate::engine::{EngineFactory, LevelDb};
 use crate::error::StorageError;
 use crate::file::marker;
@@ -22,9 +22,15 @@ use crate::observer::Db;
 use crate::options::Options;
 use crate::sizes::Sizes;
 use crate::state::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store};
+use crate::upgrade::{Upgrade, remove_old};
 
+const FORMAT_FILE: &str = "FORMAT";
 /// Version of the directory's layout.
 const FORMAT: &[u8] = b"storage-leveldb 2\n";
+/// The version before it.
+const FORMAT_1: &[u8] = b"storage-leveldb 1\n";
+/// What opening an old database may change in memory: its recovery writes the logs' pairs into tables and compacts once.
+const MAX_OVERLAY_BYTES: u64 = 256 << 20;
 
 /// Everything one Raft node stores, opened. Take it apart: `log` and `state` go to openraft, the rest is for
 /// the application.
@@ -78,10 +84,11 @@ impl<C: StandardTypes> OpenedParts<C> {
         let lock = lock(options.disk.as_ref(), dir)?;
         let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
         disk.create_dir(dir)?;
-        let is_new = check_format(&disk, dir)?;
+        let format = check_format(&disk, dir)?;
+        let is_new = format == Format::New;
         if is_new && options.must_exist {
             let reason = "missing, although this node has stored data here; replace it by one with a new id";
-            return Err(disk.damaged(&dir.join("FORMAT"), reason).into());
+            return Err(disk.damaged(&dir.join(FORMAT_FILE), reason).into());
         }
         let (log_disk, state_disk) = (disk.for_db(Db::Log), disk.for_db(Db::State));
         let (log_dir, state_dir) = (dir.join("log"), dir.join("state"));
@@ -91,15 +98,23 @@ impl<C: StandardTypes> OpenedParts<C> {
             expect_database(&disk, log_engine.as_ref(), &log_dir)?;
         }
         let log = LogStore::open(&log_dir, log_engine, log_disk, &options)?;
-        let store = Store::<C>::open(&state_dir, state_disk, state_engine, &options, is_new)?;
+        let old_engine = options.old_state_engine(&state_disk);
+        let upgrade = Upgrade { dir, disk: &state_disk, old_engine, engine: state_engine.clone() };
+        if format == Format::First {
+            upgrade.write_state::<C>(log.position())?;
+            marker::replace(&disk, &dir.join(FORMAT_FILE), FORMAT)?;
+            tracing::info!(path = %dir.display(), "the directory was of format 1 and is now of format 2");
+        }
+        let store = Store::<C>::open(&state_dir, state_disk.clone(), state_engine, &options, is_new)?;
         let standing = Standing { log: log.position(), applied: store.durable_position().applied };
         standing.check(&disk, dir)?;
         if is_new {
-            let marker = dir.join("FORMAT");
-            standing.check_new(&disk, &marker)?;
+            let marker = dir.join(FORMAT_FILE);
+            standing.check_new(&disk, &marker, upgrade.finds_old_data::<C>()?)?;
             marker::replace(&disk, &marker, FORMAT)?;
         }
         store.remove_garbage()?;
+        remove_old(&disk, dir)?;
         Ok(Self { log, store, health: disk.health, disk: options.disk })
     }
 }
@@ -118,6 +133,12 @@ impl Options {
             None => Arc::new(LevelDb::new(disk, self.state_leveldb)),
         }
     }
+
+    /// Opens a state's database of format 1. LevelDB cannot open one without writing; what it writes stays in memory.
+    fn old_state_engine(&self, disk: &GuardedDisk) -> Arc<dyn EngineFactory> {
+        let overlay = OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES);
+        self.state_engine(disk.over(Arc::new(overlay)))
+    }
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, StorageError> {
@@ -129,12 +150,24 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, Stora
     }
 }
 
-/// Whether the directory is new.
-pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<bool, StorageError> {
-    let path = dir.join("FORMAT");
+/// Who wrote a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Nobody, or a first start that did not get to its end.
+    New,
+    /// A version before this one; a start upgrades it.
+    First,
+    /// This version.
+    Current,
+}
+
+/// Which format a directory has, if this version can open it.
+pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, StorageError> {
+    let path = dir.join(FORMAT_FILE);
     match marker::read(disk, &path)? {
-        None => Ok(true),
-        Some(format) if format == FORMAT => Ok(false),
+        None => Ok(Format::New),
+        Some(format) if format == FORMAT => Ok(Format::Current),
+        Some(format) if format == FORMAT_1 => Ok(Format::First),
         Some(other) => {
             let other = String::from_utf8_lossy(&other).trim().to_owned();
             Err(disk
@@ -149,7 +182,11 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<bool, Stora
 
 /// A database that has gone missing must not be started empty: with it would go the vote and acknowledged
 /// entries.
-fn expect_database(disk: &GuardedDisk, engine: &dyn EngineFactory, dir: &Path) -> Result<(), StorageError> {
+pub(crate) fn expect_database(
+    disk: &GuardedDisk,
+    engine: &dyn EngineFactory,
+    dir: &Path,
+) -> Result<(), StorageError> {
     if engine.exists(dir)? {
         return Ok(());
     }

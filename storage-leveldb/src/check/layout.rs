@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use super::files::PlannedFile;
 use super::findings::Findings;
 use super::leveldb::{self, Of};
+use super::report::Problem;
 use crate::file::marker;
 use crate::state::{ROOT, Root, StandardTypes, run_name, run_number};
-use crate::storage::check_format;
+use crate::storage::{Format, check_format};
+use crate::upgrade::is_old;
 
 /// How FORMAT begins in every version.
 const NAME: &[u8] = b"storage-leveldb ";
@@ -30,6 +32,7 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
         match name.to_str() {
             Some("LOCK" | "FORMAT" | "log" | "state") => {}
             Some("FORMAT.tmp") => left_over(findings, &dir.join(name)),
+            Some(old) if is_old(false, old) => left_over(findings, &dir.join(name)),
             _ => unknown(findings, &dir.join(name)),
         }
     }
@@ -54,7 +57,12 @@ fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
         }
         Some(Some(_)) => {
             let known = check_format(&findings.guarded(), dir);
-            findings.opened(&path, known).map(|is_new| !is_new)
+            let format = findings.opened(&path, known)?;
+            if format == Format::First {
+                findings.problem(Problem::to_be_upgraded(&path));
+                return None;
+            }
+            Some(format == Format::Current)
         }
     }
 }
@@ -102,6 +110,7 @@ fn state<C: StandardTypes>(
                 leveldb::plan(findings, &path, Of::Run, files);
             }
             (_, Some(_)) => left_over(findings, &path),
+            (Some(old), _) if is_old(true, old) => left_over(findings, &path),
             _ => unknown(findings, &path),
         }
     }

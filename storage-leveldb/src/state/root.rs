@@ -61,7 +61,7 @@ impl<C: RaftTypeConfig> Root<C> {
     }
 
     /// From now on this is the state; durable when it returns.
-    pub(super) fn replace(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
+    pub(crate) fn replace(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
         let path = dir.join(ROOT);
         let stored = Stored::<C> {
             format: FORMAT,

@@ -91,7 +91,7 @@ pub(crate) struct StateRunWriter {
 }
 
 impl StateRunWriter {
-    pub(super) fn create(
+    pub(crate) fn create(
         factory: &Arc<dyn EngineFactory>,
         disk: &GuardedDisk,
         dir: PathBuf,
@@ -116,7 +116,7 @@ impl StateRunWriter {
         latched(&self.disk, &self.dir, writer.push(key, &self.stored))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.record.pairs == 0
     }
 
@@ -146,7 +146,7 @@ pub(crate) struct FinishedRun {
 
 impl FinishedRun {
     /// Opens it. From now on only the state's own bookkeeping removes it.
-    pub(super) fn open(mut self, factory: &Arc<dyn EngineFactory>) -> Result<StateRun, StorageError> {
+    pub(crate) fn open(mut self, factory: &Arc<dyn EngineFactory>) -> Result<StateRun, StorageError> {
         let run = StateRun::open(factory, &self.disk, self.dir.clone(), self.record)?;
         self.dir = PathBuf::new();
         Ok(run)

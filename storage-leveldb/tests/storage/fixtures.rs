@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::support::{Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
@@ -13,6 +14,7 @@ use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{
     BasicNode, EntryPayload, Membership, RaftLogReader, RaftSnapshotBuilder, RaftTypeConfig, Vote,
 };
+use storage_leveldb::testing::SimDisk;
 use storage_leveldb::{LevelDbOptions, Options};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
@@ -20,12 +22,12 @@ type Entry = <Types as RaftTypeConfig>::Entry;
 const LAST: u64 = 60;
 const COMMITTED: u64 = 58;
 const APPLIED: u64 = 55;
-const SNAPSHOT: u64 = 40;
+pub const SNAPSHOT: u64 = 40;
 const PURGED: u64 = 20;
 /// Commands change the keys `key-0` to `key-6` in turn.
 const KEYS: u64 = 7;
 
-fn fixture(format: &str) -> PathBuf {
+pub fn fixture(format: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format)
 }
 
@@ -34,11 +36,11 @@ fn vote() -> Vote<<Types as RaftTypeConfig>::LeaderId> {
 }
 
 /// The third term began at entry 30.
-fn id(index: u64) -> openraft::type_config::alias::LogIdOf<Types> {
+pub fn id(index: u64) -> openraft::type_config::alias::LogIdOf<Types> {
     log_id(if index < 30 { 1 } else { 3 }, index)
 }
 
-fn membership(index: u64) -> Membership<u64, BasicNode> {
+pub fn membership(index: u64) -> Membership<u64, BasicNode> {
     let node = |id: u64| (id, BasicNode::new(format!("node-{id}:7100")));
     let (configs, nodes) = match index {
         0 => (vec![BTreeSet::from([1])], BTreeMap::from([node(1)])),
@@ -70,7 +72,7 @@ fn entry(index: u64) -> Entry {
 }
 
 /// The pairs after entry `last`.
-fn pairs(last: u64) -> Vec<(String, String)> {
+pub fn pairs(last: u64) -> Vec<(String, String)> {
     let mut pairs = BTreeMap::new();
     for index in 0..=last {
         if let EntryPayload::Normal(set) = entry(index).payload {
@@ -139,7 +141,11 @@ fn copy_of(format: &str) -> tempfile::TempDir {
 }
 
 async fn check(dir: &tempfile::TempDir) {
-    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    check_answers(open(dir.path(), Options::default()).await.unwrap()).await;
+}
+
+/// All that the fixture holds.
+pub async fn check_answers(mut store: Store) {
     let log = store.log.get_log_state().await.unwrap();
     assert_eq!((log.last_purged_log_id, log.last_log_id), (Some(id(PURGED)), Some(id(LAST))));
     assert_eq!(store.log.read_committed().await.unwrap(), Some(id(COMMITTED)));
@@ -158,8 +164,8 @@ async fn check(dir: &tempfile::TempDir) {
     let snapshot = store.state.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(snapshot.meta.last_log_id, Some(id(APPLIED)));
     assert_eq!(snapshot.meta.last_membership.log_id(), &Some(id(50)));
-    let other = tempfile::tempdir().unwrap();
-    let mut other = open(other.path(), Options::default()).await.unwrap();
+    let options = Options { disk: Arc::new(SimDisk::default()), ..Options::default() };
+    let mut other = open(Path::new("other"), options).await.unwrap();
     other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
     assert_eq!(other.reader.query(()).await.unwrap(), pairs(APPLIED));
 }

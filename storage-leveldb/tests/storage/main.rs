@@ -27,3 +27,4 @@ mod snapshots;
 mod state;
 mod support;
 mod third_engine;
+mod upgrade;
