@@ -89,7 +89,8 @@ fn read_live_files(disk: &GuardedDisk, dir: &Path) -> Result<LiveFiles, Fault> {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let claim = claims.as_ref().and_then(|claims| claims.get(&*name));
-        let claim = claim.ok_or_else(|| disk.damaged(path, "WITNESS does not tell of it"))?;
+        let lost = || disk.damaged(&dir.join(witness::WITNESS), format!("does not tell of {name}"));
+        let claim = claim.ok_or_else(lost)?;
         Ok(Tail::Witnessed(*claim))
     };
     let live = live_files::read(disk, dir, tail)?;
