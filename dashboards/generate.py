@@ -138,9 +138,9 @@ ROWS = {
         lines("Entries per sync", "suffix: entries", "How many log entries share a sync, on average.",
               ("rate(storage_append_batch_entries_sum{$S}[$__rate_interval])"
                " / rate(storage_append_batch_entries_count{$S}[$__rate_interval])", "{{instance}}")),
-        lines("Bytes written", "Bps", "Handed to the operating system, by database; the state's include compactions.",
+        lines("Bytes written", "Bps", "Handed to the operating system, by database; the state's include merges of its runs.",
               ("sum by (instance, db) (rate(storage_written_bytes_total{$S}[$__rate_interval]))", "{{instance}} {{db}}")),
-        lines("Size", "bytes", "Bytes on disk.", ("storage_size_bytes{$S}", "{{instance}} {{db}}")),
+        lines("Size", "bytes", "Bytes on disk; snapshot: runs of the state that are being written, received or sent and do not count.", ("storage_size_bytes{$S}", "{{instance}} {{db}}")),
         lines("Storage stalls", "percentunit",
               "Time that callers waited for storage to catch up, as a share of all time; above 100 % several waited at once.",
               ("sum by (instance, db) (rate(storage_stall_seconds_sum{$S}[$__rate_interval]))", "{{instance}} {{db}}")),

@@ -87,7 +87,7 @@ impl StorageMetrics {
             )?,
             stalled: per_db(
                 "storage_stall_seconds",
-                "Time a caller waited for storage to catch up.",
+                "Time a caller waited for storage to catch up. state: applying, for memtables that are being written.",
                 &STALL_BUCKETS_SECONDS,
             )?,
             wrote: PerDb::new(|db| wrote.with_label_values(&[db])),
