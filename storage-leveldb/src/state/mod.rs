@@ -35,6 +35,7 @@ mod snapshot_file;
 mod store;
 mod transaction;
 mod view;
+mod work;
 
 pub use application::{Application, StandardTypes};
 pub use inbox::SnapshotInbox;

@@ -20,6 +20,7 @@ use super::memtable::{Change, Memtable};
 use super::position::Position;
 use super::root::{ROOT, Root};
 use super::run::{FinishedRun, RunRecord, StateRun, StateRunWriter};
+use super::work::Work;
 use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
@@ -33,25 +34,6 @@ pub(super) const MAX_SEALED_MEMTABLES: usize = 2;
 pub(super) const MAX_RUNS: usize = 64;
 /// A wait that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
-
-/// Somebody who wants the state as it was when a memtable was sealed, once it is durable.
-struct Waiter<C: RaftTypeConfig> {
-    memtable: u64,
-    durable: oneshot::Sender<Durable<C>>,
-}
-
-/// What the flush and the merge thread are told, and what they tell.
-pub(super) struct Work<C: RaftTypeConfig> {
-    /// Positions of the sealed memtables, the oldest first.
-    pub(super) sealed: Vec<(Arc<Memtable>, Position<C>)>,
-    waiters: Vec<Waiter<C>>,
-    /// Runs that are no part of the state any more; somebody may still be reading them.
-    pub(super) obsolete: Vec<Arc<StateRun>>,
-    /// Finish what is sealed, and end.
-    pub(super) stop: bool,
-    /// The flush thread has ended: nothing gets durable any more.
-    pub(super) flush_ended: bool,
-}
 
 /// Invariants: `root` is what ROOT says; `layers` has the runs of ROOT, in its order; what lies between
 /// ROOT's position and the last applied entry is in `layers.sealed` and `layers.active`. Locks are taken in the
@@ -109,13 +91,7 @@ impl<C: RaftTypeConfig> Store<C> {
             next_run: greatest.saturating_add(1).into(),
             root: Mutex::new(root),
             layers: RwLock::new(Arc::new(Layers { active, sealed: Vec::new(), runs })),
-            work: Mutex::new(Work {
-                sealed: Vec::new(),
-                waiters: Vec::new(),
-                obsolete: Vec::new(),
-                stop: false,
-                flush_ended: false,
-            }),
+            work: Mutex::new(Work::new()),
             changed: Condvar::new(),
             epoch: AtomicU64::new(0),
         })
@@ -249,7 +225,7 @@ impl<C: RaftTypeConfig> Store<C> {
         match work.sealed.last().map(|(memtable, _)| memtable.number) {
             // The flush thread ends with a fault, and has told everybody who waited then.
             Some(_) if work.flush_ended => {}
-            Some(memtable) => work.waiters.push(Waiter { memtable, durable }),
+            Some(memtable) => work.wait_for(memtable, durable),
             None => drop(durable.send(self.durable_of(&root))),
         }
         wait
@@ -280,7 +256,7 @@ impl<C: RaftTypeConfig> Store<C> {
         let durable = self.durable_of(&root);
         let mut work = self.work();
         work.sealed.retain(|(sealed, _)| sealed.number != memtable.number);
-        tell(&mut work, &durable, memtable.number);
+        work.tell(&durable, memtable.number);
         drop(work);
         self.notify();
         Ok(())
@@ -336,7 +312,7 @@ impl<C: RaftTypeConfig> Store<C> {
         });
         work.sealed.clear();
         let durable = self.durable_of(&root);
-        tell(&mut work, &durable, u64::MAX);
+        work.tell(&durable, u64::MAX);
         drop(work);
         self.notify();
         Ok(())
@@ -368,8 +344,7 @@ impl<C: RaftTypeConfig> Store<C> {
     pub(super) fn worker_has_ended(&self) {
         let mut work = self.work();
         if work.sealed.is_empty() || self.disk.health.check().is_err() {
-            work.flush_ended = true;
-            work.waiters.clear();
+            work.end();
         }
         drop(work);
         self.notify();
@@ -379,18 +354,6 @@ impl<C: RaftTypeConfig> Store<C> {
     pub(super) fn stop(&self) {
         self.work().stop = true;
         self.notify();
-    }
-}
-
-/// Tells those who wait for memtables up to `number`.
-fn tell<C: RaftTypeConfig>(work: &mut Work<C>, durable: &Durable<C>, number: u64) {
-    let (served, waiting) = std::mem::take(&mut work.waiters)
-        .into_iter()
-        .partition::<Vec<_>, _>(|waiter| waiter.memtable <= number);
-    work.waiters = waiting;
-    for waiter in served {
-        // Whoever asked may have gone away.
-        drop(waiter.durable.send(durable.clone()));
     }
 }
 

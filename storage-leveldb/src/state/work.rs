@@ -1,0 +1,66 @@
+//! What the threads that write the state to disk have to do.
+
+use std::sync::Arc;
+
+use openraft::RaftTypeConfig;
+use tokio::sync::oneshot;
+
+use super::durable::Durable;
+use super::memtable::Memtable;
+use super::position::Position;
+use super::run::StateRun;
+
+/// Somebody who wants the state as it was when a memtable was sealed, once it is durable.
+struct Waiter<C: RaftTypeConfig> {
+    memtable: u64,
+    durable: oneshot::Sender<Durable<C>>,
+}
+
+/// What the flush and the merge thread are told, and what they tell.
+pub(super) struct Work<C: RaftTypeConfig> {
+    /// Positions of the sealed memtables, the oldest first.
+    pub(super) sealed: Vec<(Arc<Memtable>, Position<C>)>,
+    waiters: Vec<Waiter<C>>,
+    /// Runs that are no part of the state any more; somebody may still be reading them.
+    pub(super) obsolete: Vec<Arc<StateRun>>,
+    /// Finish what is sealed, and end.
+    pub(super) stop: bool,
+    /// The flush thread has ended: nothing gets durable any more.
+    pub(super) flush_ended: bool,
+}
+
+impl<C: RaftTypeConfig> Work<C> {
+    /// Nothing.
+    pub(super) fn new() -> Self {
+        Self {
+            sealed: Vec::new(),
+            waiters: Vec::new(),
+            obsolete: Vec::new(),
+            stop: false,
+            flush_ended: false,
+        }
+    }
+
+    /// Somebody waits for a sealed memtable.
+    pub(super) fn wait_for(&mut self, memtable: u64, durable: oneshot::Sender<Durable<C>>) {
+        self.waiters.push(Waiter { memtable, durable });
+    }
+
+    /// Tells those who wait for memtables up to `number`.
+    pub(super) fn tell(&mut self, durable: &Durable<C>, number: u64) {
+        let (served, waiting) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition::<Vec<_>, _>(|waiter| waiter.memtable <= number);
+        self.waiters = waiting;
+        for waiter in served {
+            // Whoever asked may have gone away.
+            drop(waiter.durable.send(durable.clone()));
+        }
+    }
+
+    /// Nobody will be told anything any more.
+    pub(super) fn end(&mut self) {
+        self.flush_ended = true;
+        self.waiters.clear();
+    }
+}
