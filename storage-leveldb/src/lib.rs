@@ -14,8 +14,9 @@
 //! before the log it replaces is purged. The first failed write, sync or checksum stops everything
 //! ([`Health`]); nothing is ever answered from damaged bytes.
 //!
-//! Top down: [`Storage`] opens a directory; [`log`](LogStore) and [`state`](StateMachine) each have a thread
-//! that owns an [`Engine`]; LevelDB is one; under it lie checksummed file formats, and under those a [`Disk`].
+//! Top down: [`Storage`] opens a directory; the [`log`](LogStore) has a thread that owns an [`Engine`], the
+//! [`state`](StateMachine) consists of [`Run`]s, which any thread reads; LevelDB is an engine and makes runs; under it lie
+//! checksummed file formats, and under those a [`Disk`].
 
 pub mod check;
 mod cross_check;

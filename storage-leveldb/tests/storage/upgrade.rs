@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use crate::support::{Types, open};
 use openraft::storage::RaftStateMachine;
 use storage_leveldb::check::ProblemKind;
 use storage_leveldb::testing::formats::{FramedStep, write_framed};
-use storage_leveldb::testing::{Random, SimDisk, Survival, leveldb_on};
+use storage_leveldb::testing::{Failure, Random, SimDisk, Survival, leveldb_on};
 use storage_leveldb::{Batch, Disk, Durability, EngineFactory, LevelDbOptions, Options, StorageError};
 
 const DIR: &str = "node";
@@ -119,6 +120,27 @@ async fn the_power_may_fail_at_any_operation_of_an_upgrade() {
     }
     println!("{crashes} crashes, {second_crashes} after them, {with_both} with the old beside the new");
     assert!(crashes > 400 && second_crashes > 400 && with_both > 10);
+}
+
+/// The disk is full, or fails, at any operation: refused, and the next start upgrades what is left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_operation_of_an_upgrade_may_fail() {
+    let (mut at, mut refused) = (0, 0);
+    loop {
+        at += 1;
+        let disk = fixture();
+        disk.fail_at(disk.operations() + at, Failure::ShortWrite(ErrorKind::StorageFull));
+        match open(Path::new(DIR), options(&disk)).await {
+            Ok(_) if !disk.has_failed() => break,
+            // The old that could not be removed is found by the next start.
+            Ok(store) => assert!(store.health.fault().is_some(), "operation {at} failed and nobody was told"),
+            Err(StorageError::Fault(_)) => refused += 1,
+            Err(other) => panic!("operation {at}: {other}"),
+        }
+        is_upgraded(&disk, &format!("operation {at} failed")).await;
+    }
+    println!("{refused} of {at} failures refused");
+    assert!(refused > 80);
 }
 
 /// What can happen to a file; `None`: it does not apply.
