@@ -54,7 +54,7 @@ pub(crate) struct Upgrade<'a> {
 /// Where the pairs come from, and how far they were applied.
 enum Source<C: RaftTypeConfig> {
     State(OldState<C>),
-    Snapshot(OldSnapshot<C>),
+    Snapshot(Box<OldSnapshot<C>>),
 }
 
 impl Upgrade<'_> {
@@ -65,7 +65,7 @@ impl Upgrade<'_> {
         let snapshot = OldSnapshot::<C>::open(self.disk, &self.dir.join(SNAPSHOT))?;
         let source = match snapshot {
             Some(snapshot) if snapshot.position().applied > state.position.applied => {
-                Source::Snapshot(snapshot)
+                Source::Snapshot(Box::new(snapshot))
             }
             _ => Source::State(state),
         };
