@@ -15,13 +15,15 @@ pub struct Options {
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
-    /// Records of purged entries stay in the log until they are about this much, in bytes; then all of them go.
-    pub purge_lag_bytes: u64,
+    /// The log gives space back by whole segments, which have about so many bytes of keys and values. Three of them are in
+    /// memory at most: the one being written, one before it, and one that is being stored.
+    pub log_segment_bytes: u64,
     /// What was applied lately is kept in memory until it is this much, in bytes of keys and values and 160 more for
     /// each, and then written to disk as a run. Three times as much is held at most: one that is being filled and two that
     /// are being written. What is not on disk yet is applied again after a crash.
     pub memtable_bytes: usize,
-    /// Sizes of the log's LevelDB. Keys are sequential there, so a larger write buffer costs little.
+    /// Sizes of the LevelDBs that are the log's segments. A write buffer several times [`log_segment_bytes`](Self::log_segment_bytes)
+    /// never becomes a table while somebody waits for a write.
     pub log_leveldb: LevelDbOptions,
     /// Sizes of the state machine's LevelDBs.
     pub state_leveldb: LevelDbOptions,
@@ -38,9 +40,9 @@ impl Default for Options {
         Self {
             must_exist: false,
             tail_bytes: 32 << 20,
-            purge_lag_bytes: 32 << 20,
+            log_segment_bytes: 16 << 20,
             memtable_bytes: 32 << 20,
-            log_leveldb: LevelDbOptions { write_buffer_bytes: 4 << 20, ..LevelDbOptions::default() },
+            log_leveldb: LevelDbOptions { write_buffer_bytes: 64 << 20, ..LevelDbOptions::default() },
             state_leveldb: LevelDbOptions::default(),
             disk: Arc::new(RealDisk),
             engine: None,

@@ -22,10 +22,11 @@ impl Sizes {
         Self { disk, log, runs, state }
     }
 
-    /// The log's database.
+    /// The log's segments, the one that lies ready included.
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
-        self.files_in(&self.log)
+        let dirs = self.disk.list(&self.log).unwrap_or_default();
+        dirs.iter().map(|name| self.files_in(&self.log.join(name))).sum()
     }
 
     /// The state machine's runs.

@@ -3,31 +3,33 @@
 //! ```text
 //! DIR/LOCK       held while the storage is open
 //! DIR/FORMAT     written once the databases exist: from then on a missing one is damage
-//! DIR/log/       the log's database
+//! DIR/log/       the log's segments, and which of them count
 //! DIR/state/     the state machine's runs, and which of them count
 //! ```
 
 use std::any::Any;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cross_check::Standing;
 use crate::disk::{Disk, GuardedDisk, OverlayDisk, create_dir_durably};
-use crate::engine::{EngineFactory, LevelDb};
+use crate::engine::{EngineFactory, LevelDb, LevelDbOptions};
 use crate::error::StorageError;
 use crate::file::marker;
 use crate::health::Health;
-use crate::log::LogStore;
-use crate::observer::Db;
+use crate::log::{LogEngines, LogStore};
+use crate::observer::{Db, NoObserver};
 use crate::options::Options;
 use crate::sizes::Sizes;
 use crate::state::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store};
-use crate::upgrade::{Upgrade, remove_old};
+use crate::upgrade::{Upgrade, UpgradedPart, remove_old};
 
 const FORMAT_FILE: &str = "FORMAT";
 /// Version of the directory's layout.
-const FORMAT: &[u8] = b"storage-leveldb 2\n";
+const FORMAT: &[u8] = b"storage-leveldb 3\n";
 /// The version before it.
+const FORMAT_2: &[u8] = b"storage-leveldb 2\n";
+/// The first version.
 const FORMAT_1: &[u8] = b"storage-leveldb 1\n";
 /// What opening an old database may change in memory: its recovery writes the logs' pairs into tables and compacts once.
 const MAX_OVERLAY_BYTES: u64 = 256 << 20;
@@ -90,22 +92,23 @@ impl<C: StandardTypes> OpenedParts<C> {
             let reason = "missing, although this node has stored data here; replace it by one with a new id";
             return Err(disk.damaged(&dir.join(FORMAT_FILE), reason).into());
         }
-        let (log_disk, state_disk) = (disk.for_db(Db::Log), disk.for_db(Db::State));
-        let (log_dir, state_dir) = (dir.join("log"), dir.join("state"));
-        let log_engine = options.log_engine(log_disk.clone());
-        let state_engine = options.state_engine(state_disk.clone());
-        if !is_new {
-            expect_database(&disk, log_engine.as_ref(), &log_dir)?;
+        let log = options.part(disk.for_db(Db::Log), options.log_leveldb, dir.join("log"));
+        let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
+        let upgrade = Upgrade { dir, log: &log, state: &state };
+        let is_old = matches!(format, Format::First | Format::Second);
+        if is_old {
+            upgrade.write_log::<C>()?;
         }
-        let log = LogStore::open(&log_dir, log_engine, log_disk, &options)?;
-        let old_engine = options.old_state_engine(&state_disk);
-        let upgrade = Upgrade { dir, disk: &state_disk, old_engine, engine: state_engine.clone() };
+        let engines = LogEngines { factory: log.engine.clone(), spectator: options.spectator() };
+        let log = LogStore::open(&log.dir, engines, log.disk.clone(), &options, is_new)?;
         if format == Format::First {
             upgrade.write_state::<C>(log.position())?;
-            marker::replace(&disk, &dir.join(FORMAT_FILE), FORMAT)?;
-            tracing::info!(path = %dir.display(), "the directory was of format 1 and is now of format 2");
         }
-        let store = Store::<C>::open(&state_dir, state_disk.clone(), state_engine, &options, is_new)?;
+        if is_old {
+            marker::replace(&disk, &dir.join(FORMAT_FILE), FORMAT)?;
+            tracing::info!(path = %dir.display(), "the directory was of an older format and is now of format 3");
+        }
+        let store = Store::<C>::open(&state.dir, state.disk.clone(), state.engine.clone(), &options, is_new)?;
         let standing = Standing { log: log.position(), applied: store.durable_position().applied };
         standing.check(&disk, dir)?;
         if is_new {
@@ -114,30 +117,35 @@ impl<C: StandardTypes> OpenedParts<C> {
             marker::replace(&disk, &marker, FORMAT)?;
         }
         store.remove_garbage()?;
+        log.begin();
         remove_old(&disk, dir)?;
         Ok(Self { log, store, health: disk.health, disk: options.disk })
     }
 }
 
 impl Options {
-    fn log_engine(&self, disk: GuardedDisk) -> Arc<dyn EngineFactory> {
+    /// Where the log or the state lies, and what opens it.
+    fn part(&self, disk: GuardedDisk, leveldb: LevelDbOptions, dir: PathBuf) -> UpgradedPart {
+        let old_engine = self.engine_on(self.overlay(&disk), leveldb);
+        UpgradedPart { dir, engine: self.engine_on(disk.clone(), leveldb), old_engine, disk }
+    }
+
+    fn engine_on(&self, disk: GuardedDisk, leveldb: LevelDbOptions) -> Arc<dyn EngineFactory> {
         match &self.engine {
             Some(factory) => factory.clone(),
-            None => Arc::new(LevelDb::new(disk, self.log_leveldb)),
+            None => Arc::new(LevelDb::new(disk, leveldb)),
         }
     }
 
-    fn state_engine(&self, disk: GuardedDisk) -> Arc<dyn EngineFactory> {
-        match &self.engine {
-            Some(factory) => factory.clone(),
-            None => Arc::new(LevelDb::new(disk, self.state_leveldb)),
-        }
+    /// LevelDB cannot open a database without writing; what it writes stays in memory.
+    fn overlay(&self, disk: &GuardedDisk) -> GuardedDisk {
+        disk.over(Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES)))
     }
 
-    /// Opens a state's database of format 1. LevelDB cannot open one without writing; what it writes stays in memory.
-    fn old_state_engine(&self, disk: &GuardedDisk) -> Arc<dyn EngineFactory> {
-        let overlay = OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES);
-        self.state_engine(disk.over(Arc::new(overlay)))
+    /// Opens databases of the log without changing anything on the disk, and latches nothing.
+    fn spectator(&self) -> Arc<dyn EngineFactory> {
+        let unlatched = GuardedDisk::new(self.disk.clone(), Arc::new(NoObserver), Arc::new(()));
+        self.engine_on(self.overlay(&unlatched), self.log_leveldb)
     }
 }
 
@@ -155,8 +163,10 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, Stora
 pub(crate) enum Format {
     /// Nobody, or a first start that did not get to its end.
     New,
-    /// A version before this one; a start upgrades it.
+    /// The first version; a start upgrades it.
     First,
+    /// The version before this one; a start upgrades it.
+    Second,
     /// This version.
     Current,
 }
@@ -168,12 +178,13 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, Sto
         None => Ok(Format::New),
         Some(format) if format == FORMAT => Ok(Format::Current),
         Some(format) if format == FORMAT_1 => Ok(Format::First),
+        Some(format) if format == FORMAT_2 => Ok(Format::Second),
         Some(other) => {
             let other = String::from_utf8_lossy(&other).trim().to_owned();
             Err(disk
                 .damaged(
                     &path,
-                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 2"),
+                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 3"),
                 )
                 .into())
         }

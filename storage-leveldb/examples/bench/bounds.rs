@@ -8,14 +8,14 @@ use crate::table::{Table, mib};
 
 /// Each limit that bounds memory, and how much it allows.
 fn limits(options: &Options) -> Vec<(&'static str, u64)> {
-    let Options { tail_bytes, memtable_bytes, log_leveldb, state_leveldb, .. } = options;
+    let Options { tail_bytes, memtable_bytes, log_segment_bytes, log_leveldb, state_leveldb, .. } = options;
     let limits = [
         ("tail_bytes", *tail_bytes),
         // One being filled, two on their way to the disk.
         ("memtable_bytes, 3 x", 3 * memtable_bytes),
-        // One being filled, one being written.
-        ("log_leveldb.write_buffer_bytes, 2 x", 2 * log_leveldb.write_buffer_bytes),
-        ("log_leveldb.block_cache_bytes", log_leveldb.block_cache_bytes),
+        // One being written, one before it, one that is being stored.
+        ("log_segment_bytes, 3 x", 3 * usize::try_from(*log_segment_bytes).unwrap_or(usize::MAX)),
+        ("log_leveldb.block_cache_bytes, 3 x", 3 * log_leveldb.block_cache_bytes),
         // A flush and a merge, each with a table being filled and one being written.
         ("state_leveldb.run_table_bytes, 4 x", 4 * state_leveldb.run_table_bytes),
         ("state_leveldb.table_cache_bytes", state_leveldb.table_cache_bytes),

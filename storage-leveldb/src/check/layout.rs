@@ -1,6 +1,6 @@
 //! What is in a storage directory, and which of it counts.
 //!
-//! Of the state, the runs that ROOT names count. If ROOT cannot be read, all of them do.
+//! Of the log, the segments that its ROOT names count, and of the state the runs. If a ROOT cannot be read, all of them do.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,10 @@ use super::findings::Findings;
 use super::leveldb::{self, Of};
 use super::report::Problem;
 use crate::file::marker;
+use crate::log::{Form, LOG_ROOT, LogRoot, SegmentRecord};
 use crate::state::{ROOT, Root, StandardTypes, run_name, run_number};
 use crate::storage::{Format, check_format};
-use crate::upgrade::is_old;
+use crate::upgrade::{Place, is_old};
 
 /// How FORMAT begins in every version.
 const NAME: &[u8] = b"storage-leveldb ";
@@ -32,14 +33,14 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
         match name.to_str() {
             Some("LOCK" | "FORMAT" | "log" | "state") => {}
             Some("FORMAT.tmp") => left_over(findings, &dir.join(name)),
-            Some(old) if is_old(false, old) => left_over(findings, &dir.join(name)),
+            Some(old) if is_old(Place::Top, old) => left_over(findings, &dir.join(name)),
             _ => unknown(findings, &dir.join(name)),
         }
     }
     if !is_complete {
         findings.note(&dir.join("FORMAT"), "missing: the first start of this storage did not get to its end");
     }
-    database(findings, &dir.join("log"), is_complete, &mut files);
+    log::<C>(findings, &dir.join("log"), is_complete, &mut files);
     state::<C>(findings, &dir.join("state"), is_complete, &mut files);
     Plan { files, is_complete }
 }
@@ -58,7 +59,7 @@ fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
         Some(Some(_)) => {
             let known = check_format(&findings.guarded(), dir);
             let format = findings.opened(&path, known)?;
-            if format == Format::First {
+            if matches!(format, Format::First | Format::Second) {
                 findings.problem(Problem::to_be_upgraded(&path));
                 return None;
             }
@@ -77,12 +78,47 @@ fn marker(findings: &mut Findings<'_>, path: &Path) -> Option<Option<Vec<u8>>> {
     Some(content)
 }
 
-/// A database that must be there once the storage is complete.
-fn database(findings: &mut Findings<'_>, dir: &Path, must_be: bool, files: &mut Vec<PlannedFile>) {
-    if must_be && names(findings, dir).is_empty() {
-        findings.damaged(dir, "the database is missing");
-    } else {
-        leveldb::plan(findings, dir, Of::Database, files);
+fn log<C: StandardTypes>(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    is_complete: bool,
+    files: &mut Vec<PlannedFile>,
+) {
+    let root = dir.join(LOG_ROOT);
+    let there = marker(findings, &root);
+    if is_complete && there == Some(None) {
+        findings.damaged(&root, "missing");
+    }
+    let read = LogRoot::<C>::read(&findings.guarded(), dir);
+    let named = findings.sound(read).flatten().map(|root| root.segments);
+    let names = names(findings, dir);
+    for name in &names {
+        let path = dir.join(name);
+        match (name.to_str(), SegmentRecord::of_name(name)) {
+            (Some(LOG_ROOT), _) => {}
+            (Some("ROOT.tmp"), _) => left_over(findings, &path),
+            (_, Some(segment)) if named.as_ref().is_none_or(|named| named.contains(&segment)) => {
+                let of = if segment.form == Form::Run { Of::Run } else { Of::Database };
+                leveldb::plan(findings, &path, of, files);
+            }
+            (_, Some(_)) => left_over(findings, &path),
+            (Some(old), _) if is_old(Place::Log, old) => left_over(findings, &path),
+            _ => unknown(findings, &path),
+        }
+    }
+    let named = named.unwrap_or_default();
+    missing(findings, dir, &names, named.into_iter().map(SegmentRecord::name));
+}
+
+/// What ROOT names has to be there.
+fn missing(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    names: &[PathBuf],
+    named: impl Iterator<Item = PathBuf>,
+) {
+    for name in named.filter(|name| !names.contains(name)) {
+        findings.damaged(&dir.join(name), "missing, although ROOT names it");
     }
 }
 
@@ -110,16 +146,12 @@ fn state<C: StandardTypes>(
                 leveldb::plan(findings, &path, Of::Run, files);
             }
             (_, Some(_)) => left_over(findings, &path),
-            (Some(old), _) if is_old(true, old) => left_over(findings, &path),
+            (Some(old), _) if is_old(Place::State, old) => left_over(findings, &path),
             _ => unknown(findings, &path),
         }
     }
-    for number in named.unwrap_or_default() {
-        let name = PathBuf::from(run_name(number));
-        if !names.contains(&name) {
-            findings.damaged(&dir.join(name), "missing, although ROOT names it");
-        }
-    }
+    let named = named.unwrap_or_default().into_iter().map(|number| PathBuf::from(run_name(number)));
+    missing(findings, dir, &names, named);
 }
 
 /// The names in a directory in order; none if there is no such directory.

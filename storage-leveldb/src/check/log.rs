@@ -1,6 +1,8 @@
-//! What is in the log's database.
+//! What is in the log's segments.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
@@ -13,13 +15,15 @@ use super::contents::{frugal, overlay};
 use super::findings::Findings;
 use super::pages::each_page;
 use super::report::{CheckedLog, CheckedPosition, Progress};
-use crate::engine::{Engine, EngineFactory, LevelDb};
+use crate::disk::GuardedDisk;
+use crate::engine::{EngineFactory, KeyRange, LevelDb};
 use crate::log::key::{self, Mark};
+use crate::log::{LOG_ROOT, LogRoot, Segment, SegmentRecord, Segments};
 use crate::options::Options;
 
 /// The log, read from end to end.
 pub(super) struct CheckLog<C: RaftTypeConfig> {
-    engine: Box<dyn Engine>,
+    segments: Segments,
     dir: PathBuf,
     purged: Option<LogIdOf<C>>,
     committed: Option<LogIdOf<C>>,
@@ -31,20 +35,31 @@ pub(super) struct CheckLog<C: RaftTypeConfig> {
 impl<C: RaftTypeConfig> CheckLog<C> {
     /// `None` if it cannot be read; then a problem says why.
     pub(super) fn read(findings: &mut Findings<'_>, dir: &Path, options: &Options) -> Option<Self> {
-        let opened = LevelDb::new(overlay(findings), frugal(options.log_leveldb)).open(dir);
-        let mut engine = findings.opened(dir, opened)?;
-        let vote: Option<VoteOf<C>> = mark(findings, dir, engine.as_mut(), Mark::Vote)?;
-        let committed: Option<LogIdOf<C>> = mark(findings, dir, engine.as_mut(), Mark::Committed)?;
-        let purged: Option<LogIdOf<C>> = mark(findings, dir, engine.as_mut(), Mark::Purged)?;
+        let disk = overlay(findings);
+        let root = findings.sound(LogRoot::<C>::read(&disk, dir))?;
+        let Some(root) = root else {
+            findings.damaged(&dir.join(LOG_ROOT), "missing");
+            return None;
+        };
+        let segments = open(findings, &disk, dir, &root, options)?;
+        let newest = segments.newest()?.clone();
+        let vote: Option<VoteOf<C>> = mark(findings, dir, &newest, Mark::Vote)?;
+        let committed: Option<LogIdOf<C>> = mark(findings, dir, &newest, Mark::Committed)?;
+        let purged: Option<LogIdOf<C>> = mark(findings, dir, &newest, Mark::Purged)?;
+        let purged = purged.max(root.purged);
 
         let mut entries = Entries::<C>::after(purged.clone());
-        let read = each_page(engine.as_mut(), |page| {
-            for (key, record) in page {
-                entries.see(findings, dir, key, record);
-            }
-            findings.progress(Progress::Entries(entries.count));
-        });
-        findings.opened(dir, read)?;
+        for (segment, range) in segments.covers() {
+            let segment_dir = dir.join(segment.record.name());
+            let scan = |range: &KeyRange, limit| segment.scan(range, limit);
+            let read = each_page(scan, |page| {
+                for (key, record) in page {
+                    entries.see(findings, &segment_dir, &range, key, record);
+                }
+                findings.progress(Progress::Entries(entries.count));
+            });
+            findings.opened(&segment_dir, read)?;
+        }
         let Entries { first, last, count, bytes, .. } = entries;
         findings.report().log = Some(CheckedLog {
             entries: count,
@@ -56,7 +71,7 @@ impl<C: RaftTypeConfig> CheckLog<C> {
             committed: committed.as_ref().map(CheckedPosition::of::<C>),
         });
         vote_fits::<C>(findings, dir, vote.as_ref(), last.as_ref());
-        Some(Self { engine, dir: dir.to_owned(), purged, committed, first, last })
+        Some(Self { segments, dir: dir.to_owned(), purged, committed, first, last })
     }
 
     /// Whether the state has what the log has no more, and nothing that contradicts it.
@@ -96,7 +111,7 @@ impl<C: RaftTypeConfig> CheckLog<C> {
     /// Where the log has an entry of this index, it is this one.
     fn has_no_other(&mut self, findings: &mut Findings<'_>, what: &str, id: &LogIdOf<C>) {
         let dir = self.dir.clone();
-        let found = self.engine.get(&key::entry(id.index));
+        let found = self.segments.get(id.index);
         let Some(Some(record)) = findings.opened(&dir, found) else { return };
         // One that does not decode has been reported.
         let entry: Option<C::Entry> = codec::decode(&record).ok();
@@ -107,6 +122,22 @@ impl<C: RaftTypeConfig> CheckLog<C> {
     }
 }
 
+/// The segments that have been begun.
+fn open<C: RaftTypeConfig>(
+    findings: &mut Findings<'_>,
+    disk: &GuardedDisk,
+    dir: &Path,
+    root: &LogRoot<C>,
+    options: &Options,
+) -> Option<Segments> {
+    let factory: Arc<dyn EngineFactory> =
+        Arc::new(LevelDb::new(disk.clone(), frugal(options.log_leveldb)));
+    let open = |record: &SegmentRecord| Segment::open(&factory, disk, dir, *record).map(Arc::new);
+    let all = root.segments.iter().map(open).collect::<Result<Vec<_>, _>>();
+    let all = findings.opened(dir, all)?;
+    Some(Segments::new(all.into_iter().filter(|segment| segment.is_begun()).collect()))
+}
+
 fn show<T: ToString>(id: Option<&T>) -> String {
     id.map_or_else(|| "nothing".to_owned(), ToString::to_string)
 }
@@ -115,10 +146,10 @@ fn show<T: ToString>(id: Option<&T>) -> String {
 fn mark<T: DeserializeOwned>(
     findings: &mut Findings<'_>,
     dir: &Path,
-    engine: &mut dyn Engine,
+    segment: &Segment,
     mark: Mark,
 ) -> Option<Option<T>> {
-    let record = engine.get(&mark.key());
+    let record = segment.mark(mark);
     let Some(record) = findings.opened(dir, record)? else { return Some(None) };
     match codec::decode(&record) {
         Ok(value) => Some(Some(value)),
@@ -161,16 +192,23 @@ impl<C: RaftTypeConfig> Entries<C> {
         Self { purged_end: next.unwrap_or(0), first: None, last: purged, next, count: 0, bytes: 0 }
     }
 
-    fn see(&mut self, findings: &mut Findings<'_>, dir: &Path, key: &[u8], record: &Bytes) {
+    /// A pair of a segment in which these entries count.
+    fn see(
+        &mut self,
+        findings: &mut Findings<'_>,
+        dir: &Path,
+        count: &Range<u64>,
+        key: &[u8],
+        record: &Bytes,
+    ) {
         let Some(index) = key::index_of(key) else {
-            let marks = [Mark::Format, Mark::Vote, Mark::Purged, Mark::Committed];
-            if !marks.iter().any(|mark| mark.key() == key) {
+            if !Mark::ALL.iter().any(|mark| mark.key() == key) {
                 findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii()));
             }
             return;
         };
-        // What is purged goes little by little.
-        if index < self.purged_end {
+        // What is purged goes by whole segments, and what is truncated stays in older ones.
+        if index < self.purged_end || !count.contains(&index) {
             return;
         }
         if let Some(next) = self.next.filter(|next| *next != index) {

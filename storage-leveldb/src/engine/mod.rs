@@ -4,10 +4,12 @@
 //! `examples/third_engine`. What all of them must do is at [`Engine`].
 
 mod batch;
+mod latched;
 mod leveldb;
 mod memory;
 mod range;
 mod run;
+mod served;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +19,13 @@ use bytes::Bytes;
 use crate::error::StorageError;
 
 pub use batch::{Batch, Op};
+pub(crate) use latched::latched;
 pub use leveldb::{LevelDb, LevelDbOptions};
 pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
 pub use run::{Run, RunWriter};
+pub(crate) use served::Served;
 
 /// Whether a write is on disk when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +130,6 @@ pub trait EngineFactory: Send + Sync + 'static {
     /// # Errors
     /// A fault, naming the damaged file; also if there is no run.
     fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
-        Ok(Arc::new(run::ServedRun::open(self, dir)?))
+        Ok(Arc::new(Served::start("run", dir, move |dir| self.open(dir))?))
     }
 }

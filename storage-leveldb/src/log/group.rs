@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
 use openraft::storage::IOFlushed;
+use openraft::type_config::alias::LogIdOf;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::command::Write;
 use super::key::{self, Mark};
+use super::marks::Marks;
 use crate::engine::{Batch, Durability};
 use crate::error::StorageError;
 
@@ -21,31 +23,45 @@ enum Waiting<C: RaftTypeConfig> {
     Reply(oneshot::Sender<Result<(), StorageError>>),
 }
 
-/// Invariant: the batch has the changes in the order in which they were asked for.
+/// Invariants: the batch has the changes in the order in which they were asked for; after it no older segment has an
+/// entry from `start` on that counts.
 pub(super) struct Group<C: RaftTypeConfig> {
     batch: Batch,
     durability: Durability,
     entries: u64,
-    record_bytes: u64,
     requests: usize,
     waiting: Vec<Waiting<C>>,
-    purge_end: Option<u64>,
-    first_appended: Option<u64>,
+    start: u64,
+    purged: Option<LogIdOf<C>>,
 }
 
 impl<C: RaftTypeConfig> Group<C> {
-    pub(super) fn new() -> Self {
-        let durability = Durability::Ordered;
+    /// For the segment that starts at `start`.
+    pub(super) fn new(start: u64) -> Self {
         Self {
             batch: Batch::default(),
-            durability,
+            durability: Durability::Ordered,
             entries: 0,
-            record_bytes: 0,
             requests: 0,
             waiting: Vec::new(),
-            purge_end: None,
-            first_appended: None,
+            start,
+            purged: None,
         }
+    }
+
+    /// For a new segment, which takes over where the log ends and knows all marks from its first write on.
+    pub(super) fn begin(marks: &Marks) -> Self {
+        let mut this = Self::new(marks.end);
+        this.put_start();
+        marks.put_into(&mut this.batch);
+        this.durability = Durability::Synced;
+        this
+    }
+
+    fn put_start(&mut self) {
+        // A number always encodes.
+        let record = codec::encode(&self.start).unwrap_or_default();
+        self.batch.put(Mark::Start.key(), record.into());
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -57,26 +73,24 @@ impl<C: RaftTypeConfig> Group<C> {
         match write {
             Write::Append { first, records, room, done } => self.append(first, records, room, done),
             Write::Vote { record, done } => {
-                self.batch.put(Mark::Vote.key(), record.into());
+                self.batch.put(Mark::Vote.key(), record);
                 self.reply_when_synced(done);
             }
             Write::Truncate { from, end, done } => {
-                (from..end).for_each(|index| self.batch.delete(key::entry(index)));
+                self.truncate(from, end);
                 self.reply_when_synced(done);
             }
-            Write::Purge { record, end } => {
-                self.batch.put(Mark::Purged.key(), record.into());
-                self.purge_end = Some(end);
+            Write::Purge { log_id, record } => {
+                self.batch.put(Mark::Purged.key(), record);
+                self.purged = Some(log_id);
             }
-            Write::Committed { record } => self.batch.put(Mark::Committed.key(), record.into()),
+            Write::Committed { record } => self.batch.put(Mark::Committed.key(), record),
         }
     }
 
     fn append(&mut self, first: u64, records: Vec<Bytes>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
         let count = records.len() as u64;
-        self.first_appended = Some(self.first_appended.map_or(first, |earlier| earlier.min(first)));
         for (index, record) in (first..).zip(records) {
-            self.record_bytes = self.record_bytes.saturating_add(record.len() as u64);
             self.batch.put(key::entry(index), record);
         }
         self.entries = self.entries.saturating_add(count);
@@ -84,29 +98,33 @@ impl<C: RaftTypeConfig> Group<C> {
         self.waiting.push(Waiting::Append { end: first.saturating_add(count), room, done });
     }
 
+    /// What is in this segment is removed, and what is in older ones does not count any more.
+    fn truncate(&mut self, from: u64, end: u64) {
+        (from.max(self.start)..end).for_each(|index| self.batch.delete(key::entry(index)));
+        if from < self.start {
+            self.start = from;
+            self.put_start();
+        }
+    }
+
     fn reply_when_synced(&mut self, done: oneshot::Sender<Result<(), StorageError>>) {
         self.durability = Durability::Synced;
         self.waiting.push(Waiting::Reply(done));
     }
 
-    /// Removes the record of an entry that has been purged.
-    pub(super) fn drop_purged(&mut self, index: u64) {
-        self.batch.delete(key::entry(index));
+    /// Nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.durability == Durability::Ordered
     }
 
-    /// Bytes of a record in this group on average, if there are any.
-    pub(super) fn record_bytes(&self) -> Option<u64> {
-        self.record_bytes.checked_div(self.entries)
+    /// Where the segment starts once the batch is written.
+    pub(super) fn start(&self) -> u64 {
+        self.start
     }
 
-    /// How far a purge in this group reaches.
-    pub(super) fn purge_end(&self) -> Option<u64> {
-        self.purge_end
-    }
-
-    /// The least index of an entry in this group.
-    pub(super) fn first_appended(&self) -> Option<u64> {
-        self.first_appended
+    /// Up to where a purge in this group reaches.
+    pub(super) fn purged(&self) -> Option<LogIdOf<C>> {
+        self.purged.clone()
     }
 
     /// The batch, how durable it must be, how many entries are in it, and who waits for it.

@@ -1,6 +1,6 @@
-//! Where the log keeps what in its database.
+//! Where the log keeps what in a segment.
 //!
-//! Marks sort behind the entries, so that `entries` is one range and the last table of a level holds all marks.
+//! Marks sort behind the entries, so that `entries` is one range.
 
 use crate::engine::KeyRange;
 
@@ -26,11 +26,13 @@ pub(crate) fn index_of(key: &[u8]) -> Option<u64> {
     (*prefix == ENTRY).then_some(u64::from_be_bytes(index.try_into().ok()?))
 }
 
-/// A single value about the whole log.
+/// A single value about a segment, or about the whole log: then that in the newest segment counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// The log's format version: one byte.
+    /// The segment's format version: one byte.
     Format,
+    /// Codec bytes of the index from which on no older segment counts, `u64`. A segment without it has not been begun.
+    Start,
     /// Codec bytes of the vote.
     Vote,
     /// Codec bytes of the last purged log id.
@@ -40,9 +42,13 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Format, Self::Start, Self::Vote, Self::Purged, Self::Committed];
+
     pub(crate) fn key(self) -> Vec<u8> {
         let name: &[u8] = match self {
             Self::Format => b"format",
+            Self::Start => b"start",
             Self::Vote => b"vote",
             Self::Purged => b"purged",
             Self::Committed => b"committed",

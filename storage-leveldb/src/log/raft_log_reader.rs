@@ -9,16 +9,14 @@ use futures_util::Stream;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use openraft::type_config::alias::VoteOf;
 use openraft::{OptionalSend, RaftLogReader, RaftTypeConfig};
-use tokio::sync::oneshot;
 
-use super::command::{Command, Read};
 use super::store::LogReader;
 use crate::error::StorageError;
 
 /// Entries read at once, in bytes of their records (one entry may be larger). Well under the 4 MiB that
 /// gRPC accepts by default, whatever the network adds.
 const MAX_READ_BYTES: usize = 1024 * 1024;
-/// The same from disk, where appends and votes wait for it.
+/// The same from disk: appends and votes wait for it where it is read from the segment that is written.
 const MAX_DISK_READ_BYTES: usize = 256 * 1024;
 
 impl<C: RaftTypeConfig> LogReader<C> {
@@ -63,10 +61,27 @@ impl<C: RaftTypeConfig> LogReader<C> {
             }
             contents.tail.first()
         };
-        let (done, records) = oneshot::channel();
-        let read = Read { start, end: end.min(tail_first), limit_bytes: MAX_DISK_READ_BYTES, done };
-        self.queue.send(Command::Read(read)).await?;
-        records.await.map_err(|_| StorageError::Closed)?
+        let reader = self.clone();
+        let read = move || reader.records_on_disk(start, end.min(tail_first));
+        tokio::task::spawn_blocking(read).await.map_err(|_| StorageError::Closed)?
+    }
+
+    /// Records of entries that are durable. Blocks on the disk.
+    fn records_on_disk(&self, start: u64, end: u64) -> Result<Vec<Bytes>, StorageError> {
+        let records = self.segments.get().records(start, end, MAX_DISK_READ_BYTES)?;
+        if records.is_empty() {
+            self.check_gone(start)?;
+        }
+        Ok(records)
+    }
+
+    /// An entry without a record must have been purged or truncated meanwhile.
+    fn check_gone(&self, index: u64) -> Result<(), StorageError> {
+        let contents = self.contents.lock();
+        if index < contents.first || index >= contents.tail.first() {
+            return Ok(());
+        }
+        Err(self.disk.damaged(&self.dir, format!("log entry {index} is missing")).into())
     }
 
     /// The entries of `start..end`, read little by little.

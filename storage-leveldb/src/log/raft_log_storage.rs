@@ -9,14 +9,14 @@ use openraft::type_config::alias::{LogIdOf, VoteOf};
 use openraft::{LogState, OptionalSend, RaftTypeConfig};
 use tokio::sync::oneshot;
 
-use super::command::{Command, Write};
+use super::command::Write;
 use super::store::{LogReader, LogStore, MAX_UNSYNCED_KIB};
 use crate::error::StorageError;
 
 impl<C: RaftTypeConfig> LogStore<C> {
     async fn send(&self, write: Write<C>) -> Result<(), StorageError> {
         self.reader.check()?;
-        self.reader.queue.send(Command::Write(write)).await
+        self.reader.queue.send(write).await
     }
 
     /// Puts entries into the tail, where readers find them; answers their records.
@@ -79,7 +79,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
 
     async fn save_vote(&mut self, vote: &VoteOf<C>) -> Result<(), io::Error> {
         let (done, saved) = oneshot::channel();
-        self.send(Write::Vote { record: codec::encode(vote)?, done }).await?;
+        self.send(Write::Vote { record: codec::encode(vote)?.into(), done }).await?;
         saved.await.map_err(|_| StorageError::Closed)??;
         self.reader.contents.lock().vote = Some(vote.clone());
         Ok(())
@@ -90,7 +90,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
         let Some(log_id) = committed else {
             return Ok(());
         };
-        let record = codec::encode(&log_id)?;
+        let record = codec::encode(&log_id)?.into();
         self.reader.contents.lock().committed = Some(log_id);
         Ok(self.send(Write::Committed { record }).await?)
     }
@@ -133,7 +133,7 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
     async fn purge(&mut self, log_id: LogIdOf<C>) -> Result<(), io::Error> {
         self.reader.check()?;
         let end = log_id.index.saturating_add(1);
-        let record = codec::encode(&log_id)?;
+        let record = codec::encode(&log_id)?.into();
         {
             let mut contents = self.reader.contents.lock();
             contents.tail.purge(end);
@@ -141,8 +141,8 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
             if contents.last < Some(log_id.clone()) {
                 contents.last = Some(log_id.clone());
             }
-            contents.purged = Some(log_id);
+            contents.purged = Some(log_id.clone());
         }
-        Ok(self.send(Write::Purge { record, end }).await?)
+        Ok(self.send(Write::Purge { log_id, record }).await?)
     }
 }

@@ -4,24 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openraft::RaftTypeConfig;
-use openraft::entry::RaftEntry;
 use openraft::type_config::alias::LogIdOf;
-use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::command::Command;
-use super::contents::{Contents, SharedContents};
-use super::key::{self, Mark};
+use super::caretaker::{Caretaker, CaretakerStart, CaretakerThread};
+use super::command::Write;
+use super::contents::SharedContents;
+use super::load::{Loaded, Place, load};
 use super::owner::Owner;
-use super::tail::Tail;
+use super::segments::SharedSegments;
 use crate::disk::GuardedDisk;
-use crate::engine::{Batch, Durability, Engine, EngineFactory, KeyRange, ScanLimit};
+use crate::engine::EngineFactory;
 use crate::error::StorageError;
 use crate::options::Options;
 use crate::owner_thread::{OwnerThread, latching};
 
-/// Version of the records in the log's database.
-const FORMAT: u8 = 1;
 /// Requests that wait for the owner thread; more wait for room.
 const QUEUE_REQUESTS: usize = 4096;
 /// Entries that are not yet durable, in KiB of records; an append that would exceed it waits.
@@ -29,17 +26,19 @@ pub(super) const MAX_UNSYNCED_KIB: u32 = 64 * 1024;
 
 /// The Raft log: openraft's [`RaftLogStorage`](openraft::storage::RaftLogStorage).
 ///
-/// Appending returns when the entries can be read, and calls back when they are on disk. The thread
-/// behind it ends when the store and all its readers are dropped.
+/// Appending returns when the entries can be read, and calls back when they are on disk. The threads
+/// behind it end when the store and all its readers are dropped.
 pub struct LogStore<C: RaftTypeConfig> {
     pub(super) reader: LogReader<C>,
     pub(super) room: Arc<Semaphore>,
+    caretaker: CaretakerStart<C>,
 }
 
 /// Reads the log: openraft's [`RaftLogReader`](openraft::RaftLogReader).
 pub struct LogReader<C: RaftTypeConfig> {
     pub(super) contents: Arc<SharedContents<C>>,
-    pub(super) queue: Arc<OwnerThread<Command<C>>>,
+    pub(super) queue: Arc<OwnerThread<Write<C>>>,
+    pub(super) segments: Arc<SharedSegments>,
     pub(super) disk: GuardedDisk,
     pub(super) dir: Arc<Path>,
 }
@@ -49,36 +48,71 @@ impl<C: RaftTypeConfig> Clone for LogReader<C> {
         Self {
             contents: self.contents.clone(),
             queue: self.queue.clone(),
+            segments: self.segments.clone(),
             disk: self.disk.clone(),
             dir: self.dir.clone(),
         }
     }
 }
 
+/// What opens the databases of a log.
+pub(crate) struct LogEngines {
+    pub(crate) factory: Arc<dyn EngineFactory>,
+    /// Opens databases without changing anything on the disk, and latches nothing.
+    pub(crate) spectator: Arc<dyn EngineFactory>,
+}
+
 impl<C: RaftTypeConfig> LogStore<C> {
-    /// Opens the log in `dir` and starts its thread. Blocks on the disk.
+    /// Opens the log in `dir`, creates it if `may_create`, and starts its threads. Blocks on the disk.
     pub(crate) fn open(
         dir: &Path,
-        factory: Arc<dyn EngineFactory>,
+        engines: LogEngines,
         disk: GuardedDisk,
         options: &Options,
+        may_create: bool,
     ) -> Result<Self, StorageError> {
-        let (tail_bytes, purge_lag_bytes) = (options.tail_bytes, options.purge_lag_bytes);
-        let (its_disk, its_dir) = (disk.clone(), dir.to_owned());
+        let LogEngines { factory, spectator } = engines;
+        let place = Place { dir, disk: &disk, factory: &factory, spectator: spectator.as_ref() };
+        let Loaded { contents, marks, segments, active, prepared, root, next_number } =
+            load::<C>(&place, may_create, options.tail_bytes)?;
+        let purged = contents.purged.clone();
+        let contents = Arc::new(SharedContents::new(contents));
+        let segments = Arc::new(SharedSegments::new(segments));
+        let caretaker = Caretaker {
+            dir: dir.to_owned(),
+            disk: disk.clone(),
+            factory,
+            segments: segments.clone(),
+            root,
+            next_number,
+            purged,
+            removed: Vec::new(),
+        };
+        let caretaker = CaretakerThread::start(caretaker, prepared)?;
+        let starter = caretaker.starter();
+        let owner = Owner {
+            contents: contents.clone(),
+            disk: disk.clone(),
+            segments: segments.clone(),
+            caretaker,
+            marks,
+            active,
+            active_bytes: 0,
+            segment_bytes: options.log_segment_bytes,
+        };
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
-        // The engine never leaves the thread that opens it.
-        let (thread, contents) = OwnerThread::start("raft-log", sender, move || {
-            let mut engine = factory.open(&its_dir)?;
-            let contents = load::<C>(engine.as_mut(), &its_disk, &its_dir, tail_bytes)?;
-            // A crash may have kept records of purged entries from being removed.
-            let purged_end = contents.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
-            let contents = Arc::new(SharedContents::new(contents));
-            let (disk, dir) = (its_disk.clone(), its_dir.clone());
-            let owner = Owner::new(engine, contents.clone(), disk, dir, purged_end, purge_lag_bytes);
-            Ok((contents, move || latching(&its_disk, &its_dir, || owner.run(receiver))))
+        let (its_disk, its_dir) = (disk.clone(), dir.to_owned());
+        let (thread, ()) = OwnerThread::start("raft-log", sender, move || {
+            Ok(((), move || latching(&its_disk, &its_dir, || owner.run(receiver))))
         })?;
-        let reader = LogReader { contents, queue: Arc::new(thread), disk, dir: dir.into() };
-        Ok(Self { reader, room: Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize)) })
+        let reader = LogReader { contents, queue: Arc::new(thread), segments, disk, dir: dir.into() };
+        let room = Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize));
+        Ok(Self { reader, room, caretaker: starter })
+    }
+
+    /// What is in the whole storage has been found good: from now on the log's directory is tidied.
+    pub(crate) fn begin(&self) {
+        self.caretaker.begin();
     }
 }
 
@@ -95,92 +129,4 @@ impl<C: RaftTypeConfig> LogStore<C> {
         let is_empty = contents.vote.is_none() && contents.last.is_none();
         LogPosition { purged: contents.purged.clone(), is_empty }
     }
-}
-
-/// Reads the marks and finds the end of the log.
-fn load<C: RaftTypeConfig>(
-    engine: &mut dyn Engine,
-    disk: &GuardedDisk,
-    dir: &Path,
-    tail_bytes: usize,
-) -> Result<Contents<C>, StorageError> {
-    check_format(engine, disk, dir)?;
-    let vote = mark(engine, disk, dir, Mark::Vote)?;
-    let committed = mark(engine, disk, dir, Mark::Committed)?;
-    let purged: Option<LogIdOf<C>> = mark(engine, disk, dir, Mark::Purged)?;
-    let start = match &purged {
-        Some(log_id) => log_id.index.saturating_add(1),
-        None => first_record(engine)?.unwrap_or(0),
-    };
-    let end = end_of_entries(engine, start)?;
-    let last = match end.checked_sub(1).filter(|_| end > start) {
-        Some(index) => {
-            let record = engine.get(&key::entry(index))?.unwrap_or_default();
-            let entry: C::Entry =
-                codec::decode(&record).map_err(|e| disk.damaged(dir, format!("log entry {index}: {e}")))?;
-            if entry.index() != index {
-                return Err(disk
-                    .damaged(dir, format!("log entry {index} says it is entry {}", entry.index()))
-                    .into());
-            }
-            Some(entry.log_id())
-        }
-        None => purged.clone(),
-    };
-    Ok(Contents { vote, committed, purged, last, first: start, tail: Tail::new(end, tail_bytes) })
-}
-
-fn check_format(engine: &mut dyn Engine, disk: &GuardedDisk, dir: &Path) -> Result<(), StorageError> {
-    match engine.get(&Mark::Format.key())?.as_deref() {
-        Some([FORMAT]) => Ok(()),
-        Some(other) => {
-            let reason = format!("log format {other:?}; this version reads format {FORMAT} only");
-            Err(disk.damaged(dir, reason).into())
-        }
-        None if !engine.scan(&KeyRange::all(), ScanLimit { pairs: 1, bytes: usize::MAX })?.is_empty() => {
-            Err(disk.damaged(dir, "the log has records and no format version").into())
-        }
-        None => {
-            let mut batch = Batch::default();
-            batch.put(Mark::Format.key(), vec![FORMAT].into());
-            engine.write(batch, Durability::Synced)
-        }
-    }
-}
-
-fn mark<T: DeserializeOwned>(
-    engine: &mut dyn Engine,
-    disk: &GuardedDisk,
-    dir: &Path,
-    mark: Mark,
-) -> Result<Option<T>, StorageError> {
-    let Some(record) = engine.get(&mark.key())? else {
-        return Ok(None);
-    };
-    let value = codec::decode(&record).map_err(|e| disk.damaged(dir, format!("{mark:?} mark: {e}")))?;
-    Ok(Some(value))
-}
-
-/// The first index that has a record.
-fn first_record(engine: &mut dyn Engine) -> Result<Option<u64>, StorageError> {
-    let found = engine.scan(&key::entries(0, u64::MAX), ScanLimit { pairs: 1, bytes: usize::MAX })?;
-    Ok(found.first().and_then(|(key, _)| key::index_of(key)))
-}
-
-/// The index behind the last entry of a log without holes: doubling steps, then halving ones.
-fn end_of_entries(engine: &mut dyn Engine, start: u64) -> Result<u64, StorageError> {
-    let mut has = |index: u64| Ok::<_, StorageError>(engine.get(&key::entry(index))?.is_some());
-    let mut step = 1_u64;
-    let mut present = start;
-    while has(present.saturating_add(step).saturating_sub(1))? {
-        present = present.saturating_add(step);
-        step = step.saturating_mul(2);
-    }
-    // Every index before `present` has a record, and `present + step - 1` has none.
-    let mut absent = present.saturating_add(step).saturating_sub(1);
-    while present < absent {
-        let middle = present.saturating_add(absent.saturating_sub(present) / 2);
-        if has(middle)? { present = middle.saturating_add(1) } else { absent = middle }
-    }
-    Ok(present)
 }

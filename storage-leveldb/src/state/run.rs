@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memtable::Change;
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, KeyRange, Run, RunWriter, ScanLimit};
+use crate::engine::{EngineFactory, KeyRange, Run, RunWriter, ScanLimit, latched};
 use crate::error::StorageError;
 
 /// Before every value: what the pair says. A run hides older ones, so it has to know of deletions.
@@ -23,15 +23,6 @@ pub(crate) struct RunRecord {
     pub(crate) pairs: u64,
     /// Of keys and values, as they were stored.
     pub(crate) bytes: u64,
-}
-
-/// An error of an engine is a fault of the storage, also if the engine knows of no latch, or has ended with a panic:
-/// those who wait for what it should have done learn of it by the latch only.
-fn latched<T>(disk: &GuardedDisk, dir: &Path, result: Result<T, StorageError>) -> Result<T, StorageError> {
-    result.map_err(|e| match e {
-        StorageError::Fault(fault) => disk.damaged(&fault.path, fault.reason).into(),
-        other => disk.damaged(dir, format!("the engine: {other}")).into(),
-    })
 }
 
 /// A complete run of the state.

@@ -61,7 +61,7 @@ impl<C: TestTypes, A: Application<C>> Subject<C, A> {
     ) -> Self {
         let options = Options {
             tail_bytes: 2000,
-            purge_lag_bytes: 200,
+            log_segment_bytes: 2500,
             memtable_bytes: 4000,
             log_leveldb: SMALL,
             state_leveldb: SMALL,

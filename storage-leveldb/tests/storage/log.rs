@@ -110,7 +110,7 @@ async fn purging_gives_the_space_back() {
     let dir = tempfile::tempdir().unwrap();
     let small =
         LevelDbOptions { write_buffer_bytes: 64 << 10, table_bytes: 64 << 10, ..LevelDbOptions::default() };
-    let options = Options { log_leveldb: small, purge_lag_bytes: 2 << 20, ..Options::default() };
+    let options = Options { log_leveldb: small, log_segment_bytes: 1 << 20, ..Options::default() };
     let mut store = open(dir.path(), options).await.unwrap();
     let mut greatest = 0;
     for round in 0..60_u64 {

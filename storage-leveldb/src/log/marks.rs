@@ -1,0 +1,42 @@
+//! What the log holds beside its entries, as it is stored.
+
+use bytes::Bytes;
+use openraft::RaftTypeConfig;
+
+use super::command::Write;
+use super::key::Mark;
+use crate::engine::Batch;
+
+/// The marks of the whole log, and where it ends, as of the last change that was asked for.
+#[derive(Clone, Default)]
+pub(crate) struct Marks {
+    pub(crate) vote: Option<Bytes>,
+    pub(crate) purged: Option<Bytes>,
+    pub(crate) committed: Option<Bytes>,
+    /// The index behind the last entry that was ever written and not truncated.
+    pub(crate) end: u64,
+}
+
+impl Marks {
+    /// This is about to be done.
+    pub(super) fn note<C: RaftTypeConfig>(&mut self, write: &Write<C>) {
+        match write {
+            Write::Append { first, records, .. } => self.end = first.saturating_add(records.len() as u64),
+            Write::Vote { record, .. } => self.vote = Some(record.clone()),
+            Write::Truncate { from, .. } => self.end = *from,
+            Write::Purge { record, .. } => self.purged = Some(record.clone()),
+            Write::Committed { record } => self.committed = Some(record.clone()),
+        }
+    }
+
+    /// Puts all marks into a batch.
+    pub(super) fn put_into(&self, batch: &mut Batch) {
+        let marks =
+            [(Mark::Vote, &self.vote), (Mark::Purged, &self.purged), (Mark::Committed, &self.committed)];
+        for (mark, record) in marks {
+            if let Some(record) = record {
+                batch.put(mark.key(), record.clone());
+            }
+        }
+    }
+}
