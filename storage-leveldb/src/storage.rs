@@ -117,8 +117,8 @@ impl<C: StandardTypes> OpenedParts<C> {
             marker::replace(&disk, &marker, FORMAT)?;
         }
         store.remove_garbage()?;
-        log.begin();
         remove_old(&disk, dir)?;
+        log.begin();
         Ok(Self { log, store, health: disk.health, disk: options.disk })
     }
 }

@@ -76,10 +76,10 @@ impl Problem {
         Self { path: fault.path.clone(), kind, reason: fault.reason.clone() }
     }
 
-    /// FORMAT names the format before this version's.
+    /// FORMAT names a format before this version's.
     pub(super) fn to_be_upgraded(path: &Path) -> Self {
-        let reason = "format 1, which this version does not check; a node that is started on it makes it format 2, and \
-                      no older version can open it then";
+        let reason = "an older format, which this version does not check; a node that is started on it makes it \
+                      format 3, and no older version can open it then";
         Self { path: path.to_owned(), kind: ProblemKind::OtherFormat, reason: reason.to_owned() }
     }
 

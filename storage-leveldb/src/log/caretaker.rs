@@ -6,6 +6,7 @@
 //! purge:   ROOT without what is purged ─▶ its segments are removed
 //! ```
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -32,7 +33,8 @@ const REMOVED_INTERVAL: Duration = Duration::from_millis(200);
 struct Tasks<C: RaftTypeConfig> {
     /// Nothing may be changed before what is there has been found good.
     may_begin: bool,
-    prepared: Option<Arc<Segment>>,
+    /// To be begun in this order.
+    prepared: VecDeque<Arc<Segment>>,
     /// Up to here the log has been purged, as far as the caretaker does not know yet.
     purged: Option<LogIdOf<C>>,
     stop: bool,
@@ -75,7 +77,7 @@ pub(super) struct CaretakerThread<C: RaftTypeConfig> {
 impl<C: RaftTypeConfig> CaretakerThread<C> {
     pub(super) fn start(
         caretaker: Caretaker<C>,
-        prepared: Option<Arc<Segment>>,
+        prepared: VecDeque<Arc<Segment>>,
     ) -> Result<Self, StorageError> {
         let tasks = Tasks { may_begin: false, prepared, purged: None, stop: false };
         let tasks = Arc::new(SharedTasks { tasks: Mutex::new(tasks), changed: Condvar::new() });
@@ -95,7 +97,7 @@ impl<C: RaftTypeConfig> CaretakerThread<C> {
 
     /// A segment that can be begun at once, if there is one yet.
     pub(super) fn take_prepared(&self) -> Option<Arc<Segment>> {
-        self.tasks.change(|tasks| tasks.prepared.take())
+        self.tasks.change(|tasks| tasks.prepared.pop_front())
     }
 
     /// Entries up to this one may go.
@@ -150,7 +152,7 @@ impl<C: RaftTypeConfig> Caretaker<C> {
     fn wait(&mut self, tasks: &SharedTasks<C>, is_idle: bool) -> bool {
         let (started, may_delete) = (Instant::now(), !self.removed.is_empty());
         let mut guard = tasks.lock();
-        let has_news = |tasks: &Tasks<C>| tasks.prepared.is_none() || tasks.purged.is_some() || !is_idle;
+        let has_news = |tasks: &Tasks<C>| tasks.prepared.is_empty() || tasks.purged.is_some() || !is_idle;
         loop {
             if guard.stop || self.disk.health.check().is_err() {
                 return false;
@@ -171,9 +173,9 @@ impl<C: RaftTypeConfig> Caretaker<C> {
 
     /// Does one thing, that which others may wait for first. Answers whether there was anything to do.
     fn work(&mut self, tasks: &SharedTasks<C>) -> Result<bool, StorageError> {
-        if tasks.lock().prepared.is_none() {
+        if tasks.lock().prepared.is_empty() {
             let prepared = self.prepare()?;
-            tasks.change(|tasks| tasks.prepared = Some(prepared));
+            tasks.change(|tasks| tasks.prepared.push_back(prepared));
             return Ok(true);
         }
         let has_purged = self.purge()?;

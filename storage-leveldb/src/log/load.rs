@@ -1,5 +1,6 @@
 //! Opening a log: its segments, its marks, and where it ends.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,8 +27,8 @@ pub(super) struct Loaded<C: RaftTypeConfig> {
     pub(super) marks: Marks,
     pub(super) segments: Segments,
     pub(super) active: Arc<Segment>,
-    /// The segment after it.
-    pub(super) prepared: Option<Arc<Segment>>,
+    /// Those after it: one, or two if a crash came while one was being begun and the next one lay ready.
+    pub(super) prepared: VecDeque<Arc<Segment>>,
     pub(super) root: LogRoot<C>,
     /// No directory has this number or a greater one.
     pub(super) next_number: u64,
@@ -60,27 +61,29 @@ pub(super) fn load<C: RaftTypeConfig>(
     };
     place.refuse_older_root(&root, &there)?;
     let (begun, mut rest) = place.open_all(&root)?;
-    if rest.len() > 1 {
-        return Err(disk.damaged(&dir.join(ROOT), "names several segments that were not begun").into());
-    }
     let active = match begun.last() {
         Some(active) => active.clone(),
-        None => place.begin_first(may_create, rest.pop())?,
+        None => place.begin_first(may_create, rest.pop_front())?,
     };
     let segments = if begun.is_empty() { vec![active.clone()] } else { begun };
     let segments = Segments::new(segments);
     let (contents, marks) = place.contents(&segments, &active, &root, tail_bytes)?;
     let next_number = number_behind(root.segments.iter().chain(&there));
-    Ok(Loaded { contents, marks, segments, active, prepared: rest.pop(), root, next_number })
+    Ok(Loaded { contents, marks, segments, active, prepared: rest, root, next_number })
 }
 
-/// A first segment, and ROOT. Nothing that is there counts.
+/// A first segment, and ROOT. Nothing that is there counts: no segment is begun before ROOT names it.
 fn create<C: RaftTypeConfig>(
     place: &Place<'_>,
     there: &[SegmentRecord],
 ) -> Result<LogRoot<C>, StorageError> {
     let Place { dir, disk, factory, .. } = place;
     disk.create_dir(dir)?;
+    let is_used = |record: &&SegmentRecord| record.form == Form::Run || place.has_been_begun(**record);
+    if let Some(used) = there.iter().find(is_used) {
+        let reason = format!("missing, although {} is in use", used.name().display());
+        return Err(disk.damaged(&dir.join(ROOT), reason).into());
+    }
     let record = SegmentRecord { number: number_behind(there.iter()), form: Form::Database };
     drop(Segment::create(factory, disk, dir, record)?);
     let root = LogRoot { purged: None, segments: vec![record] };
@@ -125,11 +128,11 @@ impl Place<'_> {
     fn open_all<C: RaftTypeConfig>(
         &self,
         root: &LogRoot<C>,
-    ) -> Result<(Vec<Arc<Segment>>, Vec<Arc<Segment>>), StorageError> {
+    ) -> Result<(Vec<Arc<Segment>>, VecDeque<Arc<Segment>>), StorageError> {
         let open = |record: &SegmentRecord| Segment::open(self.factory, self.disk, self.dir, *record);
         let all = root.segments.iter().map(|record| open(record).map(Arc::new));
         let all = all.collect::<Result<Vec<_>, _>>()?;
-        let (begun, rest): (Vec<_>, Vec<_>) = all.iter().cloned().partition(|segment| segment.is_begun());
+        let (begun, rest): (Vec<_>, VecDeque<_>) = all.iter().cloned().partition(|segment| segment.is_begun());
         if let Some(early) = all.iter().take(begun.len()).find(|segment| !segment.is_begun()) {
             let reason = "holds nothing, although later segments do";
             return Err(self.disk.damaged(&early.dir, reason).into());

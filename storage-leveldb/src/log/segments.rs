@@ -20,10 +20,6 @@ impl Segments {
         Self(segments)
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Segment>> {
-        self.0.iter()
-    }
-
     pub(crate) fn newest(&self) -> Option<&Arc<Segment>> {
         self.0.last()
     }

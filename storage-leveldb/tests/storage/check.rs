@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::support::{Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
@@ -24,7 +25,15 @@ type Entry = <Types as openraft::RaftTypeConfig>::Entry;
 /// Small enough that there are tables on several levels.
 pub fn small(disk: Arc<dyn storage_leveldb::Disk>) -> Options {
     let small = LevelDbOptions { write_buffer_bytes: 2048, table_bytes: 2048, ..LevelDbOptions::default() };
-    Options { disk, log_leveldb: small, state_leveldb: small, tail_bytes: 2000, ..Options::default() }
+    Options {
+        disk,
+        // Some segments become runs, others stay databases.
+        log_segment_bytes: 3000,
+        log_leveldb: small,
+        state_leveldb: small,
+        tail_bytes: 2000,
+        ..Options::default()
+    }
 }
 
 pub fn on(disk: &SimDisk) -> Options {
@@ -85,6 +94,22 @@ pub async fn filled_disk() -> SimDisk {
     let disk = SimDisk::default();
     let mut store = open(Path::new(DIR), on(&disk)).await.unwrap();
     work(&mut store).await.unwrap();
+    // Which segments there are is left to chance, but one is to be a run.
+    let log_dir = Path::new(DIR).join("log");
+    let is_run = |name: &std::path::PathBuf| name.to_string_lossy().starts_with("run-");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !storage_leveldb::Disk::list(&disk, &log_dir).unwrap().iter().any(is_run) {
+        assert!(Instant::now() < deadline, "no segment has become a run");
+        store.log.save_vote(&Vote::new(1 + ENTRIES / 25, 1)).await.unwrap();
+    }
+    disk
+}
+
+/// The same, with a log of one segment.
+pub async fn filled_disk_of_one_segment() -> SimDisk {
+    let disk = SimDisk::default();
+    let options = Options { log_segment_bytes: u64::MAX, ..on(&disk) };
+    work(&mut open(Path::new(DIR), options).await.unwrap()).await.unwrap();
     disk
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::check::{DIR, ENTRIES, check, entry, filled_disk, on, try_check};
+use crate::check::{DIR, ENTRIES, check, entry, filled_disk, filled_disk_of_one_segment, on, try_check};
 use crate::support::state_files::{StoredRoot, change_root, change_root_content, change_run, root};
 use crate::support::{Types, log_id, open};
 use openraft::Vote;
@@ -23,8 +23,9 @@ fn mark(name: &str) -> Vec<u8> {
 
 /// A filled disk with these changes of the log, made behind the storage's back, checked.
 async fn with_log(put: &[(Vec<u8>, Vec<u8>)], delete: &[Vec<u8>]) -> Report {
-    let disk = filled_disk().await;
-    let mut engine = leveldb_on(&disk, on(&disk).log_leveldb).open(&Path::new(DIR).join("log")).unwrap();
+    let disk = filled_disk_of_one_segment().await;
+    let segment = Path::new(DIR).join("log/segment-1");
+    let mut engine = leveldb_on(&disk, on(&disk).log_leveldb).open(&segment).unwrap();
     let mut batch = Batch::default();
     delete.iter().for_each(|key| batch.delete(key.clone()));
     put.iter().for_each(|(key, value)| batch.put(key.clone(), value.clone().into()));

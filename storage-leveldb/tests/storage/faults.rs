@@ -63,9 +63,9 @@ fn the_disk_may_be_full_at_any_byte() {
 
 /// Every part of every kind of file; `docs/FORMAT.md` draws them.
 fn parts() -> impl Iterator<Item = String> {
-    let databases = |file: &str| ["log", "run"].map(|dir| format!("{dir}/{file}"));
+    let databases = |file: &str| ["segment", "run"].map(|dir| format!("{dir}/{file}"));
     let framed = ["MANIFEST", "CURRENT", "WITNESS"].iter().flat_map(|file| databases(file));
-    let ours = ["log/*.log", "node/FORMAT", "state/ROOT"].map(str::to_owned);
+    let ours = ["segment/*.log", "node/FORMAT", "log/ROOT", "state/ROOT"].map(str::to_owned);
     let of_frames =
         ["file header", "frame magic", "frame length", "frame synced", "frame checksum", "frame payload"];
     let of_tables = [

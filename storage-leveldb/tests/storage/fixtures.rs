@@ -1,14 +1,14 @@
 //! A frozen directory of each format version, as a node left it: this version still reads it, to the last value.
 //!
-//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_2`; that of
-//! format 1 by the version that wrote format 1. Once a version has been released its fixture is never written again.
+//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_3`; those of
+//! older formats by the versions that wrote them. Once a version has been released its fixture is never written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::{Set, Store, Types, log_id, open};
+use crate::support::{Set, Store, Types, eventually, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{
@@ -88,7 +88,7 @@ async fn apply(store: &mut Store, index: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes the fixture"]
-async fn write_format_2() {
+async fn write_format_3() {
     let dir = tempfile::tempdir().unwrap();
     let small = LevelDbOptions {
         write_buffer_bytes: 1024,
@@ -96,7 +96,12 @@ async fn write_format_2() {
         run_table_bytes: 200,
         ..LevelDbOptions::default()
     };
-    let options = Options { log_leveldb: small, state_leveldb: small, ..Options::default() };
+    let options = Options {
+        log_segment_bytes: 1000,
+        log_leveldb: small,
+        state_leveldb: small,
+        ..Options::default()
+    };
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {
@@ -112,12 +117,14 @@ async fn write_format_2() {
     }
     store.log.save_vote(&vote()).await.unwrap();
     store.log.save_committed(Some(id(COMMITTED))).await.unwrap();
+    // One is written, one lies ready, and one before them is no run yet.
+    eventually("three databases, the others runs", || names(&dir.path().join("log"), "segment-") == 3).await;
     drop(store);
-    let to = fixture("format-2");
+    let to = fixture("format-3");
     let _ = fs::remove_dir_all(&to);
     copy(dir.path(), &to);
     fs::remove_file(to.join("LOCK")).unwrap();
-    format_is_read("format-2").await;
+    format_is_read("format-3").await;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -170,6 +177,12 @@ pub async fn check_answers(mut store: Store) {
     assert_eq!(other.reader.query(()).await.unwrap(), pairs(APPLIED));
 }
 
+/// How many names in a directory begin so.
+fn names(dir: &Path, prefix: &str) -> usize {
+    let names = fs::read_dir(dir).unwrap().map(|found| found.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(prefix)).count()
+}
+
 /// Tables in the directories whose names begin so.
 fn tables(dir: &Path, part: &str) -> usize {
     let entries =
@@ -210,4 +223,12 @@ async fn format_2_is_read() {
     let fixture = fixture("format-2");
     assert!(tables(&fixture, "log") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
     format_is_read("format-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn format_3_is_read() {
+    let fixture = fixture("format-3");
+    assert!(tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
+    assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
+    format_is_read("format-3").await;
 }

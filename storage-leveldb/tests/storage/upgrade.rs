@@ -1,4 +1,4 @@
-//! A directory of format 1 becomes one of format 2, whatever interrupts it, and nothing of one that is refused is lost.
+//! A directory of an older format becomes one of format 3, whatever interrupts it, and nothing of one that is refused is lost.
 //!
 //! How it could go wrong: the old is removed or changed before the new counts; what an interrupted upgrade left is
 //! taken for the state; the older of state and snapshot wins; damage is copied and gets a good checksum.
@@ -40,11 +40,17 @@ fn copy(from: &Path, disk: &SimDisk, to: &Path) {
     disk.sync_dir(to.parent().unwrap()).unwrap();
 }
 
-/// The fixture, all of it durable.
-fn fixture() -> SimDisk {
+const OLD_FORMATS: [&str; 2] = ["format-1", "format-2"];
+
+/// A fixture, all of it durable.
+fn fixture_of(format: &str) -> SimDisk {
     let disk = SimDisk::default();
-    copy(&frozen("format-1"), &disk, Path::new(DIR));
+    copy(&frozen(format), &disk, Path::new(DIR));
     disk
+}
+
+fn fixture() -> SimDisk {
+    fixture_of("format-1")
 }
 
 /// What a marker with this content is.
@@ -52,11 +58,13 @@ fn marker(content: &str) -> Vec<u8> {
     write_framed(&[FramedStep::Write(content.into()), FramedStep::Sync]).unwrap().0
 }
 
-/// What only format 1 has, and FORMAT.
+/// What only older formats have, and FORMAT.
 fn old_files(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
     let is_old = |path: &Path| {
         let path = path.strip_prefix(DIR).unwrap();
-        ["snapshot", "state/ACTIVE", "state/db-1", "state/db-2", "FORMAT"]
+        let is_new = ["log/ROOT", "log/ROOT.tmp"].iter().any(|new| path == Path::new(new));
+        let is_in_log = path.parent() == Some(Path::new("log")) && !is_new;
+        is_in_log || ["snapshot", "state/ACTIVE", "state/db-1", "state/db-2", "FORMAT"]
             .iter()
             .any(|old| path.starts_with(old))
     };
@@ -64,7 +72,7 @@ fn old_files(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
     paths.map(|path| (path.clone(), disk.read(&path).unwrap())).collect()
 }
 
-/// Opens it and compares every answer; then nothing of format 1 is left, and a check finds nothing wrong.
+/// Opens it and compares every answer; then nothing of an older format is left, and a check finds nothing wrong.
 async fn is_upgraded(disk: &SimDisk, what: &str) {
     let store = open(Path::new(DIR), options(disk)).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     check_answers(store).await;
@@ -96,51 +104,55 @@ async fn moments(disk: &SimDisk) -> Vec<(String, SimDisk)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_power_may_fail_at_any_operation_of_an_upgrade() {
-    let mut random = Random::new(7);
-    let (mut crashes, mut second_crashes, mut with_both) = (0, 0, 0);
-    for (what, moment) in moments(&fixture()).await {
-        let seeds = [random.number(), random.number()].map(Survival::Random);
-        for survival in [Survival::Nothing, Survival::Everything].into_iter().chain(seeds) {
-            crashes += 1;
-            let what = format!("{what}, {survival:?}");
-            let left = moment.reboot(survival);
-            let is_format_2 = is_well(&left);
-            let names = |path: &str| left.list(&Path::new(DIR).join(path)).unwrap_or_default();
-            with_both += u64::from(is_format_2 && names("state").contains(&PathBuf::from("ACTIVE")));
-            let again = left.copy();
-            is_upgraded(&left, &what).await;
-            let mut next = moments(&again).await;
-            if !next.is_empty() {
-                second_crashes += 1;
-                let (then, moment) = next.swap_remove(random.position(next.len()));
-                let left = moment.reboot(Survival::Random(random.number()));
-                is_upgraded(&left, &format!("{what}; {then}")).await;
+    for format in OLD_FORMATS {
+        let mut random = Random::new(7);
+        let (mut crashes, mut second_crashes, mut with_both) = (0, 0, 0);
+        for (what, moment) in moments(&fixture_of(format)).await {
+            let seeds = [random.number(), random.number()].map(Survival::Random);
+            for survival in [Survival::Nothing, Survival::Everything].into_iter().chain(seeds) {
+                crashes += 1;
+                let what = format!("{format}, {what}, {survival:?}");
+                let left = moment.reboot(survival);
+                let is_upgraded_now = is_well(&left);
+                let log = left.list(&Path::new(DIR).join("log")).unwrap_or_default();
+                with_both += u64::from(is_upgraded_now && log.contains(&PathBuf::from("CURRENT")));
+                let again = left.copy();
+                is_upgraded(&left, &what).await;
+                let mut next = moments(&again).await;
+                if !next.is_empty() {
+                    second_crashes += 1;
+                    let (then, moment) = next.swap_remove(random.position(next.len()));
+                    let left = moment.reboot(Survival::Random(random.number()));
+                    is_upgraded(&left, &format!("{what}; {then}")).await;
+                }
             }
         }
+        println!("{format}: {crashes} crashes, {second_crashes} after them, {with_both} with the old beside the new");
+        assert!(crashes > 300 && second_crashes > 300 && with_both > 10);
     }
-    println!("{crashes} crashes, {second_crashes} after them, {with_both} with the old beside the new");
-    assert!(crashes > 400 && second_crashes > 400 && with_both > 10);
 }
 
 /// The disk is full, or fails, at any operation: refused, and the next start upgrades what is left.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_operation_of_an_upgrade_may_fail() {
-    let (mut at, mut refused) = (0, 0);
-    loop {
-        at += 1;
-        let disk = fixture();
-        disk.fail_at(disk.operations() + at, Failure::ShortWrite(ErrorKind::StorageFull));
-        match open(Path::new(DIR), options(&disk)).await {
-            Ok(_) if !disk.has_failed() => break,
-            // The old that could not be removed is found by the next start.
-            Ok(store) => assert!(store.health.fault().is_some(), "operation {at} failed and nobody was told"),
-            Err(StorageError::Fault(_)) => refused += 1,
-            Err(other) => panic!("operation {at}: {other}"),
+    for format in OLD_FORMATS {
+        let (mut at, mut refused) = (0, 0);
+        loop {
+            at += 1;
+            let disk = fixture_of(format);
+            disk.fail_at(disk.operations() + at, Failure::ShortWrite(ErrorKind::StorageFull));
+            match open(Path::new(DIR), options(&disk)).await {
+                Ok(_) if !disk.has_failed() => break,
+                // The old that could not be removed is found by the next start.
+                Ok(store) => assert!(store.health.fault().is_some(), "operation {at} failed and nobody was told"),
+                Err(StorageError::Fault(_)) => refused += 1,
+                Err(other) => panic!("operation {at}: {other}"),
+            }
+            is_upgraded(&disk, &format!("{format}, operation {at} failed")).await;
         }
-        is_upgraded(&disk, &format!("operation {at} failed")).await;
+        println!("{format}: {refused} of {at} failures refused");
+        assert!(refused > 60);
     }
-    println!("{refused} of {at} failures refused");
-    assert!(refused > 80);
 }
 
 /// What can happen to a file; `None`: it does not apply.
@@ -171,6 +183,8 @@ async fn a_damaged_file_is_refused_and_nothing_is_removed() {
                     refused += 1;
                     // What is missing, LevelDB's directory is named for.
                     let is_named = fault.path == path || kind == 0 && path.starts_with(&fault.path);
+                    // A shorter WITNESS is an older one, and may tell of a file that has gone since.
+                    let is_named = is_named || path.ends_with("WITNESS") && fault.path.parent() == path.parent();
                     assert!(is_named, "{what}: {fault}");
                     assert!(old_files(&disk) == before, "{what}: something was changed");
                     assert!(disk.put_back(&path, &fixture));
@@ -305,5 +319,5 @@ async fn a_check_tells_that_a_start_will_upgrade() {
     let report = report.unwrap();
     let [problem] = &report.problems[..] else { panic!("{report:?}") };
     assert_eq!((problem.kind, &problem.path), (ProblemKind::OtherFormat, &Path::new(DIR).join("FORMAT")));
-    assert!(problem.reason.contains("started on it makes it format 2"), "{problem:?}");
+    assert!(problem.reason.contains("started on it makes it format 3"), "{problem:?}");
 }

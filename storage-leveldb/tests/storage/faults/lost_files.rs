@@ -17,7 +17,7 @@ fn options() -> Options {
 }
 
 fn tables(dir: &Path) -> Vec<PathBuf> {
-    let names = std::fs::read_dir(dir.join("log")).unwrap();
+    let names = std::fs::read_dir(dir.join("log/segment-1")).unwrap();
     let mut tables: Vec<_> = names.map(|entry| entry.unwrap().path()).collect();
     tables.retain(|path| path.extension().is_some_and(|extension| extension == "ldb"));
     tables
@@ -32,9 +32,15 @@ async fn a_database_without_its_root_is_not_started_empty() {
     store.log.save_vote(&Vote::new(3, 1)).await.unwrap();
     drop(store);
     std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
-    std::fs::remove_file(dir.path().join("log/CURRENT")).unwrap();
+    let root = dir.path().join("log/ROOT");
+    let content = std::fs::read(&root).unwrap();
+    std::fs::remove_file(&root).unwrap();
     let error = open(dir.path(), Options::default()).await.err().unwrap().to_string();
-    assert!(error.contains("log/CURRENT: missing"), "{error}");
+    assert!(error.contains("log/ROOT: missing, although"), "{error}");
+    std::fs::write(&root, content).unwrap();
+    std::fs::remove_file(dir.path().join("log/segment-1/CURRENT")).unwrap();
+    let error = open(dir.path(), Options::default()).await.err().unwrap().to_string();
+    assert!(error.contains("log/segment-1: missing, although ROOT names it"), "{error}");
 }
 
 /// LevelDB says only that something is missing.
