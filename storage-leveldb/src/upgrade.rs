@@ -164,7 +164,8 @@ pub(crate) enum Place {
 /// Removes what only older formats have. To be called once FORMAT says that there is another, and the rest has been found
 /// good; and at every start, because a crash may bring back what was removed.
 pub(crate) fn remove_old(disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
-    let places = [(Place::State, dir.join("state")), (Place::Log, dir.join("log")), (Place::Top, dir.to_owned())];
+    let places =
+        [(Place::State, dir.join("state")), (Place::Log, dir.join("log")), (Place::Top, dir.to_owned())];
     for (place, dir) in places {
         let names = disk.list(&dir)?;
         for name in names.iter().filter_map(|name| name.to_str()).filter(|name| is_old(place, name)) {

@@ -111,12 +111,7 @@ fn log<C: StandardTypes>(
 }
 
 /// What ROOT names has to be there.
-fn missing(
-    findings: &mut Findings<'_>,
-    dir: &Path,
-    names: &[PathBuf],
-    named: impl Iterator<Item = PathBuf>,
-) {
+fn missing(findings: &mut Findings<'_>, dir: &Path, names: &[PathBuf], named: impl Iterator<Item = PathBuf>) {
     for name in named.filter(|name| !names.contains(name)) {
         findings.damaged(&dir.join(name), "missing, although ROOT names it");
     }

@@ -130,8 +130,7 @@ fn open<C: RaftTypeConfig>(
     root: &LogRoot<C>,
     options: &Options,
 ) -> Option<Segments> {
-    let factory: Arc<dyn EngineFactory> =
-        Arc::new(LevelDb::new(disk.clone(), frugal(options.log_leveldb)));
+    let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), frugal(options.log_leveldb)));
     let open = |record: &SegmentRecord| Segment::open(&factory, disk, dir, *record).map(Arc::new);
     let all = root.segments.iter().map(open).collect::<Result<Vec<_>, _>>();
     let all = findings.opened(dir, all)?;

@@ -259,7 +259,8 @@ impl<C: RaftTypeConfig> Caretaker<C> {
     fn delete_removed(&mut self) {
         let all = std::mem::take(&mut self.removed);
         // Only those who have it can make another handle of a segment that does not count.
-        let (unused, used) = all.into_iter().partition::<Vec<_>, _>(|segment| Arc::strong_count(segment) == 1);
+        let (unused, used) =
+            all.into_iter().partition::<Vec<_>, _>(|segment| Arc::strong_count(segment) == 1);
         self.removed = used;
         for segment in unused {
             let dir = segment.dir.clone();

@@ -42,8 +42,7 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Format, Self::Start, Self::Vote, Self::Purged, Self::Committed];
+    pub(crate) const ALL: [Self; 5] = [Self::Format, Self::Start, Self::Vote, Self::Purged, Self::Committed];
 
     pub(crate) fn key(self) -> Vec<u8> {
         let name: &[u8] = match self {

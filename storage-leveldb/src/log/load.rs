@@ -21,6 +21,9 @@ use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
 
+/// Segments, the oldest first.
+type Row = VecDeque<Arc<Segment>>;
+
 /// What is in a log's directory, found to be sound.
 pub(super) struct Loaded<C: RaftTypeConfig> {
     pub(super) contents: Contents<C>,
@@ -28,7 +31,7 @@ pub(super) struct Loaded<C: RaftTypeConfig> {
     pub(super) segments: Segments,
     pub(super) active: Arc<Segment>,
     /// Those after it: one, or two if a crash came while one was being begun and the next one lay ready.
-    pub(super) prepared: VecDeque<Arc<Segment>>,
+    pub(super) prepared: Row,
     pub(super) root: LogRoot<C>,
     /// No directory has this number or a greater one.
     pub(super) next_number: u64,
@@ -61,22 +64,19 @@ pub(super) fn load<C: RaftTypeConfig>(
     };
     place.refuse_older_root(&root, &there)?;
     let (begun, mut rest) = place.open_all(&root)?;
-    let active = match begun.last() {
+    let active = match begun.back() {
         Some(active) => active.clone(),
         None => place.begin_first(may_create, rest.pop_front())?,
     };
-    let segments = if begun.is_empty() { vec![active.clone()] } else { begun };
-    let segments = Segments::new(segments);
+    let begun = if begun.is_empty() { vec![active.clone()] } else { begun.into() };
+    let segments = Segments::new(begun);
     let (contents, marks) = place.contents(&segments, &active, &root, tail_bytes)?;
     let next_number = number_behind(root.segments.iter().chain(&there));
     Ok(Loaded { contents, marks, segments, active, prepared: rest, root, next_number })
 }
 
 /// A first segment, and ROOT. Nothing that is there counts: no segment is begun before ROOT names it.
-fn create<C: RaftTypeConfig>(
-    place: &Place<'_>,
-    there: &[SegmentRecord],
-) -> Result<LogRoot<C>, StorageError> {
+fn create<C: RaftTypeConfig>(place: &Place<'_>, there: &[SegmentRecord]) -> Result<LogRoot<C>, StorageError> {
     let Place { dir, disk, factory, .. } = place;
     disk.create_dir(dir)?;
     let is_used = |record: &&SegmentRecord| record.form == Form::Run || place.has_been_begun(**record);
@@ -125,14 +125,11 @@ impl Place<'_> {
     }
 
     /// The segments that have been begun, and those that have not: they come last.
-    fn open_all<C: RaftTypeConfig>(
-        &self,
-        root: &LogRoot<C>,
-    ) -> Result<(Vec<Arc<Segment>>, VecDeque<Arc<Segment>>), StorageError> {
+    fn open_all<C: RaftTypeConfig>(&self, root: &LogRoot<C>) -> Result<(Row, Row), StorageError> {
         let open = |record: &SegmentRecord| Segment::open(self.factory, self.disk, self.dir, *record);
         let all = root.segments.iter().map(|record| open(record).map(Arc::new));
         let all = all.collect::<Result<Vec<_>, _>>()?;
-        let (begun, rest): (Vec<_>, VecDeque<_>) = all.iter().cloned().partition(|segment| segment.is_begun());
+        let (begun, rest): (Row, Row) = all.iter().cloned().partition(|segment| segment.is_begun());
         if let Some(early) = all.iter().take(begun.len()).find(|segment| !segment.is_begun()) {
             let reason = "holds nothing, although later segments do";
             return Err(self.disk.damaged(&early.dir, reason).into());

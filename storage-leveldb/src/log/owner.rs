@@ -45,7 +45,8 @@ impl<C: RaftTypeConfig> Owner<C> {
     /// Commits every write that waits as one group.
     fn commit_all(&mut self, first: Write<C>, queue: &mut Receiver<Write<C>>) {
         // Without a next segment the old one just grows: its database bears it, and nobody waits.
-        let next = if self.active_bytes >= self.segment_bytes { self.caretaker.take_prepared() } else { None };
+        let next =
+            if self.active_bytes >= self.segment_bytes { self.caretaker.take_prepared() } else { None };
         let mut group = match &next {
             Some(_) => Group::begin(&self.marks),
             None => Group::new(self.active.start()),

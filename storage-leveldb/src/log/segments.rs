@@ -70,8 +70,7 @@ impl Segments {
         let (mut records, mut bytes, mut next) = (Vec::new(), 0_usize, start);
         while next < end && (records.is_empty() || bytes < limit_bytes) {
             let Some((segment, segment_end)) = self.covering(next) else { break };
-            let limit =
-                ScanLimit { pairs: usize::MAX, bytes: limit_bytes.saturating_sub(bytes).max(1) };
+            let limit = ScanLimit { pairs: usize::MAX, bytes: limit_bytes.saturating_sub(bytes).max(1) };
             let before = next;
             for (key, record) in segment.scan(&key::entries(next, end.min(segment_end)), limit)? {
                 bytes = bytes.saturating_add(key.len()).saturating_add(record.len());

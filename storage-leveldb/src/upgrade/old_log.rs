@@ -43,7 +43,8 @@ impl OldLog {
             None => {}
             Some(records) if *records == RECORDS => {}
             Some(other) => {
-                let reason = format!("log format {other:?}; this version reads format {RECORDS:?} of it only");
+                let reason =
+                    format!("log format {other:?}; this version reads format {RECORDS:?} of it only");
                 return Err(disk.damaged(dir, reason).into());
             }
         }
@@ -119,7 +120,8 @@ impl OldLog {
 
     /// The index in `key`, which must be that behind the entry before it.
     fn follows(&self, key: &Bytes, expected: Option<u64>) -> Result<u64, StorageError> {
-        let index = key::index_of(key).ok_or_else(|| self.damaged(format!("no entry: {}", key.escape_ascii())))?;
+        let index =
+            key::index_of(key).ok_or_else(|| self.damaged(format!("no entry: {}", key.escape_ascii())))?;
         match expected.filter(|expected| *expected != index) {
             Some(expected) => Err(self.damaged(format!("log entry {expected} is missing"))),
             None => Ok(index),

@@ -222,7 +222,8 @@ async fn all_bad_pages_of_a_table_are_counted() {
     drop(store);
     // The next start puts the log's entries into one table.
     drop(open(dir.path(), options.clone()).await.unwrap());
-    let tables = std::fs::read_dir(dir.path().join("log/segment-1")).unwrap().map(|entry| entry.unwrap().path());
+    let tables =
+        std::fs::read_dir(dir.path().join("log/segment-1")).unwrap().map(|entry| entry.unwrap().path());
     let table =
         tables.filter(|path| kind(path) == "ldb").max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let mut bytes = std::fs::read(&table).unwrap();

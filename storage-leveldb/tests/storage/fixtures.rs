@@ -96,12 +96,8 @@ async fn write_format_3() {
         run_table_bytes: 200,
         ..LevelDbOptions::default()
     };
-    let options = Options {
-        log_segment_bytes: 1000,
-        log_leveldb: small,
-        state_leveldb: small,
-        ..Options::default()
-    };
+    let options =
+        Options { log_segment_bytes: 1000, log_leveldb: small, state_leveldb: small, ..Options::default() };
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {

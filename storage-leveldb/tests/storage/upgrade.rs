@@ -64,9 +64,10 @@ fn old_files(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
         let path = path.strip_prefix(DIR).unwrap();
         let is_new = ["log/ROOT", "log/ROOT.tmp"].iter().any(|new| path == Path::new(new));
         let is_in_log = path.parent() == Some(Path::new("log")) && !is_new;
-        is_in_log || ["snapshot", "state/ACTIVE", "state/db-1", "state/db-2", "FORMAT"]
-            .iter()
-            .any(|old| path.starts_with(old))
+        is_in_log
+            || ["snapshot", "state/ACTIVE", "state/db-1", "state/db-2", "FORMAT"]
+                .iter()
+                .any(|old| path.starts_with(old))
     };
     let paths = disk.files().into_iter().map(|(path, _)| path).filter(|path| is_old(path));
     paths.map(|path| (path.clone(), disk.read(&path).unwrap())).collect()
@@ -127,7 +128,9 @@ async fn the_power_may_fail_at_any_operation_of_an_upgrade() {
                 }
             }
         }
-        println!("{format}: {crashes} crashes, {second_crashes} after them, {with_both} with the old beside the new");
+        println!(
+            "{format}: {crashes} crashes, {second_crashes} after them, {with_both} with the old beside the new"
+        );
         assert!(crashes > 300 && second_crashes > 300 && with_both > 10);
     }
 }
@@ -144,7 +147,9 @@ async fn any_operation_of_an_upgrade_may_fail() {
             match open(Path::new(DIR), options(&disk)).await {
                 Ok(_) if !disk.has_failed() => break,
                 // The old that could not be removed is found by the next start.
-                Ok(store) => assert!(store.health.fault().is_some(), "operation {at} failed and nobody was told"),
+                Ok(store) => {
+                    assert!(store.health.fault().is_some(), "operation {at} failed and nobody was told")
+                }
                 Err(StorageError::Fault(_)) => refused += 1,
                 Err(other) => panic!("operation {at}: {other}"),
             }
@@ -184,7 +189,8 @@ async fn a_damaged_file_is_refused_and_nothing_is_removed() {
                     // What is missing, LevelDB's directory is named for.
                     let is_named = fault.path == path || kind == 0 && path.starts_with(&fault.path);
                     // A shorter WITNESS is an older one, and may tell of a file that has gone since.
-                    let is_named = is_named || path.ends_with("WITNESS") && fault.path.parent() == path.parent();
+                    let is_named =
+                        is_named || path.ends_with("WITNESS") && fault.path.parent() == path.parent();
                     assert!(is_named, "{what}: {fault}");
                     assert!(old_files(&disk) == before, "{what}: something was changed");
                     assert!(disk.put_back(&path, &fixture));

@@ -15,7 +15,7 @@ use crate::testing::subject::{Subject, TestTypes};
 pub(super) const SURVIVALS_PER_POINT: u64 = 4;
 /// After one check in this many the storage goes on: every operation of its recovery, and of the work after
 /// it, is a crash point as well.
-const GO_ON_ONE_IN: u64 = 6000;
+const GO_ON_ONE_IN: u64 = 2500;
 /// Steps after a crash.
 const LATER_STEPS: usize = 12;
 /// A storage crashes at most this often.

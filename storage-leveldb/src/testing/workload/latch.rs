@@ -16,9 +16,9 @@ use crate::testing::broken::{Broken, promise};
 use crate::testing::ids::{log_id, logged, vote};
 use crate::testing::subject::TestTypes;
 
-/// The other owner thread, and a snapshot being built, may each be in the middle of an operation that they began before
+/// Those that write segments, prepare them, flush and merge may each be in the middle of an operation that they began before
 /// the fault was latched.
-const OPERATIONS_UNDER_WAY: u64 = 2;
+const OPERATIONS_UNDER_WAY: u64 = 4;
 
 /// A call after a fault is answered with that fault, and no other.
 fn refused<T, E: Display>(call: &str, answer: Result<T, E>, fault: &Fault) -> Result<(), Broken> {
