@@ -16,6 +16,9 @@ pub(super) const SURVIVALS_PER_POINT: u64 = 4;
 /// After one check in this many the storage goes on: every operation of its recovery, and of the work after
 /// it, is a crash point as well.
 const GO_ON_ONE_IN: u64 = 2500;
+/// With so many points of a seed none of its storages goes on any more, unless it is replayed: how many points come of those
+/// that go on is left to chance, and now and then it was ten times as many.
+const ENOUGH_POINTS: u64 = 5000;
 /// Steps after a crash.
 const LATER_STEPS: usize = 12;
 /// A storage crashes at most this often.
@@ -89,7 +92,8 @@ impl<'a, C: TestTypes, A: Application<C>> Explorer<'a, C, A> {
         self.report.checks += 1;
         let depth = trail.crashes.len();
         // A replay goes on whenever it may: the failure may lie in the recovery.
-        let goes_on = self.target.is_some() || trail.random(self.seed, 2).one_in(GO_ON_ONE_IN);
+        let may_go_on = self.report.points < ENOUGH_POINTS && trail.random(self.seed, 2).one_in(GO_ON_ONE_IN);
+        let goes_on = self.target.is_some() || may_go_on;
         if goes_on && depth < MAX_CRASHES {
             return self.live(trail, Start::Crashed(disk, point.model.clone()), LATER_STEPS);
         }
