@@ -17,15 +17,16 @@ use tonic::Code;
 
 /// Every kind of file in a data directory, as a path in it; `*` stands for numbers and the like. A missing lock file is
 /// harmless: the node serves, and LevelDB's logs, which come next, have something in them.
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "IDENTITY",
     "LOCK",
     "storage/LOCK",
-    "storage/log/*.log",
-    "storage/log/*.ldb",
-    "storage/log/MANIFEST-*",
-    "storage/log/CURRENT",
-    "storage/log/WITNESS",
+    "storage/log/segment-*/*.log",
+    "storage/log/segment-*/*.ldb",
+    "storage/log/segment-*/MANIFEST-*",
+    "storage/log/segment-*/CURRENT",
+    "storage/log/segment-*/WITNESS",
+    "storage/log/ROOT",
     "storage/state/ROOT",
     "storage/state/run-*/*.ldb",
     "storage/state/run-*/MANIFEST-*",
@@ -34,9 +35,10 @@ const KINDS: [&str; 14] = [
     "storage/FORMAT",
 ];
 /// Of these there is an older version only as long as the node has not been started again.
-const REPLACED_AT_A_START: [&str; 2] = ["storage/log/*.log", "storage/log/MANIFEST-*"];
+const REPLACED_AT_A_START: [&str; 2] = ["storage/log/segment-*/*.log", "storage/log/segment-*/MANIFEST-*"];
 /// Lost as a whole, none of them may be started empty.
-const DIRECTORIES: [&str; 4] = ["storage", "storage/log", "storage/state", "storage/state/run-*"];
+const DIRECTORIES: [&str; 5] =
+    ["storage", "storage/log", "storage/log/segment-*", "storage/state", "storage/state/run-*"];
 /// Empty, and only locked.
 const LOCKS: [&str; 2] = ["storage/LOCK", "LOCK"];
 /// A start, an election, and catching up on a loaded machine.
