@@ -66,7 +66,12 @@ impl Witness {
         for (name, claim) in &claims {
             let path = dir.join(name);
             if disk.len(&path)?.is_none() {
-                let reason = format!("missing, although {} bytes of it had been synced", claim.durable);
+                // Either it is lost, or the end of the witness is, with what tells that it was to go.
+                let (witness, durable) = (dir.join(WITNESS), claim.durable);
+                let reason = format!(
+                    "missing, although {} tells that {durable} bytes of it had been synced",
+                    witness.display()
+                );
                 return Err(disk.damaged(&path, reason));
             }
         }

@@ -67,3 +67,20 @@ async fn a_missing_table_is_named() {
     }
     drop(open(dir.path(), options()).await.unwrap());
 }
+
+/// Found by the cluster's damage test: a WITNESS that had lost its last record told of a MANIFEST that had gone since, and
+/// only the MANIFEST was named, in which there is nothing to be mended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_only_an_old_witness_knows_is_named_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), options()).await.unwrap();
+    store.log.save_vote(&Vote::new(3, 1)).await.unwrap();
+    drop(store);
+    let witness = dir.path().join("log/segment-1/WITNESS");
+    let older = std::fs::read(&witness).unwrap();
+    // Begins another MANIFEST and another of LevelDB's logs.
+    drop(open(dir.path(), options()).await.unwrap());
+    std::fs::write(&witness, older).unwrap();
+    let error = open(dir.path(), options()).await.err().unwrap().to_string();
+    assert!(error.contains(&format!("missing, although {} tells", witness.display())), "{error}");
+}
