@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::command::Write;
 use super::key::{self, Mark};
-use super::marks::Marks;
+use super::marks::{Marks, start_record};
 use crate::engine::{Batch, Durability};
 use crate::error::StorageError;
 
@@ -52,16 +52,9 @@ impl<C: RaftTypeConfig> Group<C> {
     /// For a new segment, which takes over where the log ends and knows all marks from its first write on.
     pub(super) fn begin(marks: &Marks) -> Self {
         let mut this = Self::new(marks.end);
-        this.put_start();
-        marks.put_into(&mut this.batch);
+        marks.begin(&mut this.batch);
         this.durability = Durability::Synced;
         this
-    }
-
-    fn put_start(&mut self) {
-        // A number always encodes.
-        let record = codec::encode(&self.start).unwrap_or_default();
-        self.batch.put(Mark::Start.key(), record.into());
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -103,7 +96,7 @@ impl<C: RaftTypeConfig> Group<C> {
         (from.max(self.start)..end).for_each(|index| self.batch.delete(key::entry(index)));
         if from < self.start {
             self.start = from;
-            self.put_start();
+            self.batch.put(Mark::Start.key(), start_record(from));
         }
     }
 

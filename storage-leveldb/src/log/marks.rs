@@ -29,8 +29,9 @@ impl Marks {
         }
     }
 
-    /// Puts all marks into a batch.
-    pub(super) fn put_into(&self, batch: &mut Batch) {
+    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks.
+    pub(super) fn begin(&self, batch: &mut Batch) {
+        batch.put(Mark::Start.key(), start_record(self.end));
         let marks =
             [(Mark::Vote, &self.vote), (Mark::Purged, &self.purged), (Mark::Committed, &self.committed)];
         for (mark, record) in marks {
@@ -39,4 +40,10 @@ impl Marks {
             }
         }
     }
+}
+
+/// The record of [`Mark::Start`].
+pub(super) fn start_record(start: u64) -> Bytes {
+    // A number always encodes; nothing at all would be refused when it is read.
+    codec::encode(&start).unwrap_or_default().into()
 }

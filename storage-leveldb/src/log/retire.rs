@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::key::{self, Mark};
+use super::marks::start_record;
 use super::segment::{FORMAT, Segment};
 use super::segments::Segments;
 use crate::disk::GuardedDisk;
@@ -58,8 +59,7 @@ pub(crate) fn finish_run(
     mut writer: Box<dyn RunWriter>,
     start: u64,
 ) -> Result<(), StorageError> {
-    let record = codec::encode(&start).map_err(|e| disk.damaged(dir, e))?;
     latched(disk, dir, writer.push(&Mark::Format.key(), &[FORMAT]))?;
-    latched(disk, dir, writer.push(&Mark::Start.key(), &record))?;
+    latched(disk, dir, writer.push(&Mark::Start.key(), &start_record(start)))?;
     latched(disk, dir, writer.finish())
 }

@@ -49,9 +49,7 @@ impl Segment {
     /// Makes it the newest one, where `marks` say that the log ends; durable when this returns.
     pub(crate) fn begin(&self, marks: &Marks) -> Result<(), StorageError> {
         let mut batch = Batch::default();
-        let start = codec::encode(&marks.end).map_err(|e| self.disk.damaged(&self.dir, e))?;
-        batch.put(Mark::Start.key(), start.into());
-        marks.put_into(&mut batch);
+        marks.begin(&mut batch);
         self.write(batch, Durability::Synced)?;
         self.set_start(marks.end);
         Ok(())
