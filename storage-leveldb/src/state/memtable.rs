@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::key_filter::KeyFilter;
 use crate::engine::{KeyRange, ScanLimit};
 
 /// What a version costs in memory beside its key and value: a part of a tree node, two allocations, their headers.
@@ -44,10 +45,13 @@ impl Versions {
 /// One thread writes, many read. A reader reads *at* an index that was [`published`](Self::published), so what it
 /// sees does not change while more is applied.
 ///
-/// Invariants: versions of a key ascend; everything up to `published` is in it, or was in the state before it.
+/// Invariants: versions of a key ascend; everything up to `published` is in it, or was in the state before it; `keys` may
+/// have every key of `versions`.
 pub(super) struct Memtable {
     /// Counts memtables; greater ones are newer.
     pub(super) number: u64,
+    /// The keys of `versions`.
+    keys: KeyFilter,
     versions: RwLock<BTreeMap<Vec<u8>, Versions>>,
     bytes: AtomicUsize,
     published: AtomicU64,
@@ -56,7 +60,8 @@ pub(super) struct Memtable {
 impl Memtable {
     /// An empty one on top of a state up to log index `published`.
     pub(super) fn new(number: u64, published: u64) -> Self {
-        Self { number, versions: RwLock::default(), bytes: AtomicUsize::new(0), published: published.into() }
+        let (keys, versions) = (KeyFilter::new(), RwLock::default());
+        Self { number, keys, versions, bytes: AtomicUsize::new(0), published: published.into() }
     }
 
     /// Adds the changes of an apply batch that ends at log index `at`, and publishes them.
@@ -70,6 +75,7 @@ impl Memtable {
                 Some(versions) => versions.push(at, change),
                 None => {
                     added = added.saturating_add(key.len());
+                    self.keys.add(&key);
                     versions.insert(key, Versions { at, change, older: Vec::new() });
                 }
             }
@@ -95,6 +101,10 @@ impl Memtable {
 
     /// What `key` was changed to; `None` if it was not.
     pub(super) fn get(&self, key: &[u8], at: u64) -> Option<Change> {
+        // What was published at `at` was added to the filter before.
+        if !self.keys.may_have(key) {
+            return None;
+        }
         let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
         versions.get(key).and_then(|versions| versions.at(at)).cloned()
     }

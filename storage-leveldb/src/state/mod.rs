@@ -18,6 +18,7 @@ mod durable;
 mod flush;
 mod inbox;
 pub(crate) mod key;
+mod key_filter;
 mod layers;
 mod machine;
 mod memtable;

@@ -86,6 +86,17 @@ fn parts() -> impl Iterator<Item = String> {
         .chain(all(databases("*.ldb").to_vec(), of_tables.to_vec()))
 }
 
+/// Whether nobody may be told of a flipped bit there, because nobody has to read it.
+///
+/// Of a WITNESS the last whole record counts, so that damage to one of the others says nothing. And entries that have been
+/// purged are not read again: on a busy machine the log's caretaker may not have come to remove their segments, or
+/// they are in one with others. (This test once took every harmless flip for a bug, and failed on a busy machine only: all
+/// of them were in tables of entries up to 187, of a log that had been purged up to 187.)
+fn may_be_unread(part: &str) -> bool {
+    let of_pairs = part.ends_with("data block") || part.ends_with("page checksum");
+    part.contains("WITNESS: flipped bit, frame") || part.contains("*.ldb") && of_pairs
+}
+
 #[test]
 fn a_flipped_bit_changes_no_answer() {
     let report = run(Test::flipped_bits, 2000);
@@ -94,8 +105,8 @@ fn a_flipped_bit_changes_no_answer() {
             assert!(is_replay(), "no {part}");
             continue;
         };
-        // Of a WITNESS the last whole record counts, so that damage to one of the others says nothing.
-        assert!(ends.harmless == 0 || part.contains("WITNESS: flipped bit, frame"), "{part}: {ends:?}");
+        assert!(ends.harmless == 0 || may_be_unread(&part), "{part}: {ends:?}");
+        assert!(ends.detected > 0 || part.contains("WITNESS: flipped bit, frame") || is_replay(), "{part}");
     }
 }
 

@@ -21,73 +21,97 @@ const LEAST_BYTES: usize = 9;
 const SEED: u32 = 0xbc9f_1d34;
 const MULTIPLIER: u32 = 0xc6a4_a793;
 
-/// Invariant: `offsets_at` is within `bytes`, and five bytes at least are behind it.
+/// The filters of a table's data blocks.
+///
+/// What a search needs of a block is in one place: a table that has not got a key, which is what most are asked, costs little
+/// but the waits for memory.
+///
+/// Invariant: each place is within `bits` and not empty.
 pub(super) struct Filter {
-    bytes: Vec<u8>,
-    offsets_at: usize,
+    bits: Vec<u8>,
+    /// By the number of the block: where its bits begin, and how many bytes they are.
+    places: Vec<(u32, u32)>,
 }
 
 impl Filter {
     /// `blocks` are the offsets of the table's data blocks: each must have a filter that can be understood.
-    pub(super) fn parse(bytes: Vec<u8>, blocks: impl Iterator<Item = u64>) -> Result<Self, Damage> {
-        let (rest, unit) =
-            bytes.split_last().map(|(unit, rest)| (rest, *unit)).ok_or("the filter block is empty")?;
-        if unit != UNIT_LOG2 {
-            return Err("the filter block is for other units");
-        }
-        let last_at = rest.len().checked_sub(OFFSET_BYTES).ok_or("the filter block is too short")?;
-        let offsets_at = u32_at(rest, last_at).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
-        let offsets_bytes =
-            last_at.checked_sub(offsets_at).ok_or("the filter block's offsets are not in it")?;
-        if !offsets_bytes.is_multiple_of(OFFSET_BYTES) {
-            return Err("the filter block's offsets are no whole number");
-        }
-        let filter = Self { bytes, offsets_at };
-        for block in blocks {
-            filter.of_block(block)?;
-        }
-        Ok(filter)
+    pub(super) fn parse(mut bytes: Vec<u8>, blocks: impl Iterator<Item = u64>) -> Result<Self, Damage> {
+        let offsets = Offsets::find(&bytes)?;
+        let mut places = blocks.map(|block| offsets.of_block(block)).collect::<Result<Vec<_>, _>>()?;
+        places.shrink_to_fit();
+        let bits_end = offsets.at;
+        bytes.truncate(bits_end);
+        bytes.shrink_to_fit();
+        Ok(Self { bits: bytes, places })
     }
 
     /// Memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bits.len().saturating_add(self.places.len().saturating_mul(size_of::<(u32, u32)>()))
     }
 
-    /// Bits and number of probes of one block.
-    fn of_block(&self, block: u64) -> Result<&[u8], Damage> {
-        let number = usize::try_from(block >> UNIT_LOG2).map_err(|_| "a block is too far behind")?;
-        let at = number.checked_mul(OFFSET_BYTES).and_then(|at| at.checked_add(self.offsets_at));
-        let at = at.ok_or("a block is too far behind")?;
-        // Behind the last offset comes that of the offsets, which is where the last filter ends.
-        let offset = |at: usize| u32_at(&self.bytes, at).and_then(|offset| usize::try_from(offset).ok());
-        let (Some(start), Some(end)) = (offset(at), offset(at.saturating_add(OFFSET_BYTES))) else {
-            return Err("a block has no filter");
-        };
-        let filter = self.bytes.get(start..end).filter(|_| end <= self.offsets_at);
-        let filter = filter.ok_or("a filter is not in its block")?;
-        if filter.len() < LEAST_BYTES || filter.last() != Some(&PROBES) {
-            return Err("a filter is not one of ten bits per key");
-        }
-        Ok(filter)
-    }
-
-    /// Whether the block at `block` may have the key with this hash; `false`: it has not.
-    pub(super) fn may_have(&self, block: u64, hash: u32) -> Result<bool, Damage> {
-        let (_, bits) = self.of_block(block)?.split_last().ok_or("a filter is empty")?;
-        let count = u32::try_from(bits.len().saturating_mul(8)).map_err(|_| "a filter is too large")?;
+    /// Whether the block with the number `block` may have the key with this hash; `false`: it has not.
+    pub(super) fn may_have(&self, block: usize, hash: u32) -> Result<bool, Damage> {
+        let (start, len) = *self.places.get(block).ok_or("a block has no filter")?;
+        let bits = self.bits.get(start as usize..).and_then(|bits| bits.get(..len as usize));
+        let bits = bits.ok_or("a filter is not in its block")?;
+        let count = len.saturating_mul(8);
         let step = hash.rotate_left(15);
         let mut probe = hash;
         for _ in 0..PROBES {
             let bit = probe.checked_rem(count).ok_or("a filter is empty")?;
-            let byte =
-                usize::try_from(bit / 8).ok().and_then(|at| bits.get(at)).ok_or("a filter is too short")?;
+            let byte = bits.get((bit / 8) as usize).ok_or("a filter is too short")?;
             if byte & (1 << (bit % 8)) == 0 {
                 return Ok(false);
             }
             probe = probe.wrapping_add(step);
         }
         Ok(true)
+    }
+}
+
+/// The offsets of the filters, in the filter block.
+///
+/// Invariant: `at` is within `bytes`, and five bytes at least are behind it.
+struct Offsets<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Offsets<'a> {
+    fn find(bytes: &'a [u8]) -> Result<Self, Damage> {
+        let (unit, rest) = bytes.split_last().ok_or("the filter block is empty")?;
+        if *unit != UNIT_LOG2 {
+            return Err("the filter block is for other units");
+        }
+        let last_at = rest.len().checked_sub(OFFSET_BYTES).ok_or("the filter block is too short")?;
+        let at = u32_at(rest, last_at).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
+        let offsets_bytes = last_at.checked_sub(at).ok_or("the filter block's offsets are not in it")?;
+        if !offsets_bytes.is_multiple_of(OFFSET_BYTES) {
+            return Err("the filter block's offsets are no whole number");
+        }
+        Ok(Self { bytes, at })
+    }
+
+    /// Where the bits of the block at `block` begin, and how many bytes they are.
+    fn of_block(&self, block: u64) -> Result<(u32, u32), Damage> {
+        let number = usize::try_from(block >> UNIT_LOG2).map_err(|_| "a block is too far behind")?;
+        let at = number.checked_mul(OFFSET_BYTES).and_then(|at| at.checked_add(self.at));
+        let at = at.ok_or("a block is too far behind")?;
+        // Behind the last offset comes that of the offsets, which is where the last filter ends.
+        let (Some(start), Some(end)) =
+            (u32_at(self.bytes, at), u32_at(self.bytes, at.saturating_add(OFFSET_BYTES)))
+        else {
+            return Err("a block has no filter");
+        };
+        let filter = self.bytes.get(start as usize..end as usize).filter(|_| end as usize <= self.at);
+        let filter = filter.ok_or("a filter is not in its block")?;
+        if filter.len() < LEAST_BYTES || filter.last() != Some(&PROBES) {
+            return Err("a filter is not one of ten bits per key");
+        }
+        // Without the number of probes.
+        let len = end.saturating_sub(start).saturating_sub(1);
+        if len > u32::MAX / 8 { Err("a filter is too large") } else { Ok((start, len)) }
     }
 }
 

@@ -20,11 +20,10 @@ use crate::file::framed_reader::Tail;
 use crate::file::witness;
 use crate::health::Fault;
 
-/// One table: which keys it has, and where it is if it is open.
+/// One table: where it is, and which keys it has.
 struct RunTable {
     path: PathBuf,
     told: LiveTable,
-    slot: Arc<Slot>,
 }
 
 impl RunTable {
@@ -38,10 +37,13 @@ impl RunTable {
     }
 }
 
-/// Invariants: the keys of each table are all less than those of the next; `largest` has the last key of each.
+/// Invariants: the keys of each table are all less than those of the next; `largest` has the last key of each, and `slots`
+/// the place of each if it is open.
 pub(in super::super) struct LevelDbRun {
     disk: GuardedDisk,
     tables: Vec<RunTable>,
+    /// Apart from the tables, of which a search needs nothing else.
+    slots: Vec<Arc<Slot>>,
     largest: Separators,
     cache: Arc<TableCache>,
     id: RunId,
@@ -59,24 +61,23 @@ impl LevelDbRun {
     ) -> Result<Self, Fault> {
         let live = read_live_files(disk, dir)?;
         let id = cache.new_run();
-        let tables = live.tables.into_iter().map(|(number, told)| RunTable {
-            path: dir.join(table_name(number)),
-            told,
-            slot: Slot::new(id),
-        });
+        let tables = live
+            .tables
+            .into_iter()
+            .map(|(number, told)| RunTable { path: dir.join(table_name(number)), told });
         let tables = in_order(tables.collect()).map_err(|reason| disk.damaged(dir, reason))?;
         let largest = Separators::new(tables.iter().map(RunTable::largest));
         let largest = largest.map_err(|reason| disk.damaged(dir, reason))?;
-        Ok(Self { disk: disk.clone(), tables, largest, cache: cache.clone(), id })
+        let slots = tables.iter().map(|_| Slot::new(id)).collect();
+        Ok(Self { disk: disk.clone(), tables, slots, largest, cache: cache.clone(), id })
     }
 
-    fn opened(&self, table: &RunTable) -> Result<Arc<Table>, Fault> {
-        self.cache.get(&table.slot, || Table::open(&self.disk, &table.path, &table.told))
-    }
-
-    /// The tables from the first on that has `key` or a greater one.
-    fn tables_from(&self, key: &[u8]) -> &[RunTable] {
-        self.tables.get(self.largest.not_less(key)..).unwrap_or_default()
+    /// The table with this number, open; `None` if there are not so many.
+    fn opened(&self, number: usize) -> Result<Option<Arc<Table>>, Fault> {
+        let (Some(slot), Some(table)) = (self.slots.get(number), self.tables.get(number)) else {
+            return Ok(None);
+        };
+        self.cache.get(slot, || Table::open(&self.disk, &table.path, &table.told)).map(Some)
     }
 }
 
@@ -127,8 +128,8 @@ impl Drop for LevelDbRun {
 impl Run for LevelDbRun {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.disk.health.check()?;
-        match self.tables_from(key).first().filter(|table| table.smallest() <= key) {
-            Some(table) => Ok(self.opened(table)?.get(key)?),
+        match self.opened(self.largest.not_less(key))? {
+            Some(table) => Ok(table.get(key)?),
             None => Ok(None),
         }
     }
@@ -136,11 +137,13 @@ impl Run for LevelDbRun {
     fn scan(&self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
         self.disk.health.check()?;
         let mut page = Page::new(range, limit);
-        for table in self.tables_from(&range.start) {
-            if page.is_complete() || range.end.as_ref().is_some_and(|end| table.smallest() >= &**end) {
+        for (number, told) in self.tables.iter().enumerate().skip(self.largest.not_less(&range.start)) {
+            if page.is_complete() || range.end.as_ref().is_some_and(|end| told.smallest() >= &**end) {
                 break;
             }
-            self.opened(table)?.scan(&mut page)?;
+            if let Some(table) = self.opened(number)? {
+                table.scan(&mut page)?;
+            }
         }
         Ok(page.into_found())
     }

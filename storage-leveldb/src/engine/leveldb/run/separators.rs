@@ -6,6 +6,10 @@
 use super::Damage;
 
 const HEAD_BYTES: usize = 8;
+/// How often a search guesses where it will end.
+const GUESSES: usize = 2;
+/// From there it goes on by so many, twice as many, and so on.
+const FIRST_STEP: usize = 4;
 
 /// Invariants: the keys ascend strictly; key `n` ends at `ends[n]` of `bytes`, where the next begins; `heads` has for each
 /// the eight bytes behind the first `shared` ones, which all keys have in common, filled up with zeros.
@@ -70,6 +74,57 @@ impl Separators {
         self.bytes.len().saturating_add(self.len().saturating_mul(of_each))
     }
 
+    /// The first head that is not less than `wanted`; one behind the last if all are.
+    ///
+    /// Where keys are spread evenly, a guess from the first and the last one lies near, and one more from there nearly
+    /// meets it: that waits for memory half as often as a binary search. Where they are not, the search from there
+    /// takes twice the steps of a binary one at most.
+    fn head_not_less(&self, wanted: u64) -> usize {
+        let (Some(first), Some(last)) = (self.heads.first(), self.heads.last()) else { return 0 };
+        if wanted <= *first {
+            return 0;
+        }
+        if wanted > *last {
+            return self.len();
+        }
+        let each = ((last - first) as f64 / self.len() as f64).max(1.0);
+        let mut near = 0_usize;
+        let mut near_head = *first;
+        for _ in 0..GUESSES {
+            let away = (wanted.abs_diff(near_head) as f64 / each) as usize;
+            near = if near_head < wanted { near.saturating_add(away) } else { near.saturating_sub(away) };
+            near = near.min(self.len().saturating_sub(1));
+            near_head = self.heads.get(near).copied().unwrap_or_default();
+        }
+        let (low, high) = self.around(near, wanted);
+        let between = self.heads.get(low..high).unwrap_or_default();
+        low.saturating_add(between.partition_point(|head| *head < wanted))
+    }
+
+    /// Heads before the first number are less than `wanted`, those from the second on are not; in steps that double, from
+    /// `near` on.
+    fn around(&self, near: usize, wanted: u64) -> (usize, usize) {
+        let is_less = |n: usize| self.heads.get(n).is_some_and(|head| *head < wanted);
+        let mut step = FIRST_STEP;
+        let mut edge = near;
+        if is_less(near) {
+            let mut low = near;
+            while is_less(edge) {
+                low = edge.saturating_add(1);
+                edge = edge.saturating_add(step).min(self.len());
+                step = step.saturating_mul(2);
+            }
+            return (low, edge);
+        }
+        let mut high = near;
+        while edge > 0 && !is_less(edge) {
+            high = edge;
+            edge = edge.saturating_sub(step);
+            step = step.saturating_mul(2);
+        }
+        (edge, high)
+    }
+
     /// The first that is not less than `key`; one behind the last if all are.
     pub(super) fn not_less(&self, key: &[u8]) -> usize {
         let common = self.bytes.get(..self.shared).unwrap_or_default();
@@ -77,7 +132,7 @@ impl Separators {
             return if key < common { 0 } else { self.len() };
         };
         let wanted = head(rest);
-        let mut low = self.heads.partition_point(|head| *head < wanted);
+        let mut low = self.head_not_less(wanted);
         if self.heads.get(low) != Some(&wanted) {
             return low;
         }
@@ -123,6 +178,28 @@ mod tests {
             for key in &asked {
                 let expected = keys.partition_point(|other| *other < key.as_slice());
                 assert_eq!(separators.not_less(key), expected, "{key:?} in {keys:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn heads_are_found_however_they_are_spread() {
+        let mut random = 1_u64;
+        let mut next = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random >> 16
+        };
+        let even: Vec<u64> = (0..500).map(|n| n * 1000).collect();
+        let random: Vec<u64> = (0..500).map(|_| next()).collect();
+        let crowded: Vec<u64> = (0..250).chain((1..250).map(|n| u64::MAX - n * n)).collect();
+        let doubling: Vec<u64> = (0..64).map(|n| 1 << n).collect();
+        for mut heads in [even, random, crowded, doubling, vec![7], vec![0, u64::MAX]] {
+            heads.sort_unstable();
+            let keys: Vec<_> = heads.iter().map(|head| head.to_be_bytes()).collect();
+            let separators = Separators::new(keys.iter().map(<[u8; 8]>::as_slice)).unwrap();
+            for near in heads.iter().flat_map(|head| [head.wrapping_sub(1), *head, head.wrapping_add(1)]) {
+                let expected = heads.partition_point(|head| *head < near);
+                assert_eq!(separators.not_less(&near.to_be_bytes()), expected, "{near} in {heads:?}");
             }
         }
     }

@@ -104,11 +104,13 @@ impl Table {
         })
     }
 
-    /// The value of `key`, which lies between the ends of this table.
+    /// The value of `key`, which is not greater than the last one of this table.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
         let block = self.index.block_of(key);
-        let handle = self.index.handle(block).ok_or_else(|| self.damaged("its keys go beyond its index"))?;
-        let may_have = self.filter.may_have(handle.offset, filter::hash(key));
+        if block >= self.index.len() {
+            return Err(self.damaged("its keys go beyond its index"));
+        }
+        let may_have = self.filter.may_have(block, filter::hash(key));
         if !may_have.map_err(|damage| self.damaged(damage))? {
             return Ok(None);
         }
