@@ -45,7 +45,7 @@ pub use engine::{
 pub use error::StorageError;
 pub use health::{Fault, Health};
 pub use log::{LogReader, LogStore};
-pub use observer::{Db, NoObserver, Observer};
+pub use observer::{Db, NoObserver, Observer, StallCause};
 pub use options::Options;
 pub use sizes::Sizes;
 pub use state::{

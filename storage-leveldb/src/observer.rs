@@ -25,6 +25,44 @@ impl Db {
     }
 }
 
+/// What a caller waited for, mostly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StallCause {
+    /// A write of the log: for the disk to sync it.
+    Sync,
+    /// A write of the log: for LevelDB, which compacts within writes, or for a processor to run on.
+    Engine,
+    /// A write of the log: for a reader's page to be read from the same segment.
+    Reader,
+    /// Applying: for full memtables to be written to the disk.
+    Flush,
+    /// Applying: for flushes, which wait for merges because there are too many runs.
+    Merge,
+}
+
+impl StallCause {
+    /// Every cause, with the part of the storage that it is of.
+    pub const ALL: [(Db, Self); 5] = [
+        (Db::Log, Self::Sync),
+        (Db::Log, Self::Engine),
+        (Db::Log, Self::Reader),
+        (Db::State, Self::Flush),
+        (Db::State, Self::Merge),
+    ];
+
+    /// A short lower-case name, fit for a metric label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Engine => "engine",
+            Self::Reader => "reader",
+            Self::Flush => "flush",
+            Self::Merge => "merge",
+        }
+    }
+}
+
 /// Receives measurements. Every method does nothing unless overridden.
 pub trait Observer: Send + Sync + 'static {
     /// A file or directory was synced to disk.
@@ -47,8 +85,8 @@ pub trait Observer: Send + Sync + 'static {
         let _ = (entries, took);
     }
 
-    /// A caller waited for storage, for the named cause.
-    fn stalled(&self, db: Db, cause: &'static str, took: Duration) {
+    /// A caller waited for storage, for 10 ms or more.
+    fn stalled(&self, db: Db, cause: StallCause, took: Duration) {
         let _ = (db, cause, took);
     }
 

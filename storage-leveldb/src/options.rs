@@ -15,9 +15,10 @@ pub struct Options {
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
-    /// The log gives space back by whole segments, which have about so many bytes of keys and values. Three of them are in
-    /// memory at most: the one being written, one before it, and one that is being stored. On a disk too slow to make the
-    /// next one in time the one being written grows, in memory up to its write buffer.
+    /// The log gives space back by whole segments, which have about so many bytes of keys and values and of 160 more for
+    /// each pair, so that this is what one takes in memory. Three of them are there at most: the one being written, one before
+    /// it, and one that is being stored. On a disk too slow to make the next one in time the one being written grows, in
+    /// memory up to its write buffer.
     pub log_segment_bytes: u64,
     /// What was applied lately is kept in memory until it is this much, in bytes of keys and values and 160 more for
     /// each, and then written to disk as a run. Three times as much is held at most: one that is being filled and two that
@@ -41,7 +42,7 @@ impl Default for Options {
         Self {
             must_exist: false,
             tail_bytes: 32 << 20,
-            log_segment_bytes: 16 << 20,
+            log_segment_bytes: 24 << 20,
             memtable_bytes: 32 << 20,
             log_leveldb: LevelDbOptions { write_buffer_bytes: 64 << 20, ..LevelDbOptions::default() },
             state_leveldb: LevelDbOptions::default(),

@@ -1,11 +1,12 @@
 //! Disk work, as storage-leveldb reports it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use storage_leveldb::{Db, Observer};
+use storage_leveldb::{Db, Observer, StallCause};
 
 use super::raft::signed;
 use super::registry::register;
@@ -25,7 +26,7 @@ const SNAPSHOT_BUCKETS_SECONDS: [f64; 9] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60
 /// Counts and times disk work.
 pub struct StorageMetrics {
     synced: PerDb<Histogram>,
-    stalled: PerDb<Histogram>,
+    stalled: HashMap<(Db, StallCause), Histogram>,
     wrote: PerDb<IntCounter>,
     appended: Histogram,
     applied: Histogram,
@@ -85,11 +86,7 @@ impl StorageMetrics {
                 "Time of one sync to disk.",
                 &DISK_BUCKETS_SECONDS,
             )?,
-            stalled: per_db(
-                "storage_stall_seconds",
-                "Time a caller waited for storage to catch up. state: applying, for memtables that are being written.",
-                &STALL_BUCKETS_SECONDS,
-            )?,
+            stalled: stalls(registry)?,
             wrote: PerDb::new(|db| wrote.with_label_values(&[db])),
             appended: one(
                 "storage_append_batch_entries",
@@ -151,6 +148,19 @@ impl StorageMetrics {
     }
 }
 
+/// One series for each cause, so that all are there before the first stall.
+fn stalls(registry: &Registry) -> prometheus::Result<HashMap<(Db, StallCause), Histogram>> {
+    let help = "Time a caller waited 10 ms or more for storage, by what for. log, a write: sync, the disk; engine, LevelDB's \
+                compaction or the processor; reader, a page being read. state, applying: flush, memtables being written; \
+                merge, too many runs.";
+    let opts = HistogramOpts::new("storage_stall_seconds", help).buckets(STALL_BUCKETS_SECONDS.to_vec());
+    let series = register(registry, HistogramVec::new(opts, &["db", "cause"])?)?;
+    let of = |(db, cause): (Db, StallCause)| {
+        ((db, cause), series.with_label_values(&[db.as_str(), cause.as_str()]))
+    };
+    Ok(StallCause::ALL.into_iter().map(of).collect())
+}
+
 impl SpaceGauges {
     fn new(registry: &Registry) -> prometheus::Result<Self> {
         let free = "Bytes this node can still write on the file system of its data directory.";
@@ -180,8 +190,10 @@ impl Observer for StorageMetrics {
         self.applied.observe(took.as_secs_f64());
     }
 
-    fn stalled(&self, db: Db, _cause: &'static str, took: Duration) {
-        self.stalled.get(db).observe(took.as_secs_f64());
+    fn stalled(&self, db: Db, cause: StallCause, took: Duration) {
+        if let Some(stalls) = self.stalled.get(&(db, cause)) {
+            stalls.observe(took.as_secs_f64());
+        }
     }
 
     fn snapshot_built(&self, took: Duration) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use storage_leveldb::{Db, Observer};
+use storage_leveldb::{Db, Observer, StallCause};
 
 use crate::table::Table;
 
@@ -92,9 +92,9 @@ impl Observer for Counts {
         self.appended.fetch_add(entries, Ordering::Relaxed);
     }
 
-    fn stalled(&self, db: Db, cause: &'static str, took: Duration) {
+    fn stalled(&self, db: Db, cause: StallCause, took: Duration) {
         let mut stalls = self.stalls.lock().unwrap_or_else(PoisonError::into_inner);
-        let stalls = stalls.entry((db.as_str(), cause)).or_default();
+        let stalls = stalls.entry((db.as_str(), cause.as_str())).or_default();
         stalls.count += 1;
         stalls.sum += took;
         stalls.longest = stalls.longest.max(took);

@@ -1,14 +1,24 @@
 //! A disk behind the error latch: the only way the rest of the crate reaches a [`Disk`].
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Disk, ReadFile, WriteFile, create_dir_durably};
 use crate::health::{Fault, Health};
 use crate::observer::{Db, NoObserver, Observer};
+
+thread_local! {
+    static SYNCING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// How long this thread has waited for files to be synced, ever.
+pub(crate) fn time_syncing() -> Duration {
+    SYNCING.get()
+}
 
 /// Refuses every change after the first fault, latches every failure, and reports what it does.
 ///
@@ -161,7 +171,9 @@ impl GuardedFile {
         let started = Instant::now();
         let result = self.file.sync();
         self.disk.latched("sync", &self.path, result)?;
-        self.disk.observer.synced(self.disk.db, started.elapsed());
+        let took = started.elapsed();
+        SYNCING.set(SYNCING.get().saturating_add(took));
+        self.disk.observer.synced(self.disk.db, took);
         if !self.name_is_durable {
             self.disk.sync_dir(self.path.parent().unwrap_or(&self.path))?;
             self.name_is_durable = true;

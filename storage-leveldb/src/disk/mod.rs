@@ -12,7 +12,7 @@ use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub(crate) use guarded::{GuardedDisk, GuardedFile};
+pub(crate) use guarded::{GuardedDisk, GuardedFile, time_syncing};
 pub(crate) use overlay::OverlayDisk;
 pub use real::RealDisk;
 

@@ -6,10 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use super::{Batch, Durability, Engine, KeyRange, Run, ScanLimit, panic_text};
+use crate::disk::time_syncing;
 use crate::error::StorageError;
 
 /// Requests that wait for the thread; more wait for room.
@@ -21,7 +23,16 @@ type Reply<T> = SyncSender<Result<T, StorageError>>;
 enum Request {
     Get(Bytes, Reply<Option<Bytes>>),
     Scan(KeyRange, ScanLimit, Reply<Vec<(Bytes, Bytes)>>),
-    Write(Batch, Durability, Reply<()>),
+    Write(Batch, Durability, Reply<WriteTime>),
+}
+
+/// What a write took, apart from the waiting for its turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WriteTime {
+    /// All of it.
+    pub(crate) total: Duration,
+    /// Of this, the time that files took to be synced.
+    pub(crate) syncing: Duration,
 }
 
 /// An open engine, whose thread serves one request after the other. Dropping this ends the thread and waits for it, so
@@ -70,7 +81,7 @@ impl Served {
     }
 
     /// Applies a batch, as [`Engine::write`] does.
-    pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+    pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
         self.ask(|done| Request::Write(batch, durability, done))
     }
 }
@@ -112,10 +123,17 @@ impl Server {
                     drop(done.send(self.call(|engine| engine.scan(&range, limit))));
                 }
                 Request::Write(batch, durability, done) => {
-                    drop(done.send(self.call(|engine| engine.write(batch, durability))));
+                    drop(done.send(self.write(batch, durability)));
                 }
             }
         }
+    }
+
+    fn write(&mut self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
+        let (started, synced_before) = (Instant::now(), time_syncing());
+        self.call(|engine| engine.write(batch, durability))?;
+        let syncing = time_syncing().saturating_sub(synced_before);
+        Ok(WriteTime { total: started.elapsed(), syncing })
     }
 
     fn call<T>(

@@ -14,11 +14,15 @@ use super::marks::Marks;
 use super::segment::Segment;
 use super::segments::SharedSegments;
 use crate::disk::GuardedDisk;
+use crate::engine::WriteTime;
 use crate::error::StorageError;
-use crate::observer::Db;
+use crate::observer::{Db, StallCause};
 
 /// A commit that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
+/// What a pair costs in the memory of a segment's database beside its key and value: a node of LevelDB's skip list, three
+/// allocations, their headers.
+const PAIR_OVERHEAD_BYTES: usize = 160;
 
 /// Invariants: no append is called done before a sync that began after its records were written; `active` is the newest
 /// of `segments`; `marks` are what a new segment has to begin with.
@@ -29,7 +33,7 @@ pub(super) struct Owner<C: RaftTypeConfig> {
     pub(super) caretaker: CaretakerThread<C>,
     pub(super) marks: Marks,
     pub(super) active: Arc<Segment>,
-    /// Written to `active`, of keys and values.
+    /// What is in `active` takes about so much memory.
     pub(super) active_bytes: u64,
     pub(super) segment_bytes: u64,
 }
@@ -67,10 +71,11 @@ impl<C: RaftTypeConfig> Owner<C> {
         }
         let (start, purged) = (group.start(), group.purged());
         let (batch, durability, entries, waiters) = group.into_parts();
-        let bytes = batch.bytes() as u64;
+        let bytes =
+            batch.ops().len().saturating_mul(PAIR_OVERHEAD_BYTES).saturating_add(batch.bytes()) as u64;
         let started = Instant::now();
         let result = next.as_ref().unwrap_or(&self.active).write(batch, durability);
-        self.observe(entries, started.elapsed());
+        let result = result.map(|time| self.observe(entries, started.elapsed(), time));
         if result.is_ok() {
             self.written(start, bytes, next);
             purged.into_iter().for_each(|purged| self.caretaker.purged(purged));
@@ -97,13 +102,40 @@ impl<C: RaftTypeConfig> Owner<C> {
         waiters.tell(result);
     }
 
-    fn observe(&self, entries: u64, took: Duration) {
+    fn observe(&self, entries: u64, took: Duration, time: WriteTime) {
         let observer = self.disk.observer();
         if entries > 0 {
             observer.appended(entries);
         }
         if took >= STALL {
-            observer.stalled(Db::Log, "write", took);
+            observer.stalled(Db::Log, cause(took, time), took);
         }
+    }
+}
+
+/// What most of a commit that took so long was spent on.
+fn cause(took: Duration, time: WriteTime) -> StallCause {
+    let waiting = took.saturating_sub(time.total);
+    let engine = time.total.saturating_sub(time.syncing);
+    if time.syncing >= engine.max(waiting) {
+        StallCause::Sync
+    } else if engine >= waiting {
+        StallCause::Engine
+    } else {
+        StallCause::Reader
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_has_the_cause_that_took_most_of_it() {
+        let ms = Duration::from_millis;
+        let of = |total, syncing| cause(ms(100), WriteTime { total: ms(total), syncing: ms(syncing) });
+        assert_eq!(of(99, 90), StallCause::Sync);
+        assert_eq!(of(99, 10), StallCause::Engine);
+        assert_eq!(of(20, 10), StallCause::Reader);
     }
 }

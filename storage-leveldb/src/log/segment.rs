@@ -10,7 +10,7 @@ use super::key::{self, Mark};
 use super::marks::Marks;
 use super::root::{Form, SegmentRecord};
 use crate::disk::GuardedDisk;
-use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, latched};
+use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, WriteTime, latched};
 use crate::error::StorageError;
 
 /// Version of the records in a segment.
@@ -136,7 +136,7 @@ impl Segment {
         latched(&self.disk, &self.dir, self.reads.scan(range, limit))
     }
 
-    pub(super) fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+    pub(super) fn write(&self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
         let no_database = || self.disk.damaged(&self.dir, "a run cannot be written to");
         let database = self.database.as_ref().ok_or_else(no_database)?;
         latched(&self.disk, &self.dir, database.write(batch, durability))

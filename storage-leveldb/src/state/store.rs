@@ -24,7 +24,7 @@ use super::work::Work;
 use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
-use crate::observer::Db;
+use crate::observer::{Db, StallCause};
 use crate::options::Options;
 
 const RUN: &str = "run-";
@@ -194,8 +194,10 @@ impl<C: RaftTypeConfig> Store<C> {
     /// on their way to the disk.
     pub(super) fn seal(&self, position: Position<C>) -> Result<(), StorageError> {
         let started = Instant::now();
+        let mut waited_for_merge = false;
         let mut work = self.work();
         while work.sealed.len() >= MAX_SEALED_MEMTABLES {
+            waited_for_merge |= self.layers().runs.len() >= MAX_RUNS;
             self.disk.health.check()?;
             if work.flush_ended {
                 return Err(StorageError::Closed);
@@ -204,7 +206,8 @@ impl<C: RaftTypeConfig> Store<C> {
         }
         let waited = started.elapsed();
         if waited >= STALL {
-            self.disk.observer().stalled(Db::State, "flush", waited);
+            let cause = if waited_for_merge { StallCause::Merge } else { StallCause::Flush };
+            self.disk.observer().stalled(Db::State, cause, waited);
         }
         self.change_layers(|layers| {
             let next = Memtable::new(layers.active.number.saturating_add(1), position.applied_index());

@@ -61,7 +61,7 @@ impl<C: TestTypes, A: Application<C>> Subject<C, A> {
     ) -> Self {
         let options = Options {
             tail_bytes: 2000,
-            log_segment_bytes: 5000,
+            log_segment_bytes: 16_000,
             memtable_bytes: 4000,
             log_leveldb: SMALL,
             state_leveldb: SMALL,

@@ -28,7 +28,7 @@ pub fn small(disk: Arc<dyn storage_leveldb::Disk>) -> Options {
     Options {
         disk,
         // Some segments become runs, others stay databases.
-        log_segment_bytes: 3000,
+        log_segment_bytes: 8000,
         log_leveldb: small,
         state_leveldb: small,
         tail_bytes: 2000,

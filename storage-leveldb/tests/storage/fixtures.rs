@@ -97,7 +97,7 @@ async fn write_format_3() {
         ..LevelDbOptions::default()
     };
     let options =
-        Options { log_segment_bytes: 1000, log_leveldb: small, state_leveldb: small, ..Options::default() };
+        Options { log_segment_bytes: 3000, log_leveldb: small, state_leveldb: small, ..Options::default() };
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {

@@ -1,8 +1,8 @@
 //! The log on a real disk: group commit, the tail, purging, reopening.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::{Set, Types, log_id, open};
@@ -11,8 +11,8 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftLogReader, RaftTypeConfig, Vote};
-use storage_leveldb::testing::{SimDisk, Survival};
-use storage_leveldb::{Db, LevelDbOptions, Observer, Options};
+use storage_leveldb::testing::{OperationKind, SimDisk, Survival};
+use storage_leveldb::{Db, LevelDbOptions, Observer, Options, StallCause};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 
@@ -36,6 +36,40 @@ impl Observer for Syncs {
     fn appended(&self, entries: u64) {
         self.entries.fetch_add(entries, Ordering::Relaxed);
     }
+}
+
+/// Stalls that were reported.
+#[derive(Default)]
+struct Stalls(Mutex<Vec<(Db, StallCause)>>);
+
+impl Observer for Stalls {
+    fn stalled(&self, db: Db, cause: StallCause, took: Duration) {
+        assert!(took >= Duration::from_millis(10));
+        self.0.lock().unwrap().push((db, cause));
+    }
+}
+
+/// An operator must be able to tell a slow disk from LevelDB: on a disk that syncs slowly, appends stall for its sake.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_of_a_slow_disk_is_told_as_one() {
+    let (disk, stalls) = (SimDisk::default(), Arc::new(Stalls::default()));
+    disk.watch(|moment| {
+        let of_a_log = moment.path.extension().is_some_and(|extension| extension == "log");
+        if moment.kind == OperationKind::Sync && of_a_log {
+            // The slowness itself; nobody waits for it to have passed.
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    });
+    let options = Options { disk: Arc::new(disk), observer: stalls.clone(), ..Options::default() };
+    let mut store = open(Path::new("node"), options).await.unwrap();
+    // On a busy machine one append may wait longer for a processor than for the disk.
+    for index in 1..100 {
+        store.log.blocking_append([entry(index, 100)]).await.unwrap();
+        if stalls.0.lock().unwrap().contains(&(Db::Log, StallCause::Sync)) {
+            return;
+        }
+    }
+    panic!("{:?}", stalls.0.lock().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

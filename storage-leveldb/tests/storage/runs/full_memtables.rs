@@ -12,7 +12,7 @@ use crate::support::{Types, eventually, log_id};
 use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
-use storage_leveldb::{Db, Observer, Options, StateMachine};
+use storage_leveldb::{Db, Observer, Options, StallCause, StateMachine};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -51,10 +51,10 @@ fn apply_up_to(
 
 /// Stalls that were reported.
 #[derive(Default)]
-struct Stalls(Mutex<Vec<(Db, &'static str)>>);
+struct Stalls(Mutex<Vec<(Db, StallCause)>>);
 
 impl Observer for Stalls {
-    fn stalled(&self, db: Db, cause: &'static str, _: Duration) {
+    fn stalled(&self, db: Db, cause: StallCause, _: Duration) {
         self.0.lock().unwrap().push((db, cause));
     }
 }
@@ -86,7 +86,10 @@ async fn applying_waits_for_a_flush_that_is_stuck_and_goes_on_with_it() {
     disk.release();
     let state = timeout(HANGS, applying).await.expect("applying goes on").unwrap().unwrap();
     assert_eq!((reader.query_blocking(100).unwrap().1.len() as u64, health.fault()), (last, None));
-    assert!(stalls.0.lock().unwrap().contains(&(Db::State, "flush")), "nobody was told of the wait");
+    assert!(
+        stalls.0.lock().unwrap().contains(&(Db::State, StallCause::Flush)),
+        "nobody was told of the wait"
+    );
     drop((state, reader, log));
     let store = open(options(disk, MEMTABLE_BYTES)).await;
     assert_eq!(store.reader.query(100).await.unwrap().0, last);
