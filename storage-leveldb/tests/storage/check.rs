@@ -134,7 +134,12 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     assert_eq!((state.applied.as_ref().unwrap().index, state.pairs), (54, 40));
 
     // Every file was read or is named in a note; the two LOCKs of a real directory do not exist here.
-    assert_eq!(report.files + left_over_files(&report), disk.files().len() as u64, "{:?}", report.notes);
+    assert_eq!(
+        report.files + left_over_files(&report, &disk),
+        disk.files().len() as u64,
+        "{:?}",
+        report.notes
+    );
     let Some(Progress::Files { files, of_files, bytes, of_bytes }) =
         seen.iter().rev().find(|progress| matches!(progress, Progress::Files { .. }))
     else {
@@ -144,12 +149,16 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     assert!(seen.contains(&Progress::Entries(log.entries)) && seen.contains(&Progress::Pairs(state.pairs)));
 }
 
-/// The numbers in "N files that do not count any more".
-fn left_over_files(report: &Report) -> u64 {
+/// The numbers in "N files that do not count any more", and the files in what was interrupted: on a busy machine the log is
+/// closed while a segment is becoming a run. (That made this test fail there.)
+fn left_over_files(report: &Report, disk: &SimDisk) -> u64 {
+    let interrupted = report.notes.iter().filter(|note| note.text.starts_with("left over from something"));
+    let in_interrupted = interrupted
+        .map(|note| disk.files().iter().filter(|(path, _)| path.starts_with(&note.path)).count() as u64);
     let count = |text: &str| {
         text.split_once(" files that do not count").map(|(count, _)| count.parse::<u64>().unwrap())
     };
-    report.notes.iter().filter_map(|note| count(&note.text)).sum()
+    in_interrupted.sum::<u64>() + report.notes.iter().filter_map(|note| count(&note.text)).sum::<u64>()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
