@@ -1,4 +1,4 @@
-//! Everything that `codec` decodes from a disk or a peer, and kvnode's records.
+//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's roots.
 
 use std::fmt::Debug;
 
@@ -7,11 +7,12 @@ use kvnode::{Command, PairRecord, Response, TypeConfig};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use storage_leveldb::testing::formats::{RootOf, root_again};
 
 use crate::raft_values::{Entry, EntryLogId, RaftVote, SnapshotMeta, StoredMembership};
 
 /// How many kinds of record [`records`] knows; the first byte chooses one.
-pub(crate) const KINDS: u8 = 14;
+pub(crate) const KINDS: u8 = 16;
 
 /// Any bytes as any record: an error, or a value that survives being written again.
 pub fn records(data: &[u8]) {
@@ -31,7 +32,9 @@ pub fn records(data: &[u8]) {
         10 => survives::<TransferLeaderRequest<TypeConfig>>(bytes),
         11 => survives::<TransferLeaderResponse<TypeConfig>>(bytes),
         12 => survives::<u64>(bytes),
-        _ => pair(bytes),
+        13 => pair(bytes),
+        14 => root(RootOf::Log, bytes),
+        _ => root(RootOf::State, bytes),
     }
 }
 
@@ -54,4 +57,14 @@ fn pair(bytes: &[u8]) {
     assert_eq!(record.encode(), bytes, "a pair's form is the only one");
     assert!(1 <= record.create_revision && record.create_revision <= record.mod_revision);
     assert!(1 <= record.version && record.version - 1 <= record.mod_revision - record.create_revision);
+}
+
+/// What names the segments of the log, or the runs of the state.
+fn root(of: RootOf, bytes: &[u8]) {
+    let again = |bytes: &[u8]| root_again::<TypeConfig>(of, bytes);
+    let Ok(written) = again(bytes) else { return };
+    assert!(written.len() <= bytes.len(), "{} bytes became {}", bytes.len(), written.len());
+    assert_eq!(again(&written).unwrap(), written, "the encoding is not stable");
+    assert!(again(&[&written[..], &[0]].concat()).is_err(), "a byte too many is accepted");
+    assert!(again(&written[..written.len() - 1]).is_err(), "a byte too few is accepted");
 }

@@ -4,15 +4,20 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use openraft::RaftTypeConfig;
+
 use super::SimDisk;
 use crate::disk::{Disk, GuardedDisk, read_all};
 use crate::file::framed::FramedWriter;
 use crate::file::framed_reader::{FramedReader, Tail, decode, last_payload};
+use crate::file::marker;
 use crate::file::paged::{PagedReader, PagedWriter};
 use crate::file::u64_at;
 use crate::file::witness::Claim;
 use crate::health::Fault;
+use crate::log::LogRoot;
 use crate::observer::NoObserver;
+use crate::state::Root as StateRoot;
 
 /// What happens to a framed file while it is written.
 #[derive(Debug, Clone)]
@@ -131,4 +136,30 @@ impl PagedTable {
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Fault> {
         self.0.read_at(offset, buf)
     }
+}
+
+/// What a storage's two roots hold: `ROOT` of the log, and `ROOT` of the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootOf {
+    /// The segments of the log.
+    Log,
+    /// The runs of the state.
+    State,
+}
+
+/// A root with this content under a right checksum, read, and what is stored if the same is written again.
+///
+/// # Errors
+/// The content is no root.
+pub fn root_again<C: RaftTypeConfig>(of: RootOf, content: &[u8]) -> Result<Vec<u8>, Fault> {
+    let (disk, dir) = (guarded(&SimDisk::default()), Path::new("db"));
+    let missing = || disk.damaged(dir, "no root");
+    disk.create_dir(dir)?;
+    let path = dir.join("ROOT");
+    marker::replace(&disk, &path, content)?;
+    match of {
+        RootOf::Log => LogRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
+        RootOf::State => StateRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
+    }
+    marker::read(&disk, &path)?.ok_or_else(missing)
 }
