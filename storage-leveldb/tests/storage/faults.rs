@@ -93,19 +93,21 @@ fn parts() -> impl Iterator<Item = String> {
 /// they are in one with others. (This test once took every harmless flip for a bug, and failed on a busy machine only: all
 /// of them were in tables of entries up to 187, of a log that had been purged up to 187.)
 fn may_be_unread(part: &str) -> bool {
-    part.contains("WITNESS: flipped bit, frame") || part.contains("*.ldb")
+    let of_entries = part.starts_with("segment/*.ldb") || part.starts_with("log run/*.ldb");
+    of_entries || part.contains("WITNESS: flipped bit, frame")
 }
 
 #[test]
 fn a_flipped_bit_changes_no_answer() {
     let report = run(Test::flipped_bits, 2000);
+    for (part, ends) in &report.by_kind {
+        assert!(ends.harmless == 0 || may_be_unread(part), "{part}: {ends:?}");
+    }
     for part in parts() {
-        let Some(ends) = report.by_kind.get(&part) else {
-            assert!(is_replay(), "no {part}");
-            continue;
-        };
-        assert!(ends.harmless == 0 || may_be_unread(&part), "{part}: {ends:?}");
-        assert!(ends.detected > 0 || part.contains("WITNESS: flipped bit, frame") || is_replay(), "{part}");
+        let detected = report.by_kind.get(&part).map(|ends| ends.detected);
+        // Even of what may be unread most is read.
+        let is_enough = detected.is_some_and(|detected| detected > 0 || part.contains("WITNESS"));
+        assert!(is_enough || is_replay(), "{part}: {detected:?} detected");
     }
 }
 

@@ -119,5 +119,10 @@ fn file_kind(path: &Path) -> String {
     let dir = dir.split('-').next().unwrap_or_default();
     let extension = path.extension().map(|extension| format!("*.{}", extension.to_string_lossy()));
     let name = extension.unwrap_or_else(|| name.split('-').next().unwrap_or_default().to_owned());
-    format!("{}/{name}", if dir == "db" { "state db" } else { dir })
+    let dir = match dir {
+        "db" => "state db",
+        "run" if path.components().any(|part| part.as_os_str() == "log") => "log run",
+        other => other,
+    };
+    format!("{dir}/{name}")
 }
