@@ -1,7 +1,7 @@
 //! Attacks the metrics as an interface: what Prometheus' own linter says, the reference table, and what a node shows
 //! that has no leader or no storage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -97,6 +97,89 @@ fn written() -> BTreeMap<String, Row> {
         (name.to_owned(), (labels.collect(), kind.to_owned(), help.to_owned()))
     };
     rows.map(row).collect()
+}
+
+/// What a histogram cannot tell apart nobody can see: syncs are told apart from 50 us to 1 s, requests from 100 us to 10 s, with
+/// no step so wide that a quantile between two bounds says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buckets_fit_what_they_measure() {
+    const WIDEST_STEP: f64 = 2.6;
+    let _alone = alone();
+    let cluster = busy_cluster().await;
+    let text = metrics(cluster.node(cluster.leader().await)).await;
+    for (name, label, from, to) in [
+        ("storage_fsync_duration_seconds", "db=\"log\"", 0.000_05, 1.0),
+        ("storage_fsync_duration_seconds", "db=\"state\"", 0.000_05, 1.0),
+        ("kv_request_duration_seconds", "op=\"put\"", 0.000_1, 10.0),
+        ("kv_request_duration_seconds", "op=\"get\"", 0.000_1, 10.0),
+    ] {
+        let prefix = format!("{name}_bucket{{{label},le=\"");
+        let bounds = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.split('"').next());
+        let bounds: Vec<f64> = bounds.map(|bound| bound.parse().unwrap()).collect();
+        let (last, bounds) = bounds.split_last().unwrap_or_else(|| panic!("no {prefix}"));
+        assert_eq!((bounds.first(), bounds.last()), (Some(&from), Some(&to)), "{name} {label}: {bounds:?}");
+        assert!(last.is_infinite(), "{name} {label}: what takes longer than {to} s is not counted");
+        let is_step = |two: &[f64]| two[1] > two[0] && two[1] / two[0] <= WIDEST_STEP;
+        assert!(bounds.windows(2).all(is_step), "{name} {label}: {bounds:?}");
+    }
+}
+
+/// Every value of every label is one of a short list that nothing a client sends can make longer, and there are no more series than
+/// a Prometheus takes without notice. The names and ids of clients, keys and addresses are in none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_label_has_values_without_end() {
+    /// Of a leader of three that has answered every operation in a few ways.
+    const MOST_SERIES: usize = 800;
+    const OPS: &str =
+        "put get delete scan init status add_learner change_membership transfer_leader snapshot report";
+    const OUTCOMES: &str = "ok cancelled unknown invalid_argument deadline_exceeded resource_exhausted failed_precondition internal unavailable data_loss other";
+    let _alone = alone();
+    let cluster = busy_cluster().await;
+    let leader = cluster.leader().await;
+    let long = "k".repeat(5000);
+    for key in ["", "a\"b{c=\"d\"}", "\n# HELP forged", &long] {
+        let request = || PutRequest { key: key.to_owned().into(), ..PutRequest::default() };
+        for node in &cluster.nodes {
+            // Some of them are refused, which is counted, too.
+            drop(node.kv().put(request()).await);
+        }
+    }
+    for node in &cluster.nodes {
+        let text = metrics(node).await;
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for line in series.clone() {
+            let labels = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}'));
+            // No value that is expected has a comma in it; one that is not expected shows as another.
+            for label in labels.map_or("", |(inside, _)| inside).split(',').filter(|label| !label.is_empty())
+            {
+                let (name, value) = label.split_once('=').unwrap_or_else(|| panic!("not a label: {line}"));
+                values.entry(name).or_default().insert(value.trim_matches('"'));
+            }
+        }
+        values.remove("le");
+        let own_id = node.id().to_string();
+        for (name, found) in &values {
+            let allowed = match *name {
+                "op" => OPS,
+                "outcome" => OUTCOMES,
+                "db" => "log state snapshot",
+                "cause" => "sync engine reader flush merge",
+                "rpc" => "append_stream append vote pre_vote transfer_leader snapshot",
+                "peer" => "1 2 3",
+                "node_id" => &own_id,
+                "cluster_id" => "kv",
+                "version" => env!("CARGO_PKG_VERSION"),
+                other => panic!("node {}: a label {other} with the values {found:?}", node.id()),
+            };
+            let allowed: BTreeSet<_> = allowed.split(' ').collect();
+            assert!(found.is_subset(&allowed), "node {}, {name}: {found:?}", node.id());
+        }
+        let count = series.count();
+        println!("node {}{}: {count} series", node.id(), if node.id() == leader { " (leader)" } else { "" });
+        assert!(values.contains_key("rpc") && values.contains_key("outcome"), "{values:?}");
+        assert!((100..MOST_SERIES).contains(&count), "node {}: {count} series", node.id());
+    }
 }
 
 /// Something to show in every series.
