@@ -1,6 +1,8 @@
 //! Attacks the status page in a real browser, and what it is made of over HTTP: load, a leader that is killed, members
-//! that are gone or hang, a failed storage, both themes, a phone's width, the keyboard.
+//! that are gone, lag or hang, a failed storage, both themes, a phone's width, the keyboard.
 
+use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -9,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::browser::{Browser, ENTER, TAB};
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, Series, alone, signal, skip, wait,
+    Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, Series, alone, files, signal, skip, wait,
 };
 use proto::kv::v1 as kv;
 
@@ -73,12 +75,13 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
                 text.starts_with(title) && text.contains(part) && !text.contains("nothing measured")
             })
         };
-        let all = moves("Put latency", "ms") && moves("Get latency", "ms") && moves("Log sync", "node 3");
-        let rates = told
-            .iter()
-            .find(|text| text.starts_with("Requests"))
-            .is_some_and(|text| !text.contains("put: 0"));
-        wait::is(all && rates && moves("Apply", "node 1"), || format!("{told:#?}"))
+        let all = ["Put latency", "Get latency", "Delete latency"].iter().all(|title| moves(title, "ms"))
+            && moves("Log sync", "node 3")
+            && moves("Apply", "node 1");
+        let rates = told.iter().find(|text| text.starts_with("Requests")).is_some_and(|text| {
+            !text.contains("put: 0") && ["put", "get", "delete"].iter().all(|op| highest(text, op) > 0.0)
+        });
+        wait::is(all && rates, || format!("{told:#?}"))
     })
     .await;
 
@@ -127,10 +130,12 @@ async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
     wait::until("every row has what its node says", SHOW_TIMEOUT, async || {
         let rows = browser.run(ROWS);
         for (row, status) in rows.as_array().unwrap().iter().zip(cluster.statuses().await?) {
-            let sizes = row[3].as_str().unwrap_or_default();
-            let positions = [0, 1, 2].map(|n| row[n].as_str().and_then(|text| text.parse::<u64>().ok()));
+            let sizes = row[5].as_str().unwrap_or_default();
+            let role = if status.node_id == leader { "★\u{a0}leader" } else { "follower" };
+            let positions = [2, 3, 4].map(|n| row[n].as_str().and_then(|text| text.parse::<u64>().ok()));
             let told = [status.last_log_index, status.committed_index, status.applied_index];
-            let good = positions == told.map(Some)
+            let good = (&row[0], &row[1]) == (&role.into(), &"0".into())
+                && positions == told.map(Some)
                 && sizes.split(" / ").filter(|size| size.ends_with('B')).count() == 3
                 // A snapshot that was built is the state on disk; what is beside it is nothing, as long as none is sent.
                 && (status.node_id != leader || sizes.split(" / ").nth(1) != Some("0\u{a0}B"));
@@ -140,6 +145,7 @@ async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
     })
     .await;
     shows(&browser, "#events", &["snapshot", &format!("seen by node {leader}")], SHOW_TIMEOUT).await;
+    assert_lag_is_shown(&cluster, &browser, leader, leaving).await;
     Kvcli::new(&cluster.endpoints()).ok(&format!("cluster remove {leaving}")).await;
     let (low, high) = (leader.min(own), leader.max(own));
     shows(&browser, "#events", &["membership", &format!("voters {low}, {high};")], SHOW_TIMEOUT).await;
@@ -153,8 +159,113 @@ async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
     shows(&browser, "#headline", &["has lost its node"], SHOW_TIMEOUT).await;
 }
 
-/// Of each member: end of the log, committed, applied, sizes.
-const ROWS: &str = "return [...document.querySelectorAll('#rows tr')].map((row) => [4, 5, 6, 10].map((n) => row.cells[n].textContent));";
+/// Of each member: role, lag, end of the log, committed, applied, sizes.
+const ROWS: &str = "return [...document.querySelectorAll('#rows tr')].map((row) => [2, 3, 4, 5, 6, 10].map((n) => row.cells[n].textContent));";
+
+/// A follower that stands still lags by what is written meanwhile, to the entry, and its role is what the membership says; once
+/// it runs again it follows, and lags by nothing.
+async fn assert_lag_is_shown(cluster: &Cluster, browser: &Browser, leader: u64, paused: u64) {
+    const ENTRIES: u64 = 30;
+    let shown = || browser.run(ROWS)[paused as usize - 1].clone();
+    signal(cluster.node(paused).pid(), Signal::STOP);
+    for n in 0..ENTRIES {
+        cluster.node(leader).kv().put(put(format!("key {n}"))).await.unwrap();
+    }
+    wait::until("the lag of a member that stands still is shown", SHOW_TIMEOUT, async || {
+        let status = cluster.node(leader).status().await?;
+        let known = status.replication.iter().find(|replication| replication.id == paused);
+        let lag = status.last_log_index - known.map_or(0, |replication| replication.matched_index);
+        let row = shown();
+        let good = lag >= ENTRIES && row[1] == lag.to_string() && row[0] == "voter";
+        wait::is(good, || format!("{row}, and it lags by {lag}"))
+    })
+    .await;
+    signal(cluster.node(paused).pid(), Signal::CONT);
+    wait::until("it follows again", SHOW_TIMEOUT, async || {
+        let row = shown();
+        wait::is(row[1] == "0" && row[0] == "follower", || row.to_string())
+    })
+    .await;
+}
+
+fn put(key: String) -> kv::PutRequest {
+    kv::PutRequest { key: key.into(), value: "value".into(), ..kv::PutRequest::default() }
+}
+
+/// A fault that a node comes upon while it runs is among the events of every page, with its file and who saw it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_a_running_node_is_an_event() {
+    const KEYS: usize = 50;
+    if !can_run("a_fault_of_a_running_node_is_an_event") {
+        return;
+    }
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let damaged = cluster.followers().await[0];
+    for n in 0..KEYS {
+        cluster.client().put(format!("key {n}"), vec![b'x'; 4096]).await.unwrap();
+    }
+    cluster.settled().await;
+    // Nothing is in memory after this, and everything in tables.
+    cluster.node_mut(damaged).restart().await;
+    let leader = cluster.leader().await;
+    let browser = open(&cluster, leader).await;
+    shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
+    assert_eq!(browser.run("return document.querySelectorAll('#events .fault').length;"), 0);
+    for table in files(&cluster.node(damaged).serve.data_dir, "storage/state/run-*/*.ldb") {
+        // In place: the node has it open.
+        let bytes: Vec<u8> = std::fs::read(&table).unwrap().iter().map(|byte| !byte).collect();
+        std::fs::OpenOptions::new().write(true).open(&table).unwrap().write_all(&bytes).unwrap();
+    }
+    let request = kv::GetRequest { key: "key 7".into(), stale: true };
+    cluster.node(damaged).kv().get(request).await.unwrap_err();
+    let seen_by = format!("seen by node {damaged}");
+    shows(&browser, "#events li:has(.fault)", &["✕ fault", ".ldb", &seen_by], SHOW_TIMEOUT).await;
+    shows(&browser, "#headline", &[&format!("node {damaged} has failed")], SHOW_TIMEOUT).await;
+    assert_quiet(&browser);
+}
+
+/// Where the pictures go, for [`pictures_of_a_busy_cluster`].
+const PICTURES_VARIABLE: &str = "KV_TESTS_PICTURES";
+
+/// Makes the README's pictures: `KV_TESTS_PICTURES=docs cargo test --release -p kvnode --test cluster -- --ignored pictures`, from the
+/// directory of the workspace. Four minutes of puts, gets and deletes, a change of leader, and the page in both themes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "makes pictures, and takes four minutes"]
+async fn pictures_of_a_busy_cluster() {
+    const BUSY: Duration = Duration::from_secs(240);
+    const SIZE: (u32, u32) = (1100, 860);
+    let directory = std::env::var(PICTURES_VARIABLE).expect("a directory for the pictures");
+    // Tests run in the directory of their package.
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_id = "playground".to_owned());
+    cluster.start_all();
+    cluster.all_up().await;
+    cluster.client().init().await.unwrap();
+    let leader = cluster.leader().await;
+    let browser = open(&cluster, leader).await;
+    let options = LoadOptions { writers: 4, readers: 2, deletes_every: 8, ..LoadOptions::default() };
+    let load = Load::start(&cluster.client(), options, &mut Dice::new("pictures"));
+    let mut handed_over = false;
+    let started = Instant::now();
+    wait::holds_for("the cluster is busy", BUSY, async || {
+        if !handed_over && started.elapsed() > BUSY / 2 {
+            let other = cluster.followers().await[0];
+            cluster.client().transfer_leader(other).await.map_err(|e| e.to_string())?;
+            handed_over = true;
+        }
+        Ok(())
+    })
+    .await;
+    for (scheme, name) in [("light", "status-page.png"), ("dark", "status-page-dark.png")] {
+        browser.pretend(SIZE.0, SIZE.1, scheme);
+        shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
+        std::fs::write(directory.join(name), browser.picture()).unwrap();
+    }
+    load.stop().await;
+}
 
 /// An answer that the page cannot draw (a date that no browser has): it says so, and goes on once there is a better one.
 ///
@@ -180,6 +291,13 @@ async fn a_page_that_cannot_draw_an_answer_says_so_and_goes_on() {
     shows(&browser, "#headline", &["can't show all"], SHOW_TIMEOUT).await;
     browser.run("window.good();");
     shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
+}
+
+/// What the chart of rates tells: `… put: 12.5/s, highest 1,234/s. get: …`
+fn highest(told: &str, op: &str) -> f64 {
+    let after = told.split_once(&format!("{op}: ")).and_then(|(_, rest)| rest.split_once("highest "));
+    let number = after.and_then(|(_, rest)| rest.split_once("/s")).map(|(number, _)| number.replace(',', ""));
+    number.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
 fn charts(browser: &Browser) -> Vec<String> {

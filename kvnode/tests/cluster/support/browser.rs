@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::{Process, wait};
@@ -90,8 +92,14 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
-    fn devtools(&self, command: &str, params: &Value) {
-        self.command("/goog/cdp/execute", &json!({ "cmd": command, "params": params }));
+    /// What is to be seen of the page, as PNG.
+    pub fn picture(&self) -> Vec<u8> {
+        let answer = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
+        STANDARD.decode(answer["data"].as_str().expect("a picture")).expect("base64")
+    }
+
+    fn devtools(&self, command: &str, params: &Value) -> Value {
+        self.command("/goog/cdp/execute", &json!({ "cmd": command, "params": params }))
     }
 
     /// What the console has shown since this was last asked.
