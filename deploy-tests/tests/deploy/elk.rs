@@ -23,18 +23,13 @@ fn parsed(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
+/// (What `filebeat.yml` says is looked at in `yaml`.)
 #[test]
 fn the_files_name_each_other_rightly() {
     let (template, view, pipeline) =
         (parsed("index-template.json"), parsed("data-view.json"), parsed("ingest-pipeline.json"));
-    let filebeat = std::fs::read_to_string(repository("deploy/elk/filebeat.yml")).unwrap();
-    let setup = std::fs::read_to_string(repository("deploy/elk/setup.sh")).unwrap();
     let pattern = template["index_patterns"][0].as_str().unwrap();
     assert_eq!(view["data_view"]["title"], pattern);
-    let index = filebeat.lines().find_map(|line| line.trim().strip_prefix("index: ")).unwrap();
-    assert!(index.starts_with(pattern.strip_suffix('*').unwrap()), "{index} is not in {pattern}");
-    let named = template["template"]["settings"]["index.default_pipeline"].as_str().unwrap();
-    assert!(setup.contains(&format!("/_ingest/pipeline/{named}\"")), "setup.sh makes no pipeline {named}");
     assert!(pipeline["processors"].as_array().is_some_and(|all| !all.is_empty()));
     assert!(template["data_stream"].is_object());
 }

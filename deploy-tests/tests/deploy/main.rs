@@ -19,3 +19,4 @@ mod metrics;
 mod rules;
 mod support;
 mod systemd;
+mod yaml;

@@ -1,6 +1,7 @@
 //! Attacks what people look at: a Prometheus scrapes a cluster under load, and every query of the dashboard and every rule must
 //! find something. A panel without data, or an alert on a series that nobody writes, looks like health.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::dashboard::{panels, queries};
-use crate::support::{Child, Prometheus, alone, built, get, is, output, repository, run, skip, until};
+use crate::support::{
+    Child, Prometheus, alone, built, get, is, output, repository, run, selectors, skip, until,
+};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Rates need two scrapes, rules an evaluation after that, and a rule over other rules one more.
@@ -44,7 +47,64 @@ fn every_panel_and_every_rule_finds_data_in_a_cluster_under_load() {
         is(rules.iter().all(|rule| rule["health"] == "ok"), || format!("{rules:?}")).map(|()| rules)
     });
     check_rules(&prometheus, &rules);
+    check_names(&prometheus, &rules);
+    check_silence(&prometheus);
     check_what_they_say(&prometheus, cluster);
+}
+
+/// Everything that panels, rules and alerts ask for, and what Grafana lists for its variables, is there by itself: a name or a label
+/// that is misspelt finds nothing, and what stands behind an `or` would hide that.
+fn check_names(prometheus: &Prometheus, rules: &[Value]) {
+    let mut asked = BTreeSet::new();
+    for panel in panels() {
+        asked.extend(queries(&panel).into_iter().flat_map(|query| selectors(&filled_in(query))));
+    }
+    for rule in rules {
+        asked.extend(selectors(rule["query"].as_str().unwrap()));
+    }
+    for (query, label) in variables() {
+        let series = prometheus.query(&filled_in(&query)).unwrap();
+        assert!(series.iter().any(|series| !series["metric"][&label].is_null()), "no {label} in {query}");
+    }
+    println!("{} selectors: {asked:#?}", asked.len());
+    assert!(asked.len() >= 40, "{asked:?}");
+    for selector in asked.iter().filter(|selector| !selector.contains(FAILURES)) {
+        let series = prometheus.query(selector).unwrap();
+        assert!(!series.is_empty(), "{selector} finds nothing");
+    }
+    let failures = asked.iter().filter(|selector| selector.contains(FAILURES)).count();
+    assert_eq!(failures, 1, "only one asks for failures, which are looked at once there are some");
+    assert_eq!(prometheus.query("raft_leader_idd{job=\"kvnode\"}").unwrap().len(), 0);
+}
+
+/// What a cluster that works has none of.
+const FAILURES: &str = "outcome!~";
+
+/// `label_values(SELECTOR, LABEL)`
+fn variables() -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(repository("dashboards/kvnode.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&text).unwrap();
+    let listed = dashboard["templating"]["list"].as_array().unwrap();
+    let queries = listed.iter().filter_map(|variable| variable["query"]["query"].as_str());
+    let inside =
+        queries.filter_map(|query| query.strip_prefix("label_values(")?.strip_suffix(')')?.rsplit_once(", "));
+    let variables: Vec<_> = inside.map(|(selector, label)| (selector.to_owned(), label.to_owned())).collect();
+    assert_eq!(variables.len(), 2, "{listed:?}");
+    variables
+}
+
+/// No alert has fired since Prometheus was started, and none waits to, but for those whose limits a small machine under load may
+/// reach: how fast its disk is, and how full.
+fn check_silence(prometheus: &Prometheus) {
+    const OF_THE_MACHINE: &str = "KvSlowSyncs|KvSlowRequests|KvDiskNearlyFull";
+    let fired =
+        format!("count_over_time(ALERTS{{alertstate=\"firing\", alertname!~\"{OF_THE_MACHINE}\"}}[1h])");
+    let fired = prometheus.query(&fired).unwrap();
+    assert!(fired.is_empty(), "fired in a cluster that works: {fired:?}");
+    until("no alert is pending", DATA_TIMEOUT, || {
+        let pending = prometheus.query(&format!("ALERTS{{alertname!~\"{OF_THE_MACHINE}\"}}"))?;
+        is(pending.is_empty(), || format!("{pending:?}"))
+    });
 }
 
 /// One child process that runs three nodes.
@@ -223,6 +283,18 @@ fn check_what_they_say(prometheus: &Prometheus, mut cluster: Playground) {
     until("KvMemberDown is pending", DATA_TIMEOUT, || {
         let alerts = prometheus.query("ALERTS{alertname=\"KvMemberDown\"}")?;
         is(alerts.len() == 1, || format!("{alerts:?}"))
+    });
+
+    // Without a majority nobody answers, and that is a failure of the cluster.
+    let second = (0..3).find(|n| *n != leader as usize - 1).unwrap();
+    output(Command::new("kill").args(["-KILL", &cluster.nodes[second].pid]));
+    until("the overview shows that requests fail", DATA_TIMEOUT, || {
+        run(cluster.kvcli().args("--timeout 1s put key value".split(' ')));
+        let failed = prometheus.number(&panel("Failed requests"))?;
+        let query = panel("Failed requests");
+        let asked = selectors(&query).into_iter().find(|selector| selector.contains(FAILURES)).unwrap();
+        let series = prometheus.query(&asked)?;
+        is(failed > 0.0 && !series.is_empty(), || format!("{failed}; {series:?}"))
     });
     cluster.child.printed().unwrap();
 }

@@ -112,6 +112,13 @@ impl Cluster {
         format!("{}-{name}:latest", self.project)
     }
 
+    /// All of its layers, unpacked.
+    pub fn image_bytes(&self, name: &str) -> u64 {
+        let mut inspect = Command::new("docker");
+        inspect.args(["image", "inspect", "--format", "{{.Size}}", &self.image(name)]);
+        output(&mut inspect).parse().unwrap()
+    }
+
     /// Any free ports of this machine, and the images made here.
     pub fn command(&self) -> Command {
         let mut command = compose_command();
