@@ -348,6 +348,13 @@ fn every_command_is_run_by_somebody() {
         }
     }
     assert_eq!(not_run, NOT_RUN);
+    // Marks are not seen in what is read: a sentence of the section says it.
+    for section in OPERATIONS.split("\n#") {
+        for (mark, sentence) in [("sh ci", "`.ci/run`"), ("sh not-run", "o test runs th")] {
+            let has_any = blocks(section).iter().any(|(of, _)| of.starts_with(mark));
+            assert!(!has_any || section.contains(sentence), "nothing says who runs ```{mark}:\n{section}");
+        }
+    }
     let fences = OPERATIONS.lines().filter(|line| line.trim_start().starts_with("```")).count();
     assert_eq!(fences, 2 * blocks(OPERATIONS).len(), "a block is indented, or not closed");
     let indented = OPERATIONS.lines().find(|line| line.starts_with("    ") || line.starts_with('\t'));
