@@ -1,5 +1,5 @@
-//! Attacks the YAML files that only programs which cannot be had here read: Grafana's provisioning, Filebeat's configuration. They
-//! parse, and what they say of the containers and files around them is so.
+//! Attacks the YAML files that only programs which cannot be had here read: Grafana's provisioning, Filebeat's configuration, Kubernetes'
+//! files. They parse, and what they say of the containers and files around them is so.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -164,4 +164,45 @@ fn filebeat_is_told_what_is_there() {
     });
     let made = made.unwrap_or_else(|| panic!("setup.sh makes no pipeline {pipeline}"));
     assert!(repository("deploy/elk").join(&made).exists(), "{made}");
+}
+
+/// What a schema does not ask for: a volume for each pod that outlives it, never two on one machine, one away at a time, and probes
+/// that ask what their names say, of the port on which the image serves HTTP.
+#[test]
+fn kubernetes_is_told_what_nodes_need() {
+    if !skip::unless_works(&[PARSER], "kubernetes_is_told_what_nodes_need") {
+        return;
+    }
+    let documents = documents("deploy/kubernetes/kvnode.yaml");
+    let of_kind = |kind: &str| {
+        let found = documents.iter().find(|document| document["kind"] == kind);
+        found.unwrap_or_else(|| panic!("no {kind}"))
+    };
+    let (set, budget) = (&of_kind("StatefulSet")["spec"], &of_kind("PodDisruptionBudget")["spec"]);
+    let labels = &set["selector"]["matchLabels"];
+    assert_eq!(&set["template"]["metadata"]["labels"], labels);
+    assert_eq!((&budget["maxUnavailable"], &budget["selector"]["matchLabels"]), (&1.into(), labels));
+    assert_eq!(set["replicas"], 3);
+
+    let pod = &set["template"]["spec"];
+    let apart = &pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(apart["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(&apart["labelSelector"]["matchLabels"], labels);
+
+    let container = &pod["containers"][0];
+    let volume = &set["volumeClaimTemplates"][0]["metadata"]["name"];
+    let mount = serde_json::json!([{ "name": volume, "mountPath": "/data" }]);
+    assert_eq!(container["volumeMounts"], mount);
+    let retained = serde_json::json!({ "whenDeleted": "Retain", "whenScaled": "Retain" });
+    assert_eq!(set["persistentVolumeClaimRetentionPolicy"], retained);
+    let dockerfile = std::fs::read_to_string(repository("deploy/Dockerfile")).unwrap();
+    assert!(dockerfile.contains("KVNODE_DATA_DIR=/data"));
+    for (probe, path) in
+        [("startupProbe", "/livez"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")]
+    {
+        let asked = &container[probe]["httpGet"];
+        assert_eq!((&asked["path"], &asked["port"]), (&path.into(), &"http".into()), "{probe}");
+    }
+    let port = container["ports"].as_array().unwrap().iter().find(|port| port["name"] == "http").unwrap();
+    assert!(dockerfile.contains(&format!("KVNODE_HTTP_ADDR=0.0.0.0:{}", port["containerPort"])), "{port}");
 }
