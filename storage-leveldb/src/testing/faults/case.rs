@@ -1,5 +1,6 @@
 //! The faults that are tried.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -37,9 +38,12 @@ pub(super) enum Case {
 }
 
 impl Case {
-    /// What it is counted as. `disk` is the undamaged one.
-    pub(super) fn kind(&self, disk: &SimDisk) -> String {
+    /// What it is counted as. `disk` is the undamaged one; no root names the directories `left_over` on it.
+    pub(super) fn kind(&self, disk: &SimDisk, left_over: &BTreeSet<PathBuf>) -> String {
         match self {
+            Self::Damage(path, _) if path.parent().is_some_and(|dir| left_over.contains(dir)) => {
+                format!("left over {}", file_kind(path))
+            }
             Self::Operation(_, failure) => format!("work, {}", failure_name(*failure)),
             Self::Read(_, failure) => format!("work, {}", read_failure_name(*failure)),
             Self::ReadAtOpen(_, failure) => format!("open and read, {}", read_failure_name(*failure)),

@@ -1,14 +1,21 @@
 //! A storage to be harmed: worked on without a fault, and closed.
 
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::strike::{begin, random};
-use crate::state::Application;
+use crate::disk::{Disk, GuardedDisk};
+use crate::error::StorageError;
+use crate::log::LogRoot;
+use crate::observer::NoObserver;
+use crate::state::{Application, Root, run_name};
 use crate::testing::broken::Broken;
 use crate::testing::model::{Model, SharedModel};
 use crate::testing::sim_disk::{SimDisk, Survival};
-use crate::testing::subject::{Subject, TestTypes};
+use crate::testing::subject::{DIR, Subject, TestTypes};
 use crate::testing::workload::Workload;
 
 /// A storage that has been worked on and closed.
@@ -21,6 +28,9 @@ pub(super) struct Filled<C: openraft::RaftTypeConfig> {
     pub(super) reads: u64,
     /// Most bytes that were ever in use.
     pub(super) most_bytes: u64,
+    /// Directories that no root names: a run that was being written, or one that was merged away, as the storage was
+    /// closed. The next start removes them.
+    pub(super) left_over: BTreeSet<PathBuf>,
     /// The disk before the storage was closed, and what was promised then.
     running: (SimDisk, Model<C>),
 }
@@ -74,7 +84,40 @@ pub(super) async fn fill<C: TestTypes, A: Application<C>>(
     drop(workload);
     let (operations, reads) = (disk.operations(), disk.reads());
     let (model, most_bytes) = (model.copy().settled(), peak.load(Ordering::Relaxed));
-    Ok(Filled { disk: disk.copy(), model, older, operations, reads, most_bytes, running })
+    begin_a_run(&disk)?;
+    let left_over = left_over::<C>(&disk.copy())?;
+    Ok(Filled { disk: disk.copy(), model, older, operations, reads, most_bytes, left_over, running })
+}
+
+/// What a storage leaves that is closed while it writes a run; chance alone does so now and then.
+fn begin_a_run(disk: &SimDisk) -> io::Result<()> {
+    let run = Path::new(DIR).join("state").join(run_name(u64::from(u32::MAX)));
+    disk.create_dir(&run)?;
+    disk.create(&run.join("000003.ldb"))?.write_all(b"a table that is not complete")
+}
+
+fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
+    let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()));
+    let (log, state) = (Path::new(DIR).join("log"), Path::new(DIR).join("state"));
+    let segments = LogRoot::<C>::read(&guarded, &log)
+        .map_err(StorageError::from)?
+        .map(|root| root.segments)
+        .unwrap_or_default();
+    let runs = Root::<C>::read(&guarded, &state)
+        .map_err(StorageError::from)?
+        .map(|root| root.runs)
+        .unwrap_or_default();
+    let segments = segments.into_iter().map(|segment| log.join(segment.name()));
+    let named: BTreeSet<_> =
+        segments.chain(runs.into_iter().map(|run| state.join(run_name(run.number)))).collect();
+    let dirs = disk.files().into_iter().filter_map(|(path, _)| path.parent().map(Path::to_owned));
+    let is_left_over =
+        |dir: &PathBuf| [log.as_path(), &state].contains(&parent_of(dir)) && !named.contains(dir);
+    Ok(dirs.filter(is_left_over).collect())
+}
+
+fn parent_of(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(dir)
 }
 
 fn used_bytes(disk: &SimDisk) -> u64 {

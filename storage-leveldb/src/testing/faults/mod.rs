@@ -302,7 +302,7 @@ impl<C: TestTypes, A: Application<C>> Sweep<'_, C, A> {
             let end = end
                 .map_err(|reason| Box::new(FaultFailure { seed: *seed, fault: case.to_string(), reason }))?;
             if end != End::NotReached {
-                let kind = case.kind(&self.filled.disk);
+                let kind = case.kind(&self.filled.disk, &self.filled.left_over);
                 let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
                 done.0.add(kind, end == End::Detected);
             }
