@@ -21,8 +21,8 @@
     return node;
   }
 
-  // Numbers, sizes and times for people. No line breaks between a number and its unit.
-  const NONE = "–";
+  // Numbers, sizes and times for people. No line breaks between a number and its unit, nor before what separates two.
+  const NONE = "–", PER = "\u00a0/ ";
   const grouped = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
   function count(value) { return value == null ? NONE : grouped.format(value); }
   function short(value) {
@@ -49,9 +49,8 @@
   }
   function span(ms) {
     const s = Math.max(0, Math.round(ms / 1000)), m = Math.floor(s / 60), h = Math.floor(m / 60), d = Math.floor(h / 24);
-    if (d > 0) return d + " d " + (h % 24) + " h";
-    if (h > 0) return h + " h " + (m % 60) + " min";
-    return m > 0 ? m + " min " + (s % 60) + " s" : s + " s";
+    const parts = d > 0 ? [d, "d", h % 24, "h"] : h > 0 ? [h, "h", m % 60, "min"] : m > 0 ? [m, "min", s % 60, "s"] : [s, "s"];
+    return parts.join("\u00a0");
   }
   function names(list) { return (list.length > 1 ? "nodes " : "node ") + list.join(", "); }
 
@@ -81,7 +80,7 @@
     }
     if (said.fault) return ["bad", "✕", "failed", said.not_ready_because || said.fault];
     if (said.not_ready_because) return ["warn", "▲", "not ready", said.not_ready_because];
-    return ["good", "●", "ready", "for " + span(Date.now() - skew - said.started_unix_ms)];
+    return ["good", "●", "ready", "for\u00a0" + span(Date.now() - skew - said.started_unix_ms)];
   }
 
   // The first of these that holds is the headline; the clock of the cluster may differ from ours.
@@ -173,16 +172,16 @@
       showName(row, m, view);
       text(row.addr, m.client_addr);
       attr(row.badge, "class", "badge " + level);
-      text(row.badge, sign + " " + word);
+      text(row.badge, sign + "\u00a0" + word);
       text(row.why, why);
       const leads = view.leader && view.leader.id === m.id;
       attr(row.cells[2], "class", leads ? "leads" : "");
       text(row.cells[2], leads ? "★\u00a0leader" : m.role === "leader" ? "was leader" : m.role || (m.voter ? "voter" : "learner"));
       const rate = recent.put_per_second == null ? null : recent.put_per_second + recent.get_per_second + recent.delete_per_second;
-      const pair = (a, b) => a == null && b == null ? NONE : millis(a) + " / " + millis(b);
+      const pair = (a, b) => a == null && b == null ? NONE : millis(a) + PER + millis(b);
       [count(m.lag_entries), count(log.last_log_index), count(log.committed_index), count(log.applied_index), short(rate),
         pair(recent.sync_p50_ms, recent.sync_p99_ms), pair(recent.apply_p50_ms, recent.apply_p99_ms),
-        knows ? bytes(said.log_size_bytes) + " / " + bytes(said.state_size_bytes) + " / " + bytes(said.snapshot_size_bytes) : NONE,
+        knows ? bytes(said.log_size_bytes) + PER + bytes(said.state_size_bytes) + PER + bytes(said.snapshot_size_bytes) : NONE,
         said.disk_size_bytes ? bytes(said.disk_free_bytes) + " (" + Math.round(100 * said.disk_free_bytes / said.disk_size_bytes) + "\u00a0%)" : NONE,
       ].forEach((value, n) => text(row.cells[n + 3], value));
     });

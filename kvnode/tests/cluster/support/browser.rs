@@ -92,6 +92,10 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", &json!({ "features": features }));
     }
 
+    pub fn hide_scrollbars(&self) {
+        self.devtools("Emulation.setScrollbarsHidden", &json!({ "hidden": true }));
+    }
+
     /// What is to be seen of the page, as PNG.
     pub fn picture(&self) -> Vec<u8> {
         let answer = self.devtools("Page.captureScreenshot", &json!({ "format": "png" }));
