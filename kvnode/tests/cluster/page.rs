@@ -178,7 +178,7 @@ async fn assert_lag_is_shown(cluster: &Cluster, browser: &Browser, leader: u64, 
         let known = status.replication.iter().find(|replication| replication.id == paused);
         let lag = status.last_log_index - known.map_or(0, |replication| replication.matched_index);
         let row = shown();
-        let good = lag >= ENTRIES && row[1] == lag.to_string() && row[0] == "voter";
+        let good = lag >= ENTRIES && row[1].as_str() == Some(&*lag.to_string()) && row[0] == "voter";
         wait::is(good, || format!("{row}, and it lags by {lag}"))
     })
     .await;
