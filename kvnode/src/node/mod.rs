@@ -7,6 +7,7 @@ mod handover;
 mod leader_watch;
 mod listeners;
 mod local;
+mod open_files;
 mod readiness;
 mod serve;
 mod servers;

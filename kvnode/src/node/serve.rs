@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::faulty::FaultyNode;
+use super::open_files::raise_limit;
 use super::start::Started;
 use super::{Listeners, Local, Node, Standing, explain, hand_over, successor};
 use crate::config::Config;
@@ -34,6 +35,7 @@ const FAILED: &str = "stopped, having served nothing since the failure named in 
 /// # Errors
 /// If it cannot start, or had failed before it was asked to stop.
 pub fn serve(config: &Config) -> anyhow::Result<()> {
+    raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

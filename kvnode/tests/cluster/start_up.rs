@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Serve, alone, run_to_end, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Series, Serve, alone, run_to_end, wait};
 use kvcli::ReadMode;
 use proto::kv::v1::{InitRequest, Role};
 
@@ -191,4 +192,20 @@ fn fingerprint(root: &Path) -> BTreeMap<String, String> {
         }
     }
     files
+}
+
+/// Shells and container runtimes hand down 1024 open files, which some 500 idle clients use up together with a large state:
+/// the next file that storage could not open would have ended the node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_may_open_as_many_files_as_it_is_allowed_to() {
+    let mut cluster = Cluster::prepare(ClusterOptions { nodes: 1, ..ClusterOptions::default() });
+    let command = cluster.node(1).serve.command();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -S -n 256 && exec \"$0\" \"$@\" --exit-on-stdin-eof"]);
+    limited.arg(command.get_program()).args(command.get_args());
+    cluster.node_mut(1).start_as(&mut limited);
+    cluster.node_mut(1).up().await;
+    let (_, text) = cluster.node(1).http("/metrics").await.unwrap();
+    let limit = Series::parse(&text).sum("process_max_fds", &[]);
+    assert!(limit > 256.0, "{limit} open files");
 }

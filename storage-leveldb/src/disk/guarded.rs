@@ -15,7 +15,7 @@ thread_local! {
     static SYNCING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-/// How long this thread has waited for files to be synced, ever.
+/// How long this thread has waited for files and directories to be synced, ever.
 pub(crate) fn time_syncing() -> Duration {
     SYNCING.get()
 }
@@ -106,8 +106,13 @@ impl GuardedDisk {
         self.health.check()?;
         let started = Instant::now();
         self.latched("sync directory", path, self.disk.sync_dir(path))?;
-        self.observer.synced(self.db, started.elapsed());
+        self.has_synced(started.elapsed());
         Ok(())
+    }
+
+    fn has_synced(&self, took: Duration) {
+        SYNCING.set(SYNCING.get().saturating_add(took));
+        self.observer.synced(self.db, took);
     }
 
     /// The names in a directory; none if there is no such directory.
@@ -171,9 +176,7 @@ impl GuardedFile {
         let started = Instant::now();
         let result = self.file.sync();
         self.disk.latched("sync", &self.path, result)?;
-        let took = started.elapsed();
-        SYNCING.set(SYNCING.get().saturating_add(took));
-        self.disk.observer.synced(self.disk.db, took);
+        self.disk.has_synced(started.elapsed());
         if !self.name_is_durable {
             self.disk.sync_dir(self.path.parent().unwrap_or(&self.path))?;
             self.name_is_durable = true;

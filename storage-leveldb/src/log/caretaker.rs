@@ -35,6 +35,8 @@ struct Tasks<C: RaftTypeConfig> {
     may_begin: bool,
     /// To be begun in this order.
     prepared: VecDeque<Arc<Segment>>,
+    /// One of them has been begun, so that another segment is closed now.
+    has_switched: bool,
     /// Up to here the log has been purged, as far as the caretaker does not know yet.
     purged: Option<LogIdOf<C>>,
     stop: bool,
@@ -79,7 +81,7 @@ impl<C: RaftTypeConfig> CaretakerThread<C> {
         caretaker: Caretaker<C>,
         prepared: VecDeque<Arc<Segment>>,
     ) -> Result<Self, StorageError> {
-        let tasks = Tasks { may_begin: false, prepared, purged: None, stop: false };
+        let tasks = Tasks { may_begin: false, prepared, has_switched: false, purged: None, stop: false };
         let tasks = Arc::new(SharedTasks { tasks: Mutex::new(tasks), changed: Condvar::new() });
         let its_tasks = tasks.clone();
         let (disk, dir) = (caretaker.disk.clone(), caretaker.dir.clone());
@@ -98,6 +100,11 @@ impl<C: RaftTypeConfig> CaretakerThread<C> {
     /// A segment that can be begun at once, if there is one yet.
     pub(super) fn take_prepared(&self) -> Option<Arc<Segment>> {
         self.tasks.change(|tasks| tasks.prepared.pop_front())
+    }
+
+    /// What was taken has been begun.
+    pub(super) fn switched(&self) {
+        self.tasks.change(|tasks| tasks.has_switched = true);
     }
 
     /// Entries up to this one may go.
@@ -152,13 +159,16 @@ impl<C: RaftTypeConfig> Caretaker<C> {
     fn wait(&mut self, tasks: &SharedTasks<C>, is_idle: bool) -> bool {
         let (started, may_delete) = (Instant::now(), !self.removed.is_empty());
         let mut guard = tasks.lock();
-        let has_news = |tasks: &Tasks<C>| tasks.prepared.is_empty() || tasks.purged.is_some() || !is_idle;
+        let has_news = |tasks: &Tasks<C>| {
+            tasks.prepared.is_empty() || tasks.has_switched || tasks.purged.is_some() || !is_idle
+        };
         loop {
             if guard.stop || self.disk.health.check().is_err() {
                 return false;
             }
             let has_waited = may_delete && started.elapsed() >= REMOVED_INTERVAL;
             if guard.may_begin && (has_waited || has_news(&guard)) {
+                guard.has_switched = false;
                 self.purged = guard.purged.take().or(self.purged.take());
                 return true;
             }

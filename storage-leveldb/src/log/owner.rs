@@ -93,6 +93,7 @@ impl<C: RaftTypeConfig> Owner<C> {
         self.segments.push(next.clone());
         self.active = next;
         self.active_bytes = bytes;
+        self.caretaker.switched();
     }
 
     fn tell(&self, waiters: Waiters<C>, result: &Result<(), StorageError>) {
