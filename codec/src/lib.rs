@@ -25,6 +25,8 @@ const CONFIG: bincode::config::Configuration<
 /// A value whose encoding is no longer than this can be decoded again, whatever its type: bincode counts against
 /// [`MAX_DECODED_BYTES`] what a value takes in memory, and a byte may stand for a number of sixteen.
 pub const MAX_UNQUESTIONED_BYTES: usize = MAX_DECODED_BYTES / 16;
+/// Room for this much is made at once; most values need no more.
+const USUAL_BYTES: usize = 128;
 
 /// A value could not be encoded.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +77,33 @@ pub enum DecodeError {
 /// # Errors
 /// If the value's own `Serialize` implementation fails, or its encoding is longer than [`MAX_DECODED_BYTES`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    encode_onto(value, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Encodes `value` behind what is in `bytes`. After an error a part of it may be there.
+///
+/// # Errors
+/// As for [`encode`].
+pub fn encode_onto<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), EncodeError> {
     let type_name = std::any::type_name::<T>();
-    let bytes = bincode::serde::encode_to_vec(value, CONFIG)
+    let before = bytes.len();
+    bincode::serde::encode_into_writer(value, Onto(bytes), CONFIG)
         .map_err(|source| EncodeError::Failed { type_name, source: Box::new(source) })?;
-    match bytes.len() {
+    match bytes.len().saturating_sub(before) {
         len if len > MAX_DECODED_BYTES => Err(EncodeError::TooLong { type_name, len }),
-        _ => Ok(bytes),
+        _ => Ok(()),
+    }
+}
+
+/// Writes to the end of a vector.
+struct Onto<'a>(&'a mut Vec<u8>);
+
+impl bincode::enc::write::Writer for Onto<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
     }
 }
 
@@ -119,6 +142,13 @@ mod tests {
         let value = (7_u64, "seven".to_owned(), vec![Some(1_u8), None]);
         let bytes = encode(&value).unwrap();
         assert_eq!(decode::<(u64, String, Vec<Option<u8>>)>(&bytes).unwrap(), value);
+    }
+
+    #[test]
+    fn values_are_encoded_behind_each_other() {
+        let mut bytes = encode(&7_u64).unwrap();
+        encode_onto(&"seven", &mut bytes).unwrap();
+        assert_eq!(bytes, encode(&(7_u64, "seven")).unwrap());
     }
 
     #[test]

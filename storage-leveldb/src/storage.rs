@@ -26,8 +26,10 @@ use crate::upgrade::{Upgrade, UpgradedPart, remove_old};
 
 const FORMAT_FILE: &str = "FORMAT";
 /// Version of the directory's layout.
-const FORMAT: &[u8] = b"storage-leveldb 3\n";
+const FORMAT: &[u8] = b"storage-leveldb 4\n";
 /// The version before it.
+const FORMAT_3: &[u8] = b"storage-leveldb 3\n";
+/// The one before that.
 const FORMAT_2: &[u8] = b"storage-leveldb 2\n";
 /// The first version.
 const FORMAT_1: &[u8] = b"storage-leveldb 1\n";
@@ -95,8 +97,7 @@ impl<C: StandardTypes> OpenedParts<C> {
         let log = options.part(disk.for_db(Db::Log), options.log_leveldb, dir.join("log"));
         let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
         let upgrade = Upgrade { dir, log: &log, state: &state };
-        let is_old = matches!(format, Format::First | Format::Second);
-        if is_old {
+        if matches!(format, Format::First | Format::Second) {
             upgrade.write_log::<C>()?;
         }
         let engines = LogEngines { factory: log.engine.clone(), spectator: options.spectator() };
@@ -104,9 +105,9 @@ impl<C: StandardTypes> OpenedParts<C> {
         if format == Format::First {
             upgrade.write_state::<C>(log.position())?;
         }
-        if is_old {
+        if matches!(format, Format::First | Format::Second | Format::Third) {
             marker::replace(&disk, &dir.join(FORMAT_FILE), FORMAT)?;
-            tracing::info!(path = %dir.display(), "the directory was of an older format and is now of format 3");
+            tracing::info!(path = %dir.display(), "the directory was of an older format and is now of format 4");
         }
         let store = Store::<C>::open(&state.dir, state.disk.clone(), state.engine.clone(), &options, is_new)?;
         let standing = Standing { log: log.position(), applied: store.durable_position().applied };
@@ -165,8 +166,10 @@ pub(crate) enum Format {
     New,
     /// The first version; a start upgrades it.
     First,
-    /// The version before this one; a start upgrades it.
+    /// The one after it; a start upgrades it.
     Second,
+    /// The version before this one; the log goes on in a segment of this one.
+    Third,
     /// This version.
     Current,
 }
@@ -177,6 +180,7 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, Sto
     match marker::read(disk, &path)? {
         None => Ok(Format::New),
         Some(format) if format == FORMAT => Ok(Format::Current),
+        Some(format) if format == FORMAT_3 => Ok(Format::Third),
         Some(format) if format == FORMAT_1 => Ok(Format::First),
         Some(format) if format == FORMAT_2 => Ok(Format::Second),
         Some(other) => {
@@ -184,7 +188,7 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, Sto
             Err(disk
                 .damaged(
                     &path,
-                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 3"),
+                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 4"),
                 )
                 .into())
         }

@@ -1,4 +1,4 @@
-//! Makes a directory of format 3 of an older one, in place. Called by [`Storage::open`](crate::Storage::open).
+//! Makes a directory of this format of one of format 1 or 2, in place. Called by [`Storage::open`](crate::Storage::open).
 //!
 //! ```text
 //! format 1   log/                                     a LevelDB of all entries and marks
@@ -6,14 +6,16 @@
 //!            snapshot/ACTIVE ─▶ snapshot/N-LENGTH.snap
 //! format 2   log/                                     the same
 //!            state/ROOT ─▶ state/run-N/
-//! format 3   log/ROOT ─▶ log/segment-N/, log/run-N/
+//! since 3    log/ROOT ─▶ log/segment-N/, log/run-N/
 //!            state/ROOT ─▶ state/run-N/
 //! ```
 //!
 //! The old log's entries become a run, and its marks begin a new segment. Of an old state and snapshot the newer becomes a
 //! run: a crash may have come between a snapshot that was received and the state that was made of it.
 //!
-//! Nothing of an older format is changed or removed before FORMAT says 3, and nothing of format 3 counts before. So a
+//! A log of format 3 needs nothing here: it goes on in a segment of this format (`log::load`).
+//!
+//! Nothing of an older format is changed or removed before FORMAT names this one, and nothing new counts before. So a
 //! crash on the way begins again from the start, a directory that is refused for its damage is as it was, and until the
 //! end of it the version that wrote the directory can still open it.
 
@@ -72,7 +74,7 @@ enum Source<C: RaftTypeConfig> {
 }
 
 impl Upgrade<'_> {
-    /// Writes the log in format 3; durable when it returns, and FORMAT is still to be replaced.
+    /// Writes the log as segments; durable when it returns, and FORMAT is still to be replaced.
     pub(crate) fn write_log<C: StandardTypes>(&self) -> Result<(), StorageError> {
         let log = self.log;
         expect_database(&log.disk, log.old_engine.as_ref(), &log.dir)?;

@@ -63,7 +63,10 @@ fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
                 findings.problem(Problem::to_be_upgraded(&path));
                 return None;
             }
-            Some(format == Format::Current)
+            if format == Format::Third {
+                findings.note(&path, "format 3; a node that is started on it makes it format 4, and no older version can open it then".to_owned());
+            }
+            Some(format != Format::New)
         }
     }
 }

@@ -18,7 +18,7 @@ use super::report::{CheckedLog, CheckedPosition, Progress};
 use crate::disk::GuardedDisk;
 use crate::engine::{EngineFactory, KeyRange, LevelDb};
 use crate::log::key::{self, Mark};
-use crate::log::{LOG_ROOT, LogRoot, Segment, SegmentRecord, Segments};
+use crate::log::{LOG_ROOT, LogRoot, Record, Segment, SegmentRecord, Segments, Unbundle};
 use crate::options::Options;
 
 /// The log, read from end to end.
@@ -52,13 +52,17 @@ impl<C: RaftTypeConfig> CheckLog<C> {
         for (segment, range) in segments.covers() {
             let segment_dir = dir.join(segment.record.name());
             let scan = |range: &KeyRange, limit| segment.scan(range, limit);
+            let mut unbundle = Unbundle::new(segment.layout);
             let read = each_page(scan, |page| {
-                for (key, record) in page {
-                    entries.see(findings, &segment_dir, &range, key, record);
+                for (key, value) in page {
+                    let found = unbundled(findings, &segment_dir, &mut unbundle, key, value);
+                    entries.see_all(findings, &segment_dir, &range, found);
                 }
                 findings.progress(Progress::Entries(entries.count));
             });
             findings.opened(&segment_dir, read)?;
+            entries.see_all(findings, &segment_dir, &range, unbundle.finish(u64::MAX));
+            findings.progress(Progress::Entries(entries.count));
         }
         let Entries { first, last, count, bytes, .. } = entries;
         findings.report().log = Some(CheckedLog {
@@ -174,6 +178,26 @@ fn vote_fits<C: RaftTypeConfig>(
     }
 }
 
+/// The entries of the pair before this one, of which it is known now how many count.
+fn unbundled(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    unbundle: &mut Unbundle,
+    key: &[u8],
+    value: &Bytes,
+) -> Vec<Record> {
+    if let Some(first) = key::index_of(key) {
+        return unbundle.push(first, value).unwrap_or_else(|e| {
+            findings.damaged(dir, format!("the bundle of log entry {first} {e}"));
+            Vec::new()
+        });
+    }
+    if !Mark::ALL.iter().any(|mark| mark.key() == key) {
+        findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii()));
+    }
+    Vec::new()
+}
+
 /// The entries seen so far.
 struct Entries<C: RaftTypeConfig> {
     purged_end: u64,
@@ -191,21 +215,21 @@ impl<C: RaftTypeConfig> Entries<C> {
         Self { purged_end: next.unwrap_or(0), first: None, last: purged, next, count: 0, bytes: 0 }
     }
 
-    /// A pair of a segment in which these entries count.
+    /// What is in a segment in which the entries of `count` count.
+    fn see_all(&mut self, findings: &mut Findings<'_>, dir: &Path, count: &Range<u64>, records: Vec<Record>) {
+        for (index, record) in records {
+            self.see(findings, dir, count, index, &record);
+        }
+    }
+
     fn see(
         &mut self,
         findings: &mut Findings<'_>,
         dir: &Path,
         count: &Range<u64>,
-        key: &[u8],
+        index: u64,
         record: &Bytes,
     ) {
-        let Some(index) = key::index_of(key) else {
-            if !Mark::ALL.iter().any(|mark| mark.key() == key) {
-                findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii()));
-            }
-            return;
-        };
         // What is purged goes by whole segments, and what is truncated stays in older ones.
         if index < self.purged_end || !count.contains(&index) {
             return;

@@ -35,6 +35,15 @@ pub(crate) struct WriteTime {
     pub(crate) syncing: Duration,
 }
 
+/// The answer to a request, which may have to be waited for.
+pub(crate) struct Answer<T>(Receiver<Result<T, StorageError>>);
+
+impl<T> Answer<T> {
+    pub(crate) fn wait(self) -> Result<T, StorageError> {
+        self.0.recv().map_err(|_| StorageError::Closed)?
+    }
+}
+
 /// An open engine, whose thread serves one request after the other. Dropping this ends the thread and waits for it, so
 /// that the engine is closed when the drop returns.
 ///
@@ -73,16 +82,24 @@ impl Served {
         Ok(this)
     }
 
-    fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StorageError> {
+    fn begin<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<T>, StorageError> {
         let (done, answer) = sync_channel(1);
         let sender = self.sender.as_ref().ok_or(StorageError::Closed)?;
         sender.send(request(done)).map_err(|_| StorageError::Closed)?;
-        answer.recv().map_err(|_| StorageError::Closed)?
+        Ok(Answer(answer))
     }
 
-    /// Applies a batch, as [`Engine::write`] does.
-    pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
-        self.ask(|done| Request::Write(batch, durability, done))
+    fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StorageError> {
+        self.begin(request)?.wait()
+    }
+
+    /// Applies a batch, as [`Engine::write`] does, once it is its turn.
+    pub(crate) fn write(
+        &self,
+        batch: Batch,
+        durability: Durability,
+    ) -> Result<Answer<WriteTime>, StorageError> {
+        self.begin(|done| Request::Write(batch, durability, done))
     }
 }
 

@@ -23,6 +23,9 @@ const TRAILER_MAGIC: [u8; 8] = *b"RLPAGED1";
 const TRAILER_BYTES: usize = 20;
 /// Full pages are gathered up to this much before they are written.
 const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
+/// A table is synced each time so much of it has been written. On a file system that commits what all files have written
+/// in one journal, an append to the log waits for whatever others have written and not synced.
+const SYNC_BYTES: usize = 1024 * 1024;
 /// A whole table is read in pieces of this size.
 const VERIFY_BUFFER_BYTES: usize = 256 * PAGE_BYTES;
 
@@ -65,6 +68,7 @@ pub(crate) struct PagedWriter {
     payload_len: u64,
     pages: Vec<u8>,
     page_start: usize,
+    unsynced: usize,
     finished: bool,
 }
 
@@ -72,7 +76,16 @@ impl PagedWriter {
     pub(crate) fn create(disk: &GuardedDisk, path: &Path) -> Result<Self, Fault> {
         let file = disk.create(path)?;
         let pages = Vec::with_capacity(WRITE_BUFFER_BYTES);
-        Ok(Self { file, seed: seed_of(path), page: 0, payload_len: 0, pages, page_start: 0, finished: false })
+        Ok(Self {
+            file,
+            seed: seed_of(path),
+            page: 0,
+            payload_len: 0,
+            pages,
+            page_start: 0,
+            unsynced: 0,
+            finished: false,
+        })
     }
 
     /// The name need not be durable when the content is: somebody syncs the directory before it counts.
@@ -118,6 +131,11 @@ impl PagedWriter {
 
     fn write_pages(&mut self) -> Result<(), Fault> {
         self.file.write_all(&self.pages)?;
+        self.unsynced = self.unsynced.saturating_add(self.pages.len());
+        if self.unsynced >= SYNC_BYTES {
+            self.file.sync()?;
+            self.unsynced = 0;
+        }
         self.pages.clear();
         self.page_start = 0;
         Ok(())

@@ -6,12 +6,13 @@ use openraft::storage::IOFlushed;
 use openraft::type_config::alias::LogIdOf;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::bundle::Bundle;
 use crate::error::StorageError;
 
 /// A change of the log, in the order in which it takes effect.
 pub(super) enum Write<C: RaftTypeConfig> {
-    /// Store encoded entries, the first of which has this index.
-    Append { first: u64, records: Vec<Bytes>, room: OwnedSemaphorePermit, done: IOFlushed<C> },
+    /// Store entries: at least one, bundles that follow each other.
+    Append { bundles: Vec<Bundle>, room: OwnedSemaphorePermit, done: IOFlushed<C> },
     /// Store an encoded vote, durably.
     Vote { record: Bytes, done: oneshot::Sender<Result<(), StorageError>> },
     /// Remove the entries `from..end`, durably.

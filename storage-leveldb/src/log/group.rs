@@ -1,11 +1,11 @@
 //! A group commit: everything that waited, as one batch and at most one sync.
 
-use bytes::Bytes;
 use openraft::RaftTypeConfig;
 use openraft::storage::IOFlushed;
 use openraft::type_config::alias::LogIdOf;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::bundle::{self, Bundle};
 use super::command::Write;
 use super::key::{self, Mark};
 use super::marks::{Marks, start_record};
@@ -23,10 +23,11 @@ enum Waiting<C: RaftTypeConfig> {
     Reply(oneshot::Sender<Result<(), StorageError>>),
 }
 
-/// Invariants: the batch has the changes in the order in which they were asked for; after it no older segment has an
-/// entry from `start` on that counts.
+/// Invariants: the batch, and behind it the bundle, have the changes in the order in which they were asked for; after it no
+/// older segment has an entry from `start` on that counts.
 pub(super) struct Group<C: RaftTypeConfig> {
     batch: Batch,
+    bundle: Option<Bundle>,
     durability: Durability,
     entries: u64,
     requests: usize,
@@ -40,6 +41,7 @@ impl<C: RaftTypeConfig> Group<C> {
     pub(super) fn new(start: u64) -> Self {
         Self {
             batch: Batch::default(),
+            bundle: None,
             durability: Durability::Ordered,
             entries: 0,
             requests: 0,
@@ -58,13 +60,14 @@ impl<C: RaftTypeConfig> Group<C> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.batch.bytes() >= MAX_GROUP_BYTES || self.requests >= MAX_GROUP_REQUESTS
+        let bundled = self.bundle.as_ref().map_or(0, Bundle::bytes);
+        self.batch.bytes().saturating_add(bundled) >= MAX_GROUP_BYTES || self.requests >= MAX_GROUP_REQUESTS
     }
 
     pub(super) fn add(&mut self, write: Write<C>) {
         self.requests = self.requests.saturating_add(1);
         match write {
-            Write::Append { first, records, room, done } => self.append(first, records, room, done),
+            Write::Append { bundles, room, done } => self.append(bundles, room, done),
             Write::Vote { record, done } => {
                 self.batch.put(Mark::Vote.key(), record);
                 self.reply_when_synced(done);
@@ -81,19 +84,37 @@ impl<C: RaftTypeConfig> Group<C> {
         }
     }
 
-    fn append(&mut self, first: u64, records: Vec<Bytes>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
-        let count = records.len() as u64;
-        for (index, record) in (first..).zip(records) {
-            self.batch.put(key::entry(index), record);
+    fn append(&mut self, bundles: Vec<Bundle>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
+        let end = bundles.last().map_or(0, Bundle::end);
+        for bundle in bundles {
+            self.entries = self.entries.saturating_add(bundle.count());
+            let next = match &mut self.bundle {
+                Some(before) => before.join(bundle),
+                None => Some(bundle),
+            };
+            if next.is_some() {
+                self.end_bundle();
+                self.bundle = next;
+            }
         }
-        self.entries = self.entries.saturating_add(count);
         self.durability = Durability::Synced;
-        self.waiting.push(Waiting::Append { end: first.saturating_add(count), room, done });
+        self.waiting.push(Waiting::Append { end, room, done });
     }
 
-    /// What is in this segment is removed, and what is in older ones does not count any more.
+    fn end_bundle(&mut self) {
+        if let Some((key, value)) = self.bundle.take().map(Bundle::into_pair) {
+            self.batch.put(key, value);
+        }
+    }
+
+    /// What is in this segment is removed but for the bundle that has the last entry which stays, and what is in older
+    /// segments does not count any more.
     fn truncate(&mut self, from: u64, end: u64) {
-        (from.max(self.start)..end).for_each(|index| self.batch.delete(key::entry(index)));
+        self.end_bundle();
+        // An earlier truncation may have left its mark at the end.
+        (from.max(self.start)..=end).for_each(|index| self.batch.delete(key::entry(index)));
+        let (key, value) = bundle::end_of_log(from);
+        self.batch.put(key, value);
         if from < self.start {
             self.start = from;
             self.batch.put(Mark::Start.key(), start_record(from));
@@ -107,7 +128,7 @@ impl<C: RaftTypeConfig> Group<C> {
 
     /// Nothing is to be written.
     pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.durability == Durability::Ordered
+        self.batch.is_empty() && self.bundle.is_none() && self.durability == Durability::Ordered
     }
 
     /// Where the segment starts once the batch is written.
@@ -121,7 +142,8 @@ impl<C: RaftTypeConfig> Group<C> {
     }
 
     /// The batch, how durable it must be, how many entries are in it, and who waits for it.
-    pub(super) fn into_parts(self) -> (Batch, Durability, u64, Waiters<C>) {
+    pub(super) fn into_parts(mut self) -> (Batch, Durability, u64, Waiters<C>) {
+        self.end_bundle();
         (self.batch, self.durability, self.entries, Waiters(self.waiting))
     }
 }

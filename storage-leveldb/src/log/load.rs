@@ -1,6 +1,7 @@
 //! Opening a log: its segments, its marks, and where it ends.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use openraft::entry::RaftEntry;
 use openraft::type_config::alias::LogIdOf;
 use serde::de::DeserializeOwned;
 
+use super::bundle::Layout;
 use super::contents::Contents;
 use super::key::Mark;
 use super::marks::Marks;
@@ -72,7 +74,8 @@ pub(super) fn load<C: RaftTypeConfig>(
     let segments = Segments::new(begun);
     let (contents, marks) = place.contents(&segments, &active, &root, tail_bytes)?;
     let next_number = number_behind(root.segments.iter().chain(&there));
-    Ok(Loaded { contents, marks, segments, active, prepared: rest, root, next_number })
+    let loaded = Loaded { contents, marks, segments, active, prepared: rest, root, next_number };
+    place.leave_format_3(loaded)
 }
 
 /// A first segment, and ROOT. Nothing that is there counts: no segment is begun before ROOT names it.
@@ -149,6 +152,28 @@ impl Place<'_> {
         Ok(segment)
     }
 
+    /// What follows a segment of format 3 goes into the next one: a segment has one layout.
+    fn leave_format_3<C: RaftTypeConfig>(&self, mut loaded: Loaded<C>) -> Result<Loaded<C>, StorageError> {
+        if loaded.active.layout == Layout::Bundled {
+            return Ok(loaded);
+        }
+        let next = match loaded.prepared.pop_front() {
+            Some(prepared) => prepared,
+            None => {
+                let record = SegmentRecord { number: loaded.next_number, form: Form::Database };
+                let created = Segment::create(self.factory, self.disk, self.dir, record)?;
+                loaded.next_number = loaded.next_number.saturating_add(1);
+                loaded.root.segments.push(record);
+                loaded.root.replace(self.disk, self.dir)?;
+                Arc::new(created)
+            }
+        };
+        next.begin(&loaded.marks)?;
+        loaded.segments.push(next.clone());
+        loaded.active = next;
+        Ok(loaded)
+    }
+
     fn contents<C: RaftTypeConfig>(
         &self,
         segments: &Segments,
@@ -163,15 +188,14 @@ impl Place<'_> {
         let purged = purged.max(root.purged.clone());
         let purged_record = purged.as_ref().map(codec::encode).transpose();
         let purged_record = purged_record.map_err(|e| self.disk.damaged(self.dir, e))?.map(Bytes::from);
-        let start = match &purged {
-            Some(log_id) => log_id.index.saturating_add(1),
-            None => segments.first_record()?.unwrap_or(0),
+        let first = match &purged {
+            Some(log_id) => Some(log_id.index.saturating_add(1)),
+            None => segments.first_record()?,
         };
-        let end = end_of_entries(segments, start)?;
-        if end < active.start() && start < active.start() {
-            let reason = format!("the log ends at entry {end}, and goes on at {}", active.start());
-            return Err(self.disk.damaged(self.dir, reason).into());
-        }
+        let start = first.unwrap_or(0);
+        let end = end_of_entries(self, segments, start)?;
+        // A log that was truncated to nothing may begin again anywhere.
+        let end = if first.is_some() { end } else { start };
         let last = match end.checked_sub(1).filter(|_| end > start) {
             Some(index) => Some(self.log_id_of::<C>(segments, index)?),
             None => purged.clone(),
@@ -209,20 +233,19 @@ impl Place<'_> {
     }
 }
 
-/// The index behind the last entry of a log without holes: doubling steps, then halving ones.
-fn end_of_entries(segments: &Segments, start: u64) -> Result<u64, StorageError> {
-    let has = |index: u64| Ok::<_, StorageError>(segments.get(index)?.is_some());
-    let mut step = 1_u64;
-    let mut present = start;
-    while has(present.saturating_add(step).saturating_sub(1))? {
-        present = present.saturating_add(step);
-        step = step.saturating_mul(2);
+/// The index behind the last entry of a log that begins with entry `start`.
+fn end_of_entries(place: &Place<'_>, segments: &Segments, start: u64) -> Result<u64, StorageError> {
+    let mut end = start;
+    for (segment, range) in segments.covers() {
+        let Range { start: first, end: next } = range;
+        // Whatever was purged may be missing.
+        if first > end {
+            let reason = format!("the log ends at entry {end}, and goes on at {first}");
+            return Err(place.disk.damaged(place.dir, reason).into());
+        }
+        if next > start && next > first {
+            end = segment.end(range)?.unwrap_or(first).max(start);
+        }
     }
-    // Every index before `present` has a record, and `present + step - 1` has none.
-    let mut absent = present.saturating_add(step).saturating_sub(1);
-    while present < absent {
-        let middle = present.saturating_add(absent.saturating_sub(present) / 2);
-        if has(middle)? { present = middle.saturating_add(1) } else { absent = middle }
-    }
-    Ok(present)
+    Ok(end)
 }

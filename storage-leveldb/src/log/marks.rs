@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
 
+use super::bundle::Bundle;
 use super::command::Write;
 use super::key::Mark;
+use super::segment::FORMAT;
 use crate::engine::Batch;
 
 /// The marks of the whole log, and where it ends, as of the last change that was asked for.
@@ -21,7 +23,7 @@ impl Marks {
     /// This is about to be done.
     pub(super) fn note<C: RaftTypeConfig>(&mut self, write: &Write<C>) {
         match write {
-            Write::Append { first, records, .. } => self.end = first.saturating_add(records.len() as u64),
+            Write::Append { bundles, .. } => self.end = bundles.last().map_or(self.end, Bundle::end),
             Write::Vote { record, .. } => self.vote = Some(record.clone()),
             Write::Truncate { from, .. } => self.end = *from,
             Write::Purge { record, .. } => self.purged = Some(record.clone()),
@@ -29,8 +31,10 @@ impl Marks {
         }
     }
 
-    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks.
+    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks. Its
+    /// format, too: it may have been prepared by an older version.
     pub(super) fn begin(&self, batch: &mut Batch) {
+        batch.put(Mark::Format.key(), vec![FORMAT].into());
         batch.put(Mark::Start.key(), start_record(self.end));
         let marks =
             [(Mark::Vote, &self.vote), (Mark::Purged, &self.purged), (Mark::Committed, &self.committed)];

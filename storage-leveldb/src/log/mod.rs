@@ -14,9 +14,11 @@
 //! One queue carries every change, so a vote never overtakes an append. Readers get recent entries from a
 //! tail in memory, older ones from the segments, on their own threads.
 
+mod bundle;
 mod caretaker;
 mod command;
 mod contents;
+mod encode;
 mod group;
 pub(crate) mod key;
 mod load;
@@ -31,6 +33,7 @@ mod segments;
 mod store;
 mod tail;
 
+pub(crate) use bundle::{Layout, Record, Unbundle};
 pub(crate) use marks::Marks;
 pub(crate) use retire::finish_run;
 pub(crate) use root::{Form, LogRoot, ROOT as LOG_ROOT, SegmentRecord};

@@ -38,16 +38,36 @@ pub(super) struct Owner<C: RaftTypeConfig> {
     pub(super) segment_bytes: u64,
 }
 
+/// A group whose commit has ended, and how, before anybody has been told.
+struct Ended<C: RaftTypeConfig> {
+    waiters: Waiters<C>,
+    result: Result<(), StorageError>,
+}
+
 impl<C: RaftTypeConfig> Owner<C> {
     /// Serves until every sender is gone.
     pub(super) fn run(mut self, mut queue: Receiver<Write<C>>) {
-        while let Some(first) = queue.blocking_recv() {
-            self.commit_all(first, &mut queue);
+        let mut before = None;
+        loop {
+            // Telling takes as long as writing does where many wait, so it is done while the next group is written. Where
+            // none is, nobody waits for another.
+            let mut first = queue.try_recv().ok();
+            if first.is_none() {
+                self.tell(before.take());
+                first = queue.blocking_recv();
+            }
+            let Some(first) = first else { return };
+            before = self.commit_all(first, &mut queue, before);
         }
     }
 
-    /// Commits every write that waits as one group.
-    fn commit_all(&mut self, first: Write<C>, queue: &mut Receiver<Write<C>>) {
+    /// Commits every write that waits as one group. Meanwhile those who waited for the one before are told.
+    fn commit_all(
+        &mut self,
+        first: Write<C>,
+        queue: &mut Receiver<Write<C>>,
+        before: Option<Ended<C>>,
+    ) -> Option<Ended<C>> {
         // Without a next segment the old one just grows: its database bears it, and nobody waits.
         let next =
             if self.active_bytes >= self.segment_bytes { self.caretaker.take_prepared() } else { None };
@@ -61,26 +81,34 @@ impl<C: RaftTypeConfig> Owner<C> {
             group.add(some);
             write = if group.is_full() { None } else { queue.try_recv().ok() };
         }
-        self.commit(group, next);
+        self.commit(group, next, before)
     }
 
     /// Writes a group to the next segment, if there is one to be begun, or to the active one.
-    fn commit(&mut self, group: Group<C>, next: Option<Arc<Segment>>) {
+    fn commit(
+        &mut self,
+        group: Group<C>,
+        next: Option<Arc<Segment>>,
+        before: Option<Ended<C>>,
+    ) -> Option<Ended<C>> {
         if group.is_empty() {
-            return;
+            return before;
         }
         let (start, purged) = (group.start(), group.purged());
         let (batch, durability, entries, waiters) = group.into_parts();
         let bytes =
             batch.ops().len().saturating_mul(PAIR_OVERHEAD_BYTES).saturating_add(batch.bytes()) as u64;
         let started = Instant::now();
-        let result = next.as_ref().unwrap_or(&self.active).write(batch, durability);
+        let segment = next.as_ref().unwrap_or(&self.active);
+        let writing = segment.begin_write(batch, durability);
+        self.tell(before);
+        let result = writing.and_then(|writing| segment.end_write(writing));
         let result = result.map(|time| self.observe(entries, started.elapsed(), time));
         if result.is_ok() {
             self.written(start, bytes, next);
             purged.into_iter().for_each(|purged| self.caretaker.purged(purged));
         }
-        self.tell(waiters, &result);
+        Some(Ended { waiters, result })
     }
 
     fn written(&mut self, start: u64, bytes: u64, next: Option<Arc<Segment>>) {
@@ -96,11 +124,12 @@ impl<C: RaftTypeConfig> Owner<C> {
         self.caretaker.switched();
     }
 
-    fn tell(&self, waiters: Waiters<C>, result: &Result<(), StorageError>) {
-        if let (Ok(()), Some(end)) = (result, waiters.durable_end()) {
+    fn tell(&self, ended: Option<Ended<C>>) {
+        let Some(Ended { waiters, result }) = ended else { return };
+        if let (Ok(()), Some(end)) = (&result, waiters.durable_end()) {
             self.contents.lock().tail.mark_durable(end);
         }
-        waiters.tell(result);
+        waiters.tell(&result);
     }
 
     fn observe(&self, entries: u64, took: Duration, time: WriteTime) {

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::alias::{LogIdOf, VoteOf};
 use openraft::{LogState, OptionalSend, RaftTypeConfig};
 use tokio::sync::oneshot;
 
+use super::bundle::Bundle;
 use super::command::Write;
+use super::encode::Encoder;
 use super::store::{LogReader, LogStore, MAX_UNSYNCED_KIB};
 use crate::error::StorageError;
 
@@ -19,48 +20,45 @@ impl<C: RaftTypeConfig> LogStore<C> {
         self.reader.queue.send(write).await
     }
 
-    /// Puts entries into the tail, where readers find them; answers their records.
-    fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<(u64, Vec<Bytes>)> {
-        let encoded = entries.map(|entry| Ok((entry.log_id(), encode_entry::<C>(&entry)?)));
-        let encoded = encoded.collect::<io::Result<Vec<_>>>()?;
-        let mut contents = self.reader.contents.lock();
-        let mut first = None;
-        let mut records = Vec::with_capacity(encoded.len());
-        for (log_id, record) in encoded {
-            let index = log_id.index;
-            if contents.last.as_ref().is_some_and(|last| index != last.index.saturating_add(1)) {
-                let text = format!("entry {log_id} does not follow {:?}", contents.last);
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
-            if contents.last.is_none() {
-                contents.tail.purge(index);
-                contents.first = index;
-            }
-            contents.tail.push(record.clone());
-            contents.last = Some(log_id);
-            first.get_or_insert(index);
-            records.push(record);
+    /// Puts entries into the tail, where readers find them; answers them in bundles.
+    fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<Vec<Bundle>> {
+        let mut entries = entries.peekable();
+        let Some(first) = entries.peek().map(RaftEntry::log_id) else { return Ok(Vec::new()) };
+        let mut encoder = Encoder::new(first.index);
+        let mut last = None;
+        for entry in entries {
+            let log_id = entry.log_id();
+            follows::<C>(&log_id, last.as_ref())?;
+            encoder.add::<C>(&entry)?;
+            last = Some(log_id);
         }
-        Ok((first.unwrap_or_default(), records))
+        let (bundles, records) = encoder.finish();
+        let mut contents = self.reader.contents.lock();
+        follows::<C>(&first, contents.last.as_ref())?;
+        if contents.last.is_none() {
+            contents.tail.purge(first.index);
+            contents.first = first.index;
+        }
+        records.into_iter().for_each(|record| contents.tail.push(record));
+        contents.last = last;
+        Ok(bundles)
     }
 }
 
-/// The record of an entry, which can be decoded again: an entry that could not would stop every node that has it, at
-/// every start.
-fn encode_entry<C: RaftTypeConfig>(entry: &C::Entry) -> io::Result<Bytes> {
-    let record = Bytes::from(codec::encode(entry)?);
-    if record.len() > codec::MAX_UNQUESTIONED_BYTES {
-        codec::decode::<C::Entry>(&record).map_err(|e| {
-            let text = format!("entry {} is too large to be read again: {e}", entry.log_id());
-            io::Error::new(io::ErrorKind::InvalidInput, text)
-        })?;
+/// A log has no holes.
+fn follows<C: RaftTypeConfig>(log_id: &LogIdOf<C>, before: Option<&LogIdOf<C>>) -> io::Result<()> {
+    match before.filter(|before| log_id.index != before.index.saturating_add(1)) {
+        Some(before) => {
+            let text = format!("entry {log_id} does not follow {before}");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+        None => Ok(()),
     }
-    Ok(record)
 }
 
-/// Permits that records of this size need.
-fn kib_of(records: &[Bytes]) -> u32 {
-    let bytes: usize = records.iter().map(Bytes::len).sum();
+/// Permits that bundles of this size need.
+fn kib_of(bundles: &[Bundle]) -> u32 {
+    let bytes: usize = bundles.iter().map(Bundle::bytes).sum();
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, MAX_UNSYNCED_KIB)
 }
 
@@ -106,10 +104,10 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
         I::IntoIter: OptionalSend,
     {
         self.reader.check()?;
-        let (first, records) = self.put_into_tail(entries.into_iter())?;
-        let room = self.room.clone().acquire_many_owned(kib_of(&records)).await;
+        let bundles = self.put_into_tail(entries.into_iter())?;
+        let room = self.room.clone().acquire_many_owned(kib_of(&bundles)).await;
         let room = room.map_err(|_| StorageError::Closed)?;
-        Ok(self.send(Write::Append { first, records, room, done: callback }).await?)
+        Ok(self.send(Write::Append { bundles, room, done: callback }).await?)
     }
 
     async fn truncate_after(&mut self, last_log_id: Option<LogIdOf<C>>) -> Result<(), io::Error> {

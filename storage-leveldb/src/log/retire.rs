@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::bundle::Layout;
 use super::key::{self, Mark};
 use super::marks::start_record;
-use super::segment::{FORMAT, Segment};
+use super::segment::{FORMAT, FORMAT_3, Segment};
 use super::segments::Segments;
 use crate::disk::GuardedDisk;
 use crate::engine::{EngineFactory, RunWriter, ScanLimit, latched};
@@ -23,7 +24,7 @@ pub(super) fn is_purged(segments: &Segments, purged_end: u64) -> Vec<Arc<Segment
     gone.map(|(segment, _)| segment).collect()
 }
 
-/// Writes those `entries` of `old` as a run, durably. `false`: it was stopped before it was done.
+/// Writes those `entries` of `old`, and the rest of their bundles, as a run, durably. `false`: it was stopped before it was done.
 pub(super) fn store_as_run(
     factory: &Arc<dyn EngineFactory>,
     disk: &GuardedDisk,
@@ -33,7 +34,7 @@ pub(super) fn store_as_run(
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<bool, StorageError> {
     let mut writer = latched(disk, dir, factory.write_run(dir))?;
-    let mut next = entries.start;
+    let mut next = old.bundle_of(entries.start)?;
     loop {
         if is_stopped() {
             // The next start removes what has been written.
@@ -48,18 +49,23 @@ pub(super) fn store_as_run(
             None => break,
         }
     }
-    finish_run(disk, dir, writer, old.start())?;
+    finish_run(disk, dir, writer, old.layout, old.start())?;
     Ok(true)
 }
 
-/// Ends a run of entries that starts at `start`, with its marks.
+/// Ends a run of pairs of that layout, which starts at `start`, with its marks.
 pub(crate) fn finish_run(
     disk: &GuardedDisk,
     dir: &Path,
     mut writer: Box<dyn RunWriter>,
+    layout: Layout,
     start: u64,
 ) -> Result<(), StorageError> {
-    latched(disk, dir, writer.push(&Mark::Format.key(), &[FORMAT]))?;
+    let format = match layout {
+        Layout::Single => FORMAT_3,
+        Layout::Bundled => FORMAT,
+    };
+    latched(disk, dir, writer.push(&Mark::Format.key(), &[format]))?;
     latched(disk, dir, writer.push(&Mark::Start.key(), &start_record(start)))?;
     latched(disk, dir, writer.finish())
 }

@@ -1,20 +1,28 @@
 //! A part of the log, with entries that follow each other.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::bundle::{self, Layout, Record, Unbundle};
 use super::key::{self, Mark};
 use super::marks::Marks;
 use super::root::{Form, SegmentRecord};
 use crate::disk::GuardedDisk;
-use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, WriteTime, latched};
+use crate::engine::{
+    Answer, Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, WriteTime, latched,
+};
 use crate::error::StorageError;
 
-/// Version of the records in a segment.
-pub(super) const FORMAT: u8 = 3;
+/// Version of what is in a segment.
+pub(super) const FORMAT: u8 = 4;
+/// The version before it, which has each entry under a key of its own.
+pub(super) const FORMAT_3: u8 = 3;
+/// As little as a scan can answer.
+const ONE_PAIR: ScanLimit = ScanLimit { pairs: 1, bytes: 1 };
 /// Where a segment starts that has not been begun.
 const NOWHERE: u64 = u64::MAX;
 
@@ -26,6 +34,7 @@ pub(crate) struct Segment {
     pub(crate) record: SegmentRecord,
     pub(super) dir: PathBuf,
     disk: GuardedDisk,
+    pub(crate) layout: Layout,
     start: AtomicU64,
     reads: Arc<dyn Run>,
     database: Option<Arc<Served>>,
@@ -66,17 +75,21 @@ impl Segment {
         if !latched(disk, &dir, factory.exists(&dir))? {
             return Err(disk.damaged(&dir, "missing, although ROOT names it").into());
         }
-        let this = Self::open_files(factory, disk, log_dir, record)?;
-        match this.mark(Mark::Format)?.as_deref() {
-            Some([FORMAT]) => {}
-            other => {
-                let reason = format!("segment format {other:?}; this version reads format {FORMAT} only");
-                return Err(disk.damaged(&dir, reason).into());
-            }
-        }
+        let mut this = Self::open_files(factory, disk, log_dir, record)?;
+        let format = this.mark(Mark::Format)?;
         if let Some(start) = this.mark(Mark::Start)? {
             this.set_start(codec::decode(&start).map_err(|e| disk.damaged(&dir, e))?);
         }
+        this.layout = match format.as_deref() {
+            Some([FORMAT]) => Layout::Bundled,
+            // What begins a segment gives it the format of this version.
+            Some([FORMAT_3]) if !this.is_begun() => Layout::Bundled,
+            Some([FORMAT_3]) => Layout::Single,
+            other => {
+                let reason = format!("segment format {other:?}; this version reads formats 3 and 4 only");
+                return Err(disk.damaged(&dir, reason).into());
+            }
+        };
         Ok(this)
     }
 
@@ -97,7 +110,8 @@ impl Segment {
             }
         };
         let start = AtomicU64::new(NOWHERE);
-        Ok(Self { record, dir, disk: disk.clone(), start, reads, database })
+        let layout = Layout::Bundled;
+        Ok(Self { record, dir, disk: disk.clone(), layout, start, reads, database })
     }
 
     /// Something was written to it.
@@ -123,8 +137,82 @@ impl Segment {
         latched(&self.disk, &self.dir, self.reads.get(&mark.key()))
     }
 
-    pub(super) fn get(&self, index: u64) -> Result<Option<Bytes>, StorageError> {
-        latched(&self.disk, &self.dir, self.reads.get(&key::entry(index)))
+    /// Entries of `range` in their order, from the first that is there, until the pairs that hold them add up to
+    /// `limit_bytes`; at least one if there is one.
+    pub(super) fn entries(&self, range: Range<u64>, limit_bytes: usize) -> Result<Vec<Record>, StorageError> {
+        let limit = ScanLimit { pairs: usize::MAX, bytes: limit_bytes };
+        let mut from = self.bundle_of(range.start)?;
+        let mut found = Vec::new();
+        while found.is_empty() {
+            let pairs = self.scan(&key::entries(from, range.end), limit)?;
+            let Some((last, _)) = pairs.last() else { break };
+            from = self.index_of(last)?.saturating_add(1);
+            found = self.entries_of(&pairs)?;
+            found.retain(|(index, _)| range.contains(index));
+        }
+        Ok(found)
+    }
+
+    /// The entries in pairs that follow each other.
+    fn entries_of(&self, pairs: &[(Bytes, Bytes)]) -> Result<Vec<Record>, StorageError> {
+        let mut unbundle = Unbundle::new(self.layout);
+        let mut found = Vec::new();
+        for (key, value) in pairs {
+            let first = self.index_of(key)?;
+            let malformed = |e| self.disk.damaged(&self.dir, format!("the bundle of log entry {first} {e}"));
+            found.extend(unbundle.push(first, value).map_err(malformed)?);
+        }
+        let next = self.first_key(unbundle.doubtful())?;
+        found.extend(unbundle.finish(next.unwrap_or(u64::MAX)));
+        Ok(found)
+    }
+
+    /// The index in the key of the bundle that has entry `index`, if it is there; `index` if it is not.
+    pub(super) fn bundle_of(&self, index: u64) -> Result<u64, StorageError> {
+        if self.layout == Layout::Single || self.first_key(index..index.saturating_add(1))?.is_some() {
+            return Ok(index);
+        }
+        Ok(self.last_key(bundle::first_possible(index)..index)?.unwrap_or(index))
+    }
+
+    /// The index behind the last entry of `range`, which begins where a bundle does or before; `None` if nothing tells.
+    pub(super) fn end(&self, range: Range<u64>) -> Result<Option<u64>, StorageError> {
+        let Some(last) = self.last_key(range.clone())? else {
+            return Ok(None);
+        };
+        let entries = self.entries(last..range.end, 1)?;
+        Ok(Some(entries.last().map_or(last, |(index, _)| index.saturating_add(1))))
+    }
+
+    /// The index in the first key that has one of `range`.
+    fn first_key(&self, range: Range<u64>) -> Result<Option<u64>, StorageError> {
+        if range.is_empty() {
+            return Ok(None);
+        }
+        let found = self.scan(&key::entries(range.start, range.end), ONE_PAIR)?;
+        found.first().map(|(key, _)| self.index_of(key)).transpose()
+    }
+
+    /// The index in the last key that has one of `range`: there is none from `range.end` on, which is halved away.
+    fn last_key(&self, mut range: Range<u64>) -> Result<Option<u64>, StorageError> {
+        let mut last = None;
+        while !range.is_empty() {
+            let middle = range.start.saturating_add(range.end.saturating_sub(range.start) / 2);
+            match self.first_key(middle..range.end)? {
+                Some(found) => {
+                    last = Some(found);
+                    range.start = found.saturating_add(1);
+                }
+                None => range.end = middle,
+            }
+        }
+        Ok(last)
+    }
+
+    fn index_of(&self, key: &[u8]) -> Result<u64, StorageError> {
+        let no_entry =
+            || self.disk.damaged(&self.dir, format!("no entry has the key {}", key.escape_ascii()));
+        Ok(key::index_of(key).ok_or_else(no_entry)?)
     }
 
     /// Pairs of it, whether they count or not.
@@ -136,9 +224,23 @@ impl Segment {
         latched(&self.disk, &self.dir, self.reads.scan(range, limit))
     }
 
-    pub(super) fn write(&self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
+    /// Begins to write a batch.
+    pub(super) fn begin_write(
+        &self,
+        batch: Batch,
+        durability: Durability,
+    ) -> Result<Answer<WriteTime>, StorageError> {
         let no_database = || self.disk.damaged(&self.dir, "a run cannot be written to");
         let database = self.database.as_ref().ok_or_else(no_database)?;
         latched(&self.disk, &self.dir, database.write(batch, durability))
+    }
+
+    /// Waits until a batch is written.
+    pub(super) fn end_write(&self, answer: Answer<WriteTime>) -> Result<WriteTime, StorageError> {
+        latched(&self.disk, &self.dir, answer.wait())
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
+        self.end_write(self.begin_write(batch, durability)?)
     }
 }

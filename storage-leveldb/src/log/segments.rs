@@ -4,9 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::key;
+use super::bundle::MAX_BUNDLE_BYTES;
 use super::segment::Segment;
-use crate::engine::ScanLimit;
 use crate::error::StorageError;
 
 /// The oldest first. Cheap to clone; a clone keeps what it names from being removed.
@@ -18,6 +17,11 @@ pub(crate) struct Segments(Vec<Arc<Segment>>);
 impl Segments {
     pub(crate) fn new(segments: Vec<Arc<Segment>>) -> Self {
         Self(segments)
+    }
+
+    /// A segment has been begun.
+    pub(super) fn push(&mut self, segment: Arc<Segment>) {
+        self.0.push(segment);
     }
 
     pub(crate) fn newest(&self) -> Option<&Arc<Segment>> {
@@ -44,23 +48,24 @@ impl Segments {
     }
 
     pub(crate) fn get(&self, index: u64) -> Result<Option<Bytes>, StorageError> {
-        self.covering(index).map_or(Ok(None), |(segment, _)| segment.get(index))
+        let Some((segment, _)) = self.covering(index) else {
+            return Ok(None);
+        };
+        Ok(segment.entries(index..index.saturating_add(1), 1)?.pop().map(|(_, record)| record))
     }
 
     /// The first index that has a record.
     pub(super) fn first_record(&self) -> Result<Option<u64>, StorageError> {
         for (segment, range) in self.covers() {
-            let found =
-                segment.scan(&key::entries(range.start, range.end), ScanLimit { pairs: 1, bytes: 1 })?;
-            if let Some((key, _)) = found.first() {
-                return Ok(key::index_of(key));
+            if let Some((index, _)) = segment.entries(range, 1)?.first() {
+                return Ok(Some(*index));
             }
         }
         Ok(None)
     }
 
-    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`, at least one; those
-    /// before the first that has none.
+    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes` and the rest of a bundle, at
+    /// least one; those before the first that has none.
     pub(super) fn records(
         &self,
         start: u64,
@@ -70,12 +75,13 @@ impl Segments {
         let (mut records, mut bytes, mut next) = (Vec::new(), 0_usize, start);
         while next < end && (records.is_empty() || bytes < limit_bytes) {
             let Some((segment, segment_end)) = self.covering(next) else { break };
-            let limit = ScanLimit { pairs: usize::MAX, bytes: limit_bytes.saturating_sub(bytes).max(1) };
             let before = next;
-            for (key, record) in segment.scan(&key::entries(next, end.min(segment_end)), limit)? {
-                bytes = bytes.saturating_add(key.len()).saturating_add(record.len());
-                let is_too_much = bytes > limit_bytes && !records.is_empty();
-                if is_too_much || key::index_of(&key) != Some(next) {
+            let limit = limit_bytes.saturating_sub(bytes).max(1);
+            for (index, record) in segment.entries(next..end.min(segment_end), limit)? {
+                bytes = bytes.saturating_add(record.len());
+                // What comes after the last bundle is an entry by itself.
+                let is_too_much = bytes > limit_bytes.saturating_add(MAX_BUNDLE_BYTES) && !records.is_empty();
+                if is_too_much || index != next {
                     return Ok(records);
                 }
                 records.push(record);
@@ -101,9 +107,9 @@ impl SharedSegments {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+    fn change(&self, change: impl FnOnce(&mut Segments)) {
         let mut segments = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        change(&mut Arc::make_mut(&mut segments).0);
+        change(Arc::make_mut(&mut segments));
     }
 
     /// A segment has been begun.
@@ -114,14 +120,14 @@ impl SharedSegments {
     /// Segments that do not count any more.
     pub(super) fn remove(&self, removed: &[Arc<Segment>]) {
         self.change(|segments| {
-            segments.retain(|segment| removed.iter().all(|gone| !Arc::ptr_eq(gone, segment)));
+            segments.0.retain(|segment| removed.iter().all(|gone| !Arc::ptr_eq(gone, segment)));
         });
     }
 
     /// What was in `old` is in `new`.
     pub(super) fn replace(&self, old: &Arc<Segment>, new: &Arc<Segment>) {
         self.change(|segments| {
-            for segment in segments.iter_mut().filter(|segment| Arc::ptr_eq(segment, old)) {
+            for segment in segments.0.iter_mut().filter(|segment| Arc::ptr_eq(segment, old)) {
                 *segment = new.clone();
             }
         });

@@ -1,6 +1,7 @@
 //! What was applied lately, in memory: the newest part of the state, until it is a run on disk.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
@@ -71,12 +72,12 @@ impl Memtable {
         for (key, change) in changes {
             let value_bytes = change.as_ref().map_or(0, Bytes::len);
             added = added.saturating_add(VERSION_OVERHEAD_BYTES).saturating_add(value_bytes);
-            match versions.get_mut(&key) {
-                Some(versions) => versions.push(at, change),
-                None => {
-                    added = added.saturating_add(key.len());
-                    self.keys.add(&key);
-                    versions.insert(key, Versions { at, change, older: Vec::new() });
+            match versions.entry(key) {
+                Entry::Occupied(mut versions) => versions.get_mut().push(at, change),
+                Entry::Vacant(place) => {
+                    added = added.saturating_add(place.key().len());
+                    self.keys.add(place.key());
+                    place.insert(Versions { at, change, older: Vec::new() });
                 }
             }
         }

@@ -17,7 +17,7 @@ use crate::disk::GuardedDisk;
 use crate::engine::{Engine, EngineFactory, ScanLimit, latched};
 use crate::error::StorageError;
 use crate::log::key::{self, Mark};
-use crate::log::{Form, LogRoot, Marks, Segment, SegmentRecord, finish_run};
+use crate::log::{Form, Layout, LogRoot, Marks, Segment, SegmentRecord, finish_run};
 
 /// Version of these records.
 const RECORDS: [u8; 1] = [1];
@@ -114,7 +114,7 @@ impl OldLog {
                 break;
             }
         }
-        writer.map_or(Ok(()), |writer| finish_run(&self.disk, &dir, writer, 0))?;
+        writer.map_or(Ok(()), |writer| finish_run(&self.disk, &dir, writer, Layout::Single, 0))?;
         Ok(end)
     }
 

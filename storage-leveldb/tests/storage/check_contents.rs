@@ -17,6 +17,12 @@ fn entry_key(index: u64) -> Vec<u8> {
     [&[1][..], &index.to_be_bytes()].concat()
 }
 
+/// A bundle of one entry.
+fn bundle<T: serde::Serialize>(entry: &T) -> Vec<u8> {
+    let record = encoded(entry);
+    [&(record.len() as u32).to_le_bytes()[..], &record].concat()
+}
+
 fn mark(name: &str) -> Vec<u8> {
     [&[0xff], name.as_bytes()].concat()
 }
@@ -62,7 +68,7 @@ fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_is_wrong() {
-    let report = with_log(&[(entry_key(40), encoded(&entry(2, 40)))], &[]).await;
+    let report = with_log(&[(entry_key(40), bundle(&entry(2, 40)))], &[]).await;
     assert_eq!(report.problems, []);
 }
 
@@ -71,15 +77,15 @@ async fn a_hole_in_the_log_is_found() {
     assert_found(&with_log(&[], &[entry_key(40), entry_key(41)]).await, "log entries 40 to 41 are missing");
     assert_found(&with_log(&[], &[entry_key(17)]).await, "log entries 17 to 17 are missing");
     // Far behind the end: where halving steps do not look.
-    let far = (entry_key(ENTRIES + 2000), encoded(&entry(3, ENTRIES + 2000)));
+    let far = (entry_key(ENTRIES + 2000), bundle(&entry(3, ENTRIES + 2000)));
     assert_found(&with_log(&[far], &[]).await, "log entries 61 to 2059 are missing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_in_the_wrong_place_is_found() {
-    let other = (entry_key(40), encoded(&entry(2, 41)));
+    let other = (entry_key(40), bundle(&entry(2, 41)));
     assert_found(&with_log(&[other], &[]).await, "log entry 40 says it is entry 41");
-    let old = (entry_key(58), encoded(&entry(1, 58)));
+    let old = (entry_key(58), bundle(&entry(1, 58)));
     assert_found(&with_log(&[old], &[]).await, "its term is older");
 }
 
@@ -87,6 +93,8 @@ async fn an_entry_in_the_wrong_place_is_found() {
 async fn a_record_that_does_not_decode_is_found() {
     for index in [17, 40, ENTRIES] {
         let report = with_log(&[(entry_key(index), vec![0xee; 9])], &[]).await;
+        assert_found(&report, &format!("the bundle of log entry {index} ends within an entry"));
+        let report = with_log(&[(entry_key(index), [&[5, 0, 0, 0][..], &[0xee; 5]].concat())], &[]).await;
         assert_found(&report, &format!("log entry {index}: "));
     }
     for name in ["vote", "purged", "committed"] {

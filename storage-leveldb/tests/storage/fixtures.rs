@@ -1,6 +1,6 @@
 //! A frozen directory of each format version, as a node left it: this version still reads it, to the last value.
 //!
-//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_3`; those of
+//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_4`; those of
 //! older formats by the versions that wrote them. Once a version has been released its fixture is never written again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,13 +82,28 @@ pub fn pairs(last: u64) -> Vec<(String, String)> {
     pairs.into_iter().collect()
 }
 
+/// Appends several entries at a time: some that follow are truncated, so that what counts of a bundle ends within it.
+async fn append_again(store: &mut Store, index: u64) {
+    let of_another_leader = |index| Entry::new(log_id(2, index), EntryPayload::Blank);
+    match index {
+        41 => {
+            let others = [entry(41), entry(42), of_another_leader(43), of_another_leader(44)];
+            store.log.blocking_append(others).await.unwrap();
+            store.log.truncate_after(Some(id(42))).await.unwrap();
+        }
+        43 => store.log.blocking_append((43..=50).map(entry)).await.unwrap(),
+        42 | 44..=50 => {}
+        _ => store.log.blocking_append([entry(index)]).await.unwrap(),
+    }
+}
+
 async fn apply(store: &mut Store, index: u64) {
     store.state.apply(futures_util::stream::iter([Ok((entry(index), None))])).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes the fixture"]
-async fn write_format_3() {
+async fn write_format_4() {
     let dir = tempfile::tempdir().unwrap();
     let small = LevelDbOptions {
         write_buffer_bytes: 1024,
@@ -101,7 +116,7 @@ async fn write_format_3() {
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {
-        store.log.blocking_append([entry(index)]).await.unwrap();
+        append_again(&mut store, index).await;
         if index <= APPLIED {
             apply(&mut store, index).await;
         }
@@ -116,11 +131,11 @@ async fn write_format_3() {
     // One is written, one lies ready, and one before them is no run yet.
     eventually("three databases, the others runs", || names(&dir.path().join("log"), "segment-") == 3).await;
     drop(store);
-    let to = fixture("format-3");
+    let to = fixture("format-4");
     let _ = fs::remove_dir_all(&to);
     copy(dir.path(), &to);
     fs::remove_file(to.join("LOCK")).unwrap();
-    format_is_read("format-3").await;
+    format_is_read("format-4").await;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -222,9 +237,14 @@ async fn format_2_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn format_3_is_read() {
-    let fixture = fixture("format-3");
-    assert!(tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
-    assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
-    format_is_read("format-3").await;
+async fn formats_3_and_4_are_read() {
+    for format in ["format-3", "format-4"] {
+        let fixture = fixture(format);
+        assert!(
+            tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2,
+            "the fixture has tables"
+        );
+        assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
+        format_is_read(format).await;
+    }
 }

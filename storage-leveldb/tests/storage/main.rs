@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod bundles;
 mod check;
 mod check_contents;
 mod check_damage;

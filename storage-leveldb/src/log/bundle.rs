@@ -1,0 +1,245 @@
+//! Entries that follow each other, as one value of a segment.
+//!
+//! ```text
+//! key     01, index of the first entry, big endian
+//! value   for each entry:   4   length of its record, little endian
+//!                           …   the record
+//! ```
+//!
+//! A pair costs LevelDB more than the bytes of a small entry do: its skip list compares keys by decoding them. So the
+//! entries of a group commit go into few pairs.
+//!
+//! Of a bundle those entries count that lie before the next key: a truncation leaves an empty bundle where the log then
+//! ended, and whatever an older bundle has from there on does not count. Made by `encode`, written by `group`, read by `segment`.
+
+use std::ops::Range;
+
+use bytes::{Buf, Bytes};
+
+use super::key;
+
+/// Entries in a bundle. A reader looks that far back for the one that has an entry.
+pub(super) const MAX_ENTRIES: u64 = 256;
+/// A bundle of more than one entry has no more than this.
+pub(super) const MAX_BUNDLE_BYTES: usize = 64 * 1024;
+pub(super) const LENGTH_BYTES: usize = 4;
+
+/// A bundle, or several that become one.
+///
+/// Invariants: has an entry; the parts follow each other; together they have at most [`MAX_ENTRIES`], and at most
+/// [`MAX_BUNDLE_BYTES`] unless it is one entry.
+pub(super) struct Bundle {
+    first: u64,
+    count: u64,
+    bytes: usize,
+    parts: Vec<Bytes>,
+}
+
+impl Bundle {
+    /// `count` entries from `first` on, as they are stored.
+    pub(super) fn new(first: u64, count: u64, value: Bytes) -> Self {
+        Self { first, count, bytes: value.len(), parts: vec![value] }
+    }
+
+    /// The index behind its last entry.
+    pub(super) fn end(&self) -> u64 {
+        self.first.saturating_add(self.count)
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes the other one, which comes after it, a part of this one; if they do not fit, it comes back.
+    pub(super) fn join(&mut self, next: Self) -> Option<Self> {
+        let count = self.count.saturating_add(next.count);
+        let bytes = self.bytes.saturating_add(next.bytes);
+        if next.first != self.end() || count > MAX_ENTRIES || bytes > MAX_BUNDLE_BYTES {
+            return Some(next);
+        }
+        (self.count, self.bytes) = (count, bytes);
+        self.parts.extend(next.parts);
+        None
+    }
+
+    pub(super) fn into_pair(self) -> (Vec<u8>, Bytes) {
+        let value = match <[Bytes; 1]>::try_from(self.parts) {
+            Ok([only]) => only,
+            Err(parts) => parts.concat().into(),
+        };
+        (key::entry(self.first), value)
+    }
+}
+
+/// What a log has under the index at which it was truncated.
+pub(super) fn end_of_log(index: u64) -> (Vec<u8>, Bytes) {
+    (key::entry(index), Bytes::new())
+}
+
+/// Where the bundle can begin that has entry `index`.
+pub(super) fn first_possible(index: u64) -> u64 {
+    index.saturating_sub(MAX_ENTRIES.saturating_sub(1))
+}
+
+/// What the pairs of entries of a segment are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// The value is the record of the one entry whose index the key has: as until format 3.
+    Single,
+    /// The value is a bundle.
+    Bundled,
+}
+
+impl Layout {
+    /// The records in a value.
+    fn records(self, value: &Bytes) -> Result<Vec<Bytes>, Malformed> {
+        match self {
+            Self::Single => Ok(vec![value.clone()]),
+            Self::Bundled => split(value),
+        }
+    }
+}
+
+/// Why a value is no bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Malformed {
+    /// A length, or the record that it tells of.
+    #[error("ends within an entry")]
+    Torn,
+    #[error("has more than {MAX_ENTRIES} entries")]
+    TooMany,
+}
+
+/// The records in a bundle; they share its memory.
+pub(crate) fn split(value: &Bytes) -> Result<Vec<Bytes>, Malformed> {
+    let mut rest = value.clone();
+    let mut records = Vec::new();
+    while rest.has_remaining() {
+        let length = rest.try_get_u32_le().map_err(|_| Malformed::Torn)?;
+        let length = usize::try_from(length).map_err(|_| Malformed::Torn)?;
+        if length > rest.len() {
+            return Err(Malformed::Torn);
+        }
+        if records.len() as u64 >= MAX_ENTRIES {
+            return Err(Malformed::TooMany);
+        }
+        records.push(rest.split_to(length));
+    }
+    Ok(records)
+}
+
+/// An entry's index, and its record.
+pub(crate) type Record = (u64, Bytes);
+
+/// Makes entries of the pairs of a segment, which come in the order of their keys. How many of the entries of a pair count
+/// is known with the next one.
+pub(crate) struct Unbundle {
+    layout: Layout,
+    first: u64,
+    records: Vec<Bytes>,
+}
+
+impl Unbundle {
+    pub(crate) fn new(layout: Layout) -> Self {
+        Self { layout, first: 0, records: Vec::new() }
+    }
+
+    /// Takes a pair; answers the entries of the one before.
+    pub(crate) fn push(&mut self, first: u64, value: &Bytes) -> Result<Vec<Record>, Malformed> {
+        let before = self.finish(first);
+        self.records = self.layout.records(value)?;
+        self.first = first;
+        Ok(before)
+    }
+
+    /// The entries of the last pair, behind which the next key has the index `next`.
+    pub(crate) fn finish(&mut self, next: u64) -> Vec<Record> {
+        let counting = self.first..next;
+        let records = (self.first..).zip(std::mem::take(&mut self.records));
+        records.filter(|(index, _)| counting.contains(index)).collect()
+    }
+
+    /// The indexes of which a key takes entries away from the last pair.
+    pub(super) fn doubtful(&self) -> Range<u64> {
+        self.first.saturating_add(1)..self.first.saturating_add(self.records.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(index: u64) -> Bytes {
+        format!("entry {index}").into()
+    }
+
+    fn value(records: &[Bytes]) -> Bytes {
+        let stored = |record: &Bytes| [&(record.len() as u32).to_le_bytes()[..], record].concat();
+        records.iter().map(stored).collect::<Vec<_>>().concat().into()
+    }
+
+    fn bundle(range: Range<u64>) -> Bundle {
+        let count = range.end - range.start;
+        Bundle::new(range.start, count, value(&range.map(record).collect::<Vec<_>>()))
+    }
+
+    fn pair(bundle: Bundle) -> (u64, Bytes) {
+        let (key, value) = bundle.into_pair();
+        (key::index_of(&key).unwrap(), value)
+    }
+
+    fn indexes(records: &[Record]) -> Vec<u64> {
+        records.iter().for_each(|(index, found)| assert_eq!(found, &record(*index)));
+        records.iter().map(|(index, _)| *index).collect()
+    }
+
+    #[test]
+    fn what_was_bundled_is_what_comes_out() {
+        let mut joined = bundle(5..7);
+        assert!(joined.join(bundle(7..9)).is_none() && joined.join(bundle(9..10)).is_none());
+        assert_eq!((joined.end(), joined.count()), (10, 5));
+        let (first, value) = pair(joined);
+        let mut unbundle = Unbundle::new(Layout::Bundled);
+        assert_eq!(unbundle.push(first, &value), Ok(vec![]));
+        assert_eq!(unbundle.doubtful(), 6..10);
+        assert_eq!(indexes(&unbundle.finish(u64::MAX)), [5, 6, 7, 8, 9]);
+        assert_eq!(unbundle.finish(u64::MAX), []);
+    }
+
+    #[test]
+    fn the_next_key_takes_away_what_lies_behind_it() {
+        let mut unbundle = Unbundle::new(Layout::Bundled);
+        let (first, value) = pair(bundle(5..9));
+        unbundle.push(first, &value).unwrap();
+        assert_eq!(indexes(&unbundle.push(7, &Bytes::new()).unwrap()), [5, 6]);
+        assert_eq!(unbundle.finish(u64::MAX), []);
+    }
+
+    #[test]
+    fn bundles_are_joined_as_long_as_there_is_room() {
+        let mut joined = bundle(3..4);
+        assert!(joined.join(bundle(5..6)).is_some(), "entry 4 is missing");
+        assert!(joined.join(Bundle::new(4, 1, vec![0; MAX_BUNDLE_BYTES].into())).is_some(), "too large");
+        assert!(joined.join(bundle(4..3 + MAX_ENTRIES)).is_none());
+        let next = joined.join(bundle(3 + MAX_ENTRIES..4 + MAX_ENTRIES)).expect("too many");
+        assert_eq!(pair(next).0, 3 + MAX_ENTRIES);
+        // A reader that looks back so far finds the first of so many.
+        assert_eq!(first_possible(3 + MAX_ENTRIES - 1), 3);
+    }
+
+    #[test]
+    fn what_is_no_bundle_is_refused() {
+        let torn = [&[1][..], &[1, 0, 0, 0], &[2, 0, 0, 0, 7], &[255; 4], &[0, 0, 0, 0, 9]];
+        torn.iter().for_each(|bytes| assert_eq!(split(&Bytes::copy_from_slice(bytes)), Err(Malformed::Torn)));
+        let empty_entries = |count: u64| Bytes::from(vec![0; LENGTH_BYTES * count as usize]);
+        assert_eq!(split(&empty_entries(MAX_ENTRIES)).unwrap().len() as u64, MAX_ENTRIES);
+        assert_eq!(split(&empty_entries(MAX_ENTRIES + 1)), Err(Malformed::TooMany));
+        assert_eq!(split(&Bytes::new()), Ok(vec![]));
+        let large = Bytes::from(vec![7; 2 * MAX_BUNDLE_BYTES]);
+        assert_eq!(split(&value(&[large.clone()])), Ok(vec![large]));
+    }
+}
