@@ -1,4 +1,4 @@
-//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's roots.
+//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's roots and bundles.
 
 use std::fmt::Debug;
 
@@ -7,12 +7,12 @@ use kvnode::{Command, PairRecord, Response, TypeConfig};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage_leveldb::testing::formats::{RootOf, root_again};
+use storage_leveldb::testing::formats::{RootOf, records_of_bundle, root_again};
 
 use crate::raft_values::{Entry, EntryLogId, RaftVote, SnapshotMeta, StoredMembership};
 
 /// How many kinds of record [`records`] knows; the first byte chooses one.
-pub(crate) const KINDS: u8 = 16;
+pub(crate) const KINDS: u8 = 17;
 
 /// Any bytes as any record: an error, or a value that survives being written again.
 pub fn records(data: &[u8]) {
@@ -34,7 +34,8 @@ pub fn records(data: &[u8]) {
         12 => survives::<u64>(bytes),
         13 => pair(bytes),
         14 => root(RootOf::Log, bytes),
-        _ => root(RootOf::State, bytes),
+        15 => root(RootOf::State, bytes),
+        _ => bundle(bytes),
     }
 }
 
@@ -67,4 +68,17 @@ fn root(of: RootOf, bytes: &[u8]) {
     assert_eq!(again(&written).unwrap(), written, "the encoding is not stable");
     assert!(again(&[&written[..], &[0]].concat()).is_err(), "a byte too many is accepted");
     assert!(again(&written[..written.len() - 1]).is_err(), "a byte too few is accepted");
+}
+
+/// The entries that the log stores under one key.
+fn bundle(bytes: &[u8]) {
+    const MAX_ENTRIES: usize = 256;
+    let Ok(records) = records_of_bundle(bytes) else { return };
+    assert!(records.len() <= MAX_ENTRIES);
+    let stored = |record: &Bytes| [&(record.len() as u32).to_le_bytes()[..], record].concat();
+    assert_eq!(
+        records.iter().map(stored).collect::<Vec<_>>().concat(),
+        bytes,
+        "a bundle's form is the only one"
+    );
 }

@@ -151,6 +151,7 @@ fn records_seeds() -> Vec<Seed> {
         seeds.push(record(6, &format!("response-{n}"), &response));
         seeds.push(record(7, &format!("session-{n}"), &(5_u64, response)));
     }
+    seeds.extend(bundles());
     seeds
 }
 
@@ -169,6 +170,24 @@ fn roots(n: usize, shape: &[u8]) -> [Seed; 2] {
         assert_eq!(root_again::<TypeConfig>(of, &content[1..]).unwrap(), content[1..], "{of:?} of FORMAT.md");
     }
     seeds
+}
+
+/// Bundles as FORMAT.md has them: of no entry, of some, of as many as there may be, and of one more.
+fn bundles() -> Vec<Seed> {
+    let bundle = |count: usize, name: &str| {
+        let stored = (0..count).flat_map(|n| {
+            let record = vec![7; n % 3];
+            [&(record.len() as u32).to_le_bytes()[..], &record].concat()
+        });
+        named(name, &[&[16], &stored.collect::<Vec<u8>>()])
+    };
+    vec![
+        bundle(0, "bundle-empty"),
+        bundle(5, "bundle-of-5"),
+        bundle(256, "bundle-of-256"),
+        bundle(257, "bundle-of-257"),
+        named("bundle-torn", &[&[16, 9, 0, 0, 0, 1]]),
+    ]
 }
 
 fn snapshot_install() -> Vec<Seed> {

@@ -113,6 +113,8 @@ impl Core {
                 anyhow::Error::new(e).context(format!("cannot open the storage in {}", dir.display())),
             ),
         })?;
+        // What it took to replay the logs is not needed again.
+        tokio::task::spawn_blocking(malloc_trim::malloc_trim);
         // Before the first vote is given.
         data_dir.mark_stored().map_err(|e| CoreError::Other(e.into()))?;
         let health = storage.health.clone();

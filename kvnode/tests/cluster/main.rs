@@ -29,6 +29,8 @@ mod metrics_cost;
 mod metrics_reference;
 mod operations;
 mod page;
+mod page_looks;
+mod page_pictures;
 mod playground;
 mod quorum_lost;
 mod readme;

@@ -1,55 +1,26 @@
 //! Attacks the status page in a real browser, and what it is made of over HTTP: load, a leader that is killed, members
-//! that are gone, lag or hang, a failed storage, both themes, a phone's width, the keyboard.
+//! that are gone, lag or hang, a failed storage. How it looks: `page_looks`.
 
 use std::io::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::browser::{Browser, ENTER, TAB};
+use crate::support::browser::Browser;
+use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, can_run, open, shows, url};
 use crate::support::{
     Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, Series, alone, files, signal, skip, wait,
 };
 use proto::kv::v1 as kv;
 
-const SHOW_TIMEOUT: Duration = Duration::from_secs(10);
 /// Two samples of 5 s, and a look at them.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(18);
 /// From the kill to the new leader on the page.
 const NEW_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A member that hangs costs a page no more than this.
 const HANG_TIMEOUT: Duration = Duration::from_millis(2000);
-
-fn can_run(test: &str) -> bool {
-    skip::unless_answers("chromium", "--version", test)
-        && skip::unless_answers("chromedriver", "--version", test)
-}
-
-async fn open(cluster: &Cluster, node: u64) -> Browser {
-    let browser = Browser::start(cluster.path()).await;
-    browser.open(&url(cluster.node(node)));
-    browser
-}
-
-fn url(node: &Node) -> String {
-    format!("http://{}/", node.ports().http_addr())
-}
-
-/// Waits until the element shows a text with all these parts.
-async fn shows(browser: &Browser, selector: &str, parts: &[&str], within: Duration) -> String {
-    wait::until(&format!("{selector} shows {parts:?}"), within, async || {
-        let text = browser.text(selector);
-        wait::is(parts.iter().all(|part| text.contains(part)), || text.clone()).map(|()| text)
-    })
-    .await
-}
-
-fn assert_quiet(browser: &Browser) {
-    assert_eq!(browser.console(), Vec::<String>::new(), "the console is not empty");
-}
 
 /// The page of a follower: names the leader, shows rates that move under load, and within 5 s of `kill -9` of the leader
 /// shows the new one and that the old one is gone; the same nodes of the document all along, and an empty console.
@@ -227,49 +198,6 @@ async fn a_fault_of_a_running_node_is_an_event() {
     assert_quiet(&browser);
 }
 
-/// Where the pictures go, for [`pictures_of_a_busy_cluster`].
-const PICTURES_VARIABLE: &str = "KV_TESTS_PICTURES";
-
-/// Makes the README's pictures: `KV_TESTS_PICTURES=docs cargo test --release -p kvnode --test cluster -- --ignored pictures`, from the
-/// directory of the workspace. Three minutes of puts, gets and deletes, a change of leader, and the page in both themes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "makes pictures, and takes three minutes"]
-async fn pictures_of_a_busy_cluster() {
-    const BUSY: Duration = Duration::from_secs(180);
-    const SIZE: (u32, u32) = (1280, 880);
-    let directory = std::env::var(PICTURES_VARIABLE).expect("a directory for the pictures");
-    // Tests run in the directory of their package.
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
-    let _alone = alone();
-    let mut cluster = Cluster::prepare(ClusterOptions::default());
-    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_id = "playground".to_owned());
-    cluster.start_all();
-    cluster.all_up().await;
-    cluster.client().init().await.unwrap();
-    let leader = cluster.leader().await;
-    let browser = open(&cluster, leader).await;
-    let options = LoadOptions { writers: 4, readers: 2, deletes_every: 8, ..LoadOptions::default() };
-    let load = Load::start(&cluster.client(), options, &mut Dice::new("pictures"));
-    let mut handed_over = false;
-    let started = Instant::now();
-    wait::holds_for("the cluster is busy", BUSY, async || {
-        if !handed_over && started.elapsed() > BUSY / 2 {
-            let other = cluster.followers().await[0];
-            cluster.client().transfer_leader(other).await.map_err(|e| e.to_string())?;
-            handed_over = true;
-        }
-        Ok(())
-    })
-    .await;
-    browser.hide_scrollbars();
-    for (scheme, name) in [("light", "status-page.png"), ("dark", "status-page-dark.png")] {
-        browser.pretend(SIZE.0, SIZE.1, scheme);
-        shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
-        std::fs::write(directory.join(name), browser.picture()).unwrap();
-    }
-    load.stop().await;
-}
-
 /// An answer that the page cannot draw (a date that no browser has): it says so, and goes on once there is a better one.
 ///
 /// Found: the exception ended the loop that asks, and the page showed the last good answer for ever, as if nothing happened.
@@ -307,121 +235,6 @@ fn charts(browser: &Browser) -> Vec<String> {
     let labels = "return [...document.querySelectorAll('figure > svg[role=img]')].map((e) => e.getAttribute('aria-label') || '');";
     let told = browser.run(labels);
     told.as_array().expect("a list").iter().map(|text| text.as_str().unwrap_or_default().to_owned()).collect()
-}
-
-/// Both themes, wide and as narrow as a phone: nothing is wider than the window, and every text stands out from what is
-/// behind it by 4.5 to 1 (WCAG AA). The toggle is reached and used with the keyboard alone, shows that it has the focus,
-/// and its choice survives a reload.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_fits_and_can_be_read_and_used_by_everybody() {
-    if !can_run("the_page_fits_and_can_be_read_and_used_by_everybody") {
-        return;
-    }
-    let _alone = alone();
-    let mut cluster = Cluster::start(ClusterOptions::default()).await;
-    let (leader, followers) = (cluster.leader().await, cluster.followers().await);
-    cluster.node_mut(followers[0]).kill();
-    let browser = open(&cluster, leader).await;
-    shows(&browser, "#headline", &["cannot be reached"], SHOW_TIMEOUT).await;
-    let mut backgrounds = Vec::new();
-    for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "dark"), (375, "light")] {
-        browser.pretend(width, 900, scheme);
-        let shown = wait::until("the theme is shown", SHOW_TIMEOUT, async || {
-            let theme = browser.run("return document.documentElement.dataset.theme;");
-            wait::is(theme == scheme, || theme.to_string())
-        });
-        shown.await;
-        let wide = browser.run("return [document.documentElement.scrollWidth, window.innerWidth];");
-        assert!(wide[0].as_u64() <= wide[1].as_u64() && wide[1] == width, "{width} {scheme}: {wide}");
-        let faint = browser.run(FAINT_TEXTS);
-        assert_eq!(faint, serde_json::json!([]), "{width} {scheme}");
-        backgrounds.push(browser.run("return getComputedStyle(document.body).backgroundColor;"));
-    }
-    assert_ne!(backgrounds[0], backgrounds[1]);
-    assert_large_numbers_fit(&browser).await;
-    use_the_keyboard(&browser).await;
-    assert_structure(&browser);
-    assert_quiet(&browser);
-}
-
-/// Years of work make large numbers, and windows have any width: nothing is wider than the window all the same.
-///
-/// Found: in a window of 1100 pixels the table stuck out once log indexes had six digits.
-async fn assert_large_numbers_fit(browser: &Browser) {
-    const LARGE: &str = "const real = window.fetch; window.good = () => { window.fetch = real; };
-        window.fetch = async (path, options) => {
-            const answer = await real(path, options);
-            if (path !== '/api/cluster') return answer;
-            const view = await answer.json();
-            const fill = (object, names, value) => names.forEach((name) => { if (object) object[name] = value; });
-            for (const member of view.members) {
-                member.lag_entries = 123456789;
-                fill(member.said, ['last_log_index', 'committed_index', 'applied_index'], 9123456789);
-                fill(member.said, ['log_size_bytes', 'state_size_bytes', 'snapshot_size_bytes', 'disk_free_bytes'], 999 * 2 ** 30);
-                fill(member.said, ['disk_size_bytes'], 1000 * 2 ** 30);
-                fill(member.said, ['started_unix_ms'], 1.6e12);
-                fill(member.recent, ['put_per_second', 'get_per_second', 'delete_per_second'], 23456);
-                fill(member.recent, ['sync_p50_ms', 'sync_p99_ms', 'apply_p50_ms', 'apply_p99_ms'], 123.4);
-            }
-            return new Response(JSON.stringify(view));
-        };";
-    browser.run(LARGE);
-    shows(browser, "#rows", &["9,123,456,789"], SHOW_TIMEOUT).await;
-    for width in [1280, 1249, 1248, 1100, 800, 375] {
-        browser.pretend(width, 900, "light");
-        let wide = browser
-            .run("return [document.documentElement.scrollWidth, document.documentElement.clientWidth];");
-        assert!(wide[0].as_u64() <= wide[1].as_u64(), "{width}: {wide}");
-    }
-    browser.run("window.good();");
-}
-
-/// Texts whose colour is too near to what is behind them.
-const FAINT_TEXTS: &str = r"
-  const channel = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
-  const light = (c) => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
-  const parse = (c) => c.match(/[\d.]+/g).map(Number);
-  const behind = (e) => { for (; e; e = e.parentElement) {
-    const c = parse(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0.99) return c; }
-    return [255, 255, 255]; };
-  return [...document.querySelectorAll('body *')]
-    .filter((e) => !['SCRIPT', 'NOSCRIPT', 'STYLE'].includes(e.tagName) && e.getClientRects().length)
-    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
-    .map((e) => { const a = light(parse(getComputedStyle(e).color)), b = light(behind(e));
-      return [((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)).toFixed(2), e.textContent.slice(0, 40)]; })
-    .filter(([ratio]) => ratio < 4.5);";
-
-async fn use_the_keyboard(browser: &Browser) {
-    const MOST_TABS: usize = 5;
-    let focused = || browser.run("return document.activeElement.id;");
-    let tabs = (1..=MOST_TABS).find(|_| {
-        browser.press(TAB);
-        focused() == "theme"
-    });
-    assert!(tabs.is_some(), "the toggle is not among the first {MOST_TABS} stops");
-    let outline = browser
-        .run("const s = getComputedStyle(document.activeElement); return s.outlineStyle + s.outlineWidth;");
-    assert_eq!(outline, "solid3px");
-    browser.pretend(1280, 900, "light");
-    assert_eq!(browser.text("#theme"), "Theme: automatic");
-    browser.press(ENTER);
-    browser.press(ENTER);
-    assert_eq!(browser.text("#theme"), "Theme: dark");
-    browser.run("location.reload();");
-    shows(browser, "#theme", &["Theme: dark"], SHOW_TIMEOUT).await;
-    assert_eq!(browser.run("return document.documentElement.dataset.theme;"), "dark");
-    shows(browser, "#headline", &["leads"], SHOW_TIMEOUT).await;
-}
-
-/// What a screen reader goes by.
-fn assert_structure(browser: &Browser) {
-    let structure = browser.run(
-        "const all = (s) => document.querySelectorAll(s).length;
-         return [all('h1'), all('h2'), all('main'), all('#headline[role=status][aria-live=polite]'), all('[role=alert]'),
-           all('#members th[scope=col]') === 12, all('#rows th[scope=row]'), all('figure > svg:not([aria-label])'),
-           all('html[lang]'), all('img:not([alt])')];",
-    );
-    assert_eq!(structure, serde_json::json!([1, 3, 1, 1, 1, true, 3, 0, 1, 0]));
 }
 
 /// A node whose storage is damaged shows the page too, names the file, and shows the others; they show its fault. Without a

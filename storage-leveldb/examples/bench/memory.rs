@@ -53,6 +53,8 @@ pub(crate) async fn idle_and_loaded(args: &Args) {
     let (pairs, time) = (args.pairs(), Duration::from_secs(args.seconds(60)));
     say("process", rss());
     let node = Node::open(args.dir.as_deref().unwrap(), Options::default(), Policy::NODE).await;
+    // As kvnode does.
+    malloc_trim::malloc_trim();
     tokio::time::sleep(IDLE).await;
     say("idle", rss());
     reset_peak();

@@ -184,3 +184,32 @@ impl GuardedFile {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observer::NoObserver;
+    use crate::testing::{OperationKind, SimDisk};
+
+    /// A commit that waits for a directory waits for the disk, not for LevelDB.
+    #[test]
+    fn syncs_of_directories_count_as_time_spent_syncing() {
+        const SLOW: Duration = Duration::from_millis(5);
+        let sim = SimDisk::default();
+        sim.watch(|moment| {
+            if matches!(moment.kind, OperationKind::Sync | OperationKind::SyncDir) {
+                // The slowness itself; nobody waits for it to have passed.
+                std::thread::sleep(SLOW);
+            }
+        });
+        let disk = GuardedDisk::new(Arc::new(sim), Arc::new(NoObserver), Arc::new(()));
+        let before = time_syncing();
+        disk.create_dir(Path::new("dir")).unwrap();
+        disk.sync_dir(Path::new("dir")).unwrap();
+        assert!(time_syncing() >= before + SLOW);
+        let before = time_syncing();
+        let mut file = disk.create(Path::new("dir/file")).unwrap();
+        file.sync().unwrap();
+        assert!(time_syncing() >= before + 2 * SLOW, "the file, and its name");
+    }
+}

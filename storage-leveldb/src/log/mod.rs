@@ -33,6 +33,8 @@ mod segments;
 mod store;
 mod tail;
 
+#[cfg(feature = "testing")]
+pub(crate) use bundle::split;
 pub(crate) use bundle::{Layout, Record, Unbundle};
 pub(crate) use marks::Marks;
 pub(crate) use retire::finish_run;

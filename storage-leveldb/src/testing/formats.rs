@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use openraft::RaftTypeConfig;
 
 use super::SimDisk;
@@ -15,7 +16,7 @@ use crate::file::paged::{PagedReader, PagedWriter};
 use crate::file::u64_at;
 use crate::file::witness::Claim;
 use crate::health::Fault;
-use crate::log::LogRoot;
+use crate::log::{LogRoot, split};
 use crate::observer::NoObserver;
 use crate::state::Root as StateRoot;
 
@@ -162,4 +163,12 @@ pub fn root_again<C: RaftTypeConfig>(of: RootOf, content: &[u8]) -> Result<Vec<u
         RootOf::State => StateRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
     }
     marker::read(&disk, &path)?.ok_or_else(missing)
+}
+
+/// The records of the entries in a bundle of the log.
+///
+/// # Errors
+/// The bytes are no bundle.
+pub fn records_of_bundle(bytes: &[u8]) -> Result<Vec<Bytes>, String> {
+    split(&Bytes::copy_from_slice(bytes)).map_err(|e| e.to_string())
 }

@@ -4,7 +4,7 @@
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
 //! line; `small_disk`, `damage` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http`
 //! and `kvcli_binary` talk to them; `load` writes and remembers what was promised; `state` compares what is stored, and
-//! `refusal` looks at a node that must answer nothing.
+//! `refusal` looks at a node that must answer nothing; `browser` is a real one, and `status_page` what it shows.
 #![allow(unused_imports, reason = "each test uses a part")]
 pub mod browser;
 mod cluster;
@@ -25,6 +25,7 @@ mod serve;
 pub mod skip;
 mod small_disk;
 mod state;
+pub mod status_page;
 mod tally;
 pub mod wait;
 

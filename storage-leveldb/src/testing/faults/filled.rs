@@ -85,8 +85,9 @@ pub(super) async fn fill<C: TestTypes, A: Application<C>>(
     let (operations, reads) = (disk.operations(), disk.reads());
     let (model, most_bytes) = (model.copy().settled(), peak.load(Ordering::Relaxed));
     begin_a_run(&disk)?;
-    let left_over = left_over::<C>(&disk.copy())?;
-    Ok(Filled { disk: disk.copy(), model, older, operations, reads, most_bytes, left_over, running })
+    let disk = disk.copy();
+    let left_over = left_over::<C>(&disk)?;
+    Ok(Filled { disk, model, older, operations, reads, most_bytes, left_over, running })
 }
 
 /// What a storage leaves that is closed while it writes a run; chance alone does so now and then.
@@ -111,13 +112,8 @@ fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> 
     let named: BTreeSet<_> =
         segments.chain(runs.into_iter().map(|run| state.join(run_name(run.number)))).collect();
     let dirs = disk.files().into_iter().filter_map(|(path, _)| path.parent().map(Path::to_owned));
-    let is_left_over =
-        |dir: &PathBuf| [log.as_path(), &state].contains(&parent_of(dir)) && !named.contains(dir);
-    Ok(dirs.filter(is_left_over).collect())
-}
-
-fn parent_of(dir: &Path) -> &Path {
-    dir.parent().unwrap_or(dir)
+    let is_of_a_part = |dir: &PathBuf| dir.parent().is_some_and(|part| part == log || part == state);
+    Ok(dirs.filter(|dir| is_of_a_part(dir) && !named.contains(dir)).collect())
 }
 
 fn used_bytes(disk: &SimDisk) -> u64 {
