@@ -64,7 +64,8 @@ fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
                 return None;
             }
             if format == Format::Third {
-                findings.note(&path, "format 3; a node that is started on it makes it format 4, and no older version can open it then".to_owned());
+                let text = "format 3; a node that is started on it makes it format 4, and no older version can open it then";
+                findings.note(&path, text);
             }
             Some(format != Format::New)
         }

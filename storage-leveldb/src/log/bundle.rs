@@ -158,9 +158,9 @@ impl Unbundle {
 
     /// The entries of the last pair, behind which the next key has the index `next`.
     pub(crate) fn finish(&mut self, next: u64) -> Vec<Record> {
-        let counting = self.first..next;
-        let records = (self.first..).zip(std::mem::take(&mut self.records));
-        records.filter(|(index, _)| counting.contains(index)).collect()
+        let counting = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        let records = std::mem::take(&mut self.records).into_iter().take(counting);
+        records.enumerate().map(|(n, record)| (self.first.saturating_add(n as u64), record)).collect()
     }
 
     /// The indexes of which a key takes entries away from the last pair.
@@ -217,6 +217,9 @@ mod tests {
         unbundle.push(first, &value).unwrap();
         assert_eq!(indexes(&unbundle.push(7, &Bytes::new()).unwrap()), [5, 6]);
         assert_eq!(unbundle.finish(u64::MAX), []);
+        // Indexes that no log has, but a key may.
+        unbundle.push(u64::MAX, &value).unwrap();
+        assert_eq!(unbundle.finish(u64::MAX), []);
     }
 
     #[test]
@@ -241,5 +244,18 @@ mod tests {
         assert_eq!(split(&Bytes::new()), Ok(vec![]));
         let large = Bytes::from(vec![7; 2 * MAX_BUNDLE_BYTES]);
         assert_eq!(split(&value(&[large.clone()])), Ok(vec![large]));
+    }
+
+    #[test]
+    fn whatever_is_taken_for_a_bundle_is_one() {
+        for seed in 0..20_000 {
+            let mut random = crate::testing::Random::new(seed);
+            // Small bytes, so that some lengths fit.
+            let bytes: Bytes =
+                (0..random.below(40)).map(|_| (random.below(8) & random.below(8)) as u8).collect();
+            if let Ok(records) = split(&bytes) {
+                assert_eq!(value(&records), bytes, "seed {seed}");
+            }
+        }
     }
 }
