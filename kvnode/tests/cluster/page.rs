@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::browser::Browser;
 use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, can_run, open, shows, url};
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, Series, alone, files, signal, skip, wait,
+    Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Series, alone, files, signal, wait,
 };
 use proto::kv::v1 as kv;
 
