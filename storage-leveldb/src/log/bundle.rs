@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(split(&empty_entries(MAX_ENTRIES + 1)), Err(Malformed::TooMany));
         assert_eq!(split(&Bytes::new()), Ok(vec![]));
         let large = Bytes::from(vec![7; 2 * MAX_BUNDLE_BYTES]);
-        assert_eq!(split(&value(&[large.clone()])), Ok(vec![large]));
+        assert_eq!(split(&value(std::slice::from_ref(&large))), Ok(vec![large]));
     }
 
     #[test]
