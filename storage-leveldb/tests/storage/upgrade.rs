@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::fixtures::{SNAPSHOT, check_answers, fixture as frozen, id, membership, pairs};
 use crate::support::{Types, eventually, open};
-use openraft::storage::RaftStateMachine;
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::{RaftLogReader, RaftTypeConfig};
 use storage_leveldb::check::ProblemKind;
-use storage_leveldb::testing::formats::{FramedStep, write_framed};
+use storage_leveldb::testing::formats::{FramedStep, decode_framed, write_framed};
 use storage_leveldb::testing::{Failure, Random, SimDisk, Survival, leveldb_on};
 use storage_leveldb::{Batch, Disk, Durability, EngineFactory, LevelDbOptions, Options, StorageError};
 
@@ -133,6 +135,61 @@ async fn the_power_may_fail_at_any_operation_of_an_upgrade() {
         );
         assert!(crashes > 300 && second_crashes > 300 && with_both > 10);
     }
+}
+
+/// A log of format 3 goes on in a segment of this format, in one that lay ready or, if none did, a new one; the power fails
+/// at any operation of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_power_may_fail_while_a_log_of_format_3_goes_on() {
+    let without_next = fixture_of("format-3");
+    forget_last_segment(&without_next);
+    for (fixture, kind) in [(fixture_of("format-3"), "one ready"), (without_next, "none ready")] {
+        let (mut random, mut crashes) = (Random::new(5), 0);
+        for (what, moment) in moments(&fixture).await {
+            let random = [random.number(), random.number()].map(Survival::Random);
+            for survival in [Survival::Nothing, Survival::Everything].into_iter().chain(random) {
+                crashes += 1;
+                is_upgraded(&moment.reboot(survival), &format!("{kind}, {what}, {survival:?}")).await;
+            }
+        }
+        println!("{kind}: {crashes} crashes");
+        assert!(crashes > 30);
+    }
+}
+
+/// As if the power had failed before ROOT named the segment that was being prepared.
+fn forget_last_segment(disk: &SimDisk) {
+    type Stored = (u8, Option<openraft::type_config::alias::LogIdOf<Types>>, Vec<(u64, u32)>);
+    let path = Path::new(DIR).join("log/ROOT");
+    let content = decode_framed(&disk.read(&path).unwrap(), false).unwrap();
+    let mut stored: Stored = codec::decode(&content).unwrap();
+    stored.2.pop().unwrap();
+    let content = codec::encode(&stored).unwrap();
+    put(disk, &path, &write_framed(&[FramedStep::Write(content), FramedStep::Sync]).unwrap().0);
+}
+
+/// What a segment of format 3 holds is read when it has become a run, and a truncation reaches into it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_format_3_is_stored_and_truncated_like_any_other() {
+    const FROM: u64 = 57;
+    let disk = fixture_of("format-3");
+    let log = Path::new(DIR).join("log");
+    let runs =
+        || disk.list(&log).unwrap().iter().filter(|name| name.to_string_lossy().starts_with("run-")).count();
+    let before = runs();
+    let store = open(Path::new(DIR), options(&disk)).await.unwrap();
+    eventually("the oldest database has become a run", || runs() > before).await;
+    check_answers(store).await;
+    check_answers(open(Path::new(DIR), options(&disk)).await.unwrap()).await;
+
+    let mut store = open(Path::new(DIR), options(&disk)).await.unwrap();
+    store.log.truncate_after(Some(id(FROM - 1))).await.unwrap();
+    let entries = [FROM, FROM + 1].map(|index| <Types as RaftTypeConfig>::Entry::new_blank(id(index)));
+    store.log.blocking_append(entries.clone()).await.unwrap();
+    drop(store);
+    let mut store = open(Path::new(DIR), options(&disk)).await.unwrap();
+    let read = store.log.get_log_reader().await.try_get_log_entries(FROM - 1..).await.unwrap();
+    assert_eq!((read.len(), &read[1..]), (3, &entries[..]));
 }
 
 /// The disk is full, or fails, at any operation: refused, and the next start upgrades what is left.
