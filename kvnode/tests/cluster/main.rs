@@ -24,6 +24,7 @@ mod kill;
 mod logs;
 mod logs_otlp;
 mod membership;
+mod memory;
 mod metrics;
 mod metrics_cost;
 mod metrics_reference;
