@@ -11,6 +11,8 @@
 //! and never a compaction; full, it gives way to the next one, which lies ready. What is not purged soon after is
 //! stored as a run. Purged segments are removed whole.
 //!
+//! Entries that are appended or wait together are one pair of a segment, a *bundle*; a truncation may end one in its middle.
+//!
 //! One queue carries every change, so a vote never overtakes an append. Readers get recent entries from a
 //! tail in memory, older ones from the segments, on their own threads.
 
