@@ -75,6 +75,11 @@ impl Node {
         use openraft::async_runtime::watch::WatchReceiver;
         self.raft.metrics().borrow_watched().current_leader == Some(self.id)
     }
+
+    /// It leads, and a majority has said so since: before that a new leader has no lease, and refuses writes.
+    pub async fn leads_a_quorum(&self) -> bool {
+        self.is_leader() && self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok()
+    }
 }
 
 impl Drop for Node {
@@ -90,9 +95,6 @@ pub async fn three() -> Vec<Node> {
     let nodes = vec![Node::start(1).await, Node::start(2).await, Node::start(3).await];
     let members: BTreeMap<_, _> = nodes.iter().map(Node::member).collect();
     nodes[0].raft.initialize(members).await.unwrap();
-    super::eventually("a leader with a quorum", || async {
-        nodes[0].is_leader() && nodes[0].raft.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok()
-    })
-    .await;
+    super::eventually("a leader with a quorum", || nodes[0].leads_a_quorum()).await;
     nodes
 }
