@@ -2,7 +2,8 @@
 //!
 //! Runs of about the same size are merged, four at a time: a pair is written anew each time the run that it is in grows
 //! fourfold, however large the state is. A merge takes as long as it takes; nobody waits for it, because flushes and
-//! reads go on beside it.
+//! reads go on beside it. What is flushed meanwhile is merged from within it: a merge looks every few pairs whether there
+//! is a smaller one to be done, of newer runs, and does that first.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +19,26 @@ use crate::error::StorageError;
 const FANOUT: usize = 4;
 /// The upper end of the smallest size class; the next end at 4, 16, … times this.
 const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
-/// Whether a merge is still wanted is asked after so many pairs.
-const PAIRS_BETWEEN_LOOKS: u64 = 1024;
+/// Whether a merge is still wanted, and whether there is a smaller one to be done first, is asked after so many pairs.
+const PAIRS_BETWEEN_LOOKS: u64 = 32;
+/// So many merges are under way at most, each but the first within another: each has a table in memory.
+const MAX_NESTED_MERGES: usize = 3;
 /// How long obsolete runs that somebody still reads are left alone.
 const OBSOLETE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Works until the store is stopped, or a fault is latched.
 pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
-    while let Some((runs, is_oldest, epoch)) = next(store) {
+    while let Some(merge) = next(store) {
         // The fault has been latched, which is how everybody learns of it.
-        if merge(store, &runs, is_oldest, epoch).is_err() {
+        if merge.run(store, MAX_NESTED_MERGES).is_err() {
             break;
         }
-        drop(runs);
     }
     store.remove_obsolete();
 }
 
-/// Runs to be merged, the newest first; whether nothing older is left beside them; and the epoch that they are of.
-fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Vec<Arc<StateRun>>, bool, u64)> {
+/// Waits for a merge that is worth it.
+fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<Merge> {
     loop {
         store.remove_obsolete();
         let work = store.work();
@@ -44,19 +46,81 @@ fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Vec<Arc<StateRun>>, bool
         if work.stop || work.flush_ended {
             return None;
         }
-        let (epoch, runs) = (store.epoch(), store.layers().runs.clone());
-        let sizes: Vec<u64> = runs.iter().map(|run| run.record.bytes).collect();
-        if let Some(range) = pick(&sizes) {
-            let is_oldest = range.end == runs.len();
-            return Some((runs.get(range)?.to_vec(), is_oldest, epoch));
+        if let Some(merge) = Merge::find(store, None) {
+            return Some(merge);
         }
-        drop(runs);
         // Some may have become so since they were removed.
         if !work.obsolete.is_empty() {
             drop(store.wait_for(work, OBSOLETE_INTERVAL));
         } else {
             drop(store.wait(work));
         }
+    }
+}
+
+/// Several runs that are to become one.
+///
+/// Invariant: `runs` are neighbours, the newest first, and only a merge makes them something else. Runs that are newer come
+/// and are merged while this one is under way.
+struct Merge {
+    runs: Vec<Arc<StateRun>>,
+    /// There are no runs that are older.
+    is_oldest: bool,
+    /// Of the state that they are of.
+    epoch: u64,
+}
+
+impl Merge {
+    /// One that is worth it, among the runs that are newer than `newer_than`. To be called while the store's work is
+    /// locked.
+    fn find<C: RaftTypeConfig>(store: &Store<C>, newer_than: Option<&Arc<StateRun>>) -> Option<Self> {
+        let (epoch, layers) = (store.epoch(), store.layers());
+        let end = match newer_than {
+            Some(run) => layers.runs.iter().position(|other| other.record.number == run.record.number)?,
+            None => layers.runs.len(),
+        };
+        if end < FANOUT {
+            return None;
+        }
+        let sizes: Vec<u64> = layers.runs.iter().take(end).map(|run| run.record.bytes).collect();
+        let range = pick(&sizes)?;
+        let is_oldest = range.end == layers.runs.len();
+        Some(Self { runs: layers.runs.get(range)?.to_vec(), is_oldest, epoch })
+    }
+
+    /// Does it, and up to `max_nested` less one within another meanwhile.
+    fn run<C: RaftTypeConfig>(&self, store: &Store<C>, max_nested: usize) -> Result<(), StorageError> {
+        let mut merged = store.new_run(&store.disk)?;
+        let mut changes = changes_in(&self.runs);
+        let mut pairs = 0_u64;
+        while let Some((key, change)) = changes.next_change()? {
+            // There is nothing older that a deletion could hide.
+            if !(self.is_oldest && change.is_none()) {
+                merged.push(&key, as_stored(&change))?;
+            }
+            pairs = pairs.saturating_add(1);
+            if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) && !self.look(store, max_nested.saturating_sub(1))? {
+                return Ok(());
+            }
+        }
+        let merged = if merged.is_empty() { None } else { Some(merged.finish()?) };
+        store.commit_merge(&self.runs, merged, self.epoch)
+    }
+
+    /// Whether it is still wanted. If there is a merge of newer runs to be done, that is done first.
+    fn look<C: RaftTypeConfig>(&self, store: &Store<C>, max_nested: usize) -> Result<bool, StorageError> {
+        let work = store.work();
+        if work.stop || store.epoch() != self.epoch {
+            return Ok(false);
+        }
+        let newer = if max_nested > 0 { Self::find(store, self.runs.first()) } else { None };
+        drop(work);
+        if let Some(newer) = newer {
+            newer.run(store, max_nested)?;
+            drop(newer);
+            store.remove_obsolete();
+        }
+        Ok(true)
     }
 }
 
@@ -87,29 +151,6 @@ fn pick(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
         }
     }
     chosen
-}
-
-fn merge<C: RaftTypeConfig>(
-    store: &Store<C>,
-    runs: &[Arc<StateRun>],
-    is_oldest: bool,
-    epoch: u64,
-) -> Result<(), StorageError> {
-    let mut merged = store.new_run(&store.disk)?;
-    let mut changes = changes_in(runs);
-    let mut pairs = 0_u64;
-    while let Some((key, change)) = changes.next_change()? {
-        // There is nothing older that a deletion could hide.
-        if !(is_oldest && change.is_none()) {
-            merged.push(&key, as_stored(&change))?;
-        }
-        pairs = pairs.saturating_add(1);
-        if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) && (store.work().stop || store.epoch() != epoch) {
-            return Ok(());
-        }
-    }
-    let merged = if merged.is_empty() { None } else { Some(merged.finish()?) };
-    store.commit_merge(runs, merged, epoch)
 }
 
 #[cfg(test)]

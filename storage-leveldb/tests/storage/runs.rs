@@ -6,6 +6,7 @@ mod full_memtables;
 mod histories;
 mod installing;
 mod moments;
+mod nested_merges;
 mod sending;
 
 use std::collections::BTreeMap;

@@ -18,6 +18,8 @@ struct Gate {
     /// Threads of these names wait at their next table.
     held: Vec<&'static str>,
     waiting: Vec<String>,
+    /// So many who wait may pass.
+    passes: usize,
     fails: bool,
 }
 
@@ -42,6 +44,15 @@ impl GatedDisk {
     /// From now on the thread of this name waits where it would begin a table.
     pub fn hold(&self, thread: &'static str) {
         self.change(|gate| gate.held.push(thread));
+    }
+
+    /// One that waits goes on, up to its next table.
+    pub fn let_one_pass(&self) {
+        self.change(|gate| gate.passes += 1);
+        let gate = self.gate.0.lock().unwrap();
+        let (_gate, timeout) =
+            self.gate.1.wait_timeout_while(gate, TIMEOUT, |gate| gate.passes > 0).unwrap();
+        assert!(!timeout.timed_out(), "nobody waits");
     }
 
     /// Everybody goes on.
@@ -74,8 +85,11 @@ impl GatedDisk {
         }
         gate.waiting.push(name.clone());
         self.gate.1.notify_all();
-        gate = self.gate.1.wait_while(gate, |gate| is_held(gate) && !gate.fails).unwrap();
+        gate =
+            self.gate.1.wait_while(gate, |gate| is_held(gate) && gate.passes == 0 && !gate.fails).unwrap();
+        gate.passes = gate.passes.saturating_sub(1);
         gate.waiting.retain(|waiting| *waiting != name);
+        self.gate.1.notify_all();
         if gate.fails { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     }
 }
