@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use guarded::{GuardedDisk, GuardedFile, time_syncing};
 pub(crate) use overlay::OverlayDisk;
 pub use real::RealDisk;
+pub(crate) use real::max_open_files;
 
 /// A disk with the durability rules of POSIX: nothing survives a power failure before it is synced, and
 /// the name of a file is synced apart from its content, with its directory.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, getrlimit};
 
 use super::{Disk, ReadFile, WriteFile};
 
@@ -61,6 +62,12 @@ impl Disk for RealDisk {
     }
 }
 
+/// How many files this process may have open now.
+pub(crate) fn max_open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
 impl WriteFile for File {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         Write::write_all(self, bytes)
@@ -88,5 +95,17 @@ impl ReadFile for File {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_that_of_the_process() {
+        let told = std::process::Command::new("sh").args(["-c", "ulimit -S -n"]).output().unwrap();
+        let told = String::from_utf8(told.stdout).unwrap();
+        assert_eq!(max_open_files(), told.trim().parse().unwrap_or(usize::MAX));
     }
 }

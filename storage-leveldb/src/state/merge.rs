@@ -2,8 +2,9 @@
 //!
 //! Runs of about the same size are merged, four at a time: a pair is written anew each time the run that it is in grows
 //! fourfold, however large the state is. A merge takes as long as it takes; nobody waits for it, because flushes and
-//! reads go on beside it. What is flushed meanwhile is merged from within it: a merge looks every few pairs whether there
-//! is a smaller one to be done, of newer runs, and does that first.
+//! reads go on beside it. If much is flushed meanwhile, that is merged from within it: a merge looks every few pairs whether
+//! many newer runs have come, and merges those first. Many, as a merge that gave way to every few would never come to its end while
+//! the writing goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,9 @@ const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
 const PAIRS_BETWEEN_LOOKS: u64 = 32;
 /// So many merges are under way at most, each but the first within another: each has a table in memory.
 const MAX_NESTED_MERGES: usize = 3;
+/// A merge gives way to another if so many runs are newer than its own: few enough to be read, and far from those with
+/// which flushes wait.
+const MANY_RUNS: usize = 16;
 /// How long obsolete runs that somebody still reads are left alone.
 const OBSOLETE_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -46,7 +50,7 @@ fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<Merge> {
         if work.stop || work.flush_ended {
             return None;
         }
-        if let Some(merge) = Merge::find(store, None) {
+        if let Some(merge) = Merge::find(store) {
             return Some(merge);
         }
         // Some may have become so since they were removed.
@@ -71,21 +75,26 @@ struct Merge {
 }
 
 impl Merge {
-    /// One that is worth it, among the runs that are newer than `newer_than`. To be called while the store's work is
-    /// locked.
-    fn find<C: RaftTypeConfig>(store: &Store<C>, newer_than: Option<&Arc<StateRun>>) -> Option<Self> {
-        let (epoch, layers) = (store.epoch(), store.layers());
-        let end = match newer_than {
-            Some(run) => layers.runs.iter().position(|other| other.record.number == run.record.number)?,
-            None => layers.runs.len(),
-        };
-        if end < FANOUT {
-            return None;
-        }
-        let sizes: Vec<u64> = layers.runs.iter().take(end).map(|run| run.record.bytes).collect();
+    /// One that is worth it. To be called while the store's work is locked.
+    fn find<C: RaftTypeConfig>(store: &Store<C>) -> Option<Self> {
+        let runs = &store.layers().runs;
+        Self::among(store, runs, runs.len())
+    }
+
+    /// One of runs that are newer than these, if there are many. To be called while the store's work is locked.
+    fn find_newer<C: RaftTypeConfig>(&self, store: &Store<C>) -> Option<Self> {
+        let runs = &store.layers().runs;
+        let first = self.runs.first()?.record.number;
+        let newer = runs.iter().position(|run| run.record.number == first)?;
+        if newer >= MANY_RUNS { Self::among(store, runs, newer) } else { None }
+    }
+
+    /// One that is worth it, among the `newest` runs of all.
+    fn among<C: RaftTypeConfig>(store: &Store<C>, all: &[Arc<StateRun>], newest: usize) -> Option<Self> {
+        let sizes: Vec<u64> = all.iter().take(newest).map(|run| run.record.bytes).collect();
         let range = pick(&sizes)?;
-        let is_oldest = range.end == layers.runs.len();
-        Some(Self { runs: layers.runs.get(range)?.to_vec(), is_oldest, epoch })
+        let is_oldest = range.end == all.len();
+        Some(Self { runs: all.get(range)?.to_vec(), is_oldest, epoch: store.epoch() })
     }
 
     /// Does it, and up to `max_nested` less one within another meanwhile.
@@ -107,13 +116,13 @@ impl Merge {
         store.commit_merge(&self.runs, merged, self.epoch)
     }
 
-    /// Whether it is still wanted. If there is a merge of newer runs to be done, that is done first.
+    /// Whether it is still wanted. If many newer runs have come, some are merged first.
     fn look<C: RaftTypeConfig>(&self, store: &Store<C>, max_nested: usize) -> Result<bool, StorageError> {
         let work = store.work();
         if work.stop || store.epoch() != self.epoch {
             return Ok(false);
         }
-        let newer = if max_nested > 0 { Self::find(store, self.runs.first()) } else { None };
+        let newer = if max_nested > 0 { self.find_newer(store) } else { None };
         drop(work);
         if let Some(newer) = newer {
             newer.run(store, max_nested)?;

@@ -35,7 +35,7 @@ use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
 use self::run::{LevelDbRun, LevelDbRunWriter, TableCache};
 use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
-use crate::disk::GuardedDisk;
+use crate::disk::{GuardedDisk, max_open_files};
 use crate::error::StorageError;
 use crate::file::witness;
 use crate::health::Fault;
@@ -52,14 +52,17 @@ pub struct LevelDbOptions {
     pub table_bytes: usize,
     /// Memory for decoded blocks.
     pub block_cache_bytes: usize,
-    /// Tables kept open: by each database, and by all runs together.
+    /// Tables kept open: by each database, and by all runs together. At most half of the files that the process may have
+    /// open are runs' tables.
     pub open_tables: usize,
     /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
     /// by some hundred bytes per table written.
     pub manifest_bytes: u64,
     /// A run's tables have about this many bytes; so much is gathered in memory while it is written.
     pub run_table_bytes: usize,
-    /// Memory for the indexes and filters of the tables that runs keep open, together.
+    /// Memory for the indexes and filters of the tables that runs keep open, together. They take some 4 bytes for a pair of
+    /// 16 and 256 bytes, and only as much as there are pairs. A state that needs more is read many times slower: most
+    /// reads have to open a table.
     pub table_cache_bytes: usize,
 }
 
@@ -69,10 +72,10 @@ impl Default for LevelDbOptions {
             write_buffer_bytes: 1 << 20,
             table_bytes: 2 << 20,
             block_cache_bytes: 8 << 20,
-            open_tables: 512,
+            open_tables: 2048,
             manifest_bytes: 4 << 20,
             run_table_bytes: 8 << 20,
-            table_cache_bytes: 64 << 20,
+            table_cache_bytes: 128 << 20,
         }
     }
 }
@@ -105,7 +108,8 @@ pub struct LevelDb {
 
 impl LevelDb {
     pub(crate) fn new(disk: GuardedDisk, options: LevelDbOptions) -> Self {
-        let tables = Arc::new(TableCache::new(options.table_cache_bytes, options.open_tables));
+        let max_tables = options.open_tables.min(max_open_files() / 2).max(1);
+        let tables = Arc::new(TableCache::new(options.table_cache_bytes, max_tables));
         Self { disk, options, tables }
     }
 

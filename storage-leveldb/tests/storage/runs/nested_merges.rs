@@ -70,7 +70,7 @@ async fn what_is_flushed_during_a_large_merge_is_merged_before_it_ends() {
         make_run(&mut store, &mut applied, &mut pairs, 5).await;
     }
     assert_eq!(root(&disk.disk, dir).runs.len() as u64, 4 + SMALL_RUNS);
-    let are_few = |root: &StoredRoot| root.runs.len() < 4 + 4;
+    let are_few = |root: &StoredRoot| root.runs.len() < 4 + 16;
     assert!(step_until(&disk, &outer, are_few).await, "the small runs were not merged before the large ones");
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, pairs.clone()));
     let crashed = [Survival::Nothing, Survival::Random(1), Survival::Random(2)].map(|some| disk.disk.reboot(some));

@@ -8,6 +8,8 @@
 //! The filter of a block that begins at byte `n` of the table is the one with the number `n >> 11`; those between have no
 //! bytes.
 
+use std::ops::Range;
+
 use super::Damage;
 use crate::file::u32_at;
 
@@ -26,36 +28,52 @@ const MULTIPLIER: u32 = 0xc6a4_a793;
 /// What a search needs of a block is in one place: a table that has not got a key, which is what most are asked, costs little
 /// but the waits for memory.
 ///
-/// Invariant: each place is within `bits` and not empty.
+/// Invariants: `ends` are within `bits` and never less than the one before; each filter begins where the one before it ends,
+/// and has [`LEAST_BYTES`] at least, of which the last one is no bits.
 pub(super) struct Filter {
     bits: Vec<u8>,
-    /// By the number of the block: where its bits begin, and how many bytes they are.
-    places: Vec<(u32, u32)>,
+    /// By the number of the block: where its filter ends. Blocks that end at the same place have one in common.
+    ends: Vec<u32>,
 }
 
 impl Filter {
     /// `blocks` are the offsets of the table's data blocks: each must have a filter that can be understood.
     pub(super) fn parse(mut bytes: Vec<u8>, blocks: impl Iterator<Item = u64>) -> Result<Self, Damage> {
         let offsets = Offsets::find(&bytes)?;
-        let mut places = blocks.map(|block| offsets.of_block(block)).collect::<Result<Vec<_>, _>>()?;
-        places.shrink_to_fit();
+        let mut ends = Vec::new();
+        let mut before = 0..0;
+        for block in blocks {
+            let place = offsets.of_block(block)?;
+            if place.start != before.end && place != before {
+                return Err("a filter is not where the one before it ends");
+            }
+            ends.push(place.end);
+            before = place;
+        }
+        ends.shrink_to_fit();
         let bits_end = offsets.at;
         bytes.truncate(bits_end);
         bytes.shrink_to_fit();
-        Ok(Self { bits: bytes, places })
+        Ok(Self { bits: bytes, ends })
     }
 
     /// Memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bits.len().saturating_add(self.places.len().saturating_mul(size_of::<(u32, u32)>()))
+        self.bits.len().saturating_add(self.ends.len().saturating_mul(size_of::<u32>()))
+    }
+
+    /// The filter of a block, without the number of probes.
+    fn bits_of(&self, block: usize) -> Option<&[u8]> {
+        let (before, rest) = self.ends.split_at_checked(block)?;
+        let end = *rest.first()?;
+        let start = before.iter().rev().find(|before| **before != end).copied().unwrap_or(0);
+        self.bits.get(start as usize..end.checked_sub(1)? as usize)
     }
 
     /// Whether the block with the number `block` may have the key with this hash; `false`: it has not.
     pub(super) fn may_have(&self, block: usize, hash: u32) -> Result<bool, Damage> {
-        let (start, len) = *self.places.get(block).ok_or("a block has no filter")?;
-        let bits = self.bits.get(start as usize..).and_then(|bits| bits.get(..len as usize));
-        let bits = bits.ok_or("a filter is not in its block")?;
-        let count = len.saturating_mul(8);
+        let bits = self.bits_of(block).ok_or("a block has no filter")?;
+        let count = (bits.len() as u32).saturating_mul(8);
         let step = hash.rotate_left(15);
         let mut probe = hash;
         for _ in 0..PROBES {
@@ -93,8 +111,8 @@ impl<'a> Offsets<'a> {
         Ok(Self { bytes, at })
     }
 
-    /// Where the bits of the block at `block` begin, and how many bytes they are.
-    fn of_block(&self, block: u64) -> Result<(u32, u32), Damage> {
+    /// Where the filter of the block at `block` is.
+    fn of_block(&self, block: u64) -> Result<Range<u32>, Damage> {
         let number = usize::try_from(block >> UNIT_LOG2).map_err(|_| "a block is too far behind")?;
         let at = number.checked_mul(OFFSET_BYTES).and_then(|at| at.checked_add(self.at));
         let at = at.ok_or("a block is too far behind")?;
@@ -109,9 +127,11 @@ impl<'a> Offsets<'a> {
         if filter.len() < LEAST_BYTES || filter.last() != Some(&PROBES) {
             return Err("a filter is not one of ten bits per key");
         }
-        // Without the number of probes.
-        let len = end.saturating_sub(start).saturating_sub(1);
-        if len > u32::MAX / 8 { Err("a filter is too large") } else { Ok((start, len)) }
+        if filter.len() as u64 > u64::from(u32::MAX / 8) {
+            Err("a filter is too large")
+        } else {
+            Ok(start..end)
+        }
     }
 }
 

@@ -5,58 +5,75 @@
 
 use super::Damage;
 use super::block::Block;
-use super::layout::Handle;
-use super::separators::Separators;
+use super::layout::{BLOCK_TRAILER_BYTES, Handle};
+use super::separators::{Separators, SeparatorsBuilder};
 
-/// Invariants: there is a handle for every separator and at least one; the blocks lie one behind the other, from the
-/// beginning of the file on.
+/// Of large states nearly all memory goes here and to the filters, so it is kept short.
+///
+/// Invariants: there is a start for every separator and at least one; the blocks lie one behind the other, from the
+/// beginning of the file up to `end`, where no block begins any more.
 pub(super) struct Index {
     separators: Separators,
-    handles: Vec<Handle>,
+    starts: Vec<u32>,
+    end: u32,
 }
 
 impl Index {
     pub(super) fn parse(block: &Block<'_>) -> Result<Self, Damage> {
-        let (mut separators, mut handles) = (Vec::new(), Vec::new());
+        let (mut separators, mut starts) = (SeparatorsBuilder::new(), Vec::new());
         let mut end = 0;
         let mut entries = block.entries();
         while let Some(value) = entries.advance()? {
             let handle = Handle::whole(value)?;
-            if handle.offset != end {
+            if handle.offset != u64::from(end) {
                 return Err("a block is not where the one before it ends");
             }
-            end = handle.end().ok_or("a block is too far behind")?;
-            separators.push(entries.user_key()?.to_vec());
-            handles.push(handle);
+            starts.push(end);
+            let next = handle.end().and_then(|end| u32::try_from(end).ok());
+            end = next.ok_or("a block is too far behind")?;
+            separators.push(entries.user_key()?)?;
         }
-        if handles.is_empty() {
+        if starts.is_empty() {
             return Err("the index names no block");
         }
-        handles.shrink_to_fit();
-        Ok(Self { separators: Separators::new(separators.iter().map(Vec::as_slice))?, handles })
+        starts.shrink_to_fit();
+        Ok(Self { separators: separators.finish(), starts, end })
     }
 
     /// Where the data blocks end.
-    pub(super) fn end(&self) -> Option<u64> {
-        self.handles.last().and_then(|handle| handle.end())
+    pub(super) fn end(&self) -> u64 {
+        self.end.into()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.handles.len()
+        self.starts.len()
     }
 
     /// Memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let handles = self.handles.len().saturating_mul(size_of::<Handle>());
-        self.separators.memory_bytes().saturating_add(handles)
+        let starts = self.starts.len().saturating_mul(size_of::<u32>());
+        self.separators.memory_bytes().saturating_add(starts)
     }
 
+    /// Where each block begins.
+    pub(super) fn starts(&self) -> impl Iterator<Item = u64> {
+        self.starts.iter().copied().map(u64::from)
+    }
+
+    /// Where a block is.
     pub(super) fn handle(&self, block: usize) -> Option<Handle> {
-        self.handles.get(block).copied()
+        let offset = u64::from(*self.starts.get(block)?);
+        let end = self.starts.get(block.saturating_add(1)).map_or(self.end(), |next| u64::from(*next));
+        let bytes = end.checked_sub(offset)?.checked_sub(BLOCK_TRAILER_BYTES)?;
+        Some(Handle { offset, bytes })
     }
 
-    pub(super) fn handles_from(&self, block: usize) -> &[Handle] {
-        self.handles.get(block..).unwrap_or_default()
+    /// The number of the block behind `first` and those that begin less than `bytes` behind it.
+    pub(super) fn block_behind(&self, first: usize, bytes: u64) -> usize {
+        let starts = self.starts.get(first..).unwrap_or_default();
+        let start = starts.first().copied().map_or(0, u64::from);
+        let count = starts.partition_point(|other| u64::from(*other).saturating_sub(start) < bytes);
+        first.saturating_add(count.max(1)).min(self.len())
     }
 
     pub(super) fn separator(&self, block: usize) -> Option<&[u8]> {

@@ -15,7 +15,7 @@ const FIRST_STEP: usize = 4;
 /// the eight bytes behind the first `shared` ones, which all keys have in common, filled up with zeros.
 pub(super) struct Separators {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    ends: Vec<u32>,
     shared: usize,
     heads: Vec<u64>,
 }
@@ -31,16 +31,27 @@ fn head(rest: &[u8]) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-impl Separators {
-    pub(super) fn new<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Damage> {
-        let mut all = Self { bytes: Vec::new(), ends: Vec::new(), shared: 0, heads: Vec::new() };
-        for key in keys {
-            if all.last().is_some_and(|last| last >= key) {
-                return Err("the keys do not ascend");
-            }
-            all.bytes.extend_from_slice(key);
-            all.ends.push(all.bytes.len());
+/// Separators that are still to come, or have.
+pub(super) struct SeparatorsBuilder(Separators);
+
+impl SeparatorsBuilder {
+    pub(super) fn new() -> Self {
+        Self(Separators { bytes: Vec::new(), ends: Vec::new(), shared: 0, heads: Vec::new() })
+    }
+
+    /// Adds a key, which is greater than those before.
+    pub(super) fn push(&mut self, key: &[u8]) -> Result<(), Damage> {
+        let all = &mut self.0;
+        if all.last().is_some_and(|last| last >= key) {
+            return Err("the keys do not ascend");
         }
+        all.bytes.extend_from_slice(key);
+        all.ends.push(u32::try_from(all.bytes.len()).map_err(|_| "the keys are too long")?);
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Separators {
+        let mut all = self.0;
         // What the first and the last begin with, all do.
         let (first, last) = (all.get(0).unwrap_or_default(), all.last().unwrap_or_default());
         all.shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
@@ -49,7 +60,15 @@ impl Separators {
         all.heads = heads.collect();
         all.bytes.shrink_to_fit();
         all.ends.shrink_to_fit();
-        Ok(all)
+        all
+    }
+}
+
+impl Separators {
+    pub(super) fn new<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, Damage> {
+        let mut builder = SeparatorsBuilder::new();
+        keys.into_iter().try_for_each(|key| builder.push(key))?;
+        Ok(builder.finish())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -61,7 +80,7 @@ impl Separators {
             Some(before) => *self.ends.get(before)?,
             None => 0,
         };
-        self.bytes.get(start..*self.ends.get(n)?)
+        self.bytes.get(start as usize..*self.ends.get(n)? as usize)
     }
 
     fn last(&self) -> Option<&[u8]> {
@@ -70,7 +89,7 @@ impl Separators {
 
     /// Memory that they take.
     pub(super) fn memory_bytes(&self) -> usize {
-        let of_each = size_of::<usize>().saturating_add(size_of::<u64>());
+        let of_each = size_of::<u32>().saturating_add(size_of::<u64>());
         self.bytes.len().saturating_add(self.len().saturating_mul(of_each))
     }
 

@@ -54,12 +54,11 @@ impl Table {
         }
         let index =
             with_block(&file, index_place, |block| Index::parse(&Block::parse(block)?))?.map_err(damaged)?;
-        if index.end() != Some(filter_place.offset) {
+        if index.end() != filter_place.offset {
             return Err(damaged("the filter block is not behind the data"));
         }
         let bytes = with_block(&file, filter_place, |block| Ok(block.to_vec()))?.map_err(damaged)?;
-        let filter = Filter::parse(bytes, index.handles_from(0).iter().map(|handle| handle.offset))
-            .map_err(damaged)?;
+        let filter = Filter::parse(bytes, index.starts()).map_err(damaged)?;
         let table = Self { file, path: path.to_owned(), disk: disk.clone(), index, filter };
         table.expect_ends(told)?;
         Ok(table)
@@ -132,13 +131,12 @@ impl Table {
     /// The same for the block `first` and those behind it that begin within `read_bytes`, with one read. Answers the
     /// first block that it has not come to.
     fn scan_some(&self, first: usize, read_bytes: u64, page: &mut Page<'_>) -> Result<usize, Fault> {
-        let handles = self.index.handles_from(first);
-        let start = handles.first().map_or(0, |handle| handle.offset);
-        let count = handles.partition_point(|handle| handle.offset.saturating_sub(start) < read_bytes);
-        let handles = handles.get(..count.max(1)).unwrap_or_default();
-        let end = handles.last().and_then(|handle| handle.end()).unwrap_or(start);
+        let blocks = first..self.index.block_behind(first, read_bytes);
+        let start = self.index.handle(first).map_or(0, |handle| handle.offset);
+        let end = self.index.handle(blocks.end).map_or(self.index.end(), |handle| handle.offset);
         let scanned = self.file.read(start, end.saturating_sub(start), |mut bytes| {
-            for (block, handle) in (first..).zip(handles) {
+            for block in blocks.clone() {
+                let handle = self.index.handle(block).ok_or("a block is not in the index")?;
                 let len = handle.bytes.saturating_add(BLOCK_TRAILER_BYTES);
                 let len = usize::try_from(len).map_err(|_| "a block is too large")?;
                 let (block_bytes, rest) = bytes.split_at_checked(len).ok_or("a block is cut off")?;
@@ -152,7 +150,7 @@ impl Table {
             Ok(())
         })?;
         scanned.map_err(|damage| self.damaged(damage))?;
-        Ok(first.saturating_add(handles.len()))
+        Ok(blocks.end)
     }
 }
 

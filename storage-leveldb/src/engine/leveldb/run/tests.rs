@@ -310,6 +310,27 @@ fn readers_share_few_open_tables() {
     }
 }
 
+/// The benchmark `gets` found that reads of 14,000,000 pairs were thirty times slower than those of 5,000,000: what tables
+/// take in memory was more than the limit for it, so that most reads had to open one. `docs/ARCHITECTURE.md` and the limit's
+/// documentation say how much it is.
+#[test]
+fn an_open_table_takes_little_for_a_pair() {
+    const PAIRS: usize = 100_000;
+    let disk = SimDisk::default();
+    let pairs: Pairs = (0..PAIRS).map(|n| (format!("{:016x}", n * 7919).into_bytes(), vec![1; 257])).collect();
+    let factory = leveldb(&disk, LevelDbOptions::default());
+    write(&factory, &pairs).unwrap();
+    let run = factory.clone().open_run(Path::new(DIR)).unwrap();
+    for (key, value) in pairs.iter().step_by(100) {
+        assert!(run.get(key).unwrap().as_deref() == Some(value));
+    }
+    let (kept, bytes) = factory.tables.kept();
+    assert_eq!(kept, tables(&disk).len());
+    let each = bytes as f64 / PAIRS as f64;
+    println!("{each:.2} bytes for a pair");
+    assert!((2.0..4.2).contains(&each), "{each} bytes for a pair");
+}
+
 #[test]
 fn a_run_is_not_finished_if_anything_failed() {
     use std::io::ErrorKind::{Other, StorageFull};

@@ -20,6 +20,8 @@ use crate::health::Fault;
 
 /// Pairs are handed to LevelDB in batches of about this size, or that of a table if it is less.
 const BATCH_BYTES: usize = 128 * 1024;
+/// No table is asked to be larger: one that is to be read has less than 4 GiB.
+const MAX_TABLE_BYTES: usize = 1 << 30;
 /// LevelDB opens every table that it has written, and never looks at it again. It takes ten of these for itself.
 const OPEN_TABLES: usize = 12;
 
@@ -50,7 +52,7 @@ impl LevelDbRunWriter {
         let env = DurableEnv::for_run(disk.clone(), dir, root.clone())?;
         let engine_options = Options {
             cmp: Rc::new(Box::new(BytewiseOrder)),
-            write_buffer_size: options.run_table_bytes,
+            write_buffer_size: options.run_table_bytes.min(MAX_TABLE_BYTES),
             max_open_files: OPEN_TABLES,
             ..options.to_engine(env)
         };
