@@ -1,5 +1,6 @@
 //! What the playground tells the person who started it. Standard output: it is the product.
 
+use std::io::{Write as _, stdout};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,9 +9,14 @@ use proto::kv::v1 as kv;
 use super::child::Child;
 use super::settings::Settings;
 
+/// A line. Whoever read them may have gone away, as in `| head`: the cluster stays up.
+macro_rules! say {
+    ($($text:tt)*) => { drop(writeln!(stdout(), $($text)*)) };
+}
+
 pub(super) fn starting(nodes: u8, dir: &Path) {
     let noun = if nodes == 1 { "node" } else { "nodes" };
-    println!("Starting {nodes} {noun} in {} …", dir.display());
+    say!("Starting {nodes} {noun} in {} …", dir.display());
 }
 
 /// The whole picture, once there is a leader.
@@ -24,23 +30,23 @@ pub(super) fn up(
     took: Duration,
 ) {
     let again = if found_again { " again, with the data it had" } else { "" };
-    println!("The cluster is up{again} ({:.1} s).\n", took.as_secs_f64());
-    println!("  node  role      clients            status page              pid");
+    say!("The cluster is up{again} ({:.1} s).\n", took.as_secs_f64());
+    say!("  node  role      clients            status page              pid");
     for (child, status) in children.iter().zip(statuses) {
-        println!("{}", row(child, status));
+        say!("{}", row(child, status));
     }
-    println!("\nTry it, in another terminal:\n");
+    say!("\nTry it, in another terminal:\n");
     for command in commands(settings) {
-        println!("  {command}");
+        say!("  {command}");
     }
-    println!("\nSee what it survives:\n");
-    println!("{}", survival(children, statuses));
-    println!(
+    say!("\nSee what it survives:\n");
+    say!("{}", survival(children, statuses));
+    say!(
         "\nData and logs: {}/node-*{}",
         dir.display(),
         if kept { "" } else { " (removed at the end; keep them with --dir DIR)" }
     );
-    println!("Ctrl-C stops the cluster.");
+    say!("Ctrl-C stops the cluster.");
 }
 
 fn row(child: &Child, status: &kv::StatusResponse) -> String {
@@ -79,23 +85,23 @@ fn survival(children: &[Child], statuses: &[kv::StatusResponse]) -> String {
 }
 
 pub(super) fn node_ended(id: usize, ended: &str, left: usize) {
-    println!(
+    say!(
         "\nNode {id} has stopped ({ended}); {left} left. It comes back when the playground is started again."
     );
 }
 
 pub(super) fn stopping(nodes: usize) {
     if nodes > 0 {
-        println!("\nStopping …");
+        say!("\nStopping …");
     }
 }
 
 pub(super) fn stopped(kept: Option<&Path>) {
     match kept {
-        Some(dir) => println!(
+        Some(dir) => say!(
             "Stopped. Start it again with: cargo run --release --bin kvnode -- playground --dir {}",
             dir.display()
         ),
-        None => println!("Stopped."),
+        None => say!("Stopped."),
     }
 }

@@ -1,7 +1,8 @@
 //! Attacks the first command a stranger runs: what it starts, finds again, and leaves behind.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{Process, alone, is_running, signal, wait};
@@ -97,6 +98,53 @@ async fn a_temporary_playground_leaves_nothing_behind() {
     assert!(playground.process.ended(STOP_TIMEOUT).await.success());
     playground.children_end().await;
     assert!(!Path::new(&home).exists(), "{home} is still there");
+}
+
+/// `kvnode playground | head -3` took the cluster down with a panic and a backtrace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_playground_outlives_whoever_read_what_it_prints() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("playground");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvnode"));
+    command.args(["playground", "--nodes", "1", "--dir", home.to_str().unwrap()]).stdout(Stdio::piped());
+    let mut playground = Killed(command.spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(playground.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("Starting 1 node"), "{first}");
+    wait::until("the node serves", START_TIMEOUT, async || {
+        let ended = playground.0.try_wait().unwrap();
+        assert!(ended.is_none(), "the playground ended: {ended:?}");
+        wait::is(is_up(&home).await, || "not yet".to_owned())
+    })
+    .await;
+    signal(playground.0.id(), Signal::INT);
+    wait::until("the playground ends", STOP_TIMEOUT, async || {
+        let ended = playground.0.try_wait().unwrap();
+        assert!(ended.is_none_or(|status| status.success()), "{ended:?}");
+        wait::is(ended.is_some(), || "it runs".to_owned())
+    })
+    .await;
+}
+
+/// Does not outlive the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Whether the only node of the playground in `home` takes a write.
+async fn is_up(home: &Path) -> bool {
+    let settings = std::fs::read_to_string(home.join("playground.toml")).unwrap_or_default();
+    let client = settings.lines().find_map(|line| line.trim().strip_prefix("client = "));
+    let Some(port) = client else { return false };
+    let client = Client::connect(&[format!("127.0.0.1:{port}")], ClientOptions::default()).unwrap();
+    client.put("greeting", "hello").await.is_ok()
 }
 
 /// Every process whose parent is `parent`.

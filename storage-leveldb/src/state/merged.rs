@@ -12,7 +12,18 @@ use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
 /// Read from one part at once; a part's first page is smaller if little is wanted.
-const PAGE: ScanLimit = ScanLimit { pairs: 2048, bytes: 256 * 1024 };
+const MAX_PAGE: ScanLimit = ScanLimit { pairs: 2048, bytes: 256 * 1024 };
+/// All pages together have about this much, however many parts there are, unless the pages come to be smaller than
+/// [`MIN_PAGE_BYTES`].
+const PAGES_BYTES: usize = 2 * 1024 * 1024;
+/// A smaller page takes longer to be found than to be read.
+const MIN_PAGE_BYTES: usize = 32 * 1024;
+
+/// A page of one of so many parts.
+fn page_of(parts: usize) -> ScanLimit {
+    let bytes = PAGES_BYTES.checked_div(parts).unwrap_or(PAGES_BYTES);
+    ScanLimit { bytes: bytes.clamp(MIN_PAGE_BYTES, MAX_PAGE.bytes), ..MAX_PAGE }
+}
 
 /// A part of a state.
 enum Part {
@@ -28,6 +39,8 @@ struct Cursor {
     page: VecDeque<(Bytes, Change)>,
     rest: Option<KeyRange>,
     limit: ScanLimit,
+    /// Of the pages that come after the first.
+    next_limit: ScanLimit,
 }
 
 impl Cursor {
@@ -41,7 +54,7 @@ impl Cursor {
         if let Some((last, _)) = page.last() {
             self.rest = Some(KeyRange { start: [last, key::AFTER].concat().into(), end: range.end });
         }
-        self.limit = PAGE;
+        self.limit = self.next_limit;
         self.page = page.into();
         Ok(())
     }
@@ -71,10 +84,12 @@ impl Merged {
         range: &KeyRange,
         wanted: usize,
     ) -> Self {
-        let limit = ScanLimit { pairs: wanted.clamp(1, PAGE.pairs), ..PAGE };
+        let next_limit = page_of(memtables.len().saturating_add(runs.len()));
+        let limit = ScanLimit { pairs: wanted.clamp(1, next_limit.pairs), ..next_limit };
         let memtables = memtables.iter().map(|memtable| Part::Memtable(memtable.clone(), at));
         let parts = memtables.chain(runs.iter().map(|run| Part::Run(run.clone())));
-        let cursor = |part| Cursor { part, page: VecDeque::new(), rest: Some(range.clone()), limit };
+        let cursor =
+            |part| Cursor { part, page: VecDeque::new(), rest: Some(range.clone()), limit, next_limit };
         Self { cursors: parts.map(cursor).collect() }
     }
 

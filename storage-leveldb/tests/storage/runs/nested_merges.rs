@@ -73,7 +73,8 @@ async fn what_is_flushed_during_a_large_merge_is_merged_before_it_ends() {
     let are_few = |root: &StoredRoot| root.runs.len() < 4 + 16;
     assert!(step_until(&disk, &outer, are_few).await, "the small runs were not merged before the large ones");
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, pairs.clone()));
-    let crashed = [Survival::Nothing, Survival::Random(1), Survival::Random(2)].map(|some| disk.disk.reboot(some));
+    let crashed =
+        [Survival::Nothing, Survival::Random(1), Survival::Random(2)].map(|some| disk.disk.reboot(some));
 
     disk.release();
     eventually("the large runs are merged", || root(&disk.disk, dir).runs.len() < 4).await;

@@ -50,8 +50,7 @@ impl GatedDisk {
     pub fn let_one_pass(&self) {
         self.change(|gate| gate.passes += 1);
         let gate = self.gate.0.lock().unwrap();
-        let (_gate, timeout) =
-            self.gate.1.wait_timeout_while(gate, TIMEOUT, |gate| gate.passes > 0).unwrap();
+        let (_gate, timeout) = self.gate.1.wait_timeout_while(gate, TIMEOUT, |gate| gate.passes > 0).unwrap();
         assert!(!timeout.timed_out(), "nobody waits");
     }
 
@@ -85,8 +84,7 @@ impl GatedDisk {
         }
         gate.waiting.push(name.clone());
         self.gate.1.notify_all();
-        gate =
-            self.gate.1.wait_while(gate, |gate| is_held(gate) && gate.passes == 0 && !gate.fails).unwrap();
+        gate = self.gate.1.wait_while(gate, |gate| is_held(gate) && gate.passes == 0 && !gate.fails).unwrap();
         gate.passes = gate.passes.saturating_sub(1);
         gate.waiting.retain(|waiting| *waiting != name);
         self.gate.1.notify_all();

@@ -317,7 +317,8 @@ fn readers_share_few_open_tables() {
 fn an_open_table_takes_little_for_a_pair() {
     const PAIRS: usize = 100_000;
     let disk = SimDisk::default();
-    let pairs: Pairs = (0..PAIRS).map(|n| (format!("{:016x}", n * 7919).into_bytes(), vec![1; 257])).collect();
+    let pairs: Pairs =
+        (0..PAIRS).map(|n| (format!("{:016x}", n * 7919).into_bytes(), vec![1; 257])).collect();
     let factory = leveldb(&disk, LevelDbOptions::default());
     write(&factory, &pairs).unwrap();
     let run = factory.clone().open_run(Path::new(DIR)).unwrap();
