@@ -49,6 +49,15 @@ async fn step_until(disk: &GatedDisk, outer: &StoredRoot, is_there: impl Fn(&Sto
     panic!("{MAX_TABLES} tables were not enough");
 }
 
+/// The storage cannot be closed while a thread of it is held, not even after a failure.
+struct Released(GatedDisk);
+
+impl Drop for Released {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 /// Attacks a large merge during which many small runs are made. One thread merges: while it made one run of 1 GiB, nothing
 /// else was merged; who built one snapshot after the other, 100 a second, came to 64 runs, with which flushes wait, then to
 /// two sealed memtables, with which applying does, and was held up for 5 to 8 s. The benchmark `snapshots` found it.
@@ -58,6 +67,7 @@ async fn step_until(disk: &GatedDisk, outer: &StoredRoot, is_there: impl Fn(&Sto
 async fn what_is_flushed_during_a_large_merge_is_merged_before_it_ends() {
     let (disk, dir) = (GatedDisk::default(), Path::new(DIR));
     let mut store = open(options(disk.clone(), 64 << 20)).await;
+    let _released = Released(disk.clone());
     let (mut applied, mut pairs) = (0, Pairs::new());
     disk.hold("state-merge");
     for _ in 0..4 {
