@@ -125,3 +125,18 @@ impl Merged {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_smaller_where_there_are_many_and_never_tiny() {
+        assert_eq!(page_of(0).bytes, MAX_PAGE.bytes);
+        assert_eq!(page_of(8).bytes, MAX_PAGE.bytes);
+        for parts in 8..=64 {
+            assert!(parts * page_of(parts).bytes <= PAGES_BYTES, "{parts}");
+        }
+        assert_eq!(page_of(1000).bytes, MIN_PAGE_BYTES);
+    }
+}

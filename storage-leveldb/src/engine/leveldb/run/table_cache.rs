@@ -126,6 +126,11 @@ impl TableCache {
         ring.bytes = ring.kept.iter().map(|kept| kept.bytes).sum();
     }
 
+    #[cfg(test)]
+    pub(super) fn max_tables(&self) -> usize {
+        self.max_tables
+    }
+
     /// How many tables are open, and what they take.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::filter::{self, Filter};
 use super::layout::FOOTER_BYTES;
-use crate::disk::GuardedDisk;
+use crate::disk::{GuardedDisk, max_open_files};
 use crate::engine::{Batch, Durability, EngineFactory, KeyRange, LevelDb, LevelDbOptions, Run, ScanLimit};
 use crate::error::StorageError;
 use crate::file::paged::{PagedReader, PagedWriter};
@@ -330,6 +330,17 @@ fn an_open_table_takes_little_for_a_pair() {
     let each = bytes as f64 / PAIRS as f64;
     println!("{each:.2} bytes for a pair");
     assert!((2.0..4.2).contains(&each), "{each} bytes for a pair");
+}
+
+/// A storage that may not open a file has failed, and connections need files, too.
+#[test]
+fn tables_leave_half_of_the_files_to_others() {
+    let max_tables = |open_tables| {
+        let options = LevelDbOptions { open_tables, ..LevelDbOptions::default() };
+        leveldb(&SimDisk::default(), options).tables.max_tables()
+    };
+    assert_eq!(max_tables(usize::MAX), max_open_files() / 2);
+    assert_eq!(max_tables(3), 3);
 }
 
 #[test]
