@@ -44,7 +44,11 @@ impl Default for Options {
             tail_bytes: 32 << 20,
             log_segment_bytes: 24 << 20,
             memtable_bytes: 32 << 20,
-            log_leveldb: LevelDbOptions { write_buffer_bytes: 64 << 20, ..LevelDbOptions::default() },
+            log_leveldb: LevelDbOptions {
+                write_buffer_bytes: 64 << 20,
+                log_step_bytes: 1 << 20,
+                ..LevelDbOptions::default()
+            },
             state_leveldb: LevelDbOptions::default(),
             disk: Arc::new(RealDisk),
             engine: None,

@@ -76,6 +76,11 @@ impl WriteFile for CountedFile {
         self.file.write_all(bytes)
     }
 
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.file.reserve(bytes)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.file.sync()
     }

@@ -171,6 +171,15 @@ impl GuardedFile {
         Ok(())
     }
 
+    /// See [`WriteFile::reserve`].
+    pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.disk.health.check()?;
+        let result = self.file.reserve(bytes);
+        self.disk.latched("reserve room in", &self.path, result)?;
+        self.disk.observer.wrote(self.disk.db, bytes);
+        Ok(())
+    }
+
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {
         self.disk.health.check()?;
         let started = Instant::now();

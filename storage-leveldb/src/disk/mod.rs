@@ -89,6 +89,16 @@ pub trait WriteFile: Send + Sync {
     /// The operating system's; then any part of `bytes` may have been written.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// Makes the file longer by so many zeros, which are not synced. Later writes go where they would have gone without
+    /// them, and replace them. Many file systems sync a write sooner if it makes no file longer. A disk need not do
+    /// anything.
+    ///
+    /// # Errors
+    /// The operating system's; then the file may be longer by less.
+    fn reserve(&mut self, _bytes: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Makes everything written durable.
     ///
     /// # Errors

@@ -11,6 +11,10 @@ use rustix::process::{Resource, getrlimit};
 
 use super::{Disk, ReadFile, WriteFile};
 
+/// Zeros are written in pieces of this size.
+const ZEROS_BYTES: usize = 64 * 1024;
+static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
+
 /// Files and directories of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
@@ -73,6 +77,19 @@ impl WriteFile for File {
         Write::write_all(self, bytes)
     }
 
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        // Space that is merely allocated has to be marked as written later, which is what is to be avoided.
+        let mut at = self.metadata()?.len();
+        let end = at.saturating_add(bytes);
+        while at < end {
+            let wanted = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let piece = ZEROS.get(..wanted).unwrap_or(&ZEROS);
+            FileExt::write_all_at(self, piece, at)?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         // A changed length counts as data here: fdatasync writes the metadata needed to read it back.
         self.sync_data()
@@ -101,6 +118,21 @@ impl ReadFile for File {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_replaces_what_was_reserved() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let mut file = RealDisk.create(&path).unwrap();
+        file.write_all(b"one").unwrap();
+        let reserved = 2 * ZEROS_BYTES + 7;
+        file.reserve(reserved as u64).unwrap();
+        file.write_all(b"two").unwrap();
+        file.reserve(1).unwrap();
+        let mut wanted = b"onetwo".to_vec();
+        wanted.resize(3 + reserved + 1, 0);
+        assert!(fs::read(&path).unwrap() == wanted);
+    }
 
     #[test]
     fn the_limit_of_open_files_is_that_of_the_process() {

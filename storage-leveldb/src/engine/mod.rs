@@ -96,6 +96,15 @@ pub trait Engine {
     /// A fault; the engine is then unusable.
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError>;
 
+    /// So many bytes are about to be written to this engine, which is new: it may prepare for them now, rather than while
+    /// somebody waits for a write.
+    ///
+    /// # Errors
+    /// A fault; the engine is then unusable.
+    fn reserve(&mut self, _bytes: u64) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ enum Request {
     Get(Bytes, Reply<Option<Bytes>>),
     Scan(KeyRange, ScanLimit, Reply<Vec<(Bytes, Bytes)>>),
     Write(Batch, Durability, Reply<WriteTime>),
+    Reserve(u64, Reply<()>),
 }
 
 /// What a write took, apart from the waiting for its turn.
@@ -101,6 +102,11 @@ impl Served {
     ) -> Result<Answer<WriteTime>, StorageError> {
         self.begin(|done| Request::Write(batch, durability, done))
     }
+
+    /// As [`Engine::reserve`].
+    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
+        self.ask(|done| Request::Reserve(bytes, done))
+    }
 }
 
 impl Drop for Served {
@@ -141,6 +147,9 @@ impl Server {
                 }
                 Request::Write(batch, durability, done) => {
                     drop(done.send(self.write(batch, durability)));
+                }
+                Request::Reserve(bytes, done) => {
+                    drop(done.send(self.call(|engine| engine.reserve(bytes))));
                 }
             }
         }

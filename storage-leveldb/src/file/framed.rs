@@ -85,13 +85,17 @@ impl Framer {
     }
 }
 
-/// Invariants: `synced <= offset`, and the first `synced` bytes of the file are durable. Dropping writes what
+/// Invariants: `synced <= offset`, and the first `synced` bytes of the file are durable; the file has `end` bytes, and those
+/// behind `offset` are zeros, which are no frame. Dropping writes what
 /// has gathered and syncs it, so that a log that LevelDB rotates away is durable before the next one gets
 /// a record.
 pub(crate) struct FramedWriter {
     file: GuardedFile,
     framer: Framer,
     synced: u64,
+    end: u64,
+    /// So much is reserved when a frame would make the file longer; 0: nothing.
+    step_bytes: u64,
 }
 
 impl FramedWriter {
@@ -107,7 +111,30 @@ impl FramedWriter {
         let mut file = disk.create(path)?;
         let (framer, header) = Framer::new();
         file.write_all(&header)?;
-        Ok(Self { file, framer, synced: 0 })
+        let end = framer.offset;
+        Ok(Self { file, framer, synced: 0, end, step_bytes: 0 })
+    }
+
+    /// From now on the file gets longer in steps of so many bytes. A sync of what replaces zeros does not have to wait until
+    /// the file system has made it durable that the file is longer, and with it what it does for other files.
+    pub(crate) fn grow_in_steps(&mut self, step_bytes: u64) {
+        self.step_bytes = step_bytes;
+    }
+
+    /// Room for frames up to `end`, durable, if the file grows in steps.
+    pub(crate) fn reserve(&mut self, end: u64) -> Result<(), Fault> {
+        while self.step_bytes > 0 && self.end < end {
+            self.grow(self.step_bytes.min(end.saturating_sub(self.end)))?;
+            // Not all at once: who else syncs meanwhile waits for it.
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, bytes: u64) -> Result<(), Fault> {
+        self.file.reserve(bytes)?;
+        self.end = self.end.saturating_add(bytes);
+        Ok(())
     }
 
     /// Appends to the stream; durable after the next [`sync`](Self::sync).
@@ -125,7 +152,15 @@ impl FramedWriter {
     pub(crate) fn write_out(&mut self) -> Result<(), Fault> {
         let mut frame = Vec::new();
         self.framer.end_frame(self.synced, &mut frame);
-        if frame.is_empty() { Ok(()) } else { self.file.write_all(&frame) }
+        if frame.is_empty() {
+            return Ok(());
+        }
+        let longer_by = self.framer.offset.saturating_sub(self.end);
+        if self.step_bytes > 0 && longer_by > 0 {
+            self.grow(self.step_bytes.max(longer_by))?;
+        }
+        self.end = self.end.max(self.framer.offset);
+        self.file.write_all(&frame)
     }
 
     /// Gives the synced file its lasting name, durably.

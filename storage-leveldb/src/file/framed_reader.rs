@@ -128,6 +128,13 @@ pub(crate) fn decode(bytes: &[u8], tail: Tail) -> Result<Vec<u8>, String> {
     Ok(stream)
 }
 
+/// Where a frame could start, from `at` on.
+fn next_magic(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = bytes.get(at..)?;
+    let found = memchr::memmem::find(rest, &FRAME_MAGIC)?;
+    at.checked_add(found)
+}
+
 /// The text for frames that were synced and are not good.
 fn lost(at: usize) -> String {
     format!(
@@ -143,15 +150,11 @@ pub(crate) fn last_payload(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let salt = bytes.get(..FILE_HEADER_BYTES).and_then(salt_of);
     let salt = salt.ok_or("the file header is damaged or cut off")?;
     let mut last = None;
-    let mut at = FILE_HEADER_BYTES;
-    while at < bytes.len() {
-        match frame_at(bytes, at, salt) {
-            Some(frame) => {
-                last = Some(frame.payload);
-                at = frame.next;
-            }
-            None => at = at.saturating_add(1),
-        }
+    let mut from = FILE_HEADER_BYTES;
+    while let Some(at) = next_magic(bytes, from) {
+        let frame = frame_at(bytes, at, salt);
+        from = frame.as_ref().map_or(at.saturating_add(1), |frame| frame.next);
+        last = frame.map(|frame| frame.payload).or(last);
     }
     Ok(last.ok_or("no record in it is whole")?.to_vec())
 }
@@ -169,15 +172,14 @@ fn check_tail(bytes: &[u8], at: usize, salt: u64, tail: Tail) -> Result<(), Stri
     if tail == Tail::Complete {
         return Err(format!("the frame at offset {at} is damaged or cut off"));
     }
-    let mut probe = at.saturating_add(1);
-    while probe < bytes.len() {
-        match frame_at(bytes, probe, salt) {
-            Some(frame) if frame.synced > at as u64 => {
-                return Err(lost(at));
-            }
-            Some(frame) => probe = frame.next,
-            None => probe = probe.saturating_add(1),
-        }
+    // Most of what follows may be zeros.
+    let mut from = at.saturating_add(1);
+    while let Some(probe) = next_magic(bytes, from) {
+        from = match frame_at(bytes, probe, salt) {
+            Some(frame) if frame.synced > at as u64 => return Err(lost(at)),
+            Some(frame) => frame.next,
+            None => probe.saturating_add(1),
+        };
     }
     Ok(())
 }
@@ -308,6 +310,26 @@ mod tests {
         }
         let other = Tail::Witnessed(Claim { salt: SALT + 1, durable: two });
         assert!(decode(&log(3), other).unwrap_err().contains("not the file"));
+    }
+
+    /// A log has zeros behind its records, which are no torn frame and hide no damage.
+    #[test]
+    fn zeros_behind_the_last_frame_change_nothing() {
+        let witnessed = Tail::Witnessed(Claim { salt: SALT, durable: log(3).len() as u64 });
+        let with_zeros = |mut bytes: Vec<u8>| {
+            bytes.resize(bytes.len() + 5000, 0);
+            bytes
+        };
+        for tail in [Tail::MayBeTorn, witnessed] {
+            assert_eq!(decode(&with_zeros(log(3)), tail).unwrap(), b"hellohellohello");
+        }
+        for at in FILE_HEADER_BYTES..log(3).len() {
+            assert!(decode(&with_zeros(flipped(log(3), at)), witnessed).is_err(), "bit at {at}");
+        }
+        for at in log(2).len()..log(3).len() {
+            let bytes = with_zeros(flipped(log(3), at));
+            assert_eq!(decode(&bytes, Tail::MayBeTorn).unwrap(), b"hellohello", "bit at {at}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! prepare: a new database ─▶ ROOT ─▶ the owner begins it when the active one is full
+//! reserve: room for what it will hold, when the active one is half full
 //! store:   an older database ─▶ run ─▶ ROOT ─▶ the database is removed
 //! purge:   ROOT without what is purged ─▶ its segments are removed
 //! ```
@@ -35,6 +36,8 @@ struct Tasks<C: RaftTypeConfig> {
     may_begin: bool,
     /// To be begun in this order.
     prepared: VecDeque<Arc<Segment>>,
+    /// The first of them will soon be begun.
+    is_half_full: bool,
     /// One of them has been begun, so that another segment is closed now.
     has_switched: bool,
     /// Up to here the log has been purged, as far as the caretaker does not know yet.
@@ -81,7 +84,14 @@ impl<C: RaftTypeConfig> CaretakerThread<C> {
         caretaker: Caretaker<C>,
         prepared: VecDeque<Arc<Segment>>,
     ) -> Result<Self, StorageError> {
-        let tasks = Tasks { may_begin: false, prepared, has_switched: false, purged: None, stop: false };
+        let tasks = Tasks {
+            may_begin: false,
+            prepared,
+            is_half_full: false,
+            has_switched: false,
+            purged: None,
+            stop: false,
+        };
         let tasks = Arc::new(SharedTasks { tasks: Mutex::new(tasks), changed: Condvar::new() });
         let its_tasks = tasks.clone();
         let (disk, dir) = (caretaker.disk.clone(), caretaker.dir.clone());
@@ -102,9 +112,17 @@ impl<C: RaftTypeConfig> CaretakerThread<C> {
         self.tasks.change(|tasks| tasks.prepared.pop_front())
     }
 
+    /// Half of the active segment is used up.
+    pub(super) fn half_full(&self) {
+        self.tasks.change(|tasks| tasks.is_half_full = true);
+    }
+
     /// What was taken has been begun.
     pub(super) fn switched(&self) {
-        self.tasks.change(|tasks| tasks.has_switched = true);
+        self.tasks.change(|tasks| {
+            tasks.has_switched = true;
+            tasks.is_half_full = false;
+        });
     }
 
     /// Entries up to this one may go.
@@ -130,6 +148,7 @@ pub(super) struct Caretaker<C: RaftTypeConfig> {
     pub(super) disk: GuardedDisk,
     pub(super) factory: Arc<dyn EngineFactory>,
     pub(super) segments: Arc<SharedSegments>,
+    pub(super) segment_bytes: u64,
     pub(super) root: LogRoot<C>,
     pub(super) next_number: u64,
     /// Up to here the log is purged.
@@ -160,7 +179,11 @@ impl<C: RaftTypeConfig> Caretaker<C> {
         let (started, may_delete) = (Instant::now(), !self.removed.is_empty());
         let mut guard = tasks.lock();
         let has_news = |tasks: &Tasks<C>| {
-            tasks.prepared.is_empty() || tasks.has_switched || tasks.purged.is_some() || !is_idle
+            tasks.prepared.is_empty()
+                || tasks.is_half_full
+                || tasks.has_switched
+                || tasks.purged.is_some()
+                || !is_idle
         };
         loop {
             if guard.stop || self.disk.health.check().is_err() {
@@ -188,6 +211,9 @@ impl<C: RaftTypeConfig> Caretaker<C> {
             tasks.change(|tasks| tasks.prepared.push_back(prepared));
             return Ok(true);
         }
+        if self.reserve(tasks)? {
+            return Ok(true);
+        }
         let has_purged = self.purge()?;
         let has_stored = !has_purged && self.store(tasks)?;
         self.delete_removed();
@@ -207,6 +233,20 @@ impl<C: RaftTypeConfig> Caretaker<C> {
         self.root.segments.push(record);
         self.root.replace(&self.disk, &self.dir)?;
         Ok(Arc::new(segment))
+    }
+
+    /// Makes room for what the next segment will hold. Meanwhile it cannot be begun, so that no write waits for it.
+    fn reserve(&self, tasks: &SharedTasks<C>) -> Result<bool, StorageError> {
+        let take = |tasks: &mut Tasks<C>| {
+            let is_due = std::mem::take(&mut tasks.is_half_full);
+            is_due.then(|| tasks.prepared.pop_front()).flatten()
+        };
+        let Some(next) = take(&mut tasks.lock()) else {
+            return Ok(false);
+        };
+        next.reserve(self.segment_bytes)?;
+        tasks.change(|tasks| tasks.prepared.push_front(next));
+        Ok(true)
     }
 
     /// Gives up the segments that hold nothing but what is purged or truncated.
@@ -328,6 +368,7 @@ mod tests {
             disk: disk.clone(),
             factory: factory.clone(),
             segments: segments.clone(),
+            segment_bytes: 0,
             root,
             next_number: 10,
             purged: None,

@@ -112,16 +112,20 @@ impl<C: RaftTypeConfig> Owner<C> {
     }
 
     fn written(&mut self, start: u64, bytes: u64, next: Option<Arc<Segment>>) {
-        let Some(next) = next else {
-            self.active.set_start(start);
-            self.active_bytes = self.active_bytes.saturating_add(bytes);
-            return;
-        };
-        next.set_start(start);
-        self.segments.push(next.clone());
-        self.active = next;
-        self.active_bytes = bytes;
-        self.caretaker.switched();
+        let segment = next.as_ref().unwrap_or(&self.active);
+        segment.set_start(start);
+        let mut before = self.active_bytes;
+        if let Some(next) = next {
+            self.segments.push(next.clone());
+            self.active = next;
+            self.caretaker.switched();
+            before = 0;
+        }
+        self.active_bytes = before.saturating_add(bytes);
+        let half = self.segment_bytes / 2;
+        if before < half && self.active_bytes >= half {
+            self.caretaker.half_full();
+        }
     }
 
     fn tell(&self, ended: Option<Ended<C>>) {

@@ -224,6 +224,12 @@ impl Segment {
         latched(&self.disk, &self.dir, self.reads.scan(range, limit))
     }
 
+    /// So many bytes will be written to it.
+    pub(super) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
+        let reserve = self.database.as_ref().map_or(Ok(()), |database| database.reserve(bytes));
+        latched(&self.disk, &self.dir, reserve)
+    }
+
     /// Begins to write a batch.
     pub(super) fn begin_write(
         &self,

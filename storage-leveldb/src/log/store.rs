@@ -86,6 +86,7 @@ impl<C: RaftTypeConfig> LogStore<C> {
             root,
             next_number,
             purged,
+            segment_bytes: options.log_segment_bytes,
             removed: Vec::new(),
         };
         let caretaker = CaretakerThread::start(caretaker, prepared)?;

@@ -23,6 +23,8 @@ impl<C> TestTypes for C where C: StandardTypes<NodeId: Default, Node: Default> {
 const SMALL: LevelDbOptions = LevelDbOptions {
     // So that it is begun anew now and then.
     manifest_bytes: 4096,
+    // Less than some frames have, more than others.
+    log_step_bytes: 1500,
     write_buffer_bytes: 2048,
     table_bytes: 2048,
     block_cache_bytes: 1 << 16,

@@ -23,6 +23,7 @@ mod faults;
 mod fixtures;
 mod log;
 mod owner_threads;
+mod reserved;
 mod runs;
 mod snapshots;
 mod state;

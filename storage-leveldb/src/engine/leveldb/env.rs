@@ -18,7 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusty_leveldb::env::{Env, FileLock, Logger, RandomAccess};
@@ -52,6 +52,8 @@ type Content = Rc<RefCell<Vec<u8>>>;
 pub(super) type FileChanges = Rc<Cell<u64>>;
 /// The length of the MANIFEST that is being written.
 pub(super) type ManifestBytes = Rc<Cell<u64>>;
+/// The log that LevelDB writes to, as long as it does.
+pub(super) type CurrentLog = Rc<RefCell<Weak<RefCell<FramedWriter>>>>;
 /// What CURRENT is to hold when the run is complete; empty before LevelDB has said so.
 pub(super) type RunRoot = Content;
 
@@ -64,21 +66,37 @@ pub(super) struct DurableEnv {
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
     changes: FileChanges,
     manifest_bytes: ManifestBytes,
+    log: CurrentLog,
+    log_step_bytes: u64,
     run_root: Option<RunRoot>,
 }
 
 impl DurableEnv {
-    /// For the database in `dir`, which exists.
-    pub(super) fn open(disk: GuardedDisk, dir: &Path) -> std::result::Result<Self, Fault> {
+    /// For the database in `dir`, which exists. Its logs grow in steps of `log_step_bytes`; 0: by what is written.
+    pub(super) fn open(
+        disk: GuardedDisk,
+        dir: &Path,
+        log_step_bytes: u64,
+    ) -> std::result::Result<Self, Fault> {
         let witness = Rc::new(RefCell::new(Witness::open(&disk, dir)?));
         let (temporary, current) = (RefCell::default(), RefCell::default());
-        let (changes, manifest_bytes) = Default::default();
-        Ok(Self { disk, witness, temporary, current, changes, manifest_bytes, run_root: None })
+        let (changes, manifest_bytes, log) = Default::default();
+        Ok(Self {
+            disk,
+            witness,
+            temporary,
+            current,
+            changes,
+            manifest_bytes,
+            log,
+            log_step_bytes,
+            run_root: None,
+        })
     }
 
     /// For a new run in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
     pub(super) fn for_run(disk: GuardedDisk, dir: &Path, root: RunRoot) -> std::result::Result<Self, Fault> {
-        Ok(Self { run_root: Some(root), ..Self::open(disk, dir)? })
+        Ok(Self { run_root: Some(root), ..Self::open(disk, dir, 0)? })
     }
 
     pub(super) fn manifest_bytes(&self) -> ManifestBytes {
@@ -87,6 +105,10 @@ impl DurableEnv {
 
     pub(super) fn changes(&self) -> FileChanges {
         self.changes.clone()
+    }
+
+    pub(super) fn log(&self) -> CurrentLog {
+        self.log.clone()
     }
 
     fn file_changes(&self) {
@@ -169,7 +191,12 @@ impl Env for DurableEnv {
                 Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone(), syncs }))
             }
             FileKind::Log if self.run_root.is_some() => Ok(Box::new(io::sink())),
-            _ => Ok(Box::new(LogFile::create(&self.disk, path, &self.witness).map_err(status)?)),
+            _ => {
+                let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
+                log.writer.borrow_mut().grow_in_steps(self.log_step_bytes);
+                self.log.replace(Rc::downgrade(&log.writer));
+                Ok(Box::new(log))
+            }
         }
     }
 
@@ -266,7 +293,7 @@ impl Write for TableFile {
 /// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and witnessed, so
 /// that a log that LevelDB rotates away is durable before the next one gets a record.
 struct LogFile {
-    writer: FramedWriter,
+    writer: Rc<RefCell<FramedWriter>>,
     path: PathBuf,
     witness: SharedWitness,
 }
@@ -275,19 +302,20 @@ impl LogFile {
     fn create(disk: &GuardedDisk, path: &Path, witness: &SharedWitness) -> std::result::Result<Self, Fault> {
         // LevelDB gives a number again that a crash made it forget.
         witness.borrow_mut().forget(path)?;
-        let writer = FramedWriter::create_log(disk, path)?;
+        let writer = Rc::new(RefCell::new(FramedWriter::create_log(disk, path)?));
         Ok(Self { writer, path: path.to_owned(), witness: witness.clone() })
     }
 
     fn sync(&mut self) -> std::result::Result<(), Fault> {
-        self.writer.sync()?;
-        self.witness.borrow_mut().synced(&self.path, &self.writer)
+        let mut writer = self.writer.borrow_mut();
+        writer.sync()?;
+        self.witness.borrow_mut().synced(&self.path, &writer)
     }
 }
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes).map_err(io_error)?;
+        self.writer.borrow_mut().write(bytes).map_err(io_error)?;
         Ok(bytes.len())
     }
 
@@ -320,7 +348,7 @@ impl Write for ManifestFile {
         if self.syncs {
             self.log.flush()?;
         }
-        self.bytes.set(self.log.writer.offset());
+        self.bytes.set(self.log.writer.borrow().offset());
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 
-use self::env::{DurableEnv, FileChanges, ManifestBytes};
+use self::env::{CurrentLog, DurableEnv, FileChanges, ManifestBytes};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
@@ -58,6 +58,9 @@ pub struct LevelDbOptions {
     /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
     /// by some hundred bytes per table written.
     pub manifest_bytes: u64,
+    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: on most file systems a sync is
+    /// sooner done if it makes no file longer. 0: by what is written.
+    pub log_step_bytes: u64,
     /// A run's tables have about this many bytes; so much is gathered in memory while it is written.
     pub run_table_bytes: usize,
     /// Memory for the indexes and filters of the tables that runs keep open, together. They take some 4 bytes for a pair of
@@ -74,6 +77,7 @@ impl Default for LevelDbOptions {
             block_cache_bytes: 8 << 20,
             open_tables: 2048,
             manifest_bytes: 4 << 20,
+            log_step_bytes: 0,
             run_table_bytes: 8 << 20,
             table_cache_bytes: 128 << 20,
         }
@@ -133,13 +137,13 @@ impl LevelDb {
 
 impl LevelDb {
     fn open_files(&self, dir: &Path) -> Result<Opened, Fault> {
-        let env = DurableEnv::open(self.disk.clone(), dir)?;
+        let env = DurableEnv::open(self.disk.clone(), dir, self.options.log_step_bytes)?;
         live_files::read(&self.disk, dir, |path| Ok(env.tail(path)))?;
-        let (file_changes, manifest_bytes) = (env.changes(), env.manifest_bytes());
+        let (file_changes, manifest_bytes, log) = (env.changes(), env.manifest_bytes(), env.log());
         let options = self.options.to_engine(env);
         let db = guard(&self.disk, dir, || DB::open(dir, options))?;
         let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
-        Ok(Opened { db, everything, file_changes, manifest_bytes })
+        Ok(Opened { db, everything, file_changes, manifest_bytes, log })
     }
 
     /// The witness is durable before anything else in the directory.
@@ -208,6 +212,7 @@ struct Opened {
     everything: Everything,
     file_changes: FileChanges,
     manifest_bytes: ManifestBytes,
+    log: CurrentLog,
 }
 
 impl Opened {
@@ -299,6 +304,12 @@ impl Engine for OpenLevelDb {
             opened.db.write(write, sync)
         })?;
         Ok(self.shorten_manifest()?)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> Result<(), StorageError> {
+        self.factory.disk.health.check()?;
+        let log = self.opened.as_ref().and_then(|opened| opened.log.borrow().upgrade());
+        Ok(log.map_or(Ok(()), |log| log.borrow_mut().reserve(bytes))?)
     }
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {

@@ -12,6 +12,17 @@ const SECTOR_BYTES: usize = 512;
 struct Span {
     offset: usize,
     len: usize,
+    kind: SpanKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SpanKind {
+    /// Written behind the end.
+    Extending,
+    /// Zeros put behind the end, some of which may have been replaced since.
+    Reserved,
+    /// Written in place of such zeros.
+    Replacing,
 }
 
 impl Span {
@@ -20,11 +31,14 @@ impl Span {
     }
 }
 
-/// Invariants: spans lie in the content, in order, and do not overlap; what is in no span is durable, unless
-/// the file has been emptied since its last sync.
+/// Invariants: spans lie in the content; those that made it longer are in order and do not overlap, nor do those that replace
+/// zeros; what is in no span is durable, unless the file has been emptied since its last sync; content from
+/// `written` on is zeros.
 #[derive(Debug, Clone, Default)]
 pub(super) struct File {
     content: Arc<Vec<u8>>,
+    /// Where the next write goes.
+    written: usize,
     /// Writes since the last sync.
     unsynced: Vec<Span>,
     /// Writes that a sync failed to make durable: no later sync will.
@@ -42,9 +56,35 @@ impl File {
         self.content.len()
     }
 
+    /// Writes behind what was written: in place of zeros first, then behind the end.
     pub(super) fn append(&mut self, bytes: &[u8]) {
-        self.unsynced.push(Span { offset: self.content.len(), len: bytes.len() });
-        Arc::make_mut(&mut self.content).extend_from_slice(bytes);
+        let (replacing, extending) = bytes.split_at(self.reserved().min(bytes.len()));
+        let offset = self.written;
+        if !replacing.is_empty() {
+            self.unsynced.push(Span { offset, len: replacing.len(), kind: SpanKind::Replacing });
+            let content = Arc::make_mut(&mut self.content);
+            let place = content.iter_mut().skip(offset);
+            place.zip(replacing).for_each(|(place, byte)| *place = *byte);
+        }
+        self.extend(extending, SpanKind::Extending);
+        self.written = offset.saturating_add(bytes.len());
+    }
+
+    /// How much of what is at the end has not been written.
+    pub(super) fn reserved(&self) -> usize {
+        self.len().saturating_sub(self.written)
+    }
+
+    /// Puts zeros behind the end.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.extend(&vec![0; bytes], SpanKind::Reserved);
+    }
+
+    fn extend(&mut self, bytes: &[u8], kind: SpanKind) {
+        if !bytes.is_empty() {
+            self.unsynced.push(Span { offset: self.len(), len: bytes.len(), kind });
+            Arc::make_mut(&mut self.content).extend_from_slice(bytes);
+        }
     }
 
     /// As opening an existing file for writing does.
@@ -73,7 +113,11 @@ impl File {
     /// Up to where the content is certain to exist.
     fn certain_len(&self) -> usize {
         let mut len = self.len();
-        let (mut unsynced, mut dropped) = (self.unsynced.as_slice(), self.dropped.as_slice());
+        let extending = |spans: &[Span]| {
+            spans.iter().copied().filter(|span| span.kind != SpanKind::Replacing).collect::<Vec<_>>()
+        };
+        let (unsynced, dropped) = (extending(&self.unsynced), extending(&self.dropped));
+        let (mut unsynced, mut dropped) = (unsynced.as_slice(), dropped.as_slice());
         loop {
             let rest = match (unsynced.split_last(), dropped.split_last()) {
                 (Some((last, rest)), _) if last.end() >= len => {
@@ -103,7 +147,15 @@ impl File {
         let mut content = self.content.to_vec();
         let mut len = self.certain_len();
         for span in self.dropped.iter().chain(&self.unsynced) {
-            let bytes = content.get_mut(span.offset..span.end()).unwrap_or_default();
+            let mut zeros = Vec::new();
+            let bytes = match span.kind {
+                // What is lost of zeros is their length alone; what has replaced them has a fate of its own.
+                SpanKind::Reserved => {
+                    zeros.resize(span.len, 0);
+                    zeros.as_mut_slice()
+                }
+                _ => content.get_mut(span.offset..span.end()).unwrap_or_default(),
+            };
             len = len.max(span.offset.saturating_add(survive(bytes, span.offset, chance)));
         }
         content.truncate(len);

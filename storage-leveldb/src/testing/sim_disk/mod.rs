@@ -2,7 +2,8 @@
 //!
 //! What was not synced may survive a power failure or not:
 //! - each unsynced write on its own: whole, torn at any byte, with some of its sectors, as length without
-//!   data (which reads as zeros), or not at all; a later one can be there and an earlier one not;
+//!   data (which reads as zeros), or not at all; a later one can be there and an earlier one not; one that replaces
+//!   reserved zeros leaves zeros where it is lost;
 //! - each unsynced creation, rename, deletion and new directory on its own, a rename never by half; a
 //!   file whose directory did not survive is gone whatever was synced in it;
 //! - emptying a file that exists, together with the writes after it.
@@ -223,6 +224,11 @@ struct SimFile {
 impl WriteFile for SimFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.disk.state().write(self.file, &self.path, bytes)
+    }
+
+    fn reserve(&mut self, bytes: u64) -> io::Result<()> {
+        let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+        self.disk.state().reserve(self.file, &self.path, bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {

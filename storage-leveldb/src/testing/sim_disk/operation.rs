@@ -12,8 +12,10 @@ use super::state::State;
 pub enum OperationKind {
     /// A file is created, or emptied.
     Create,
-    /// Bytes are written behind a file's end.
+    /// Bytes are written behind what was written to a file, in place of reserved zeros or behind its end.
     Write,
+    /// A file gets longer by zeros.
+    Reserve,
     /// A file is synced.
     Sync,
     /// A file gets another name.
@@ -33,6 +35,7 @@ impl fmt::Display for OperationKind {
         f.write_str(match self {
             Self::Create => "create",
             Self::Write => "write",
+            Self::Reserve => "reserve",
             Self::Sync => "sync",
             Self::Rename => "rename",
             Self::Delete => "delete",

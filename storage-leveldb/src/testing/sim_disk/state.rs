@@ -92,21 +92,37 @@ impl State {
         self.end(failure, value)
     }
 
+    /// How many of `bytes` are written, and what is answered, where there is room for `room`.
+    fn part_kept(&mut self, failure: Option<Failure>, room: usize, bytes: usize) -> (usize, io::Result<()>) {
+        let fits = room.min(bytes);
+        self.changes.struck |= fits < bytes;
+        match failure {
+            Some(failure @ Failure::ShortWrite(_)) => (fits.min(bytes / 2), Err(failure.error())),
+            Some(failure @ Failure::LostSync(_)) => (0, Err(failure.error())),
+            _ if fits < bytes => (fits, Err(io::Error::from(io::ErrorKind::StorageFull))),
+            _ => (bytes, Ok(())),
+        }
+    }
+
     pub(super) fn write(&mut self, id: FileId, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let failure = self.count()?;
-        let room = self.room_bytes().min(bytes.len());
-        let (kept, result) = match failure {
-            Some(failure @ Failure::ShortWrite(_)) => (room.min(bytes.len() / 2), Err(failure.error())),
-            Some(failure @ Failure::LostSync(_)) => (0, Err(failure.error())),
-            _ if room < bytes.len() => (room, Err(io::Error::from(io::ErrorKind::StorageFull))),
-            _ => (bytes.len(), Ok(())),
-        };
-        self.changes.struck |= room < bytes.len();
+        let room = self.room_bytes().saturating_add(self.file(id)?.reserved());
+        let (kept, result) = self.part_kept(failure, room, bytes.len());
         let kept = bytes.get(..kept).unwrap_or_default();
         if !kept.is_empty() {
             self.file_mut(id)?.append(kept);
         }
         self.show(OperationKind::Write, path);
+        self.end(failure, ())?;
+        result
+    }
+
+    /// Puts zeros behind a file's end.
+    pub(super) fn reserve(&mut self, id: FileId, path: &Path, bytes: usize) -> io::Result<()> {
+        let failure = self.count()?;
+        let (kept, result) = self.part_kept(failure, self.room_bytes(), bytes);
+        self.file_mut(id)?.reserve(kept);
+        self.show(OperationKind::Reserve, path);
         self.end(failure, ())?;
         result
     }
