@@ -85,6 +85,15 @@ pub struct ServeArgs {
     /// Build a snapshot after this many log entries [default: 50000]
     #[arg(long, value_name = "N")]
     pub snapshot_entries: Option<String>,
+    /// Memory for recent log entries, in MiB; peers and restarts that need older ones read the disk [default: 32]
+    #[arg(long, value_name = "MIB")]
+    pub log_tail_mib: Option<String>,
+    /// Changes are gathered in memory up to this, in MiB, then written to disk; three times as much at most [default: 32]
+    #[arg(long, value_name = "MIB")]
+    pub memtable_mib: Option<String>,
+    /// Memory for indexes and filters of the state, in MiB: 4 for each million pairs, or reads become slow [default: 128]
+    #[arg(long, value_name = "MIB")]
+    pub table_cache_mib: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::settings::{Setting, Settings};
-use super::{Address, Config, Peers};
+use super::{Address, Config, MemoryLimits, Peers};
 use crate::logging::{LogFormat, LogOptions};
 use crate::raft::{NodeId, SNAPSHOT_ENTRIES};
 use crate::trace::OtlpEndpoint;
@@ -73,6 +73,7 @@ impl Check<'_> {
         let peers: Option<Peers> = self.required("peers").and_then(|peers| self.parse(&peers));
         let cluster_id = self.cluster_id();
         let snapshot_entries = self.snapshot_entries();
+        let memory = self.memory();
         let log = self.log();
         let otlp_endpoint = self.otlp_endpoint();
         let config = Config {
@@ -84,6 +85,7 @@ impl Check<'_> {
             http: http?,
             peers: peers?,
             snapshot_entries: snapshot_entries?,
+            memory: memory?,
             log: log?,
             otlp_endpoint: otlp_endpoint?,
             exit_on_stdin_eof: self.settings.exit_on_stdin_eof,
@@ -140,6 +142,31 @@ impl Check<'_> {
             _ => self.complain(format!(
                 "{}: '{}' is not a number from {MIN_SNAPSHOT_ENTRIES} up",
                 setting.origin, setting.text
+            )),
+        }
+    }
+
+    fn memory(&mut self) -> Option<MemoryLimits> {
+        let default = MemoryLimits::default();
+        let log_tail_mib = self.mib("log-tail-mib", default.log_tail_mib);
+        let memtable_mib = self.mib("memtable-mib", default.memtable_mib);
+        let table_cache_mib = self.mib("table-cache-mib", default.table_cache_mib);
+        Some(MemoryLimits {
+            log_tail_mib: log_tail_mib?,
+            memtable_mib: memtable_mib?,
+            table_cache_mib: table_cache_mib?,
+        })
+    }
+
+    fn mib(&mut self, name: &'static str, default: usize) -> Option<usize> {
+        let Some(setting) = self.settings.get(name) else { return Some(default) };
+        match setting.text.parse() {
+            Ok(mib) if (1..=MemoryLimits::MAX_MIB).contains(&mib) => Some(mib),
+            _ => self.complain(format!(
+                "{}: '{}' is not a number of MiB from 1 to {}",
+                setting.origin,
+                setting.text,
+                MemoryLimits::MAX_MIB
             )),
         }
     }
@@ -223,7 +250,8 @@ mod tests {
     #[test]
     fn every_error_is_reported_at_once() {
         let error = load(
-            "kvnode --id x --client-addr nope --snapshot-entries 5 --log-format xml --otlp-endpoint c:1",
+            "kvnode --id x --client-addr nope --snapshot-entries 5 --log-format xml --otlp-endpoint c:1 \
+             --memtable-mib 0 --table-cache-mib 1048577",
             &[],
         )
         .unwrap_err();
@@ -235,6 +263,8 @@ mod tests {
             "--http-addr is required",
             "--peers is required",
             "--snapshot-entries: '5'",
+            "--memtable-mib: '0'",
+            "--table-cache-mib: '1048577'",
             "--log-format: 'xml'",
             "--otlp-endpoint: 'c:1'",
         ] {

@@ -7,6 +7,7 @@ mod address;
 mod args;
 mod check;
 mod file;
+mod memory;
 mod peers;
 mod settings;
 
@@ -14,6 +15,7 @@ pub use address::Address;
 use address::AddressError;
 pub use args::{CheckArgs, Cli, Command, PlaygroundArgs, ReportFormat, ServeArgs};
 pub use check::{ConfigErrors, Listener};
+pub use memory::MemoryLimits;
 pub use peers::Peers;
 
 use std::path::PathBuf;
@@ -43,6 +45,8 @@ pub struct Config {
     pub peers: Peers,
     /// Log entries between two snapshots.
     pub snapshot_entries: u64,
+    /// What the storage may keep in memory.
+    pub memory: MemoryLimits,
     /// What is logged, and how.
     pub log: LogOptions,
     /// Where spans are sent; none: nowhere.

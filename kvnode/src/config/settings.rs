@@ -6,7 +6,7 @@ use super::args::ServeArgs;
 use super::file;
 
 /// Every setting, by its flag's name.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 17] = [
     "id",
     "data-dir",
     "client-addr",
@@ -18,6 +18,9 @@ pub(crate) const NAMES: [&str; 14] = [
     "peers",
     "cluster-id",
     "snapshot-entries",
+    "log-tail-mib",
+    "memtable-mib",
+    "table-cache-mib",
     "log-format",
     "log",
     "otlp-endpoint",
@@ -87,6 +90,9 @@ fn flags(args: &ServeArgs) -> [Option<String>; NAMES.len()] {
         &args.peers,
         &args.cluster_id,
         &args.snapshot_entries,
+        &args.log_tail_mib,
+        &args.memtable_mib,
+        &args.table_cache_mib,
         &args.log_format,
         &args.log,
         &args.otlp_endpoint,

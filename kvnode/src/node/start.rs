@@ -106,7 +106,7 @@ impl Core {
     async fn start(config: &Config, data_dir: &DataDir, metrics: &Metrics) -> Result<Self, CoreError> {
         let dir = data_dir.storage();
         let must_exist = data_dir.has_stored();
-        let options = Options { must_exist, observer: metrics.storage.clone(), ..Options::default() };
+        let options = Options { must_exist, observer: metrics.storage.clone(), ..config.memory.options() };
         let storage = Storage::open(&dir, KvApplication, options).await.map_err(|e| match e {
             StorageError::Fault(fault) => CoreError::Fault(fault),
             e => CoreError::Other(

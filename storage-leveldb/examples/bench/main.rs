@@ -38,6 +38,7 @@ mod random;
 mod readers;
 mod reopen;
 mod requirement;
+mod sleeper;
 mod snapshots;
 mod stalls;
 mod table;

@@ -75,6 +75,16 @@ pub(crate) fn fill_page_cache(dir: &Path) {
     }
 }
 
+/// Processor time that the host of this virtual machine has taken away since it started, all processors together.
+pub(crate) fn stolen() -> Duration {
+    const FIELD: usize = 8;
+    /// As on every Linux.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let text = fs::read_to_string("/proc/stat").unwrap();
+    let ticks = text.lines().next().and_then(|line| line.split_whitespace().nth(FIELD));
+    Duration::from_secs_f64(ticks.unwrap().parse::<f64>().unwrap() / TICKS_PER_SECOND)
+}
+
 /// CPU time of all threads so far.
 pub(crate) fn cpu_time() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);

@@ -115,8 +115,8 @@ impl FramedWriter {
         Ok(Self { file, framer, synced: 0, end, step_bytes: 0 })
     }
 
-    /// From now on the file gets longer in steps of so many bytes. A sync of what replaces zeros does not have to wait until
-    /// the file system has made it durable that the file is longer, and with it what it does for other files.
+    /// From now on the file gets longer in steps of so many bytes: a sync of what replaces zeros need not make it durable, too,
+    /// that the file is longer.
     pub(crate) fn grow_in_steps(&mut self, step_bytes: u64) {
         self.step_bytes = step_bytes;
     }

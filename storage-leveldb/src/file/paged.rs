@@ -23,8 +23,8 @@ const TRAILER_MAGIC: [u8; 8] = *b"RLPAGED1";
 const TRAILER_BYTES: usize = 20;
 /// Full pages are gathered up to this much before they are written.
 const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
-/// A table is synced each time so much of it has been written. On a file system that commits what all files have written
-/// in one journal, an append to the log waits for whatever others have written and not synced.
+/// A table is synced each time so much of it has been written: an append to the log would have to wait for all that was
+/// written and not synced.
 const SYNC_BYTES: usize = 1024 * 1024;
 /// A whole table is read in pieces of this size.
 const VERIFY_BUFFER_BYTES: usize = 256 * PAGE_BYTES;

@@ -58,8 +58,8 @@ pub struct LevelDbOptions {
     /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
     /// by some hundred bytes per table written.
     pub manifest_bytes: u64,
-    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: on most file systems a sync is
-    /// sooner done if it makes no file longer. 0: by what is written.
+    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a sync may be sooner done if it
+    /// makes no file longer. 0: by what is written.
     pub log_step_bytes: u64,
     /// A run's tables have about this many bytes; so much is gathered in memory while it is written.
     pub run_table_bytes: usize,
