@@ -25,7 +25,7 @@ pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
 pub use run::{Run, RunWriter};
-pub(crate) use served::{Answer, Served, WriteTime};
+pub(crate) use served::{Served, Turn, WriteCall, WriteTime};
 
 /// Whether a write is on disk when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,8 @@ type Reply<T> = SyncSender<Result<T, StorageError>>;
 enum Request {
     Get(Bytes, Reply<Option<Bytes>>),
     Scan(KeyRange, ScanLimit, Reply<Vec<(Bytes, Bytes)>>),
-    Write(Batch, Durability, Reply<WriteTime>),
+    Write(Batch, Durability, Reply<()>),
+    Turn(Box<dyn Turn>),
     Reserve(u64, Reply<()>),
 }
 
@@ -36,13 +37,13 @@ pub(crate) struct WriteTime {
     pub(crate) syncing: Duration,
 }
 
-/// The answer to a request, which may have to be waited for.
-pub(crate) struct Answer<T>(Receiver<Result<T, StorageError>>);
+/// Writes a batch, as [`Engine::write`] does.
+pub(crate) type WriteCall<'a> = &'a mut dyn FnMut(Batch, Durability) -> Result<WriteTime, StorageError>;
 
-impl<T> Answer<T> {
-    pub(crate) fn wait(self) -> Result<T, StorageError> {
-        self.0.recv().map_err(|_| StorageError::Closed)?
-    }
+/// Writes whose content is known only when the engine is free for the next one.
+pub(crate) trait Turn: Send {
+    /// Makes one write. `false`: there was none to be made, and the turn is over.
+    fn step(&mut self, write: WriteCall<'_>) -> bool;
 }
 
 /// An open engine, whose thread serves one request after the other. Dropping this ends the thread and waits for it, so
@@ -68,7 +69,7 @@ impl Served {
         let serve = move || match answered(&dir, || open(&dir)) {
             Ok(engine) => {
                 if opened.send(Ok(())).is_ok() {
-                    Server { engine, dir, panicked: None }.serve(&queue);
+                    Server { engine, dir, panicked: None, turn: None }.serve(&queue);
                 }
             }
             // Nobody to tell if the opener is gone.
@@ -83,24 +84,25 @@ impl Served {
         Ok(this)
     }
 
-    fn begin<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<Answer<T>, StorageError> {
-        let (done, answer) = sync_channel(1);
+    fn begin(&self, request: Request) -> Result<(), StorageError> {
         let sender = self.sender.as_ref().ok_or(StorageError::Closed)?;
-        sender.send(request(done)).map_err(|_| StorageError::Closed)?;
-        Ok(Answer(answer))
+        sender.send(request).map_err(|_| StorageError::Closed)
     }
 
     fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StorageError> {
-        self.begin(request)?.wait()
+        let (done, answer) = sync_channel(1);
+        self.begin(request(done))?;
+        answer.recv().map_err(|_| StorageError::Closed)?
     }
 
-    /// Applies a batch, as [`Engine::write`] does, once it is its turn.
-    pub(crate) fn write(
-        &self,
-        batch: Batch,
-        durability: Durability,
-    ) -> Result<Answer<WriteTime>, StorageError> {
-        self.begin(|done| Request::Write(batch, durability, done))
+    /// As [`Engine::write`].
+    pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+        self.ask(|done| Request::Write(batch, durability, done))
+    }
+
+    /// Begins a turn. There is none already.
+    pub(crate) fn begin_turn(&self, turn: Box<dyn Turn>) -> Result<(), StorageError> {
+        self.begin(Request::Turn(turn))
     }
 
     /// As [`Engine::reserve`].
@@ -134,23 +136,40 @@ struct Server {
     engine: Box<dyn Engine>,
     dir: PathBuf,
     panicked: Option<StorageError>,
+    turn: Option<Box<dyn Turn>>,
 }
 
 impl Server {
     fn serve(mut self, queue: &Receiver<Request>) {
-        for request in queue {
-            // Whoever asked may have gone away.
-            match request {
-                Request::Get(key, done) => drop(done.send(self.call(|engine| engine.get(&key)))),
-                Request::Scan(range, limit, done) => {
-                    drop(done.send(self.call(|engine| engine.scan(&range, limit))));
-                }
-                Request::Write(batch, durability, done) => {
-                    drop(done.send(self.write(batch, durability)));
-                }
-                Request::Reserve(bytes, done) => {
-                    drop(done.send(self.call(|engine| engine.reserve(bytes))));
-                }
+        loop {
+            // One request between two writes of a turn: neither waits for more than one of the other.
+            if self.turn.is_some() {
+                queue.try_recv().into_iter().for_each(|request| self.answer(request));
+            } else {
+                let Ok(request) = queue.recv() else { return };
+                self.answer(request);
+            }
+            if let Some(mut turn) = self.turn.take()
+                && turn.step(&mut |batch, durability| self.write(batch, durability))
+            {
+                self.turn = Some(turn);
+            }
+        }
+    }
+
+    fn answer(&mut self, request: Request) {
+        // Whoever asked may have gone away.
+        match request {
+            Request::Get(key, done) => drop(done.send(self.call(|engine| engine.get(&key)))),
+            Request::Scan(range, limit, done) => {
+                drop(done.send(self.call(|engine| engine.scan(&range, limit))));
+            }
+            Request::Write(batch, durability, done) => {
+                drop(done.send(self.write(batch, durability).map(drop)));
+            }
+            Request::Turn(turn) => self.turn = Some(turn),
+            Request::Reserve(bytes, done) => {
+                drop(done.send(self.call(|engine| engine.reserve(bytes))));
             }
         }
     }

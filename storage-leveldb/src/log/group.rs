@@ -126,11 +126,6 @@ impl<C: RaftTypeConfig> Group<C> {
         self.waiting.push(Waiting::Reply(done));
     }
 
-    /// Nothing is to be written.
-    pub(super) fn is_empty(&self) -> bool {
-        self.batch.is_empty() && self.bundle.is_none() && self.durability == Durability::Ordered
-    }
-
     /// Where the segment starts once the batch is written.
     pub(super) fn start(&self) -> u64 {
         self.start

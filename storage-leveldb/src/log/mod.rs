@@ -1,9 +1,9 @@
 //! The Raft log: votes, entries, and the purge and commit marks.
 //!
 //! ```text
-//! openraft core ─▶ LogStore ─▶ bounded queue ─▶ owner thread ─▶ the active segment
-//!                     │                            │ one write batch and one sync for all that waited
-//! replication, apply ◀┴─ tail (recent entries)     └▶ callbacks
+//! openraft core ─▶ LogStore ─▶ bounded queue ─▶ owner thread ─▶ the active segment's thread
+//!                     │                            │            one write batch and one sync for all that waited,
+//! replication, apply ◀┴─ tail (recent entries)     └▶ callbacks   then for those who have come meanwhile
 //!                        segments (older ones) ◀── caretaker thread: prepares, stores, removes segments
 //! ```
 //!
@@ -34,6 +34,7 @@ mod segment;
 mod segments;
 mod store;
 mod tail;
+mod turn;
 
 #[cfg(feature = "testing")]
 pub(crate) use bundle::split;

@@ -1,18 +1,17 @@
-//! The thread that writes the log.
+//! The thread that takes what is to be written to the log, and tells how it went.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::Duration;
 
 use openraft::RaftTypeConfig;
-use tokio::sync::mpsc::Receiver;
 
 use super::caretaker::CaretakerThread;
 use super::command::Write;
 use super::contents::SharedContents;
-use super::group::{Group, Waiters};
-use super::marks::Marks;
 use super::segment::Segment;
 use super::segments::SharedSegments;
+use super::turn::{Ended, GroupTurn, Intake, News, Place};
 use crate::disk::GuardedDisk;
 use crate::engine::WriteTime;
 use crate::error::StorageError;
@@ -20,95 +19,77 @@ use crate::observer::{Db, StallCause};
 
 /// A commit that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
-/// What a pair costs in the memory of a segment's database beside its key and value: a node of LevelDB's skip list, three
-/// allocations, their headers.
-const PAIR_OVERHEAD_BYTES: usize = 160;
+/// Groups that are durable and whose waiters have not been told yet; with more, writing waits.
+const MAX_UNTOLD_GROUPS: usize = 2;
 
 /// Invariants: no append is called done before a sync that began after its records were written; `active` is the newest
-/// of `segments`; `marks` are what a new segment has to begin with.
+/// of `segments`.
 pub(super) struct Owner<C: RaftTypeConfig> {
     pub(super) contents: Arc<SharedContents<C>>,
     pub(super) disk: GuardedDisk,
     pub(super) segments: Arc<SharedSegments>,
     pub(super) caretaker: CaretakerThread<C>,
-    pub(super) marks: Marks,
     pub(super) active: Arc<Segment>,
     /// What is in `active` takes about so much memory.
     pub(super) active_bytes: u64,
     pub(super) segment_bytes: u64,
 }
 
-/// A group whose commit has ended, and how, before anybody has been told.
-struct Ended<C: RaftTypeConfig> {
-    waiters: Waiters<C>,
-    result: Result<(), StorageError>,
-}
-
 impl<C: RaftTypeConfig> Owner<C> {
-    /// Serves until every sender is gone.
-    pub(super) fn run(mut self, mut queue: Receiver<Write<C>>) {
-        let mut before = None;
-        loop {
-            // Telling takes as long as writing does where many wait, so it is done while the next group is written. Where
-            // none is, nobody waits for another.
-            let mut first = queue.try_recv().ok();
-            if first.is_none() {
-                self.tell(before.take());
-                first = queue.blocking_recv();
+    /// Serves until every sender is gone, or nothing can be written any more.
+    pub(super) fn run(mut self, mut intake: Intake<C>) {
+        while let Some(first) = intake.queue.blocking_recv() {
+            match self.write(first, intake) {
+                Ok(back) => intake = back,
+                // It has been latched. What waits is dropped, and with it go those who are to be told.
+                Err(_) => return,
             }
-            let Some(first) = first else { return };
-            before = self.commit_all(first, &mut queue, before);
         }
     }
 
-    /// Commits every write that waits as one group. Meanwhile those who waited for the one before are told.
-    fn commit_all(
-        &mut self,
-        first: Write<C>,
-        queue: &mut Receiver<Write<C>>,
-        before: Option<Ended<C>>,
-    ) -> Option<Ended<C>> {
+    /// Has everything that waits written, in groups, until nothing does or the segment is full.
+    fn write(&mut self, first: Write<C>, intake: Intake<C>) -> Result<Intake<C>, StorageError> {
         // Without a next segment the old one just grows: its database bears it, and nobody waits.
-        let next =
+        let mut next =
             if self.active_bytes >= self.segment_bytes { self.caretaker.take_prepared() } else { None };
-        let mut group = match &next {
-            Some(_) => Group::begin(&self.marks),
-            None => Group::new(self.active.start()),
+        let segment = next.clone().unwrap_or_else(|| self.active.clone());
+        let used_bytes = if next.is_some() { 0 } else { self.active_bytes };
+        let place = Place {
+            disk: self.disk.clone(),
+            dir: segment.dir.clone(),
+            begins: next.is_some(),
+            start: segment.start(),
+            room_bytes: self.segment_bytes.saturating_sub(used_bytes),
         };
-        let mut write = Some(first);
-        while let Some(some) = write {
-            self.marks.note(&some);
-            group.add(some);
-            write = if group.is_full() { None } else { queue.try_recv().ok() };
-        }
-        self.commit(group, next, before)
+        let (sender, news) = sync_channel(MAX_UNTOLD_GROUPS);
+        segment.begin_turn(Box::new(GroupTurn::new(intake, first, place, sender)))?;
+        self.hear(&news, &mut next).ok_or_else(|| {
+            let reason = "the thread that writes it has ended";
+            self.disk.damaged(&segment.dir, reason).into()
+        })
     }
 
-    /// Writes a group to the next segment, if there is one to be begun, or to the active one.
-    fn commit(
-        &mut self,
-        group: Group<C>,
-        next: Option<Arc<Segment>>,
-        before: Option<Ended<C>>,
-    ) -> Option<Ended<C>> {
-        if group.is_empty() {
-            return before;
+    /// Tells everybody, group by group, until the turn is over. `None`: it will never be.
+    fn hear(&mut self, news: &Receiver<News<C>>, next: &mut Option<Arc<Segment>>) -> Option<Intake<C>> {
+        loop {
+            match news.recv().ok()? {
+                News::Over(intake) => return Some(intake),
+                News::Ended(ended) => self.ended(ended, next),
+            }
         }
-        let (start, purged) = (group.start(), group.purged());
-        let (batch, durability, entries, waiters) = group.into_parts();
-        let bytes =
-            batch.ops().len().saturating_mul(PAIR_OVERHEAD_BYTES).saturating_add(batch.bytes()) as u64;
-        let started = Instant::now();
-        let segment = next.as_ref().unwrap_or(&self.active);
-        let writing = segment.begin_write(batch, durability);
-        self.tell(before);
-        let result = writing.and_then(|writing| segment.end_write(writing));
-        let result = result.map(|time| self.observe(entries, started.elapsed(), time));
+    }
+
+    fn ended(&mut self, ended: Ended<C>, next: &mut Option<Arc<Segment>>) {
+        let Ended { start, purged, bytes, entries, took, waiters, result } = ended;
+        let result = result.map(|time| self.observe(entries, took, time));
         if result.is_ok() {
-            self.written(start, bytes, next);
+            self.written(start, bytes, next.take());
             purged.into_iter().for_each(|purged| self.caretaker.purged(purged));
+            if let Some(end) = waiters.durable_end() {
+                self.contents.lock().tail.mark_durable(end);
+            }
         }
-        Some(Ended { waiters, result })
+        waiters.tell(&result);
     }
 
     fn written(&mut self, start: u64, bytes: u64, next: Option<Arc<Segment>>) {
@@ -126,14 +107,6 @@ impl<C: RaftTypeConfig> Owner<C> {
         if before < half && self.active_bytes >= half {
             self.caretaker.half_full();
         }
-    }
-
-    fn tell(&self, ended: Option<Ended<C>>) {
-        let Some(Ended { waiters, result }) = ended else { return };
-        if let (Ok(()), Some(end)) = (&result, waiters.durable_end()) {
-            self.contents.lock().tail.mark_durable(end);
-        }
-        waiters.tell(&result);
     }
 
     fn observe(&self, entries: u64, took: Duration, time: WriteTime) {

@@ -12,9 +12,7 @@ use super::key::{self, Mark};
 use super::marks::Marks;
 use super::root::{Form, SegmentRecord};
 use crate::disk::GuardedDisk;
-use crate::engine::{
-    Answer, Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, WriteTime, latched,
-};
+use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, Turn, latched};
 use crate::error::StorageError;
 
 /// Version of what is in a segment.
@@ -226,27 +224,20 @@ impl Segment {
 
     /// So many bytes will be written to it.
     pub(super) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
-        let reserve = self.database.as_ref().map_or(Ok(()), |database| database.reserve(bytes));
-        latched(&self.disk, &self.dir, reserve)
+        latched(&self.disk, &self.dir, self.database()?.reserve(bytes))
     }
 
-    /// Begins to write a batch.
-    pub(super) fn begin_write(
-        &self,
-        batch: Batch,
-        durability: Durability,
-    ) -> Result<Answer<WriteTime>, StorageError> {
+    /// Has writes made on the thread of the database, as they come.
+    pub(super) fn begin_turn(&self, turn: Box<dyn Turn>) -> Result<(), StorageError> {
+        latched(&self.disk, &self.dir, self.database()?.begin_turn(turn))
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+        latched(&self.disk, &self.dir, self.database()?.write(batch, durability))
+    }
+
+    fn database(&self) -> Result<&Served, StorageError> {
         let no_database = || self.disk.damaged(&self.dir, "a run cannot be written to");
-        let database = self.database.as_ref().ok_or_else(no_database)?;
-        latched(&self.disk, &self.dir, database.write(batch, durability))
-    }
-
-    /// Waits until a batch is written.
-    pub(super) fn end_write(&self, answer: Answer<WriteTime>) -> Result<WriteTime, StorageError> {
-        latched(&self.disk, &self.dir, answer.wait())
-    }
-
-    fn write(&self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
-        self.end_write(self.begin_write(batch, durability)?)
+        Ok(self.database.as_deref().ok_or_else(no_database)?)
     }
 }

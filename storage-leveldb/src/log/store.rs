@@ -13,6 +13,7 @@ use super::contents::SharedContents;
 use super::load::{Loaded, Place, load};
 use super::owner::Owner;
 use super::segments::SharedSegments;
+use super::turn::Intake;
 use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
@@ -96,7 +97,6 @@ impl<C: RaftTypeConfig> LogStore<C> {
             disk: disk.clone(),
             segments: segments.clone(),
             caretaker,
-            marks,
             active,
             active_bytes: 0,
             segment_bytes: options.log_segment_bytes,
@@ -104,7 +104,8 @@ impl<C: RaftTypeConfig> LogStore<C> {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
         let (its_disk, its_dir) = (disk.clone(), dir.to_owned());
         let (thread, ()) = OwnerThread::start("raft-log", sender, move || {
-            Ok(((), move || latching(&its_disk, &its_dir, || owner.run(receiver))))
+            let intake = Intake { queue: receiver, marks };
+            Ok(((), move || latching(&its_disk, &its_dir, || owner.run(intake))))
         })?;
         let reader = LogReader { contents, queue: Arc::new(thread), segments, disk, dir: dir.into() };
         let room = Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize));

@@ -29,4 +29,5 @@ mod snapshots;
 mod state;
 mod support;
 mod third_engine;
+mod turns;
 mod upgrade;

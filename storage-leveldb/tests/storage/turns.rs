@@ -1,0 +1,223 @@
+//! Groups follow each other on the thread of their segment, without another thread in between.
+//!
+//! How it could go wrong: a row of groups that never ends starves who reads; a read that makes a write wait is seen by nobody;
+//! after a failed write the next group goes to an engine that nobody may call any more; somebody who waits is never told.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use crate::support::{Set, Store, Types, eventually, log_id, open};
+use bytes::Bytes;
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
+use openraft::type_config::TypeConfigExt;
+use openraft::{RaftLogReader, RaftTypeConfig};
+use storage_leveldb::{
+    Batch, Db, Durability, Engine, EngineFactory, Fault, KeyRange, MemoryEngine, Observer, Options,
+    ScanLimit, StallCause, StorageError,
+};
+use tokio::time::timeout;
+
+/// Nothing takes so long but what hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+fn entry(index: u64) -> <Types as RaftTypeConfig>::Entry {
+    RaftEntry::new_normal(log_id(1, index), Set { key: format!("k{index}"), value: "v".repeat(100) })
+}
+
+/// What holds scans back.
+#[derive(Default)]
+struct Gate {
+    is_closed: Mutex<bool>,
+    opened: Condvar,
+    waiting: AtomicBool,
+}
+
+/// An engine whose scans can be held back, and whose writes can be made to fail, or to end only when there is more to be written.
+/// It knows of no latch.
+#[derive(Clone, Default)]
+struct Tried {
+    inner: MemoryEngine,
+    scans: Arc<Gate>,
+    is_endless: Arc<AtomicBool>,
+    /// Appends that have been asked for.
+    asked: Arc<AtomicU64>,
+    fails: Arc<AtomicBool>,
+    failed: Arc<AtomicU64>,
+}
+
+impl Tried {
+    fn hold_scans(&self) {
+        *self.scans.is_closed.lock().unwrap() = true;
+    }
+
+    fn let_scans_pass(&self) {
+        *self.scans.is_closed.lock().unwrap() = false;
+        self.scans.opened.notify_all();
+    }
+
+    fn options(&self) -> Options {
+        // What is durable is read from the engine.
+        Options { engine: Some(Arc::new(self.clone())), tail_bytes: 0, ..Options::default() }
+    }
+}
+
+struct Open(Box<dyn Engine>, Tried);
+
+impl EngineFactory for Tried {
+    fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, StorageError> {
+        Ok(Box::new(Open(self.inner.open(dir)?, self.clone())))
+    }
+
+    fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
+        self.inner.exists(dir)
+    }
+}
+
+impl Engine for Open {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.0.get(key)
+    }
+
+    fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+        if self.1.fails.load(Ordering::SeqCst) {
+            self.1.failed.fetch_add(1, Ordering::SeqCst);
+            return Err(Fault { path: "a file".into(), reason: "it is full".to_owned() }.into());
+        }
+        // One may have been asked for, be in this batch, and not have been counted yet.
+        let enough = self.1.asked.load(Ordering::SeqCst) + 2;
+        while self.1.is_endless.load(Ordering::SeqCst) && self.1.asked.load(Ordering::SeqCst) < enough {
+            std::thread::yield_now();
+        }
+        self.0.write(batch, durability)
+    }
+
+    fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let gate = &self.1.scans;
+        let closed = gate.is_closed.lock().unwrap();
+        gate.waiting.store(*closed, Ordering::SeqCst);
+        drop(gate.opened.wait_while(closed, |closed| *closed).unwrap());
+        gate.waiting.store(false, Ordering::SeqCst);
+        self.0.scan(range, limit)
+    }
+}
+
+#[derive(Default)]
+struct Stalls(Mutex<Vec<(Db, StallCause)>>);
+
+impl Observer for Stalls {
+    fn stalled(&self, db: Db, cause: StallCause, _: Duration) {
+        self.0.lock().unwrap().push((db, cause));
+    }
+}
+
+/// An operator must be able to tell a slow reader from a slow disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
+    let (dir, engine, stalls) = (tempfile::tempdir().unwrap(), Tried::default(), Arc::new(Stalls::default()));
+    let options = Options { observer: stalls.clone(), ..engine.options() };
+    let mut store = open(dir.path(), options).await.unwrap();
+    let mut reader = store.log.get_log_reader().await;
+    // On a busy machine the write may come to the thread only when the read is over.
+    for index in (1..400).step_by(2) {
+        store.log.blocking_append([entry(index)]).await.unwrap();
+        engine.hold_scans();
+        let read =
+            tokio::spawn(async move { (reader.limited_get_log_entries(1, 2).await.map(drop), reader) });
+        eventually("a scan", || engine.scans.waiting.load(Ordering::SeqCst)).await;
+        let (done, flushed) = Types::oneshot();
+        store.log.append([entry(index + 1)], IOFlushed::signal(done)).await.unwrap();
+        // The slowness itself; nobody waits for it to have passed.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        engine.let_scans_pass();
+        timeout(HANGS, flushed).await.expect("the append ends").unwrap().unwrap();
+        let (result, back) = timeout(HANGS, read).await.expect("the read ends").unwrap();
+        result.unwrap();
+        reader = back;
+        if stalls.0.lock().unwrap().contains(&(Db::Log, StallCause::Reader)) {
+            return;
+        }
+    }
+    panic!("{:?}", stalls.0.lock().unwrap());
+}
+
+/// Appends entry after entry, so that there is always a next group, until the engine says that it is enough.
+async fn never_stop(mut store: Store, engine: Tried, first: u64) -> (Store, u64) {
+    let mut index = first;
+    while engine.is_endless.load(Ordering::SeqCst) {
+        store.log.append([entry(index)], IOFlushed::noop()).await.unwrap();
+        engine.asked.fetch_add(1, Ordering::SeqCst);
+        index += 1;
+    }
+    store.log.blocking_append([entry(index)]).await.unwrap();
+    (store, index)
+}
+
+/// Ends the row of groups when the test fails, too: else its threads would never come to their end.
+struct EndsTheRow(Tried);
+
+impl Drop for EndsTheRow {
+    fn drop(&mut self) {
+        self.0.is_endless.store(false, Ordering::SeqCst);
+    }
+}
+
+/// As long as groups follow each other somebody who is behind the tail is served between them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_is_not_starved_by_writes_that_never_stop() {
+    const READS: u64 = 300;
+    /// Meanwhile memory grows with what is written.
+    const STARVES: Duration = Duration::from_secs(15);
+    let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
+    // So large that the segment is never full, which would end the row.
+    let options = Options { log_segment_bytes: u64::MAX, ..engine.options() };
+    let mut store = open(dir.path(), options).await.unwrap();
+    store.log.blocking_append((1..=100).map(entry)).await.unwrap();
+    let mut reader = store.log.get_log_reader().await;
+    engine.is_endless.store(true, Ordering::SeqCst);
+    let row = EndsTheRow(engine.clone());
+    let writer = tokio::spawn(never_stop(store, engine, 101));
+    for _ in 0..READS {
+        let read =
+            timeout(STARVES, reader.limited_get_log_entries(1, 101)).await.expect("a read ends").unwrap();
+        assert_eq!(read.first(), Some(&entry(1)));
+    }
+    drop(row);
+    let (mut store, last) = timeout(HANGS, writer).await.expect("the writer ends").unwrap();
+    assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, last)));
+}
+
+/// Everybody hears of it, those of the groups behind it, too, and the engine is not asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_write_that_failed_nothing_is_written() {
+    let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
+    let mut store = open(dir.path(), engine.options()).await.unwrap();
+    store.log.blocking_append((1..=10).map(entry)).await.unwrap();
+    engine.hold_scans();
+    let mut reader = store.log.get_log_reader().await;
+    let read = tokio::spawn(async move { reader.limited_get_log_entries(1, 2).await.map(drop) });
+    eventually("a scan", || engine.scans.waiting.load(Ordering::SeqCst)).await;
+    // They wait behind the scan; each is too large to be in one group with another.
+    let large = |index| {
+        let value = "v".repeat(8 << 20);
+        RaftEntry::new_normal(log_id(1, index), Set { key: "large".to_owned(), value })
+    };
+    let mut under_way = Vec::new();
+    for index in 11..=14 {
+        let (done, flushed) = Types::oneshot();
+        store.log.append([large(index)], IOFlushed::signal(done)).await.unwrap();
+        under_way.push(flushed);
+    }
+    engine.fails.store(true, Ordering::SeqCst);
+    engine.let_scans_pass();
+    for flushed in under_way {
+        let told = timeout(HANGS, flushed).await.expect("an append ends");
+        assert!(told.is_err() || told.unwrap().is_err(), "acknowledged, and nothing is durable");
+    }
+    assert_eq!(engine.failed.load(Ordering::SeqCst), 1, "writes after the one that failed");
+    assert!(store.health.fault().unwrap().reason.contains("it is full"));
+    drop(read.await.unwrap());
+    timeout(HANGS, tokio::task::spawn_blocking(move || drop(store))).await.expect("the close ends").unwrap();
+}
