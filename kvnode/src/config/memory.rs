@@ -31,9 +31,11 @@ impl MemoryLimits {
     /// The storage's options with these limits.
     #[must_use]
     pub fn options(self) -> Options {
-        let mut options = Options::default();
-        options.tail_bytes = self.log_tail_mib.saturating_mul(MIB);
-        options.memtable_bytes = self.memtable_mib.saturating_mul(MIB);
+        let mut options = Options {
+            tail_bytes: self.log_tail_mib.saturating_mul(MIB),
+            memtable_bytes: self.memtable_mib.saturating_mul(MIB),
+            ..Options::default()
+        };
         options.state_leveldb.table_cache_bytes = self.table_cache_mib.saturating_mul(MIB);
         options.state_leveldb.open_tables = self.table_cache_mib.saturating_mul(OPEN_TABLES_PER_MIB);
         options
