@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, State, alone, run_to_end, wait,
+    Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, State, alone, run_to_end, used_bytes, wait,
 };
 
 const ALL_WELL: i32 = 0;
@@ -143,9 +143,10 @@ async fn damage_is_named_with_what_to_do() {
             continue;
         }
         let shown = path.strip_prefix(&dir).unwrap().display().to_string();
+        let used = used_bytes(&content);
         for _ in 0..3 {
             let mut damaged = content.clone();
-            let at = dice.below(damaged.len());
+            let at = dice.below(used);
             damaged[at] ^= 1 << dice.below(8);
             std::fs::write(&path, &damaged).unwrap();
             let (code, report) = check_json(&dir).await;

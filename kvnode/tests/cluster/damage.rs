@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::support::{
     Cluster, ClusterOptions, Damage, Dice, Harm, Load, LoadOptions, Node, OlderCopies, State, alone, files,
-    refuses_everything, wait,
+    refuses_everything, used_bytes, wait,
 };
 use futures_util::future::try_join_all;
 use proto::kv::v1 as kv;
@@ -169,7 +169,7 @@ async fn one_damage(
     }
     // Of LevelDB's logs only the newest has more than a header.
     let path = match kind.ends_with(".log") {
-        true => found.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap(),
+        true => found.iter().max_by_key(|path| used_bytes(&std::fs::read(path).unwrap())).unwrap(),
         false => &found[dice.below(found.len())],
     };
     let damage = if LOCKS.contains(&kind) {

@@ -67,6 +67,11 @@ fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// How much of a file is content: zeros that a log has in advance are none of its records, whatever becomes of them.
+pub fn used_bytes(content: &[u8]) -> usize {
+    content.iter().rposition(|byte| *byte != 0).map_or(content.len(), |last| last + 1)
+}
+
 /// A file that was harmed, and what it was before.
 #[derive(Debug)]
 pub struct Damage {
@@ -81,7 +86,7 @@ impl Damage {
     /// `older` is needed for [`Harm::Older`] only.
     pub fn inflict(path: &Path, harm: Harm, older: &OlderCopies, dice: &mut Dice) -> Self {
         let before = fs::read(path).unwrap();
-        let at = dice.below(before.len());
+        let at = dice.below(used_bytes(&before));
         let after = match harm {
             Harm::FlipOneBit => {
                 let mut bytes = before.clone();

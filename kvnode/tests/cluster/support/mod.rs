@@ -30,7 +30,7 @@ mod tally;
 pub mod wait;
 
 pub use cluster::{Cluster, ClusterOptions};
-pub use damage::{Damage, Harm, OlderCopies, files};
+pub use damage::{Damage, Harm, OlderCopies, files, used_bytes};
 pub use dice::Dice;
 pub use exclusive::alone;
 pub use http::{Series, get as http_get};
