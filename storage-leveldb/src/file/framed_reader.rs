@@ -11,9 +11,10 @@ use std::path::Path;
 use super::framed::{
     FILE_HEADER_BYTES, FILE_MAGIC, FRAME_HEADER_BYTES, FRAME_MAGIC, MAX_FRAME_PAYLOAD_BYTES, frame_crc,
 };
+use super::reserved::read_used;
 use super::witness::Claim;
 use super::{u32_at, u64_at};
-use crate::disk::{GuardedDisk, ReadFile, read_all, read_exactly};
+use crate::disk::{GuardedDisk, read_all};
 use crate::health::Fault;
 
 /// The largest framed file that is read whole. LevelDB's logs end at its write buffer (a few MiB) plus one
@@ -36,43 +37,12 @@ pub(crate) fn read_stream(disk: &GuardedDisk, path: &Path, tail: Tail) -> Result
     let Some(file) = disk.open(path)? else {
         return Ok(None);
     };
-    let bytes =
-        read_used(file.as_ref(), tail).map_err(|e| disk.damaged(path, format!("cannot read: {e}")))?;
+    let bytes = match tail {
+        Tail::Complete => read_all(file.as_ref(), MAX_WHOLE_FILE_BYTES),
+        Tail::MayBeTorn | Tail::Witnessed(_) => read_used(file.as_ref(), MAX_WHOLE_FILE_BYTES),
+    };
+    let bytes = bytes.map_err(|e| disk.damaged(path, format!("cannot read: {e}")))?;
     decode(&bytes, tail).map(Some).map_err(|reason| disk.damaged(path, reason))
-}
-
-/// A file without the zeros that a log has behind its frames: it may have some MiB of them, and none of them has to be in memory.
-///
-/// # Errors
-/// The disk's, and [`io::ErrorKind::InvalidData`] for a file that is too large.
-fn read_used(file: &dyn ReadFile, tail: Tail) -> io::Result<Vec<u8>> {
-    let len = file.len()?;
-    if tail == Tail::Complete || len > MAX_WHOLE_FILE_BYTES {
-        return read_all(file, MAX_WHOLE_FILE_BYTES);
-    }
-    // The last frame may end in zeros of its own; its header does not consist of them.
-    let frame_bytes = FRAME_HEADER_BYTES.saturating_add(MAX_FRAME_PAYLOAD_BYTES) as u64;
-    let used = len.min(end_of_content(file, len)?.saturating_add(frame_bytes));
-    let mut bytes = vec![0; usize::try_from(used).map_err(io::Error::other)?];
-    read_exactly(file, 0, &mut bytes)?;
-    Ok(bytes)
-}
-
-/// Where the last byte of the first `len` ends that is not zero.
-fn end_of_content(file: &dyn ReadFile, len: u64) -> io::Result<u64> {
-    const PIECE_BYTES: u64 = 64 * 1024;
-    let mut piece = Vec::new();
-    let mut end = len;
-    while end > 0 {
-        let start = end.saturating_sub(PIECE_BYTES);
-        piece.resize(usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?, 0);
-        read_exactly(file, start, &mut piece)?;
-        if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
-            return Ok(start.saturating_add(last as u64).saturating_add(1));
-        }
-        end = start;
-    }
-    Ok(0)
 }
 
 /// The salt in a file header.
@@ -296,9 +266,6 @@ impl<R: io::Read> io::Read for FramedReader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Disk;
-    use crate::file::framed::Framer;
-    use crate::testing::SimDisk;
 
     const SALT: u64 = 7;
 
@@ -367,33 +334,6 @@ mod tests {
             let bytes = with_zeros(flipped(log(3), at));
             assert_eq!(decode(&bytes, Tail::MayBeTorn).unwrap(), b"hellohello", "bit at {at}");
         }
-    }
-
-    /// Found by the benchmark of memory: a node that had just been started kept the 24 MiB of zeros that it had read.
-    #[test]
-    fn the_zeros_behind_a_log_are_not_kept_in_memory() {
-        const RESERVED: usize = 3 << 20;
-        let (disk, path) = (SimDisk::default(), Path::new("log"));
-        // The last frame ends in zeros, as many as it can.
-        let (mut framer, mut bytes) = Framer::new();
-        let _ = framer.gather(&[&b"x"[..], &vec![0; MAX_FRAME_PAYLOAD_BYTES]].concat());
-        framer.end_frame(0, &mut bytes);
-        let written = bytes.len();
-        for reserved in [0, 1, MAX_FRAME_PAYLOAD_BYTES, RESERVED] {
-            bytes.resize(written + reserved, 0);
-            disk.create(path).unwrap().write_all(&bytes).unwrap();
-            let file = disk.open(path).unwrap();
-            let read = read_used(file.as_ref(), Tail::MayBeTorn).unwrap();
-            assert!(read.len() <= written + MAX_FRAME_PAYLOAD_BYTES, "{} of {written} bytes", read.len());
-            let stream = decode(&read, Tail::MayBeTorn).unwrap();
-            assert!(stream.len() == MAX_FRAME_PAYLOAD_BYTES && stream.first() == Some(&b'x'));
-            // A file that was complete before it got its name is read as it is.
-            assert_eq!(read_used(file.as_ref(), Tail::Complete).unwrap().len(), bytes.len());
-        }
-        bytes.fill(0);
-        disk.create(path).unwrap().write_all(&bytes).unwrap();
-        let read = read_used(disk.open(path).unwrap().as_ref(), Tail::MayBeTorn).unwrap();
-        assert!(decode(&read, Tail::MayBeTorn).is_err(), "a log without a header");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub(crate) mod framed;
 pub(crate) mod framed_reader;
 pub(crate) mod marker;
 pub(crate) mod paged;
+mod reserved;
 pub(crate) mod witness;
 
 /// Reads a little-endian `u32` at `at`, if it is there.
