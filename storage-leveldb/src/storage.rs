@@ -21,15 +21,18 @@ use crate::log::{LogEngines, LogStore};
 use crate::observer::{Db, NoObserver};
 use crate::options::Options;
 use crate::sizes::Sizes;
-use crate::state::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store};
+use crate::state::{
+    Application, ApplicationMerge, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store,
+};
 use crate::upgrade::{Upgrade, UpgradedPart, remove_old};
 
 const FORMAT_FILE: &str = "FORMAT";
 /// Version of the directory's layout.
-const FORMAT: &[u8] = b"storage-leveldb 4\n";
+const FORMAT: &[u8] = b"storage-leveldb 5\n";
 /// The version before it.
+const FORMAT_4: &[u8] = b"storage-leveldb 4\n";
+/// And so on.
 const FORMAT_3: &[u8] = b"storage-leveldb 3\n";
-/// The one before that.
 const FORMAT_2: &[u8] = b"storage-leveldb 2\n";
 /// The first version.
 const FORMAT_1: &[u8] = b"storage-leveldb 1\n";
@@ -64,7 +67,8 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
     pub async fn open(dir: &Path, application: A, options: Options) -> Result<Self, StorageError> {
         let dir = dir.to_owned();
         let open = move || {
-            let parts = OpenedParts::open(&dir, options)?;
+            let application = Arc::new(application);
+            let parts = OpenedParts::open(&dir, options, ApplicationMerge::of::<C, A>(&application))?;
             let state = StateMachine::start(application, parts.store)?;
             let sizes =
                 Sizes::new(parts.disk, dir.join("log"), state.reader.counting_dirs(), dir.join("state"));
@@ -84,7 +88,7 @@ pub(crate) struct OpenedParts<C: StandardTypes> {
 }
 
 impl<C: StandardTypes> OpenedParts<C> {
-    pub(crate) fn open(dir: &Path, options: Options) -> Result<Self, StorageError> {
+    pub(crate) fn open(dir: &Path, options: Options, merge: ApplicationMerge) -> Result<Self, StorageError> {
         let lock = lock(options.disk.as_ref(), dir)?;
         let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
         disk.create_dir(dir)?;
@@ -105,11 +109,12 @@ impl<C: StandardTypes> OpenedParts<C> {
         if format == Format::First {
             upgrade.write_state::<C>(log.position())?;
         }
-        if matches!(format, Format::First | Format::Second | Format::Third) {
+        if !matches!(format, Format::New | Format::Current) {
             marker::replace(&disk, &dir.join(FORMAT_FILE), FORMAT)?;
-            tracing::info!(path = %dir.display(), "the directory was of an older format and is now of format 4");
+            tracing::info!(path = %dir.display(), "the directory was of an older format and is now of format 5");
         }
-        let store = Store::<C>::open(&state.dir, state.disk.clone(), state.engine.clone(), &options, is_new)?;
+        let (state_disk, engine) = (state.disk.clone(), state.engine.clone());
+        let store = Store::<C>::open(&state.dir, state_disk, engine, &options, merge, is_new)?;
         let standing = Standing { log: log.position(), applied: store.durable_position().applied };
         standing.check(&disk, dir)?;
         if is_new {
@@ -168,8 +173,10 @@ pub(crate) enum Format {
     First,
     /// The one after it; a start upgrades it.
     Second,
-    /// The version before this one; the log goes on in a segment of this one.
+    /// The next; the log goes on in a segment of this one.
     Third,
+    /// The version before this one; its runs have no operands.
+    Fourth,
     /// This version.
     Current,
 }
@@ -180,6 +187,7 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, Sto
     match marker::read(disk, &path)? {
         None => Ok(Format::New),
         Some(format) if format == FORMAT => Ok(Format::Current),
+        Some(format) if format == FORMAT_4 => Ok(Format::Fourth),
         Some(format) if format == FORMAT_3 => Ok(Format::Third),
         Some(format) if format == FORMAT_1 => Ok(Format::First),
         Some(format) if format == FORMAT_2 => Ok(Format::Second),
@@ -188,7 +196,7 @@ pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, Sto
             Err(disk
                 .damaged(
                     &path,
-                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 4"),
+                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 5"),
                 )
                 .into())
         }

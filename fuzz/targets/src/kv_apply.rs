@@ -78,6 +78,10 @@ impl Application<TypeConfig> for Stage {
         Ok(response)
     }
 
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        KvApplication.merge(key, older, operand)
+    }
+
     fn query(&self, view: &mut View<'_>, key: Bytes) -> Result<Self::Answer, StorageError> {
         view.get(&key)
     }
@@ -210,6 +214,11 @@ fn expected(scene: &Scene) -> Outcome {
     let previous = scene.pair.clone().map(|bytes| PairRecord::decode(bytes.into()).map_err(|_| ()));
     let previous = previous.transpose()?;
     let revision = scene.index;
+    let is_newer = |pair: &PairRecord| pair.mod_revision >= revision;
+    if matches!(scene.command, Command::Put { .. }) && previous.as_ref().is_some_and(is_newer) {
+        // A put is merged into what was written before it.
+        return Err(());
+    }
     Ok(match &scene.command {
         Command::Put { return_previous, .. } => {
             Response::Put { revision, previous: previous.filter(|_| *return_previous) }

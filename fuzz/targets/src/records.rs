@@ -58,6 +58,12 @@ fn pair(bytes: &[u8]) {
     assert_eq!(record.encode(), bytes, "a pair's form is the only one");
     assert!(1 <= record.create_revision && record.create_revision <= record.mod_revision);
     assert!(1 <= record.version && record.version - 1 <= record.mod_revision - record.create_revision);
+    assert!(PairRecord::merge(bytes, bytes).is_err(), "a write comes before itself");
+    let Some(revision) = record.mod_revision.checked_add(1) else { return };
+    let next = PairRecord::created(revision, record.value.clone()).encode();
+    let merged = PairRecord::decode(PairRecord::merge(bytes, &next).unwrap().into()).unwrap();
+    let expected = PairRecord { mod_revision: revision, version: record.version + 1, ..record };
+    assert_eq!(merged, expected);
 }
 
 /// What names the segments of the log, or the runs of the state.

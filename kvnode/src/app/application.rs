@@ -35,6 +35,11 @@ impl Application<TypeConfig> for KvApplication {
         Ok(response)
     }
 
+    /// Only pairs are merged, each write with those before it.
+    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        PairRecord::merge(older, operand).map_err(|e| corrupt("merging a pair", &e))
+    }
+
     fn query(&self, view: &mut View<'_>, query: Query) -> Result<Answer, StorageError> {
         query::run(view, query)
     }
@@ -55,7 +60,13 @@ fn note(index: u64, command: &Command, request_id: Option<RequestId>) {
 fn write(txn: &mut Transaction<'_>, revision: u64, command: &Command) -> Result<Response, StorageError> {
     match command {
         Command::Put { key, value, return_previous, .. } => {
-            let previous = put(txn, revision, key, value)?.filter(|_| *return_previous);
+            let place = keys::pair(key);
+            // Nothing else has to wait for what was there: see `PairRecord::merge`.
+            let previous = match return_previous {
+                true => txn.get(&place)?.map(decode_pair).transpose()?,
+                false => None,
+            };
+            txn.merge(&place, &PairRecord::created(revision, value.clone()).encode())?;
             Ok(Response::Put { revision, previous })
         }
         Command::Delete { key, return_previous, .. } => {
@@ -64,22 +75,6 @@ fn write(txn: &mut Transaction<'_>, revision: u64, command: &Command) -> Result<
             Ok(Response::Delete { revision, deleted, previous: previous.filter(|_| *return_previous) })
         }
     }
-}
-
-fn put(
-    txn: &mut Transaction<'_>,
-    revision: u64,
-    key: &[u8],
-    value: &Bytes,
-) -> Result<Option<PairRecord>, StorageError> {
-    let place = keys::pair(key);
-    let previous = txn.get(&place)?.map(decode_pair).transpose()?;
-    let record = match &previous {
-        Some(previous) => previous.replaced(revision, value.clone()),
-        None => PairRecord::created(revision, value.clone()),
-    };
-    txn.put(&place, &record.encode());
-    Ok(previous)
 }
 
 fn delete(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<PairRecord>, StorageError> {

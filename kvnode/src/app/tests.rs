@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use openraft::entry::RaftEntry as _;
 use openraft::storage::RaftStateMachine as _;
-use openraft::{EntryPayload, LogId};
+use openraft::{EntryPayload, LogId, RaftSnapshotBuilder as _};
 use storage_leveldb::{Application, KeyRange, Options, ScanLimit, Storage, StorageError, Transaction, View};
 use tempfile::TempDir;
 
@@ -33,6 +33,10 @@ impl Application<TypeConfig> for Recorded {
         let response = KvApplication.apply(txn, index, command)?;
         self.0.lock().unwrap().push(response.clone());
         Ok(response)
+    }
+
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        KvApplication.merge(key, older, operand)
     }
 
     fn query(&self, view: &mut View<'_>, range: KeyRange) -> Result<RawPairs, StorageError> {
@@ -113,6 +117,30 @@ async fn revisions_are_log_indexes_and_versions_count_writes() {
 
     machine.apply(12, put("c", None)).await;
     assert_eq!(machine.pair("k").await, Some(record(12, 12, 1, "c")), "a new key starts afresh");
+}
+
+/// A put that does not ask for what it replaces does not read it, and is counted all the same.
+#[tokio::test]
+async fn versions_count_writes_that_read_nothing() {
+    let mut machine = Machine::new().await;
+    let unseen = |value: &str| match put(value, None) {
+        Command::Put { key, value, request_id, .. } => {
+            Command::Put { key, value, request_id, return_previous: false }
+        }
+        other => other,
+    };
+    for index in 1..=9 {
+        assert_eq!(machine.apply(index, unseen("x")).await, Response::Put { revision: index, previous: None });
+        if index % 2 == 0 {
+            // Those before it are in a run.
+            machine.storage.state.get_snapshot_builder().await.build_snapshot().await.unwrap();
+        }
+    }
+    assert_eq!(machine.pair("k").await, Some(record(1, 9, 9, "x")));
+    let replaced = Response::Put { revision: 10, previous: Some(record(1, 9, 9, "x")) };
+    assert_eq!(machine.apply(10, put("y", None)).await, replaced);
+    machine.apply_all(vec![(11, delete(None)), (12, unseen("a")), (13, unseen("b"))]).await;
+    assert_eq!(machine.pair("k").await, Some(record(12, 13, 2, "b")), "a new key starts afresh");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use storage_leveldb::Options;
 use self::directory::StoppedNode;
 use self::outcome::Outcome;
 use self::progress::ProgressLine;
-use crate::app::check_stored;
+use crate::app::{KvApplication, check_stored};
 use crate::config::ReportFormat;
 use crate::program::EXIT_FAILURE;
 use crate::raft::TypeConfig;
@@ -55,10 +55,13 @@ fn examine(data_dir: &Path) -> anyhow::Result<Outcome> {
     if let Some(storage) = node.storage() {
         let mut line = ProgressLine::default();
         let options = Options { must_exist: node.has_stored, ..Options::default() };
-        let report =
-            storage_leveldb::check::check::<TypeConfig>(&storage, options, &check_stored, &mut |progress| {
-                line.show(progress)
-            });
+        let report = storage_leveldb::check::check::<TypeConfig, _>(
+            &storage,
+            options,
+            KvApplication,
+            &check_stored,
+            &mut |progress| line.show(progress),
+        );
         line.clear();
         match report {
             Ok(report) => outcome.add(report),

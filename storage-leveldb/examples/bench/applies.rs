@@ -93,7 +93,7 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
     for (pairs, limit) in sizes {
         large.load(&mut Puts::new(Kind::Blind, args.seed), loaded, pairs).await;
         loaded = pairs;
-        for kind in [Kind::Blind, Kind::Versioned] {
+        for kind in [Kind::Blind, Kind::Versioned, Kind::Returning] {
             let ratio = rounds(args, &workspace, &mut large, kind, pairs, count).await;
             let what = format!("applies: {kind:?} on {} pairs / empty", grouped(pairs as f64));
             requirements.push(Requirement::at_least(what, ratio, limit, ""));

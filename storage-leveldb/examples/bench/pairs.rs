@@ -18,6 +18,8 @@ pub(crate) const VALUE_BYTES: usize = 256;
 pub(crate) const USER_BYTES: u64 = (KEY_BYTES + VALUE_BYTES) as u64;
 /// Values are pieces of this many random bytes, which do not compress.
 const POOL_BYTES: usize = 1 << 20;
+/// Before the value of a versioned put.
+const NUMBERS_BYTES: usize = 24;
 /// Clients whose last write a versioned put remembers.
 const CLIENTS: u64 = 256;
 /// Log entries in one generation of sessions, as in kvnode.
@@ -39,8 +41,10 @@ pub(crate) type LogIdOf = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) enum Kind {
     /// Writes the pair, reads nothing
     Blind,
-    /// Reads session and pair, writes both, as kvnode does
+    /// Reads the session, merges the pair into what it replaces, as kvnode does
     Versioned,
+    /// The same, but reads the pair that it replaces, as kvnode does if the client wants to have it
+    Returning,
 }
 
 /// One write.
@@ -50,6 +54,8 @@ pub(crate) struct Put {
     value: Bytes,
     /// For a versioned put: whose it is.
     client: Option<[u8; 16]>,
+    /// Reads what it replaces.
+    returning: bool,
 }
 
 impl fmt::Display for Put {
@@ -81,12 +87,17 @@ impl Puts {
     /// A put of pair `number`.
     pub(crate) fn of(&mut self, number: u64) -> Put {
         let at = self.random.below(POOL_BYTES as u64) as usize;
-        let client = (self.kind == Kind::Versioned).then(|| {
+        let client = (self.kind != Kind::Blind).then(|| {
             let mut id = [7; 16];
             id[..8].copy_from_slice(&self.random.below(CLIENTS).to_be_bytes());
             id
         });
-        Put { key: key(number), value: self.pool.slice(at..at + VALUE_BYTES), client }
+        Put {
+            key: key(number),
+            value: self.pool.slice(at..at + VALUE_BYTES),
+            client,
+            returning: self.kind == Kind::Returning,
+        }
     }
 
     /// Another sequence of puts with the same values.
@@ -126,6 +137,16 @@ impl Application<Types> for Pairs {
         Ok(index)
     }
 
+    /// What a blind put wrote has no numbers, and counts as one write at 0.
+    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        let (created, writes) = match older.len() {
+            VALUE_BYTES => (0, 1),
+            _ => (number_at(older, 0), number_at(older, 16)),
+        };
+        let numbers = [created, number_at(operand, 8), writes + number_at(operand, 16)];
+        Ok(record(numbers, &operand[NUMBERS_BYTES..]))
+    }
+
     fn query(&self, view: &mut View<'_>, key: Bytes) -> Result<Option<Bytes>, StorageError> {
         view.get(&key)
     }
@@ -144,18 +165,20 @@ fn versioned(
     {
         txn.get(&session_key(before, client))?;
     }
-    let (created, version) = match txn.get(&put.key)? {
-        Some(pair) if pair.len() >= 24 => (number_at(&pair, 0), number_at(&pair, 16).wrapping_add(1)),
-        _ => (index, 1),
-    };
-    let mut record = Vec::with_capacity(24 + put.value.len());
-    for number in [created, index, version] {
-        record.extend(number.to_be_bytes());
+    if put.returning {
+        txn.get(&put.key)?;
     }
-    record.extend_from_slice(&put.value);
-    txn.put(&put.key, &record);
-    txn.put(&session_key(generation, client), &[index.to_be_bytes(), version.to_be_bytes()].concat());
+    txn.merge(&put.key, &record([index, index, 1], &put.value))?;
+    txn.put(&session_key(generation, client), &index.to_be_bytes());
     Ok(())
+}
+
+/// First and last index and number of writes, and the value.
+fn record(numbers: [u64; 3], value: &[u8]) -> Vec<u8> {
+    let mut record = Vec::with_capacity(NUMBERS_BYTES + value.len());
+    numbers.iter().for_each(|number| record.extend(number.to_be_bytes()));
+    record.extend_from_slice(value);
+    record
 }
 
 fn number_at(bytes: &[u8], at: usize) -> u64 {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::findings::{Findings, guarded};
 use super::log::CheckLog;
 use super::report::ProblemKind;
-use super::{PairCheck, state};
+use super::{CheckedApplication, state};
 use crate::disk::{GuardedDisk, OverlayDisk};
 use crate::engine::LevelDbOptions;
 use crate::options::Options;
@@ -37,24 +37,29 @@ pub(super) fn verify<C: StandardTypes>(
     dir: &Path,
     is_complete: bool,
     options: &Options,
-    pair_check: PairCheck<'_>,
+    application: &CheckedApplication<'_>,
 ) {
-    start::<C>(findings, dir, options);
+    start::<C>(findings, dir, options, application);
     let unknown_format = |kind| kind == ProblemKind::OtherFormat;
     if !is_complete || findings.report().problems.iter().any(|problem| unknown_format(problem.kind)) {
         return;
     }
     let mut log = CheckLog::<C>::read(findings, &dir.join("log"), options);
-    let state = state::verify::<C>(findings, &dir.join("state"), options, pair_check);
+    let state = state::verify::<C>(findings, &dir.join("state"), options, application);
     let (Some(log), Some(applied)) = (&mut log, &state) else { return };
     log.fits(findings, applied.as_ref());
 }
 
 /// What a start would say.
-fn start<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path, options: &Options) {
+fn start<C: StandardTypes>(
+    findings: &mut Findings<'_>,
+    dir: &Path,
+    options: &Options,
+    application: &CheckedApplication<'_>,
+) {
     let disk = Arc::new(OverlayDisk::new(findings.disk(), MAX_CHANGED_BYTES));
     let (log_leveldb, state_leveldb) = (frugal(options.log_leveldb), frugal(options.state_leveldb));
     let options = Options { disk, engine: None, log_leveldb, state_leveldb, ..options.clone() };
-    let opened = OpenedParts::<C>::open(dir, options);
+    let opened = OpenedParts::<C>::open(dir, options, application.merge.clone());
     findings.opened(dir, opened.map(drop));
 }

@@ -63,9 +63,15 @@ fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
                 findings.problem(Problem::to_be_upgraded(&path));
                 return None;
             }
-            if format == Format::Third {
-                let text = "format 3; a node that is started on it makes it format 4, and no older version can open it then";
-                findings.note(&path, text);
+            let older = match format {
+                Format::Third => Some(3),
+                Format::Fourth => Some(4),
+                Format::First | Format::Second | Format::Current | Format::New => None,
+            };
+            if let Some(older) = older {
+                let then =
+                    "a node that is started on it makes it format 5, and no older version can open it then";
+                findings.note(&path, format!("format {older}; {then}"));
             }
             Some(format != Format::New)
         }

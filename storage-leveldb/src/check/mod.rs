@@ -23,6 +23,7 @@ mod state;
 use std::any::Any;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 pub use report::{CheckedLog, CheckedPairs, CheckedPosition, Note, Problem, ProblemKind, Progress, Report};
 
@@ -30,24 +31,31 @@ use self::findings::Findings;
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::state::StandardTypes;
+use crate::state::{Application, ApplicationMerge, StandardTypes};
 
 /// Says what is wrong with one pair of the application, if anything is. Gets the log index up to which the pairs
 /// were applied, the key and the value.
 pub type PairCheck<'a> = &'a dyn Fn(u64, &[u8], &[u8]) -> Result<(), String>;
 
+/// What is asked about pairs.
+struct CheckedApplication<'a> {
+    merge: ApplicationMerge,
+    pair_check: PairCheck<'a>,
+}
+
 /// Verifies the storage directory `dir`: every file, and then what is in them. Blocks for as long as reading everything
 /// takes.
 ///
-/// `options` are those the directory is opened with; only LevelDB can be checked. `pair_check` looks at every pair of
-/// the state machine. `progress` is called now and then.
+/// `options` are those the directory is opened with; only LevelDB can be checked. `application` is asked for what was merged,
+/// `pair_check` looks at every pair of the state machine. `progress` is called now and then.
 ///
 /// # Errors
 /// [`StorageError::Busy`] if a process has the directory open, a fault if there is no such directory or it cannot be
 /// listed. Whatever is wrong inside it goes to the report.
-pub fn check<C: StandardTypes>(
+pub fn check<C: StandardTypes, A: Application<C>>(
     dir: &Path,
     options: Options,
+    application: A,
     pair_check: PairCheck<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, StorageError> {
@@ -56,7 +64,9 @@ pub fn check<C: StandardTypes>(
     let plan = layout::plan::<C>(&mut findings, dir);
     files::verify(&mut findings, plan.files);
     if findings.is_sound() {
-        contents::verify::<C>(&mut findings, dir, plan.is_complete, &options, pair_check);
+        let merge = ApplicationMerge::of::<C, A>(&Arc::new(application));
+        let application = CheckedApplication { merge, pair_check };
+        contents::verify::<C>(&mut findings, dir, plan.is_complete, &options, &application);
     }
     Ok(findings.into_report())
 }

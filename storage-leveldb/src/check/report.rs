@@ -79,7 +79,7 @@ impl Problem {
     /// FORMAT names a format before this version's.
     pub(super) fn to_be_upgraded(path: &Path) -> Self {
         let reason = "an older format, which this version does not check; a node that is started on it makes it \
-                      format 4, and no older version can open it then";
+                      format 5, and no older version can open it then";
         Self { path: path.to_owned(), kind: ProblemKind::OtherFormat, reason: reason.to_owned() }
     }
 

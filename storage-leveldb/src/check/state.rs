@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::type_config::alias::LogIdOf;
 
-use super::PairCheck;
 use super::contents::{frugal, overlay};
 use super::findings::Findings;
 use super::report::{CheckedPairs, CheckedPosition, Progress};
+use super::{CheckedApplication, PairCheck};
 use crate::engine::LevelDb;
 use crate::error::StorageError;
 use crate::options::Options;
@@ -23,11 +23,11 @@ pub(super) fn verify<C: StandardTypes>(
     findings: &mut Findings<'_>,
     dir: &Path,
     options: &Options,
-    pair_check: PairCheck<'_>,
+    application: &CheckedApplication<'_>,
 ) -> Option<Option<LogIdOf<C>>> {
     let disk = overlay(findings);
     let factory = Arc::new(LevelDb::new(disk.clone(), frugal(options.state_leveldb)));
-    let opened = Store::<C>::open(dir, disk, factory, options, false);
+    let opened = Store::<C>::open(dir, disk, factory, options, application.merge.clone(), false);
     let store = findings.opened(dir, opened)?;
     let position = store.durable_position();
     if position.membership.log_id() > &position.applied {
@@ -35,7 +35,7 @@ pub(super) fn verify<C: StandardTypes>(
     }
     let applied = position.applied.as_ref().map(CheckedPosition::of::<C>);
     let mut checked = CheckedPairs { applied, ..CheckedPairs::default() };
-    let read = all_pairs(findings, dir, &store, &mut checked, pair_check);
+    let read = all_pairs(findings, dir, &store, &mut checked, application.pair_check);
     findings.opened(dir, read)?;
     if checked.applied.is_none() && checked.pairs > 0 {
         findings.damaged(dir, format!("{} pairs, but no entry was applied", checked.pairs));

@@ -6,6 +6,7 @@ use openraft::type_config::alias::{DefaultEntryOf, EntryPayloadOf};
 use super::transaction::Transaction;
 use super::view::View;
 use crate::error::StorageError;
+use crate::health::Fault;
 
 /// A replicated application: how it changes its pairs, and how it reads them.
 ///
@@ -33,6 +34,25 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
         index: u64,
         command: &C::D,
     ) -> Result<C::R, StorageError>;
+
+    /// What a value becomes when `operand` is merged into it: for applications that call [`Transaction::merge`], which is how
+    /// to change a value without waiting for it to be read.
+    ///
+    /// `older` is a value, or what was merged into the value before, as both come to the same: an operand that is
+    /// merged into nothing *is* the value. Must be associative: `merge(merge(a, b), c)` is `merge(a, merge(b, c))`, as it is up to the
+    /// storage, and differs from member to member, what is merged first. Called at any time, on any thread, maybe more than once: the
+    /// result depends on nothing but the arguments. [`DeterminismTest`](crate::testing::DeterminismTest) tests that.
+    ///
+    /// # Errors
+    /// A [`Fault`](crate::Fault) that says what cannot be understood; it is latched.
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        let (_, _) = (older, operand);
+        let reason = format!(
+            "something is merged into key {}, and the application does not say how",
+            key.escape_ascii()
+        );
+        Err(StorageError::Fault(Fault { path: "state".into(), reason }))
+    }
 
     /// Answers a query from the state as it is.
     ///

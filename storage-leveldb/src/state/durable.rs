@@ -9,6 +9,7 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 
 use super::key;
 use super::layers::changes_in;
+use super::merge_operator::MergeOperator;
 use super::merged::Merged;
 use super::position::Position;
 use super::run::StateRun;
@@ -24,11 +25,13 @@ const PIECE_BYTES: usize = 256 * 1024;
 pub(crate) struct Durable<C: RaftTypeConfig> {
     pub(super) position: Position<C>,
     pub(super) runs: Vec<Arc<StateRun>>,
+    pub(super) operator: Arc<MergeOperator>,
 }
 
 impl<C: RaftTypeConfig> Clone for Durable<C> {
     fn clone(&self) -> Self {
-        Self { position: self.position.clone(), runs: self.runs.clone() }
+        let (position, runs, operator) = (self.position.clone(), self.runs.clone(), self.operator.clone());
+        Self { position, runs, operator }
     }
 }
 
@@ -46,7 +49,8 @@ impl<C: RaftTypeConfig> Durable<C> {
     ) -> Result<SnapshotOf<C, SnapshotFile>, StorageError> {
         let meta = self.meta();
         let encoder = SnapshotEncoder::new::<C>(&meta).map_err(|e| StorageError::at("state".as_ref(), e))?;
-        let pieces = Pieces { pairs: changes_in(&self.runs), encoder, disk: disk.clone(), ended: false };
+        let pairs = changes_in(&self.runs, &self.operator);
+        let pieces = Pieces { pairs, encoder, disk: disk.clone(), ended: false };
         Ok(SnapshotOf::<C, SnapshotFile> { meta, snapshot: SnapshotFile::sending(pieces) })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use openraft::RaftTypeConfig;
 
-use super::layers::{as_stored, changes_of};
+use super::layers::changes_of;
 use super::memtable::Memtable;
 use super::position::Position;
 use super::store::{MAX_RUNS, Store};
@@ -46,9 +46,9 @@ fn flush<C: RaftTypeConfig>(
         return store.commit_flush(memtable, position, None, epoch);
     }
     let mut run = store.new_run(&store.disk)?;
-    let mut changes = changes_of(memtable);
+    let mut changes = changes_of(memtable, &store.operator());
     while let Some((key, change)) = changes.next_change()? {
-        run.push(&key, as_stored(&change))?;
+        run.push(&key, &change)?;
     }
     store.commit_flush(memtable, position, Some(run.finish()?), epoch)
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::memtable::{Change, Memtable};
+use super::change::Change;
+use super::memtable::Memtable;
+use super::merge_operator::MergeOperator;
 use super::merged::Merged;
 use super::run::StateRun;
 use crate::engine::{KeyRange, ScanLimit};
@@ -19,6 +21,8 @@ pub(super) struct Layers {
     pub(super) sealed: Vec<Arc<Memtable>>,
     /// What is on disk, the newest first.
     pub(super) runs: Vec<Arc<StateRun>>,
+    /// Makes values of what was merged.
+    pub(super) operator: Arc<MergeOperator>,
 }
 
 /// The state at one moment: nothing that is applied later is seen. Keeps its parts, on disk too, for as long as it
@@ -41,19 +45,31 @@ impl Pinned {
         self.at
     }
 
+    pub(super) fn operator(&self) -> &MergeOperator {
+        &self.layers.operator
+    }
+
     /// The value of a key as it is stored.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        for memtable in self.memtables() {
-            if let Some(change) = memtable.get(key, self.at) {
-                return Ok(change);
+        // What newer parts merged into the value that is still to be found.
+        let mut newer: Option<Bytes> = None;
+        for change in self.changes(key) {
+            let change = match newer.take() {
+                Some(operand) => self.operator().onto(key, &change?, operand)?,
+                None => change?,
+            };
+            match change {
+                Change::Merge(operand) => newer = Some(operand),
+                complete => return Ok(complete.alone()),
             }
         }
-        for run in &self.layers.runs {
-            if let Some(change) = run.get(key)? {
-                return Ok(change);
-            }
-        }
-        Ok(None)
+        Ok(newer)
+    }
+
+    /// What the parts say of a key, the newest first; each is asked only if it is wanted.
+    fn changes(&self, key: &[u8]) -> impl Iterator<Item = Result<Change, StorageError>> {
+        let in_memory = self.memtables().filter_map(|memtable| memtable.get(key, self.at).map(Ok));
+        in_memory.chain(self.layers.runs.iter().filter_map(|run| run.get(key).transpose()))
     }
 
     fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
@@ -63,7 +79,7 @@ impl Pinned {
     /// All pairs in `range`, in order.
     fn pairs(&self, range: &KeyRange, wanted: usize) -> Merged {
         let memtables: Vec<_> = self.memtables().cloned().collect();
-        Merged::new(&memtables, self.at, &self.layers.runs, range, wanted)
+        Merged::new(&self.layers.operator, &memtables, self.at, &self.layers.runs, range, wanted)
     }
 
     /// All there are.
@@ -92,16 +108,11 @@ impl Pinned {
 }
 
 /// The changes in a sealed memtable, each key's newest, in order.
-pub(super) fn changes_of(memtable: &Arc<Memtable>) -> Merged {
-    Merged::new(std::slice::from_ref(memtable), u64::MAX, &[], &KeyRange::all(), usize::MAX)
+pub(super) fn changes_of(memtable: &Arc<Memtable>, operator: &Arc<MergeOperator>) -> Merged {
+    Merged::new(operator, std::slice::from_ref(memtable), u64::MAX, &[], &KeyRange::all(), usize::MAX)
 }
 
 /// The changes in several runs, the newest first, as one run has them.
-pub(super) fn changes_in(runs: &[Arc<StateRun>]) -> Merged {
-    Merged::new(&[], 0, runs, &KeyRange::all(), usize::MAX)
-}
-
-/// What a change says, for those who store it.
-pub(super) fn as_stored(change: &Change) -> Option<&[u8]> {
-    change.as_deref()
+pub(super) fn changes_in(runs: &[Arc<StateRun>], operator: &Arc<MergeOperator>) -> Merged {
+    Merged::new(operator, &[], 0, runs, &KeyRange::all(), usize::MAX)
 }

@@ -27,9 +27,9 @@ pub struct StateMachine<C: openraft::RaftTypeConfig, A: Application<C>> {
 
 impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
     /// Starts the threads of an opened state.
-    pub(crate) fn start(application: A, store: Store<C>) -> Result<Self, StorageError> {
+    pub(crate) fn start(application: Arc<A>, store: Store<C>) -> Result<Self, StorageError> {
         let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
-        let (application, store) = (Arc::new(application), Arc::new(store));
+        let store = Arc::new(store);
         let (its_application, its_store) = (application.clone(), store.clone());
         let (thread, ()) = OwnerThread::start("raft-state", sender, move || {
             let owner = Owner::start(its_application, its_store.clone())?;

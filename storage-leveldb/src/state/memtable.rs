@@ -8,14 +8,14 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::change::Change;
 use super::key_filter::KeyFilter;
+use super::merge_operator::MergeOperator;
 use crate::engine::{KeyRange, ScanLimit};
+use crate::error::StorageError;
 
 /// What a version costs in memory beside its key and value: a part of a tree node, two allocations, their headers.
 const VERSION_OVERHEAD_BYTES: usize = 160;
-
-/// A value; `None`: the key was deleted.
-pub(super) type Change = Option<Bytes>;
 
 /// The versions of one key: `older` in ascending order, and the one that counts.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ impl Versions {
         self.older.iter().rev().find(|(when, _)| *when <= at).map(|(_, change)| change)
     }
 
+    /// `change` is all that is to be known of this memtable's changes: what was merged into is in it.
     fn push(&mut self, at: u64, change: Change) {
         let before = (self.at, std::mem::replace(&mut self.change, change));
         self.at = at;
@@ -66,16 +67,24 @@ impl Memtable {
     }
 
     /// Adds the changes of an apply batch that ends at log index `at`, and publishes them.
-    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Change>, at: u64) {
+    pub(super) fn apply(
+        &self,
+        changes: BTreeMap<Vec<u8>, Change>,
+        at: u64,
+        operator: &MergeOperator,
+    ) -> Result<(), StorageError> {
         let mut added = 0_usize;
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         for (key, change) in changes {
-            let value_bytes = change.as_ref().map_or(0, Bytes::len);
-            added = added.saturating_add(VERSION_OVERHEAD_BYTES).saturating_add(value_bytes);
+            added = added.saturating_add(VERSION_OVERHEAD_BYTES);
             match versions.entry(key) {
-                Entry::Occupied(mut versions) => versions.get_mut().push(at, change),
+                Entry::Occupied(mut versions) => {
+                    let change = operator.both(versions.key(), &versions.get().change, change)?;
+                    added = added.saturating_add(change.bytes());
+                    versions.get_mut().push(at, change);
+                }
                 Entry::Vacant(place) => {
-                    added = added.saturating_add(place.key().len());
+                    added = added.saturating_add(place.key().len()).saturating_add(change.bytes());
                     self.keys.add(place.key());
                     place.insert(Versions { at, change, older: Vec::new() });
                 }
@@ -84,6 +93,7 @@ impl Memtable {
         drop(versions);
         self.bytes.fetch_add(added, Ordering::Relaxed);
         self.published.store(at, Ordering::Release);
+        Ok(())
     }
 
     /// The log index up to which a reader may read.
@@ -120,7 +130,7 @@ impl Memtable {
                 break;
             }
             let Some(change) = versions.at(at) else { continue };
-            bytes = bytes.saturating_add(key.len()).saturating_add(change.as_ref().map_or(0, Bytes::len));
+            bytes = bytes.saturating_add(key.len()).saturating_add(change.bytes());
             found.push((Bytes::copy_from_slice(key), change.clone()));
             if limit.is_reached(found.len(), bytes) {
                 break;
@@ -136,8 +146,12 @@ mod tests {
 
     const ALL: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
 
-    fn change(text: &'static str) -> Change {
-        Some(Bytes::from_static(text.as_bytes()))
+    fn put(text: &'static str) -> Change {
+        Change::Put(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn append(text: &'static str) -> Change {
+        Change::Merge(Bytes::from_static(text.as_bytes()))
     }
 
     fn changes(of: &[(&str, Change)]) -> BTreeMap<Vec<u8>, Change> {
@@ -147,9 +161,12 @@ mod tests {
     #[test]
     fn a_reader_sees_the_moment_it_reads_at() {
         let memtable = Memtable::new(1, 4);
-        memtable.apply(changes(&[("a", change("1")), ("b", change("1"))]), 5);
-        memtable.apply(changes(&[("a", None), ("c", change("2"))]), 9);
-        memtable.apply(changes(&[("a", change("3"))]), 12);
+        let apply = |of: &[(&str, Change)], at| {
+            memtable.apply(changes(of), at, &MergeOperator::that_appends()).unwrap();
+        };
+        apply(&[("a", put("1")), ("b", append("1"))], 5);
+        apply(&[("a", Change::Delete), ("b", append("2")), ("c", put("2"))], 9);
+        apply(&[("a", append("3")), ("c", append("3"))], 12);
         let at = |at| {
             let scanned = memtable.scan(&KeyRange::all(), at, ALL);
             for (key, found) in &scanned {
@@ -158,9 +175,9 @@ mod tests {
             scanned.into_iter().map(|(_, change)| change).collect::<Vec<_>>()
         };
         assert_eq!(at(4), []);
-        assert_eq!(at(8), [change("1"), change("1")]);
-        assert_eq!(at(9), [None, change("1"), change("2")]);
-        assert_eq!(at(99), [change("3"), change("1"), change("2")]);
+        assert_eq!(at(8), [put("1"), append("1")]);
+        assert_eq!(at(9), [Change::Delete, append("12"), put("2")]);
+        assert_eq!(at(99), [put("3"), append("12"), put("23")]);
         assert_eq!(memtable.get(b"c", 8), None);
         assert_eq!(memtable.published(), 12);
     }
@@ -169,7 +186,7 @@ mod tests {
     fn every_version_counts_in_its_size() {
         let memtable = Memtable::new(1, 0);
         for at in 1..=100 {
-            memtable.apply(changes(&[("hot", change("value"))]), at);
+            memtable.apply(changes(&[("hot", put("value"))]), at, &MergeOperator::that_appends()).unwrap();
         }
         assert!(memtable.bytes() >= 100 * (VERSION_OVERHEAD_BYTES + 5));
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use openraft::RaftTypeConfig;
 
-use super::layers::{as_stored, changes_in};
+use super::change::Change;
+use super::layers::changes_in;
 use super::run::StateRun;
 use super::store::Store;
 use crate::error::StorageError;
@@ -100,12 +101,14 @@ impl Merge {
     /// Does it, and up to `max_nested` less one within another meanwhile.
     fn run<C: RaftTypeConfig>(&self, store: &Store<C>, max_nested: usize) -> Result<(), StorageError> {
         let mut merged = store.new_run(&store.disk)?;
-        let mut changes = changes_in(&self.runs);
+        let mut changes = changes_in(&self.runs, &store.operator());
         let mut pairs = 0_u64;
         while let Some((key, change)) = changes.next_change()? {
-            // There is nothing older that a deletion could hide.
-            if !(self.is_oldest && change.is_none()) {
-                merged.push(&key, as_stored(&change))?;
+            match change {
+                change if !self.is_oldest => merged.push(&key, &change)?,
+                // There is nothing older that a deletion could hide, or something could be merged into.
+                Change::Delete => {}
+                Change::Put(value) | Change::Merge(value) => merged.push(&key, &Change::Put(value))?,
             }
             pairs = pairs.saturating_add(1);
             if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) && !self.look(store, max_nested.saturating_sub(1))? {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::change::Change;
 use super::key;
-use super::memtable::{Change, Memtable};
+use super::memtable::Memtable;
+use super::merge_operator::MergeOperator;
 use super::run::StateRun;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
@@ -67,17 +69,19 @@ impl Cursor {
     }
 }
 
-/// The changes in several parts in ascending key order: of each key, what the newest part says.
+/// The changes in several parts in ascending key order: of each key, what all parts come to.
 ///
 /// Holds one page per part.
 pub(crate) struct Merged {
     /// The newest first.
     cursors: Vec<Cursor>,
+    operator: Arc<MergeOperator>,
 }
 
 impl Merged {
     /// The parts, each the newest first, memtables before runs; `wanted` is how many pairs the caller needs at least.
     pub(super) fn new(
+        operator: &Arc<MergeOperator>,
         memtables: &[Arc<Memtable>],
         at: u64,
         runs: &[Arc<StateRun>],
@@ -90,10 +94,10 @@ impl Merged {
         let parts = memtables.chain(runs.iter().map(|run| Part::Run(run.clone())));
         let cursor =
             |part| Cursor { part, page: VecDeque::new(), rest: Some(range.clone()), limit, next_limit };
-        Self { cursors: parts.map(cursor).collect() }
+        Self { cursors: parts.map(cursor).collect(), operator: operator.clone() }
     }
 
-    /// The next key and what the newest part says of it; `None` at the end.
+    /// The next key and what the parts say of it; `None` at the end.
     pub(crate) fn next_change(&mut self) -> Result<Option<(Bytes, Change)>, StorageError> {
         let mut least: Option<Bytes> = None;
         for cursor in &mut self.cursors {
@@ -104,21 +108,24 @@ impl Merged {
             }
         }
         let Some(least) = least else { return Ok(None) };
-        let mut newest = None;
+        let mut change: Option<Change> = None;
         for cursor in &mut self.cursors {
             if cursor.page.front().is_some_and(|(key, _)| *key == least)
-                && let Some((_, change)) = cursor.page.pop_front()
+                && let Some((_, older)) = cursor.page.pop_front()
             {
-                newest.get_or_insert(change);
+                change = Some(match change {
+                    Some(newer) => self.operator.both(&least, &older, newer)?,
+                    None => older,
+                });
             }
         }
-        Ok(newest.map(|change| (least, change)))
+        Ok(change.map(|change| (least, change)))
     }
 
-    /// The next pair that is there.
+    /// The next pair that is there, if nothing is older than these parts.
     pub(crate) fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>, StorageError> {
         while let Some((key, change)) = self.next_change()? {
-            if let Some(value) = change {
+            if let Some(value) = change.alone() {
                 return Ok(Some((key, value)));
             }
         }

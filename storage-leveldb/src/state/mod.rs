@@ -13,6 +13,8 @@
 //! replaced as a whole: after a flush, after a merge, and when a snapshot is installed.
 
 mod application;
+mod call;
+mod change;
 mod command;
 mod durable;
 mod flush;
@@ -23,6 +25,7 @@ mod layers;
 mod machine;
 mod memtable;
 mod merge;
+mod merge_operator;
 mod merged;
 mod owner;
 mod position;
@@ -39,8 +42,10 @@ mod view;
 mod work;
 
 pub use application::{Application, StandardTypes};
+pub(crate) use change::Change;
 pub use inbox::SnapshotInbox;
 pub use machine::StateMachine;
+pub(crate) use merge_operator::ApplicationMerge;
 pub(crate) use position::Position;
 pub use raft_snapshot_builder::SnapshotBuilder;
 pub use reader::StateReader;

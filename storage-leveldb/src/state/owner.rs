@@ -1,7 +1,5 @@
 //! The thread that applies.
 
-use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -13,6 +11,7 @@ use openraft::type_config::alias::{LogIdOf, StoredMembershipOf};
 use tokio::sync::mpsc::Receiver;
 
 use super::application::{Application, StandardTypes};
+use super::call::of_application;
 use super::command::{Command, WhenDurable};
 use super::position::Position;
 use super::receive::Received;
@@ -106,7 +105,8 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
                 EntryPayload::Normal(command) => {
                     let application = &self.application;
                     let call = || application.apply(&mut transaction, log_id.index, command);
-                    of_application(&self.store, format_args!("applying entry {log_id}"), call)?
+                    let (disk, dir) = (&self.store.disk, self.store.dir());
+                    of_application(disk, dir, format_args!("applying entry {log_id}"), call)?
                 }
                 EntryPayload::Membership(membership) => {
                     position.membership =
@@ -119,7 +119,7 @@ impl<C: StandardTypes, A: Application<C>> Owner<C, A> {
             answers.extend(responder.map(|responder| (responder, response)));
         }
         self.store.disk.health.check()?;
-        let is_room = self.store.apply(transaction.into_changes(), position.applied_index());
+        let is_room = self.store.apply(transaction.into_changes(), position.applied_index())?;
         self.position = position;
         self.store.disk.observer().applied(entries_applied, started.elapsed());
         answers.into_iter().for_each(|(responder, response)| responder.send(response));
@@ -165,27 +165,5 @@ impl<C: StandardTypes, A> Drop for Owner<C, A> {
             // A panic of the thread has been latched.
             let _ = worker.join();
         }
-    }
-}
-
-/// Calls the application. It cannot refuse: where it fails, by an error or a panic, what is stored is not what it
-/// can go on with, so that is a fault of this database, and nothing is answered from it any more.
-pub(super) fn of_application<C: StandardTypes, T>(
-    store: &Store<C>,
-    doing: fmt::Arguments<'_>,
-    call: impl FnOnce() -> Result<T, StorageError>,
-) -> Result<T, StorageError> {
-    let failed = |how: &str, why: &str| {
-        let reason = format!("the application {how} while {doing}: {why}");
-        store.disk.damaged(store.dir(), reason).into()
-    };
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Err(StorageError::Fault(fault))) => Err(failed("failed", &fault.reason)),
-        Ok(result) => {
-            // An application may take an error for an empty answer.
-            store.disk.health.check()?;
-            result
-        }
-        Err(panic) => Err(failed("panicked", crate::engine::panic_text(&*panic))),
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::application::{Application, StandardTypes};
+use super::call::of_application;
 use super::command::{Command, Reply};
-use super::owner::of_application;
 use super::store::Store;
 use super::view::View;
 use crate::error::StorageError;
@@ -42,7 +42,7 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         let pinned = self.store.pin();
         let mut view = View::new(&pinned);
         let call = || self.application.query(&mut view, query);
-        of_application(&self.store, format_args!("answering a query"), call)
+        of_application(&self.store.disk, self.store.dir(), format_args!("answering a query"), call)
     }
 
     /// The same for tasks. It does not hand the query to another thread, which would cost more than most queries do: one

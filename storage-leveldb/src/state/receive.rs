@@ -8,6 +8,7 @@ use openraft::RaftTypeConfig;
 use openraft::type_config::alias::SnapshotMetaOf;
 use tokio::sync::mpsc;
 
+use super::change::Change;
 use super::key;
 use super::position::Position;
 use super::run::FinishedRun;
@@ -35,7 +36,7 @@ fn receive<C: RaftTypeConfig>(store: &Store<C>, stream: &mut dyn Read) -> Result
     let mut reader = SnapshotReader::<C, _>::open(stream)?;
     let mut run = store.new_run(&store.disk.for_db(Db::Snapshot))?;
     while let Some((key, value)) = reader.next_pair()? {
-        run.push(&key::of_application(&key), Some(&value))?;
+        run.push(&key::of_application(&key), &Change::Put(value.into()))?;
     }
     let meta = codec::encode(reader.meta()).map_err(|_| SnapshotError::OtherMeta)?;
     Ok(Received { run: run.finish()?, meta })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::memtable::Change;
+use super::change::Change;
 use crate::disk::GuardedDisk;
 use crate::engine::{EngineFactory, KeyRange, Run, RunWriter, ScanLimit, latched};
 use crate::error::StorageError;
@@ -14,6 +14,8 @@ use crate::error::StorageError;
 /// Before every value: what the pair says. A run hides older ones, so it has to know of deletions.
 const DELETED: u8 = 0;
 const VALUE: u8 = 1;
+/// Since format 3 of ROOT.
+const OPERAND: u8 = 2;
 
 /// What is known of a run beside its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,8 +64,9 @@ impl StateRun {
 
     fn decode(&self, key: &[u8], stored: &Bytes) -> Result<Change, StorageError> {
         match stored.first() {
-            Some(&DELETED) if stored.len() == 1 => Ok(None),
-            Some(&VALUE) => Ok(Some(stored.slice(1..))),
+            Some(&DELETED) if stored.len() == 1 => Ok(Change::Delete),
+            Some(&VALUE) => Ok(Change::Put(stored.slice(1..))),
+            Some(&OPERAND) => Ok(Change::Merge(stored.slice(1..))),
             _ => {
                 let reason = format!("the record of key {} is no change", key.escape_ascii());
                 Err(self.disk.damaged(&self.dir, reason).into())
@@ -96,10 +99,15 @@ impl StateRunWriter {
     }
 
     /// Adds a change. Keys come in strictly ascending order.
-    pub(crate) fn push(&mut self, key: &[u8], change: Option<&[u8]>) -> Result<(), StorageError> {
+    pub(crate) fn push(&mut self, key: &[u8], change: &Change) -> Result<(), StorageError> {
+        let (says, value) = match change {
+            Change::Put(value) => (VALUE, &**value),
+            Change::Delete => (DELETED, &[][..]),
+            Change::Merge(operand) => (OPERAND, &**operand),
+        };
         self.stored.clear();
-        self.stored.push(if change.is_some() { VALUE } else { DELETED });
-        self.stored.extend_from_slice(change.unwrap_or_default());
+        self.stored.push(says);
+        self.stored.extend_from_slice(value);
         self.record.pairs = self.record.pairs.saturating_add(1);
         let bytes = key.len().saturating_add(self.stored.len()) as u64;
         self.record.bytes = self.record.bytes.saturating_add(bytes);

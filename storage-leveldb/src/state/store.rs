@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use openraft::RaftTypeConfig;
 use tokio::sync::oneshot;
 
+use super::change::Change;
 use super::durable::Durable;
 use super::layers::{Layers, Pinned};
-use super::memtable::{Change, Memtable};
+use super::memtable::Memtable;
+use super::merge_operator::{ApplicationMerge, MergeOperator};
 use super::position::Position;
 use super::root::{ROOT, Root};
 use super::run::{FinishedRun, RunRecord, StateRun, StateRunWriter};
@@ -59,6 +61,7 @@ impl<C: RaftTypeConfig> Store<C> {
         disk: GuardedDisk,
         factory: Arc<dyn EngineFactory>,
         options: &Options,
+        merge: ApplicationMerge,
         may_create: bool,
     ) -> Result<Self, StorageError> {
         disk.create_dir(dir)?;
@@ -83,6 +86,7 @@ impl<C: RaftTypeConfig> Store<C> {
         let there = disk.list(dir)?.iter().filter_map(|name| run_number(name)).collect::<Vec<_>>();
         let greatest = named.chain(there).max().unwrap_or(0);
         let active = Arc::new(Memtable::new(1, root.position.applied_index()));
+        let operator = MergeOperator::new(merge, &disk, dir);
         Ok(Self {
             dir: dir.to_owned(),
             disk,
@@ -90,7 +94,7 @@ impl<C: RaftTypeConfig> Store<C> {
             memtable_bytes: options.memtable_bytes,
             next_run: greatest.saturating_add(1).into(),
             root: Mutex::new(root),
-            layers: RwLock::new(Arc::new(Layers { active, sealed: Vec::new(), runs })),
+            layers: RwLock::new(Arc::new(Layers { active, sealed: Vec::new(), runs, operator })),
             work: Mutex::new(Work::new()),
             changed: Condvar::new(),
             epoch: AtomicU64::new(0),
@@ -160,7 +164,12 @@ impl<C: RaftTypeConfig> Store<C> {
     }
 
     fn durable_of(&self, root: &Root<C>) -> Durable<C> {
-        Durable { position: root.position.clone(), runs: self.layers().runs.clone() }
+        let layers = self.layers();
+        Durable {
+            position: root.position.clone(),
+            runs: layers.runs.clone(),
+            operator: layers.operator.clone(),
+        }
     }
 
     /// How far the state on disk is.
@@ -171,6 +180,10 @@ impl<C: RaftTypeConfig> Store<C> {
     /// Where the runs are that count.
     pub(super) fn counting_dirs(&self) -> Vec<PathBuf> {
         self.layers().runs.iter().map(|run| run.dir.clone()).collect()
+    }
+
+    pub(super) fn operator(&self) -> Arc<MergeOperator> {
+        self.layers().operator.clone()
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -184,10 +197,10 @@ impl<C: RaftTypeConfig> Store<C> {
     }
 
     /// Adds the changes of an apply batch up to log index `at`. `false`: the memtable is full and is to be sealed.
-    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Change>, at: u64) -> bool {
-        let active = self.layers().active.clone();
-        active.apply(changes, at);
-        active.bytes() < self.memtable_bytes
+    pub(super) fn apply(&self, changes: BTreeMap<Vec<u8>, Change>, at: u64) -> Result<bool, StorageError> {
+        let layers = self.layers();
+        layers.active.apply(changes, at, &layers.operator)?;
+        Ok(layers.active.bytes() < self.memtable_bytes)
     }
 
     /// Lets go of the active memtable, which is complete up to `position`, and begins another. Waits while too many are

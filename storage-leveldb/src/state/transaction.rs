@@ -6,9 +6,9 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
+use super::change::Change;
 use super::key;
 use super::layers::Pinned;
-use super::memtable::Change;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
@@ -21,13 +21,15 @@ pub struct Transaction<'a> {
     /// Keys as they are stored.
     changes: BTreeMap<Vec<u8>, Change>,
     bytes: usize,
+    /// Values are merged when the application says so, and not when somebody reads them.
+    merges_at_once: bool,
     /// A transaction ends with its batch.
     _batch: PhantomData<&'a ()>,
 }
 
 impl Transaction<'_> {
     pub(super) fn new(before: Pinned) -> Self {
-        Self { before, changes: BTreeMap::new(), bytes: 0, _batch: PhantomData }
+        Self { before, changes: BTreeMap::new(), bytes: 0, merges_at_once: false, _batch: PhantomData }
     }
 
     /// The value of `key`.
@@ -37,26 +39,55 @@ impl Transaction<'_> {
     pub fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         let key = key::of_application(key);
         match self.changes.get(&key) {
-            Some(change) => Ok(change.clone()),
+            Some(Change::Merge(operand)) => {
+                let before = self.before.get(&key)?;
+                let value = self.before.operator().value(&key, before, operand.clone())?;
+                // Whoever asks again finds it.
+                self.change(key, Change::Put(value.clone()));
+                Ok(Some(value))
+            }
+            Some(change) => Ok(change.clone().alone()),
             None => self.before.get(&key),
         }
     }
 
     /// Sets the value of `key`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.change(key, Some(Bytes::copy_from_slice(value)));
+        self.change(key::of_application(key), Change::Put(Bytes::copy_from_slice(value)));
+    }
+
+    /// Merges `operand` into the value of `key`, as [`Application::merge`](super::Application::merge) says; where there is no
+    /// value, the operand becomes it. Nothing is read: that is done by whoever reads the key, or in the background.
+    ///
+    /// # Errors
+    /// The application cannot merge it into what it wrote to this key since the state was last written to disk.
+    pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<(), StorageError> {
+        if self.merges_at_once {
+            self.get(key)?;
+        }
+        let (key, operand) = (key::of_application(key), Bytes::copy_from_slice(operand));
+        let change = match self.changes.get(&key) {
+            Some(older) => self.before.operator().onto(&key, older, operand)?,
+            None => Change::Merge(operand),
+        };
+        self.change(key, change);
+        Ok(())
+    }
+
+    /// From now on every value is read when something is merged into it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn merge_at_once(&mut self) {
+        self.merges_at_once = true;
     }
 
     /// Removes `key`; nothing happens if it is missing.
     pub fn delete(&mut self, key: &[u8]) {
-        self.change(key, None);
+        self.change(key::of_application(key), Change::Delete);
     }
 
-    fn change(&mut self, key: &[u8], value: Option<Bytes>) {
-        let key = key::of_application(key);
-        self.bytes =
-            self.bytes.saturating_add(key.len()).saturating_add(value.as_ref().map_or(0, Bytes::len));
-        self.changes.insert(key, value);
+    fn change(&mut self, key: Vec<u8>, change: Change) {
+        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(change.bytes());
+        self.changes.insert(key, change);
     }
 
     /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
@@ -75,7 +106,7 @@ impl Transaction<'_> {
             } else {
                 None
             };
-            for (key, value) in self.with_changes(&range, page_end.as_deref(), page) {
+            for (key, value) in self.with_changes(&range, page_end.as_deref(), page)? {
                 bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
                 found.push((key.slice(1..), value));
                 if limit.is_reached(found.len(), bytes) {
@@ -95,19 +126,22 @@ impl Transaction<'_> {
         range: &KeyRange,
         page_end: Option<&[u8]>,
         page: Vec<(Bytes, Bytes)>,
-    ) -> BTreeMap<Bytes, Bytes> {
+    ) -> Result<BTreeMap<Bytes, Bytes>, StorageError> {
         let mut merged: BTreeMap<Bytes, Bytes> = page.into_iter().collect();
         let end = page_end.or(range.end.as_deref()).map_or(Bound::Unbounded, Bound::Excluded);
         if range.end.as_deref().is_some_and(|end| end <= &*range.start) {
-            return merged;
+            return Ok(merged);
         }
         for (key, change) in self.changes.range::<[u8], _>((Bound::Included(&*range.start), end)) {
-            match change {
-                Some(value) => merged.insert(Bytes::copy_from_slice(key), value.clone()),
-                None => merged.remove(key.as_slice()),
+            let before = merged.remove(key.as_slice());
+            let value = match change {
+                Change::Put(value) => value.clone(),
+                Change::Delete => continue,
+                Change::Merge(operand) => self.before.operator().value(key, before, operand.clone())?,
             };
+            merged.insert(Bytes::copy_from_slice(key), value);
         }
-        merged
+        Ok(merged)
     }
 
     /// Bytes of the changes so far.

@@ -26,6 +26,10 @@ impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Inspected<A> {
         self.0.apply(transaction, index, command)
     }
 
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        self.0.merge(key, older, operand)
+    }
+
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Pairs, StorageError> {
         view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })
     }

@@ -10,7 +10,7 @@ use crate::disk::{GuardedDisk, ReadFile, read_exactly};
 use crate::error::StorageError;
 use crate::health::Fault;
 use crate::snapshot::{SnapshotError, SnapshotReader};
-use crate::state::{Position, StateRunWriter, key};
+use crate::state::{Change, Position, StateRunWriter, key};
 
 /// What ACTIVE says before there is a snapshot.
 const NONE: &str = "none";
@@ -46,7 +46,7 @@ impl<C: RaftTypeConfig> OldSnapshot<C> {
         loop {
             let pair = self.reader.next_pair().map_err(|e| fault(&self.disk, &self.path, e))?;
             let Some((application_key, value)) = pair else { return Ok(()) };
-            run.push(&key::of_application(&application_key), Some(&value))?;
+            run.push(&key::of_application(&application_key), &Change::Put(value.into()))?;
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{ACTIVE, DATABASE, named_by, number_of};
 use crate::disk::GuardedDisk;
 use crate::engine::{Engine, EngineFactory, KeyRange, ScanLimit};
 use crate::error::StorageError;
-use crate::state::{Position, StateRunWriter, key};
+use crate::state::{Change, Position, StateRunWriter, key};
 use crate::storage::expect_database;
 
 const FORMAT: &[u8] = b"!format";
@@ -68,8 +68,8 @@ impl<C: RaftTypeConfig> OldState<C> {
             let pairs = self.engine.scan(&range, PAGE)?;
             let Some((last, _)) = pairs.last() else { return Ok(()) };
             range.start = Bytes::from([last, key::AFTER].concat());
-            for (key, value) in &pairs {
-                run.push(key, Some(value))?;
+            for (key, value) in pairs {
+                run.push(&key, &Change::Put(value))?;
             }
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Set, Store, Types, log_id, open};
+use crate::support::{Register, Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftLogReader, RaftSnapshotBuilder, RaftTypeConfig, Vote};
@@ -134,9 +134,10 @@ async fn run(seed: u64) -> (bool, bool) {
         had_purged |= model.purged > 0;
     }
     drop(store);
-    let report = storage_leveldb::check::check::<Types>(
+    let report = storage_leveldb::check::check::<Types, _>(
         Path::new(DIR),
         options(&disk),
+        Register,
         &|_, _, _| Ok(()),
         &mut |_| {},
     );

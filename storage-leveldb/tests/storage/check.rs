@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::support::{Set, Store, Types, log_id, open};
+use crate::support::{Register, Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftSnapshotBuilder, Vote};
@@ -83,7 +83,7 @@ pub fn utf8(_: u64, key: &[u8], value: &[u8]) -> Result<(), String> {
 }
 
 pub fn try_check(dir: &Path, options: Options) -> Result<Report, StorageError> {
-    storage_leveldb::check::check::<Types>(dir, options, &utf8, &mut |_| ())
+    storage_leveldb::check::check::<Types, _>(dir, options, Register, &utf8, &mut |_| ())
 }
 
 pub fn check(disk: &SimDisk) -> Report {
@@ -118,9 +118,15 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     let disk = filled_disk().await;
     let operations = disk.operations();
     let mut seen = Vec::new();
-    let report = storage_leveldb::check::check::<Types>(Path::new(DIR), on(&disk), &utf8, &mut |progress| {
-        seen.push(progress);
-    })
+    let report = storage_leveldb::check::check::<Types, _>(
+        Path::new(DIR),
+        on(&disk),
+        Register,
+        &utf8,
+        &mut |progress| {
+            seen.push(progress);
+        },
+    )
     .unwrap();
     assert_eq!(disk.operations(), operations, "the check changed the disk");
     assert_eq!(report.problems, []);

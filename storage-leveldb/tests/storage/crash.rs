@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Register, Set, Types, open};
+use crate::support::{APPEND, Register, Set, Types, open};
 use openraft::storage::RaftLogStorage;
 use openraft::{RaftLogReader, Vote};
 use storage_leveldb::Options;
@@ -25,10 +25,13 @@ const POINTS: u64 = 20_000;
 /// many storages go on after a crash is left to chance.
 const POINTS_AFTER_A_CRASH: u64 = 4000;
 
-/// Few keys, so that values are overwritten, and now and then a value larger than a write buffer.
+/// Few keys, so that values are overwritten, or appended to, and now and then a value larger than a write buffer.
 pub fn random_set(random: &mut Random) -> Set {
     let len = if random.one_in(20) { 5000 } else { random.position(200) };
-    Set { key: format!("k{}", random.below(30)), value: random.number().to_string().repeat(len / 20 + 1) }
+    let value = random.number().to_string().repeat(len / 20 + 1);
+    let is_appended = random.one_in(3);
+    let value = if is_appended { format!("{APPEND}{value}") } else { value };
+    Set { key: format!("k{}", random.below(30)), value }
 }
 
 #[test]

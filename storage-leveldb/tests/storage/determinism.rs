@@ -32,6 +32,8 @@ enum Flaw {
     OrderOfAHashMap,
     /// The same, but it stores the number.
     CountsInMemory,
+    /// It merges so that what is merged first makes a difference.
+    MergesTheOlderTwice,
 }
 
 struct Flawed {
@@ -53,8 +55,13 @@ impl Application<Types> for Flawed {
                 txn.put(key, &[*map.keys().next().unwrap()]);
             }
             Flaw::CountsInMemory => txn.put(key, &count.to_le_bytes()),
+            Flaw::MergesTheOlderTwice => txn.merge(key, &[1])?,
         }
         Ok(None)
+    }
+
+    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        Ok(vec![older[0].wrapping_mul(2).wrapping_add(operand[0])])
     }
 
     fn query(&self, _: &mut View<'_>, (): ()) -> Result<(), StorageError> {
@@ -89,4 +96,10 @@ fn an_application_that_keeps_state_outside_its_pairs_is_caught() {
     let error = error(Flaw::CountsInMemory);
     let DeterminismError::State { index, run, .. } = &error else { panic!("{error}") };
     assert!(*index >= 50 && run.contains("reopened"), "{error}");
+}
+
+#[test]
+fn an_application_whose_merge_is_not_associative_is_caught() {
+    let error = error(Flaw::MergesTheOlderTwice);
+    assert!(matches!(error, DeterminismError::State { .. }), "{error}");
 }

@@ -1,6 +1,6 @@
 //! A frozen directory of each format version, as a node left it: this version still reads it, to the last value.
 //!
-//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_4`; those of
+//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_5`; those of
 //! older formats by the versions that wrote them. Once a version has been released its fixture is never written again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::{Set, Store, Types, eventually, log_id, open};
+use crate::support::{APPEND, Set, Store, Types, eventually, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{
@@ -61,6 +61,43 @@ fn value(index: u64) -> String {
     }
 }
 
+/// What a format's fixture was made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Made {
+    /// Some commands append to what is there. Such could not be stored before format 5.
+    appends: bool,
+}
+
+impl Made {
+    pub const BEFORE_5: Self = Self { appends: false };
+    const SINCE_5: Self = Self { appends: true };
+
+    fn of(format: &str) -> Self {
+        Self { appends: !matches!(format, "format-1" | "format-2" | "format-3" | "format-4") }
+    }
+
+    fn entry(self, index: u64) -> Entry {
+        let mut entry = entry(index);
+        if let (EntryPayload::Normal(set), true) = (&mut entry.payload, self.appends && index % 3 == 0) {
+            set.value.insert(0, APPEND);
+        }
+        entry
+    }
+
+    /// The pairs after entry `last`.
+    pub fn pairs(self, last: u64) -> Vec<(String, String)> {
+        let mut pairs = BTreeMap::<String, String>::new();
+        for index in 0..=last {
+            let EntryPayload::Normal(set) = self.entry(index).payload else { continue };
+            match set.value.strip_prefix(APPEND) {
+                Some(appended) => pairs.entry(set.key).or_default().push_str(appended),
+                None => drop(pairs.insert(set.key, set.value)),
+            }
+        }
+        pairs.into_iter().collect()
+    }
+}
+
 /// All three payloads.
 fn entry(index: u64) -> Entry {
     let payload = match index {
@@ -71,19 +108,9 @@ fn entry(index: u64) -> Entry {
     Entry::new(id(index), payload)
 }
 
-/// The pairs after entry `last`.
-pub fn pairs(last: u64) -> Vec<(String, String)> {
-    let mut pairs = BTreeMap::new();
-    for index in 0..=last {
-        if let EntryPayload::Normal(set) = entry(index).payload {
-            pairs.insert(set.key, set.value);
-        }
-    }
-    pairs.into_iter().collect()
-}
-
 /// Appends several entries at a time: some that follow are truncated, so that what counts of a bundle ends within it.
-async fn append_again(store: &mut Store, index: u64) {
+async fn append_again(store: &mut Store, made: Made, index: u64) {
+    let entry = |index| made.entry(index);
     let of_another_leader = |index| Entry::new(log_id(2, index), EntryPayload::Blank);
     match index {
         41 => {
@@ -97,13 +124,13 @@ async fn append_again(store: &mut Store, index: u64) {
     }
 }
 
-async fn apply(store: &mut Store, index: u64) {
-    store.state.apply(futures_util::stream::iter([Ok((entry(index), None))])).await.unwrap();
+async fn apply(store: &mut Store, made: Made, index: u64) {
+    store.state.apply(futures_util::stream::iter([Ok((made.entry(index), None))])).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes the fixture"]
-async fn write_format_4() {
+async fn write_format_5() {
     let dir = tempfile::tempdir().unwrap();
     let small = LevelDbOptions {
         write_buffer_bytes: 1024,
@@ -116,9 +143,9 @@ async fn write_format_4() {
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {
-        append_again(&mut store, index).await;
+        append_again(&mut store, Made::SINCE_5, index).await;
         if index <= APPLIED {
-            apply(&mut store, index).await;
+            apply(&mut store, Made::SINCE_5, index).await;
         }
         if index == SNAPSHOT {
             let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
@@ -131,11 +158,11 @@ async fn write_format_4() {
     // One is written, one lies ready, and one before them is no run yet.
     eventually("three databases, the others runs", || names(&dir.path().join("log"), "segment-") == 3).await;
     drop(store);
-    let to = fixture("format-4");
+    let to = fixture("format-5");
     let _ = fs::remove_dir_all(&to);
     copy(dir.path(), &to);
     fs::remove_file(to.join("LOCK")).unwrap();
-    format_is_read("format-4").await;
+    format_is_read("format-5").await;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -158,24 +185,24 @@ fn copy_of(format: &str) -> tempfile::TempDir {
     dir
 }
 
-async fn check(dir: &tempfile::TempDir) {
-    check_answers(open(dir.path(), Options::default()).await.unwrap()).await;
+async fn check(dir: &tempfile::TempDir, made: Made) {
+    check_answers(open(dir.path(), Options::default()).await.unwrap(), made).await;
 }
 
 /// All that the fixture holds.
-pub async fn check_answers(mut store: Store) {
+pub async fn check_answers(mut store: Store, made: Made) {
     let log = store.log.get_log_state().await.unwrap();
     assert_eq!((log.last_purged_log_id, log.last_log_id), (Some(id(PURGED)), Some(id(LAST))));
     assert_eq!(store.log.read_committed().await.unwrap(), Some(id(COMMITTED)));
     let mut reader = store.log.get_log_reader().await;
     assert_eq!(reader.read_vote().await.unwrap(), Some(vote()));
     let entries = reader.try_get_log_entries(..).await.unwrap();
-    assert_eq!(entries, (PURGED + 1..=LAST).map(entry).collect::<Vec<_>>());
+    assert_eq!(entries, (PURGED + 1..=LAST).map(|index| made.entry(index)).collect::<Vec<_>>());
 
     let (applied, last_membership) = store.state.applied_state().await.unwrap();
     assert_eq!(applied, Some(id(APPLIED)));
     assert_eq!((*last_membership.log_id(), last_membership.membership()), (Some(id(50)), &membership(50)));
-    assert_eq!(store.reader.query(()).await.unwrap(), pairs(APPLIED));
+    assert_eq!(store.reader.query(()).await.unwrap(), made.pairs(APPLIED));
 
     // The snapshot is what is durable of the state. Closing made all of it so, in format 2; what format 1 kept as a
     // snapshot was older.
@@ -185,7 +212,7 @@ pub async fn check_answers(mut store: Store) {
     let options = Options { disk: Arc::new(SimDisk::default()), ..Options::default() };
     let mut other = open(Path::new("other"), options).await.unwrap();
     other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
-    assert_eq!(other.reader.query(()).await.unwrap(), pairs(APPLIED));
+    assert_eq!(other.reader.query(()).await.unwrap(), made.pairs(APPLIED));
 }
 
 /// How many names in a directory begin so.
@@ -207,19 +234,19 @@ fn tables(dir: &Path, part: &str) -> usize {
 
 /// This version finds all that is in the fixture, and goes on with it.
 async fn format_is_read(format: &str) {
-    let dir = copy_of(format);
-    check(&dir).await;
+    let (dir, made) = (copy_of(format), Made::of(format));
+    check(&dir, made).await;
     // What it writes is read together with the old.
     let mut store = open(dir.path(), Options::default()).await.unwrap();
-    store.log.blocking_append([entry(LAST + 1)]).await.unwrap();
+    store.log.blocking_append([made.entry(LAST + 1)]).await.unwrap();
     for index in APPLIED + 1..=LAST + 1 {
-        apply(&mut store, index).await;
+        apply(&mut store, made, index).await;
     }
     drop(store);
     let mut store = open(dir.path(), Options::default()).await.unwrap();
-    assert_eq!(store.reader.query(()).await.unwrap(), pairs(LAST + 1));
+    assert_eq!(store.reader.query(()).await.unwrap(), made.pairs(LAST + 1));
     let entries = store.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
-    assert_eq!(entries, (PURGED + 1..=LAST + 1).map(entry).collect::<Vec<_>>());
+    assert_eq!(entries, (PURGED + 1..=LAST + 1).map(|index| made.entry(index)).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -237,8 +264,8 @@ async fn format_2_is_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn formats_3_and_4_are_read() {
-    for format in ["format-3", "format-4"] {
+async fn formats_since_3_are_read() {
+    for format in ["format-3", "format-4", "format-5"] {
         let fixture = fixture(format);
         assert!(
             tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2,

@@ -22,6 +22,7 @@ mod engine;
 mod faults;
 mod fixtures;
 mod log;
+mod merging;
 mod owner_threads;
 mod reserved;
 mod runs;

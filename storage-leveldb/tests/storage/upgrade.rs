@@ -9,8 +9,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::fixtures::{SNAPSHOT, check_answers, fixture as frozen, id, membership, pairs};
-use crate::support::{Types, eventually, open};
+use crate::fixtures::{Made, SNAPSHOT, check_answers, fixture as frozen, id, membership};
+use crate::support::{Register, Types, eventually, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftLogReader, RaftTypeConfig};
@@ -78,15 +78,20 @@ fn old_files(disk: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
 /// Opens it and compares every answer; then nothing of an older format is left, and a check finds nothing wrong.
 async fn is_upgraded(disk: &SimDisk, what: &str) {
     let store = open(Path::new(DIR), options(disk)).await.unwrap_or_else(|e| panic!("{what}: {e}"));
-    check_answers(store).await;
+    check_answers(store, Made::BEFORE_5).await;
     let left: Vec<PathBuf> = old_files(disk).into_keys().collect();
     assert_eq!(left, [Path::new(DIR).join("FORMAT")], "{what}");
     assert!(is_well(disk), "{what}");
 }
 
 fn is_well(disk: &SimDisk) -> bool {
-    let report =
-        storage_leveldb::check::check::<Types>(Path::new(DIR), options(disk), &|_, _, _| Ok(()), &mut |_| {});
+    let report = storage_leveldb::check::check::<Types, _>(
+        Path::new(DIR),
+        options(disk),
+        Register,
+        &|_, _, _| Ok(()),
+        &mut |_| {},
+    );
     let report = report.unwrap();
     assert!(report.problems.iter().all(|problem| problem.kind == ProblemKind::OtherFormat), "{report:?}");
     report.is_well()
@@ -179,8 +184,8 @@ async fn a_log_of_format_3_is_stored_and_truncated_like_any_other() {
     let before = runs();
     let store = open(Path::new(DIR), options(&disk)).await.unwrap();
     eventually("the oldest database has become a run", || runs() > before).await;
-    check_answers(store).await;
-    check_answers(open(Path::new(DIR), options(&disk)).await.unwrap()).await;
+    check_answers(store, Made::BEFORE_5).await;
+    check_answers(open(Path::new(DIR), options(&disk)).await.unwrap(), Made::BEFORE_5).await;
 
     let mut store = open(Path::new(DIR), options(&disk)).await.unwrap();
     store.log.truncate_after(Some(id(FROM - 1))).await.unwrap();
@@ -240,7 +245,7 @@ async fn a_damaged_file_is_refused_and_nothing_is_removed() {
             let (what, before) = (format!("{}, {kind}", path.display()), old_files(&disk));
             match open(Path::new(DIR), options(&disk)).await {
                 Ok(store) => {
-                    check_answers(store).await;
+                    check_answers(store, Made::BEFORE_5).await;
                     harmless.push(path.clone());
                 }
                 Err(StorageError::Fault(fault)) => {
@@ -275,7 +280,7 @@ fn with_older_state(disk: &SimDisk, applied: Option<u64>) {
     batch.put(b"!format".to_vec(), vec![1].into());
     if let Some(applied) = applied {
         batch.put(b"!applied".to_vec(), codec::encode(&id(applied)).unwrap().into());
-        for (key, value) in pairs(last) {
+        for (key, value) in Made::BEFORE_5.pairs(last) {
             batch.put(format!("a{key}").into_bytes(), value.into_bytes().into());
         }
     }
@@ -295,7 +300,7 @@ async fn a_snapshot_that_is_newer_than_the_state_becomes_the_state() {
             let (applied, membership_now) = store.state.applied_state().await.unwrap();
             assert_eq!(applied, Some(id(SNAPSHOT)));
             assert_eq!(membership_now.membership(), &membership(35));
-            assert_eq!(store.reader.query(()).await.unwrap(), pairs(SNAPSHOT));
+            assert_eq!(store.reader.query(()).await.unwrap(), Made::BEFORE_5.pairs(SNAPSHOT));
         }
     }
 }
@@ -375,14 +380,15 @@ async fn a_first_start_that_an_old_version_did_not_finish_is_new() {
 /// An operator who checks before the upgrade learns that there will be one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_check_tells_that_a_start_will_upgrade() {
-    let report = storage_leveldb::check::check::<Types>(
+    let report = storage_leveldb::check::check::<Types, _>(
         Path::new(DIR),
         options(&fixture()),
+        Register,
         &|_, _, _| Ok(()),
         &mut |_| {},
     );
     let report = report.unwrap();
     let [problem] = &report.problems[..] else { panic!("{report:?}") };
     assert_eq!((problem.kind, &problem.path), (ProblemKind::OtherFormat, &Path::new(DIR).join("FORMAT")));
-    assert!(problem.reason.contains("started on it makes it format 4"), "{problem:?}");
+    assert!(problem.reason.contains("started on it makes it format 5"), "{problem:?}");
 }

@@ -3,10 +3,10 @@
 //!
 //! The test applies one log of random commands several times: in memory and on LevelDB, one by one and in
 //! batches, with a restart half way, and with a snapshot half way that another storage, on the other engine, goes on
-//! from. It compares the answer to every entry, and all pairs behind every batch.
+//! from; and with what is merged ([`Transaction::merge`](crate::Transaction::merge)) merged at once, or when it is read. It compares the answer to every entry, and all pairs behind every batch.
 //!
 //! What it finds: clocks, random numbers, the order of a `HashMap`, counters and caches in the application itself,
-//! anything that a snapshot does not carry, and engines that do not answer alike.
+//! anything that a snapshot does not carry, a merge that is not associative, and engines that do not answer alike.
 //!
 //! ```
 //! use storage_leveldb::testing::DeterminismTest;
@@ -62,15 +62,24 @@ use crate::state::Application;
 const DEFAULT_ENTRIES: u64 = 1000;
 
 /// The first run, which the others are compared with.
-const FIRST: Plan = Plan { engine: EngineKind::Memory, one_by_one: true, reopen: false, hand_over: false };
+const FIRST: Plan = Plan {
+    engine: EngineKind::Memory,
+    one_by_one: true,
+    merges_at_once: true,
+    reopen: false,
+    hand_over: false,
+};
+/// The same, but for what is merged: when it is read.
+const LAZY: Plan = Plan { merges_at_once: false, ..FIRST };
 
-const OTHERS: [Plan; 6] = [
-    Plan { one_by_one: false, ..FIRST },
-    Plan { engine: EngineKind::LevelDb, ..FIRST },
-    Plan { engine: EngineKind::LevelDb, one_by_one: false, reopen: true, ..FIRST },
-    Plan { one_by_one: false, reopen: true, ..FIRST },
-    Plan { engine: EngineKind::LevelDb, one_by_one: false, hand_over: true, ..FIRST },
-    Plan { one_by_one: false, hand_over: true, ..FIRST },
+const OTHERS: [Plan; 7] = [
+    LAZY,
+    Plan { one_by_one: false, ..LAZY },
+    Plan { engine: EngineKind::LevelDb, ..LAZY },
+    Plan { engine: EngineKind::LevelDb, one_by_one: false, reopen: true, ..LAZY },
+    Plan { one_by_one: false, reopen: true, ..LAZY },
+    Plan { engine: EngineKind::LevelDb, one_by_one: false, hand_over: true, ..LAZY },
+    Plan { one_by_one: false, hand_over: true, ..LAZY },
 ];
 
 /// What all runs agree on.

@@ -26,6 +26,7 @@ impl Answers {
 pub(super) struct Recorded<A> {
     pub(super) inner: A,
     pub(super) answers: Answers,
+    pub(super) merges_at_once: bool,
 }
 
 impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Recorded<A> {
@@ -38,10 +39,17 @@ impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Recorded<A> {
         index: u64,
         command: &C::D,
     ) -> Result<C::R, StorageError> {
+        if self.merges_at_once {
+            transaction.merge_at_once();
+        }
         let answer = self.inner.apply(transaction, index, command)?;
         // What cannot be encoded has no bytes to differ in.
         self.answers.record(index, codec::encode(&answer).unwrap_or_default());
         Ok(answer)
+    }
+
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        self.inner.merge(key, older, operand)
     }
 
     fn query(&self, view: &mut View<'_>, query: A::Query) -> Result<A::Answer, StorageError> {

@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) one_by_one: bool,
     /// The storage is closed and opened again half way.
     pub(super) reopen: bool,
+    /// Values are merged when the application says so, and not when they are read.
+    pub(super) merges_at_once: bool,
     /// Half way a snapshot of the state is installed in a new storage, on the other engine, which goes on.
     pub(super) hand_over: bool,
 }
@@ -50,8 +52,9 @@ impl fmt::Display for Plan {
         };
         let batches = if self.one_by_one { "one by one" } else { "in batches" };
         let reopen = if self.reopen { ", reopened half way" } else { "" };
+        let merging = if self.merges_at_once { ", merging at once" } else { "" };
         let hand_over = if self.hand_over { ", handed over as a snapshot half way" } else { "" };
-        write!(f, "{engine} {batches}{reopen}{hand_over}")
+        write!(f, "{engine} {batches}{merging}{reopen}{hand_over}")
     }
 }
 
@@ -69,14 +72,16 @@ type Store<C, A> = Storage<C, Inspected<Recorded<A>>>;
 struct Place<'a, A> {
     application: &'a (dyn Fn() -> A + Send + Sync),
     answers: Answers,
+    merges_at_once: bool,
     disk: SimDisk,
     memory: Option<MemoryEngine>,
 }
 
 impl<'a, A> Place<'a, A> {
-    fn new(application: &'a (dyn Fn() -> A + Send + Sync), answers: &Answers, engine: EngineKind) -> Self {
-        let memory = (engine == EngineKind::Memory).then(MemoryEngine::default);
-        Self { application, answers: answers.clone(), disk: SimDisk::default(), memory }
+    fn new(application: &'a (dyn Fn() -> A + Send + Sync), answers: &Answers, plan: Plan) -> Self {
+        let memory = (plan.engine == EngineKind::Memory).then(MemoryEngine::default);
+        let (answers, merges_at_once) = (answers.clone(), plan.merges_at_once);
+        Self { application, answers, merges_at_once, disk: SimDisk::default(), memory }
     }
 
     async fn open<C: TestTypes>(&self) -> Result<Store<C, A>, Broken>
@@ -92,7 +97,8 @@ impl<'a, A> Place<'a, A> {
             memtable_bytes: 4096,
             ..Options::default()
         };
-        let recorded = Recorded { inner: (self.application)(), answers: self.answers.clone() };
+        let (inner, answers) = ((self.application)(), self.answers.clone());
+        let recorded = Recorded { inner, answers, merges_at_once: self.merges_at_once };
         Ok(Storage::open(Path::new(DIR), Inspected(recorded), options).await?)
     }
 }
@@ -105,7 +111,7 @@ pub(super) async fn run<C: TestTypes, A: Application<C>>(
     mut random: Random,
 ) -> Result<Outcome, Broken> {
     let answers = Answers::default();
-    let place = Place::new(application, &answers, plan.engine);
+    let place = Place::new(application, &answers, plan);
     let mut store = place.open::<C>().await?;
     let mut states = BTreeMap::new();
     let (first_half, second_half) = log.split_at(log.len() / 2);
@@ -119,7 +125,8 @@ pub(super) async fn run<C: TestTypes, A: Application<C>>(
             EngineKind::Memory => EngineKind::LevelDb,
             EngineKind::LevelDb => EngineKind::Memory,
         };
-        let mut successor = Place::new(application, &answers, other).open::<C>().await?;
+        let mut successor =
+            Place::new(application, &answers, Plan { engine: other, ..plan }).open::<C>().await?;
         hand_over(&mut store, &mut successor).await?;
         store = successor;
     }

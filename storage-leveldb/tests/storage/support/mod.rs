@@ -12,7 +12,7 @@ use openraft::{BasicNode, LogId};
 use serde::{Deserialize, Serialize};
 use storage_leveldb::{Application, KeyRange, Options, ScanLimit, Storage, StorageError, Transaction, View};
 
-/// Sets a key to a value, or appends to what is there.
+/// Sets a key to a value; one that begins with [`APPEND`] is appended to what is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Set {
     pub key: String,
@@ -25,6 +25,9 @@ impl fmt::Display for Set {
     }
 }
 
+/// What follows is appended, unseen.
+pub const APPEND: char = '+';
+
 openraft::declare_raft_types!(
     pub Types:
         D = Set,
@@ -33,7 +36,7 @@ openraft::declare_raft_types!(
         Node = BasicNode,
 );
 
-/// Answers the value that was there before.
+/// Answers the value that was there before; of one that is appended to, nothing.
 pub struct Register;
 
 impl Application<Types> for Register {
@@ -46,9 +49,17 @@ impl Application<Types> for Register {
         _: u64,
         set: &Set,
     ) -> Result<Option<String>, StorageError> {
+        if let Some(appended) = set.value.strip_prefix(APPEND) {
+            transaction.merge(set.key.as_bytes(), appended.as_bytes())?;
+            return Ok(None);
+        }
         let before = transaction.get(set.key.as_bytes())?;
         transaction.put(set.key.as_bytes(), set.value.as_bytes());
         Ok(before.map(|value| String::from_utf8_lossy(&value).into_owned()))
+    }
+
+    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        Ok([older, operand].concat())
     }
 
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {
