@@ -130,7 +130,10 @@ async fn versions_count_writes_that_read_nothing() {
         other => other,
     };
     for index in 1..=9 {
-        assert_eq!(machine.apply(index, unseen("x")).await, Response::Put { revision: index, previous: None });
+        assert_eq!(
+            machine.apply(index, unseen("x")).await,
+            Response::Put { revision: index, previous: None }
+        );
         if index % 2 == 0 {
             // Those before it are in a run.
             machine.storage.state.get_snapshot_builder().await.build_snapshot().await.unwrap();

@@ -78,7 +78,9 @@ impl Made {
 
     fn entry(self, index: u64) -> Entry {
         let mut entry = entry(index);
-        if let (EntryPayload::Normal(set), true) = (&mut entry.payload, self.appends && index % 3 == 0) {
+        if let (EntryPayload::Normal(set), true) =
+            (&mut entry.payload, self.appends && index.is_multiple_of(3))
+        {
             set.value.insert(0, APPEND);
         }
         entry
