@@ -1,6 +1,7 @@
-//! The thread that writes sealed memtables to disk, each as a run.
+//! The thread that writes sealed memtables to disk, each as a run, and then gives back their memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::RaftTypeConfig;
 
@@ -9,6 +10,9 @@ use super::memtable::Memtable;
 use super::position::Position;
 use super::store::{MAX_RUNS, Store};
 use crate::error::StorageError;
+
+/// How long retired memtables that somebody still reads are left alone.
+const RETIRED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Works until the store is stopped and nothing is sealed any more, or a fault is latched.
 pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
@@ -20,10 +24,16 @@ pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
     }
 }
 
-/// The oldest sealed memtable, and the epoch that it is of.
+/// The oldest sealed memtable, and the epoch that it is of. Meanwhile gives back the memory of those that were written.
 fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Arc<Memtable>, Position<C>, u64)> {
     let mut work = store.work();
     loop {
+        let unread = work.take_unread();
+        if !unread.is_empty() {
+            drop(work);
+            drop(unread);
+            work = store.work();
+        }
         store.disk.health.check().ok()?;
         let is_room = work.stop || store.layers().runs.len() < MAX_RUNS;
         match work.sealed.first() {
@@ -31,7 +41,8 @@ fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Arc<Memtable>, Position<
                 return Some((memtable.clone(), position.clone(), store.epoch()));
             }
             None if work.stop => return None,
-            _ => work = store.wait(work),
+            _ if work.retired.is_empty() => work = store.wait(work),
+            _ => work = store.wait_for(work, RETIRED_INTERVAL),
         }
     }
 }

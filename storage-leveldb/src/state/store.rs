@@ -271,6 +271,7 @@ impl<C: RaftTypeConfig> Store<C> {
         });
         let durable = self.durable_of(&root);
         let mut work = self.work();
+        work.retired.push(memtable.clone());
         work.sealed.retain(|(sealed, _)| sealed.number != memtable.number);
         work.tell(&durable, memtable.number);
         drop(work);
@@ -322,9 +323,10 @@ impl<C: RaftTypeConfig> Store<C> {
         self.change_layers(|layers| {
             work.obsolete.append(&mut layers.runs);
             layers.runs.push(run);
-            layers.sealed.clear();
+            work.retired.append(&mut layers.sealed);
             let number = layers.active.number.saturating_add(1);
-            layers.active = Arc::new(Memtable::new(number, root.position.applied_index()));
+            let active = Arc::new(Memtable::new(number, root.position.applied_index()));
+            work.retired.push(std::mem::replace(&mut layers.active, active));
         });
         work.sealed.clear();
         let durable = self.durable_of(&root);

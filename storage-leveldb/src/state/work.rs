@@ -21,7 +21,10 @@ pub(super) struct Work<C: RaftTypeConfig> {
     /// Positions of the sealed memtables, the oldest first.
     pub(super) sealed: Vec<(Arc<Memtable>, Position<C>)>,
     waiters: Vec<Waiter<C>>,
-    /// Runs that are no part of the state any more; somebody may still be reading them.
+    /// Memtables that are no part of the state any more; somebody may still be reading them. Who lets go of one last gives
+    /// back its memory, pair by pair, which takes tens of milliseconds: that is to be nobody who is waited for.
+    pub(super) retired: Vec<Arc<Memtable>>,
+    /// Runs, the same.
     pub(super) obsolete: Vec<Arc<StateRun>>,
     /// Finish what is sealed, and end.
     pub(super) stop: bool,
@@ -35,10 +38,18 @@ impl<C: RaftTypeConfig> Work<C> {
         Self {
             sealed: Vec::new(),
             waiters: Vec::new(),
+            retired: Vec::new(),
             obsolete: Vec::new(),
             stop: false,
             flush_ended: false,
         }
+    }
+
+    /// The retired memtables that nobody reads any more.
+    pub(super) fn take_unread(&mut self) -> Vec<Arc<Memtable>> {
+        // Only readers that have it can make another handle of it.
+        let is_unread = |memtable: &mut Arc<Memtable>| Arc::strong_count(memtable) == 1;
+        self.retired.extract_if(.., is_unread).collect()
     }
 
     /// Somebody waits for a sealed memtable.
