@@ -32,8 +32,19 @@ enum Op {
     Scan(KeyRange, ScanLimit),
 }
 
+/// The command that makes a run that is too large to be merged with those that come after it.
+const FILL: u64 = u64::MAX;
+
+fn fill() -> Vec<Op> {
+    let pair = |n: u64| Op::Put(format!("key-{n:02} is taken").into(), vec![b'x'; 1000].into());
+    (0..300).map(pair).collect()
+}
+
 /// The operations of a command.
 fn ops(seed: u64) -> Vec<Op> {
+    if seed == FILL {
+        return fill();
+    }
     let mut random = Random::new(seed);
     let key = |random: &mut Random| Bytes::from(format!("key-{:02}", random.below(KEYS)));
     let piece = |random: &mut Random| Bytes::from(format!("{},", random.below(1000)));
@@ -131,7 +142,8 @@ async fn open(disk: &SimDisk, tape: &Tape) -> Store {
 /// The state, looked at in two ways.
 async fn check(store: &Store, model: &Model, what: &str) {
     let found = store.reader.query(None).await.unwrap();
-    assert!(found.iter().map(|(k, v)| (k, v)).eq(model), "{what}: {found:?} and not {model:?}");
+    let differs = found.iter().zip(model).find(|((key, value), expected)| (key, value) != *expected);
+    assert!(found.len() == model.len() && differs.is_none(), "{what}: {} of {} pairs; {differs:?}", found.len(), model.len());
     for key in (0..KEYS).map(|n| Bytes::from(format!("key-{n:02}"))) {
         let found = store.reader.query(Some(key.clone())).await.unwrap();
         assert_eq!(found.first().map(|(_, value)| value), model.get(&key), "{what}: {key:?}");
@@ -156,9 +168,13 @@ impl Life {
 
     async fn apply(&mut self, random: &mut Random, what: &str) {
         let seeds: Vec<u64> = (0..=random.position(6)).map(|_| random.number()).collect();
+        self.apply_all(&seeds, what).await;
+    }
+
+    async fn apply_all(&mut self, seeds: &[u64], what: &str) {
         let mut entries = Vec::new();
         let mut read = Vec::new();
-        for seed in seeds {
+        for &seed in seeds {
             self.applied += 1;
             let set = Set { key: String::new(), value: seed.to_string() };
             entries.push(Ok((Entry::new_normal(log_id(1, self.applied), set), None)));
@@ -193,6 +209,10 @@ async fn what_is_merged_counts_wherever_it_lies() {
     for seed in first..first + 25 {
         let mut random = Random::new(seed);
         let mut life = Life::new().await;
+        if seed % 2 == 0 {
+            life.apply(&mut random, "before there is a large run").await;
+            life.apply_all(&[FILL], "the large run").await;
+        }
         for step in 0..150 {
             let what = format!("MERGING_SEED={seed}, step {step}");
             life.apply(&mut random, &what).await;
