@@ -34,6 +34,8 @@ pub(super) struct Group<C: RaftTypeConfig> {
     waiting: Vec<Waiting<C>>,
     start: u64,
     purged: Option<LogIdOf<C>>,
+    /// There is more in it than appends and marks of the moment.
+    moves_ends: bool,
 }
 
 impl<C: RaftTypeConfig> Group<C> {
@@ -48,6 +50,7 @@ impl<C: RaftTypeConfig> Group<C> {
             waiting: Vec::new(),
             start,
             purged: None,
+            moves_ends: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl<C: RaftTypeConfig> Group<C> {
         let mut this = Self::new(marks.end);
         marks.begin(&mut this.batch);
         this.durability = Durability::Synced;
+        this.moves_ends = true;
         this
     }
 
@@ -74,11 +78,13 @@ impl<C: RaftTypeConfig> Group<C> {
             }
             Write::Truncate { from, end, done } => {
                 self.truncate(from, end);
+                self.moves_ends = true;
                 self.reply_when_synced(done);
             }
             Write::Purge { log_id, record } => {
                 self.batch.put(Mark::Purged.key(), record);
                 self.purged = Some(log_id);
+                self.moves_ends = true;
             }
             Write::Committed { record } => self.batch.put(Mark::Committed.key(), record),
         }
@@ -129,6 +135,11 @@ impl<C: RaftTypeConfig> Group<C> {
     /// Where the segment starts once the batch is written.
     pub(super) fn start(&self) -> u64 {
         self.start
+    }
+
+    /// Whether it begins a segment, or changes where the log begins or ends other than by appending.
+    pub(super) fn moves_ends(&self) -> bool {
+        self.moves_ends
     }
 
     /// Up to where a purge in this group reaches.

@@ -1,8 +1,7 @@
-//! The thread that takes what is to be written to the log, and tells how it went.
+//! The thread that takes what is to be written to the log, has it written, and keeps the books.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::time::Duration;
 
 use openraft::RaftTypeConfig;
 
@@ -13,14 +12,10 @@ use super::segment::Segment;
 use super::segments::SharedSegments;
 use super::turn::{Ended, GroupTurn, Intake, News, Place};
 use crate::disk::GuardedDisk;
-use crate::engine::WriteTime;
 use crate::error::StorageError;
-use crate::observer::{Db, StallCause};
 
-/// A commit that takes longer is reported as a stall.
-const STALL: Duration = Duration::from_millis(10);
-/// Groups that are durable and whose waiters have not been told yet; with more, writing waits.
-const MAX_UNTOLD_GROUPS: usize = 2;
+/// News that the owner has not heard yet; with more, writing waits.
+const MAX_UNHEARD_NEWS: usize = 2;
 
 /// Invariants: no append is called done before a sync that began after its records were written; `active` is the newest
 /// of `segments`.
@@ -61,7 +56,7 @@ impl<C: RaftTypeConfig> Owner<C> {
             start: segment.start(),
             room_bytes: self.segment_bytes.saturating_sub(used_bytes),
         };
-        let (sender, news) = sync_channel(MAX_UNTOLD_GROUPS);
+        let (sender, news) = sync_channel(MAX_UNHEARD_NEWS);
         segment.begin_turn(Box::new(GroupTurn::new(intake, first, place, sender)))?;
         self.hear(&news, &mut next).ok_or_else(|| {
             let reason = "the thread that writes it has ended";
@@ -69,7 +64,7 @@ impl<C: RaftTypeConfig> Owner<C> {
         })
     }
 
-    /// Tells everybody, group by group, until the turn is over. `None`: it will never be.
+    /// Keeps the books until the turn is over. `None`: it will never be.
     fn hear(&mut self, news: &Receiver<News<C>>, next: &mut Option<Arc<Segment>>) -> Option<Intake<C>> {
         loop {
             match news.recv().ok()? {
@@ -80,16 +75,12 @@ impl<C: RaftTypeConfig> Owner<C> {
     }
 
     fn ended(&mut self, ended: Ended<C>, next: &mut Option<Arc<Segment>>) {
-        let Ended { start, purged, bytes, entries, took, waiters, result } = ended;
-        let result = result.map(|time| self.observe(entries, took, time));
-        if result.is_ok() {
-            self.written(start, bytes, next.take());
-            purged.into_iter().for_each(|purged| self.caretaker.purged(purged));
-            if let Some(end) = waiters.durable_end() {
-                self.contents.lock().tail.mark_durable(end);
-            }
+        self.written(ended.start, ended.bytes, next.take());
+        ended.purged.into_iter().for_each(|purged| self.caretaker.purged(purged));
+        if let Some(end) = ended.durable_end {
+            self.contents.lock().tail.mark_durable(end);
         }
-        waiters.tell(&result);
+        ended.waiters.into_iter().for_each(|waiters| waiters.tell(&Ok(())));
     }
 
     fn written(&mut self, start: u64, bytes: u64, next: Option<Arc<Segment>>) {
@@ -107,42 +98,5 @@ impl<C: RaftTypeConfig> Owner<C> {
         if before < half && self.active_bytes >= half {
             self.caretaker.half_full();
         }
-    }
-
-    fn observe(&self, entries: u64, took: Duration, time: WriteTime) {
-        let observer = self.disk.observer();
-        if entries > 0 {
-            observer.appended(entries);
-        }
-        if took >= STALL {
-            observer.stalled(Db::Log, cause(took, time), took);
-        }
-    }
-}
-
-/// What most of a commit that took so long was spent on.
-fn cause(took: Duration, time: WriteTime) -> StallCause {
-    let waiting = took.saturating_sub(time.total);
-    let engine = time.total.saturating_sub(time.syncing);
-    if time.syncing >= engine.max(waiting) {
-        StallCause::Sync
-    } else if engine >= waiting {
-        StallCause::Engine
-    } else {
-        StallCause::Reader
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stall_has_the_cause_that_took_most_of_it() {
-        let ms = Duration::from_millis;
-        let of = |total, syncing| cause(ms(100), WriteTime { total: ms(total), syncing: ms(syncing) });
-        assert_eq!(of(99, 90), StallCause::Sync);
-        assert_eq!(of(99, 10), StallCause::Engine);
-        assert_eq!(of(20, 10), StallCause::Reader);
     }
 }

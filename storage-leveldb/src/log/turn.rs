@@ -1,5 +1,6 @@
-//! Groups that are written one after the other on the thread of the segment they go to: between two of them no other thread has
-//! to be woken. Begun by the owner, who gets back what it lent, and meanwhile tells those who wait.
+//! Groups that are written one after the other on the thread of the segment they go to, which tells those who wait: between two
+//! of them no other thread has to be woken. Begun by the owner, who gets back what it lent, and keeps the books: it hears of several groups at
+//! once, and of one that begins a segment, truncates or purges before anybody does.
 
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -15,10 +16,18 @@ use super::marks::Marks;
 use crate::disk::GuardedDisk;
 use crate::engine::{Turn, WriteCall, WriteTime, latched};
 use crate::error::StorageError;
+use crate::observer::{Db, StallCause};
 
 /// What a pair costs in the memory of a segment's database beside its key and value: a node of LevelDB's skip list, three
 /// allocations, their headers.
 const PAIR_OVERHEAD_BYTES: usize = 160;
+
+/// A commit that takes longer is reported as a stall.
+const STALL: Duration = Duration::from_millis(10);
+/// The owner, who lets go of what is durable in the tail, hears of it after so many groups,
+const MAX_UNHEARD_GROUPS: usize = 16;
+/// or so many bytes. The tail is larger by so much.
+const MAX_UNHEARD_BYTES: u64 = 256 * 1024;
 
 /// What was asked for, and what the marks are once it is done.
 pub(super) struct Intake<C: RaftTypeConfig> {
@@ -33,19 +42,35 @@ pub(super) enum News<C: RaftTypeConfig> {
     Over(Intake<C>),
 }
 
-/// A group whose commit has ended, before anybody has been told.
+/// Groups that were committed.
 pub(super) struct Ended<C: RaftTypeConfig> {
-    /// Where the segment starts now, if it went well.
+    groups: usize,
+    /// Where the segment starts now.
     pub(super) start: u64,
-    /// Up to where a purge in it reaches.
+    /// Up to where a purge in them reaches.
     pub(super) purged: Option<LogIdOf<C>>,
-    /// What it takes in the memory of the segment's database.
+    /// What they take in the memory of the segment's database.
     pub(super) bytes: u64,
-    pub(super) entries: u64,
-    /// With what else the thread did before it, while it waited.
-    pub(super) took: Duration,
-    pub(super) waiters: Waiters<C>,
-    pub(super) result: Result<WriteTime, StorageError>,
+    /// Where the log ends for those who appended.
+    pub(super) durable_end: Option<u64>,
+    /// Who has not been told yet.
+    pub(super) waiters: Option<Waiters<C>>,
+}
+
+impl<C: RaftTypeConfig> Ended<C> {
+    fn and_before(mut self, before: Option<Self>) -> Self {
+        if let Some(before) = before {
+            self.groups = self.groups.saturating_add(before.groups);
+            self.bytes = self.bytes.saturating_add(before.bytes);
+            self.durable_end = self.durable_end.max(before.durable_end);
+        }
+        self
+    }
+
+    /// Whether the owner must hear of it now.
+    fn is_urgent(&self) -> bool {
+        self.waiters.is_some() || self.groups >= MAX_UNHEARD_GROUPS || self.bytes >= MAX_UNHEARD_BYTES
+    }
 }
 
 /// Where groups go.
@@ -60,11 +85,13 @@ pub(super) struct Place {
     pub(super) room_bytes: u64,
 }
 
-/// Invariants: `intake` is there until the turn is over; nothing is written after a fault.
+/// Invariants: `intake` is there until the turn is over; nothing is written after a fault; those in `unheard` were told.
 pub(super) struct GroupTurn<C: RaftTypeConfig> {
     intake: Option<Intake<C>>,
     first: Option<Write<C>>,
     place: Place,
+    /// What the owner has not heard of yet.
+    unheard: Option<Ended<C>>,
     /// From here on the next group could have been written, had the thread had nothing else to do.
     since: Instant,
     news: SyncSender<News<C>>,
@@ -73,7 +100,7 @@ pub(super) struct GroupTurn<C: RaftTypeConfig> {
 impl<C: RaftTypeConfig> GroupTurn<C> {
     /// The first group begins with `first`.
     pub(super) fn new(intake: Intake<C>, first: Write<C>, place: Place, news: SyncSender<News<C>>) -> Self {
-        Self { intake: Some(intake), first: Some(first), place, since: Instant::now(), news }
+        Self { intake: Some(intake), first: Some(first), place, unheard: None, since: Instant::now(), news }
     }
 
     /// Everything that waits, if there is anything, and if it may go here.
@@ -95,19 +122,44 @@ impl<C: RaftTypeConfig> GroupTurn<C> {
         Some(group)
     }
 
-    fn commit(&mut self, group: Group<C>, write: WriteCall<'_>) -> Ended<C> {
-        let (start, purged) = (group.start(), group.purged());
+    fn commit(&mut self, group: Group<C>, write: WriteCall<'_>) {
+        let (start, purged, moves_ends) = (group.start(), group.purged(), group.moves_ends());
         let (batch, durability, entries, waiters) = group.into_parts();
         let bytes = batch.ops().len().saturating_mul(PAIR_OVERHEAD_BYTES).saturating_add(batch.bytes());
         let Place { disk, dir, .. } = &self.place;
         let healthy = disk.health.check().map_err(StorageError::from);
         let result = healthy.and_then(|()| latched(disk, dir, write(batch, durability)));
+        let time = match result {
+            Ok(time) => time,
+            Err(e) => return waiters.tell(&Err(e)),
+        };
+        self.observe(entries, time);
         let bytes = bytes as u64;
-        if result.is_ok() {
-            self.place.start = start;
-            self.place.room_bytes = self.place.room_bytes.saturating_sub(bytes);
+        self.place.start = start;
+        self.place.room_bytes = self.place.room_bytes.saturating_sub(bytes);
+        let mut ended =
+            Ended { groups: 1, start, purged, bytes, durable_end: waiters.durable_end(), waiters: None };
+        if moves_ends {
+            ended.waiters = Some(waiters);
+        } else {
+            waiters.tell(&Ok(()));
         }
-        Ended { start, purged, bytes, entries, took: self.since.elapsed(), waiters, result }
+        self.ended(ended);
+    }
+
+    fn ended(&mut self, ended: Ended<C>) {
+        let ended = ended.and_before(self.unheard.take());
+        if ended.is_urgent() { self.tell(News::Ended(ended)) } else { self.unheard = Some(ended) }
+    }
+
+    fn observe(&self, entries: u64, time: WriteTime) {
+        let (observer, took) = (self.place.disk.observer(), self.since.elapsed());
+        if entries > 0 {
+            observer.appended(entries);
+        }
+        if took >= STALL {
+            observer.stalled(Db::Log, cause(took, time), took);
+        }
     }
 
     /// The owner waits for it, unless its thread has ended with a panic, which is latched.
@@ -119,14 +171,41 @@ impl<C: RaftTypeConfig> GroupTurn<C> {
 impl<C: RaftTypeConfig> Turn for GroupTurn<C> {
     fn step(&mut self, write: WriteCall<'_>) -> bool {
         if let Some(group) = self.next_group() {
-            let ended = self.commit(group, write);
-            self.tell(News::Ended(ended));
+            self.commit(group, write);
             self.since = Instant::now();
             return true;
         }
         if let Some(intake) = self.intake.take() {
+            self.unheard.take().into_iter().for_each(|ended| self.tell(News::Ended(ended)));
             self.tell(News::Over(intake));
         }
         false
+    }
+}
+
+/// What most of a commit that took so long was spent on.
+fn cause(took: Duration, time: WriteTime) -> StallCause {
+    let waiting = took.saturating_sub(time.total);
+    let engine = time.total.saturating_sub(time.syncing);
+    if time.syncing >= engine.max(waiting) {
+        StallCause::Sync
+    } else if engine >= waiting {
+        StallCause::Engine
+    } else {
+        StallCause::Reader
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_has_the_cause_that_took_most_of_it() {
+        let ms = Duration::from_millis;
+        let of = |total, syncing| cause(ms(100), WriteTime { total: ms(total), syncing: ms(syncing) });
+        assert_eq!(of(99, 90), StallCause::Sync);
+        assert_eq!(of(99, 10), StallCause::Engine);
+        assert_eq!(of(20, 10), StallCause::Reader);
     }
 }

@@ -38,6 +38,9 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// What a value becomes when `operand` is merged into it: for applications that call [`Transaction::merge`], which is how
     /// to change a value without waiting for it to be read.
     ///
+    /// A counter adds its operands up, a set unites them, a log appends them; `kvnode` keeps the last value and adds up how often it
+    /// was written.
+    ///
     /// `older` is a value, or what was merged into the value before, as both come to the same: an operand that is
     /// merged into nothing *is* the value. Must be associative: `merge(merge(a, b), c)` is `merge(a, merge(b, c))`, as it is up to the
     /// storage, and differs from member to member, what is merged first. Called at any time, on any thread, maybe more than once: the

@@ -143,7 +143,12 @@ async fn open(disk: &SimDisk, tape: &Tape) -> Store {
 async fn check(store: &Store, model: &Model, what: &str) {
     let found = store.reader.query(None).await.unwrap();
     let differs = found.iter().zip(model).find(|((key, value), expected)| (key, value) != *expected);
-    assert!(found.len() == model.len() && differs.is_none(), "{what}: {} of {} pairs; {differs:?}", found.len(), model.len());
+    assert!(
+        found.len() == model.len() && differs.is_none(),
+        "{what}: {} of {} pairs; {differs:?}",
+        found.len(),
+        model.len()
+    );
     for key in (0..KEYS).map(|n| Bytes::from(format!("key-{n:02}"))) {
         let found = store.reader.query(Some(key.clone())).await.unwrap();
         assert_eq!(found.first().map(|(_, value)| value), model.get(&key), "{what}: {key:?}");
