@@ -15,9 +15,10 @@ use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftLogReader, RaftTypeConfig};
 use storage_leveldb::{
-    Batch, Db, Durability, Engine, EngineFactory, Fault, KeyRange, MemoryEngine, Observer, Options,
-    ScanLimit, StallCause, StorageError,
+    Batch, Db, Durability, Engine, EngineFactory, Fault, KeyRange, LogReader, MemoryEngine, Observer,
+    Options, ScanLimit, StallCause, StorageError,
 };
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Nothing takes so long but what hangs.
@@ -33,6 +34,7 @@ struct Gate {
     is_closed: Mutex<bool>,
     opened: Condvar,
     waiting: AtomicBool,
+    has_held: AtomicBool,
 }
 
 /// An engine whose scans can be held back, and whose writes can be made to fail, or to end only when there is more to be written.
@@ -98,6 +100,7 @@ impl Engine for Open {
         let gate = &self.1.scans;
         let closed = gate.is_closed.lock().unwrap();
         gate.waiting.store(*closed, Ordering::SeqCst);
+        gate.has_held.fetch_or(*closed, Ordering::SeqCst);
         drop(gate.opened.wait_while(closed, |closed| *closed).unwrap());
         gate.waiting.store(false, Ordering::SeqCst);
         self.0.scan(range, limit)
@@ -113,6 +116,25 @@ impl Observer for Stalls {
     }
 }
 
+type Read = (Result<(), std::io::Error>, LogReader<Types>);
+
+/// A read of the first entry that is held back. Shortly after an append it is still answered from memory; so it is tried again.
+async fn held_read(mut reader: LogReader<Types>, engine: &Tried) -> JoinHandle<Read> {
+    let scans = engine.scans.clone();
+    scans.has_held.store(false, Ordering::SeqCst);
+    let read = tokio::spawn(async move {
+        loop {
+            let result = reader.limited_get_log_entries(1, 2).await.map(drop);
+            if result.is_err() || scans.has_held.load(Ordering::SeqCst) {
+                return (result, reader);
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    eventually("a scan", || engine.scans.waiting.load(Ordering::SeqCst)).await;
+    read
+}
+
 /// An operator must be able to tell a slow reader from a slow disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
@@ -124,9 +146,7 @@ async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
     for index in (1..400).step_by(2) {
         store.log.blocking_append([entry(index)]).await.unwrap();
         engine.hold_scans();
-        let read =
-            tokio::spawn(async move { (reader.limited_get_log_entries(1, 2).await.map(drop), reader) });
-        eventually("a scan", || engine.scans.waiting.load(Ordering::SeqCst)).await;
+        let read = held_read(reader, &engine).await;
         let (done, flushed) = Types::oneshot();
         store.log.append([entry(index + 1)], IOFlushed::signal(done)).await.unwrap();
         // The slowness itself; nobody waits for it to have passed.
@@ -196,9 +216,7 @@ async fn after_a_write_that_failed_nothing_is_written() {
     let mut store = open(dir.path(), engine.options()).await.unwrap();
     store.log.blocking_append((1..=10).map(entry)).await.unwrap();
     engine.hold_scans();
-    let mut reader = store.log.get_log_reader().await;
-    let read = tokio::spawn(async move { reader.limited_get_log_entries(1, 2).await.map(drop) });
-    eventually("a scan", || engine.scans.waiting.load(Ordering::SeqCst)).await;
+    let read = held_read(store.log.get_log_reader().await, &engine).await;
     // They wait behind the scan; each is too large to be in one group with another.
     let large = |index| {
         let value = "v".repeat(8 << 20);
