@@ -34,7 +34,8 @@ pub(super) struct Group<C: RaftTypeConfig> {
     waiting: Vec<Waiting<C>>,
     start: u64,
     purged: Option<LogIdOf<C>>,
-    /// There is more in it than appends and marks of the moment.
+    /// There is more in it than appends, votes and committed marks. The owner must hear of that, and of all before it, before whoever
+    /// asked does: else entries appended behind a truncation would count as durable because those that they replace were.
     moves_ends: bool,
 }
 

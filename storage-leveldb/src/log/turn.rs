@@ -63,6 +63,7 @@ impl<C: RaftTypeConfig> Ended<C> {
             self.groups = self.groups.saturating_add(before.groups);
             self.bytes = self.bytes.saturating_add(before.bytes);
             self.durable_end = self.durable_end.max(before.durable_end);
+            self.purged = self.purged.or(before.purged);
         }
         self
     }
