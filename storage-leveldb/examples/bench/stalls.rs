@@ -2,7 +2,7 @@
 //!
 //! Log and state are those of one storage, as in a node, and what is appended is what is applied. Snapshots and purges
 //! are on, a vote is saved five times a second, and a thread reads at a rate. All times count from when the operation
-//! was due. A thread that only sleeps shows what of it is waiting for a processor.
+//! was due. A thread on each processor that only sleeps shows when the processor itself was away.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::node::{Node, Policy};
 use crate::pairs::{Kind, Puts};
 use crate::readers::PacedReader;
 use crate::requirement::Requirement;
-use crate::sleeper::Sleeper;
+use crate::sleeper::Sleepers;
 use crate::table::{Table, grouped};
 use crate::workspace::Workspace;
 
@@ -39,9 +39,9 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
     }
     drop(counts.take_stalls());
     let reader = PacedReader::start(&node.reader, pairs, GETS_PER_SECOND, args.seed);
-    let sleeper = Sleeper::start();
+    let sleepers = Sleepers::start();
     node.put_at_rate(&mut puts, pairs, rate, time).await;
-    let (late, stolen) = sleeper.stop();
+    let (late, stolen) = sleepers.stop();
     let gets = reader.stop().await;
     node.close().await;
 
@@ -54,7 +54,9 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
     table.row(waits.put.take().cells("append to applied"));
     table.row(waits.held_up.take().cells("applying held up"));
     table.row(waits.build.take().cells("building a snapshot"));
-    table.row(late.cells("a thread that sleeps 1 ms, late by"));
+    for (processor, late) in late {
+        table.row(late.cells(&format!("woken late on processor {processor}")));
+    }
     table.print();
     println!("  the host took {stolen:.2?} of processor time away meanwhile");
     counts.print_stalls();

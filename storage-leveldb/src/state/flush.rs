@@ -11,7 +11,9 @@ use super::position::Position;
 use super::store::{MAX_RUNS, Store};
 use crate::error::StorageError;
 
-/// How long retired memtables that somebody still reads are left alone.
+/// Whether retired memtables are still read is looked at after so many pairs that were written,
+const PAIRS_BETWEEN_LOOKS: u64 = 1024;
+/// or, if there is nothing to be written, after so long.
 const RETIRED_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Works until the store is stopped and nothing is sealed any more, or a fault is latched.
@@ -28,12 +30,9 @@ pub(super) fn run<C: RaftTypeConfig>(store: &Store<C>) {
 fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Arc<Memtable>, Position<C>, u64)> {
     let mut work = store.work();
     loop {
-        let unread = work.take_unread();
-        if !unread.is_empty() {
-            drop(work);
-            drop(unread);
-            work = store.work();
-        }
+        drop(work);
+        store.free_unread();
+        work = store.work();
         store.disk.health.check().ok()?;
         let is_room = work.stop || store.layers().runs.len() < MAX_RUNS;
         match work.sealed.first() {
@@ -58,8 +57,13 @@ fn flush<C: RaftTypeConfig>(
     }
     let mut run = store.new_run(&store.disk)?;
     let mut changes = changes_of(memtable, &store.operator());
+    let mut pairs = 0_u64;
     while let Some((key, change)) = changes.next_change()? {
         run.push(&key, &change)?;
+        pairs = pairs.saturating_add(1);
+        if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) {
+            store.free_unread();
+        }
     }
     store.commit_flush(memtable, position, Some(run.finish()?), epoch)
 }

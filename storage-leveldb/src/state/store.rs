@@ -233,16 +233,19 @@ impl<C: RaftTypeConfig> Store<C> {
         Ok(())
     }
 
-    /// Answers the state as of the last seal, once it is durable; at once if it is.
+    /// Answers the state as of the last seal, once it is durable; at once if it is. Called by the thread that seals.
     pub(super) fn when_durable(&self) -> oneshot::Receiver<Durable<C>> {
         let (durable, wait) = oneshot::channel();
-        let root = self.lock_root();
         let mut work = self.work();
         match work.sealed.last().map(|(memtable, _)| memtable.number) {
             // The flush thread ends with a fault, and has told everybody who waited then.
             Some(_) if work.flush_ended => {}
             Some(memtable) => work.wait_for(memtable, durable),
-            None => drop(durable.send(self.durable_of(&root))),
+            None => {
+                drop(work);
+                // Nothing is sealed meanwhile. Not with every call: ROOT is locked while a merge replaces it.
+                drop(durable.send(self.durable()));
+            }
         }
         wait
     }
@@ -334,6 +337,12 @@ impl<C: RaftTypeConfig> Store<C> {
         drop(work);
         self.notify();
         Ok(())
+    }
+
+    /// Gives back the memory of memtables that nobody reads any more.
+    pub(super) fn free_unread(&self) {
+        let unread = self.work().take_unread();
+        drop(unread);
     }
 
     /// A run that came too late. Nothing else may happen for a long time, so whoever removes it is told.
