@@ -28,6 +28,7 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
 }
 
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    malloc_trim::limit_arenas();
     match Config::load(args, env) {
         Ok(config) => {
             config.log.install(Source::new(config.id, &config.cluster_id));

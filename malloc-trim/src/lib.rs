@@ -1,4 +1,4 @@
-//! Gives memory that was freed back to the operating system.
+//! Keeps what the C library holds of freed memory small.
 //!
 //! glibc keeps what is freed between other things for later. Opening a storage replays LevelDB's logs, tens of MiB that
 //! are not needed again, and a node that then idles would have them resident for ever. The only crate with unsafe code.
@@ -17,6 +17,25 @@ pub fn malloc_trim() {
     }
 }
 
+/// Lets all threads together allocate from so many arenas, one for each processor and at least two. To be called before threads
+/// are started. Does nothing where the C library is another one.
+///
+/// glibc makes up to eight for each processor, and each keeps what was once allocated from it and freed.
+pub fn limit_arenas() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        const MIN_ARENAS: core::ffi::c_int = 2;
+        const M_ARENA_MAX: core::ffi::c_int = -8;
+        unsafe extern "C" {
+            fn mallopt(param: core::ffi::c_int, value: core::ffi::c_int) -> core::ffi::c_int;
+        }
+        let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        let arenas = core::ffi::c_int::try_from(processors).unwrap_or(MIN_ARENAS).max(MIN_ARENAS);
+        // SAFETY: it takes two numbers and may be called at any time. It refuses values that it does not know, which does no harm.
+        let _ = unsafe { mallopt(M_ARENA_MAX, arenas) };
+    }
+}
+
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     /// Resident memory of this process, in KiB.
@@ -24,6 +43,38 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Memory that threads have taken for themselves, in arenas' heaps of 64 MiB, each of which begins at a multiple of that.
+    fn heaps() -> usize {
+        const HEAP_BYTES: usize = 64 << 20;
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let start = |line: &str| usize::from_str_radix(line.split('-').next().unwrap(), 16).unwrap();
+        let anonymous =
+            maps.lines().filter(|line| line.ends_with(" 0 ") || line.split_whitespace().count() == 5);
+        anonymous.filter(|line| start(line).is_multiple_of(HEAP_BYTES)).count()
+    }
+
+    #[test]
+    fn threads_share_arenas() {
+        super::limit_arenas();
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let barrier = std::sync::Barrier::new(8 * processors + 1);
+        std::thread::scope(|scope| {
+            for _ in 0..8 * processors {
+                scope.spawn(|| {
+                    let memory = vec![1_u8; 1000];
+                    barrier.wait();
+                    barrier.wait();
+                    drop(memory);
+                });
+            }
+            barrier.wait();
+            let found = heaps();
+            barrier.wait();
+            // Threads of the tests themselves may have had some before.
+            assert!(found <= processors.max(2) + 4, "{found} heaps for {} threads", 8 * processors);
+        });
     }
 
     #[test]

@@ -52,8 +52,14 @@ use clap::Parser;
 
 use crate::args::Args;
 
+fn main() -> ExitCode {
+    // As kvnode does.
+    malloc_trim::limit_arenas();
+    run()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     let args = Args::parse();
     if args.name.is_child() {
         child::run(&args).await;
