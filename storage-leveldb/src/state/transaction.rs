@@ -62,10 +62,13 @@ impl Transaction<'_> {
     /// # Errors
     /// The application cannot merge it into what it wrote to this key since the state was last written to disk.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<(), StorageError> {
-        if self.merges_at_once {
-            self.get(key)?;
-        }
+        let before = if self.merges_at_once { Some(self.get(key)?) } else { None };
         let (key, operand) = (key::of_application(key), Bytes::copy_from_slice(operand));
+        if let Some(before) = before {
+            let value = self.before.operator().value(&key, before, operand)?;
+            self.change(key, Change::Put(value));
+            return Ok(());
+        }
         let change = match self.changes.get(&key) {
             Some(older) => self.before.operator().onto(&key, older, operand)?,
             None => Change::Merge(operand),
