@@ -44,7 +44,7 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// `older` is a value, or what was merged into the value before, as both come to the same: an operand that is
     /// merged into nothing *is* the value. Must be associative: `merge(merge(a, b), c)` is `merge(a, merge(b, c))`, as it is up to the
     /// storage, and differs from member to member, what is merged first. Called at any time, on any thread, maybe more than once: the
-    /// result depends on nothing but the arguments. [`DeterminismTest`](crate::testing::DeterminismTest) tests that.
+    /// result depends on nothing but the arguments. `testing::DeterminismTest` tests that.
     ///
     /// # Errors
     /// A [`Fault`](crate::Fault) that says what cannot be understood; it is latched.
