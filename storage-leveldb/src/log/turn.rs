@@ -199,7 +199,85 @@ fn cause(took: Duration, time: WriteTime) -> StallCause {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::mpsc::{Receiver as NewsReceiver, sync_channel};
+
+    use bytes::Bytes;
+    use openraft::vote::RaftLeaderId;
+    use tokio::sync::{mpsc, oneshot};
+
     use super::*;
+    use crate::observer::NoObserver;
+    use crate::testing::SimDisk;
+
+    openraft::declare_raft_types!(Types: D = String, R = String, Node = openraft::BasicNode);
+
+    type Told = oneshot::Receiver<Result<(), StorageError>>;
+
+    /// A turn that has these writes to make, in groups of what waits when they are asked for.
+    fn turn(
+        first: Write<Types>,
+    ) -> (GroupTurn<Types>, mpsc::Sender<Write<Types>>, NewsReceiver<News<Types>>) {
+        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(NoObserver), Arc::new(()));
+        let place = Place { disk, dir: "segment".into(), begins: false, start: 0, room_bytes: 1 << 20 };
+        let (sender, queue) = mpsc::channel(8);
+        let (news, heard) = sync_channel(8);
+        (GroupTurn::new(Intake { queue, marks: Marks::default() }, first, place, news), sender, heard)
+    }
+
+    fn step(turn: &mut GroupTurn<Types>) -> bool {
+        turn.step(&mut |_, _| Ok(WriteTime { total: Duration::ZERO, syncing: Duration::ZERO }))
+    }
+
+    fn vote() -> (Write<Types>, Told) {
+        let (done, told) = oneshot::channel();
+        (Write::Vote { record: Bytes::from_static(b"vote"), done }, told)
+    }
+
+    #[test]
+    fn who_votes_is_told_by_the_thread_that_writes_and_the_owner_hears_of_it_in_the_end() {
+        let (first, mut told) = vote();
+        let (mut turn, queue, heard) = turn(first);
+        for _ in 0..3 {
+            assert!(step(&mut turn));
+            told.try_recv().unwrap().unwrap();
+            assert!(heard.try_recv().is_err(), "the owner need not hear of it yet");
+            let (next, its_told) = vote();
+            told = its_told;
+            queue.try_send(next).unwrap_or_else(|_| panic!("no room"));
+        }
+        assert!(step(&mut turn) && !step(&mut turn));
+        let Ok(News::Ended(ended)) = heard.try_recv() else { panic!("not heard") };
+        assert_eq!(ended.groups, 4);
+        assert!(matches!(heard.try_recv(), Ok(News::Over(_))));
+    }
+
+    /// Were it otherwise, entries appended behind a truncation could count as durable because those that they replace were.
+    #[test]
+    fn the_owner_hears_of_a_truncation_and_of_all_before_it_before_whoever_asked() {
+        let (first, mut told) = vote();
+        let (mut turn, queue, heard) = turn(first);
+        assert!(step(&mut turn));
+        told.try_recv().unwrap().unwrap();
+        let (done, mut truncated) = oneshot::channel();
+        queue.try_send(Write::Truncate { from: 5, end: 9, done }).unwrap_or_else(|_| panic!("no room"));
+        assert!(step(&mut turn));
+        assert!(truncated.try_recv().is_err(), "told before the owner has heard");
+        let Ok(News::Ended(ended)) = heard.try_recv() else { panic!("not heard") };
+        assert_eq!(ended.groups, 2);
+        ended.waiters.unwrap().tell(&Ok(()));
+        truncated.try_recv().unwrap().unwrap();
+    }
+
+    #[test]
+    fn the_owner_hears_of_a_purge_at_once() {
+        let leader = <Types as RaftTypeConfig>::LeaderId::new(1, 1).to_committed();
+        let log_id = openraft::LogId::new(leader, 7);
+        let (mut turn, _queue, heard) = turn(Write::Purge { log_id, record: Bytes::from_static(b"purged") });
+        assert!(step(&mut turn));
+        let Ok(News::Ended(ended)) = heard.try_recv() else { panic!("not heard") };
+        assert_eq!(ended.purged, Some(log_id));
+    }
 
     #[test]
     fn a_stall_has_the_cause_that_took_most_of_it() {

@@ -339,4 +339,6 @@ async fn who_cannot_merge_has_a_fault_and_no_answer() {
         }
     }
     eventually("the merge of runs fails", || store.health.fault().is_some()).await;
+    let reason = store.health.fault().unwrap().reason;
+    assert!(reason.contains("panicked while merging into key key"), "{reason}");
 }
