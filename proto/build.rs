@@ -12,6 +12,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if std::env::var_os("CARGO_FEATURE_RAFT").is_some() {
         generate("raft", "proto/raft/v1/raft.proto")?;
     }
+    if std::env::var_os("CARGO_FEATURE_NODE").is_some() {
+        generate("node", "proto/node/v1/node.proto")?;
+    }
     if std::env::var_os("CARGO_FEATURE_KV").is_some() {
         generate("kv", "proto/kv/v1/kv.proto")?;
     }

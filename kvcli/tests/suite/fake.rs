@@ -7,8 +7,8 @@ use kvcli::wire::cluster_server::{Cluster, ClusterServer};
 use kvcli::wire::kv_server::{Kv, KvServer};
 use kvcli::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, DeleteRequest,
-    DeleteResponse, GetRequest, GetResponse, InitRequest, InitResponse, Pair, PutRequest, PutResponse,
-    ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest, ScanResponse, SnapshotRequest,
+    DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse, Pair, PutRequest, PutResponse,
+    ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest, ScanResponse, SetAddressRequest, SetAddressResponse, SnapshotRequest,
     SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
 };
 use tokio::net::{TcpListener, TcpStream};
@@ -255,6 +255,17 @@ impl Cluster for Fake {
         self.receive("change_membership", &request, None, |_| {}).await?;
         let members = self.with(|state| state.status.members.clone());
         Ok(Response::new(ChangeMembershipResponse { header: self.header(), members }))
+    }
+
+    async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn set_address(
+        &self,
+        _: Request<SetAddressRequest>,
+    ) -> Result<Response<SetAddressResponse>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn transfer_leader(

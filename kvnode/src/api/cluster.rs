@@ -47,6 +47,22 @@ impl Cluster for ClusterService {
             .await
     }
 
+    async fn health(
+        &self,
+        request: Request<kv::HealthRequest>,
+    ) -> Result<Response<kv::HealthResponse>, Status> {
+        let _ = request;
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn set_address(
+        &self,
+        request: Request<kv::SetAddressRequest>,
+    ) -> Result<Response<kv::SetAddressResponse>, Status> {
+        let _ = request;
+        Err(Status::unimplemented("not yet"))
+    }
+
     async fn transfer_leader(
         &self,
         request: Request<kv::TransferLeaderRequest>,

@@ -89,6 +89,17 @@ impl Cluster for FaultyCluster {
         self.refuse()
     }
 
+    async fn health(&self, _: Request<kv::HealthRequest>) -> Result<Response<kv::HealthResponse>, Status> {
+        self.refuse()
+    }
+
+    async fn set_address(
+        &self,
+        _: Request<kv::SetAddressRequest>,
+    ) -> Result<Response<kv::SetAddressResponse>, Status> {
+        self.refuse()
+    }
+
     async fn transfer_leader(
         &self,
         _: Request<kv::TransferLeaderRequest>,

@@ -69,6 +69,7 @@ impl Reporter {
             raft_addr: member.raft_addr.clone(),
             client_addr: member.client_addr.clone(),
             voter: true,
+            ..kv::Member::default()
         };
         peers.iter().map(member).collect()
     }
@@ -81,7 +82,7 @@ impl Reporter {
             Subject::Faulty(faulty) => of_faulty(faulty).await,
         };
         kv::ReportResponse {
-            incarnation: self.history.incarnation,
+            run: self.history.run,
             leader_since_unix_ms: self.history.leader_since_unix_ms(),
             request_bounds_seconds: REQUEST_BOUNDS_SECONDS.to_vec(),
             disk_bounds_seconds: DISK_BOUNDS_SECONDS.to_vec(),

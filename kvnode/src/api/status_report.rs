@@ -29,6 +29,7 @@ pub async fn status_report(local: &Local) -> kv::StatusResponse {
         members: members(&metrics),
         replication: replication(&metrics),
         fault: fault(local),
+        ..kv::StatusResponse::default()
     }
 }
 
@@ -41,6 +42,7 @@ pub(super) fn members(metrics: &Metrics) -> Vec<kv::Member> {
         raft_addr: member.raft_addr.clone(),
         client_addr: member.client_addr.clone(),
         voter: voters.contains(id),
+        ..kv::Member::default()
     };
     membership.nodes().map(member).collect()
 }
@@ -48,7 +50,7 @@ pub(super) fn members(metrics: &Metrics) -> Vec<kv::Member> {
 fn replication(metrics: &Metrics) -> Vec<kv::Replication> {
     let others = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
     others
-        .map(|(id, matched)| kv::Replication { id: *id, matched_index: matched.index().unwrap_or_default() })
+        .map(|(id, matched)| kv::Replication { id: *id, matched_index: matched.index().unwrap_or_default(), ..kv::Replication::default() })
         .collect()
 }
 

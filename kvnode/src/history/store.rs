@@ -23,7 +23,7 @@ pub const MAX_EVENT_TEXT_BYTES: usize = 300;
 #[derive(Debug)]
 pub struct History {
     /// Another one after every start: the time of it, in milliseconds since 1970.
-    pub incarnation: u64,
+    pub run: u64,
     kept: Mutex<Kept>,
 }
 
@@ -40,7 +40,7 @@ struct Kept {
 
 impl Default for History {
     fn default() -> Self {
-        Self { incarnation: unix_millis(), kept: Mutex::default() }
+        Self { run: unix_millis(), kept: Mutex::default() }
     }
 }
 
@@ -86,7 +86,7 @@ impl History {
     /// What `request` does not have yet.
     #[must_use]
     pub fn since(&self, request: &kv::ReportRequest) -> (Vec<kv::Sample>, Vec<kv::Event>) {
-        let known = request.incarnation == self.incarnation;
+        let known = request.run == self.run;
         let (sample, event) = if known { (request.after_sample, request.after_event) } else { (0, 0) };
         let kept = self.kept();
         let samples = kept.samples.iter().filter(|kept| kept.number > sample).cloned().collect();
@@ -128,14 +128,14 @@ mod tests {
         assert_eq!((samples.len(), samples[0].at_unix_ms, samples[0].number), (MAX_SAMPLES, 20, 21));
         assert_eq!(events.len(), MAX_EVENTS);
         let mut request = kv::ReportRequest {
-            incarnation: history.incarnation,
+            run: history.run,
             after_sample: samples[MAX_SAMPLES - 2].number,
             after_event: events[MAX_EVENTS - 1].number,
         };
         let (news, none) = history.since(&request);
         assert_eq!((news.len(), none.len()), (1, 0));
         // After a restart the numbers mean something else.
-        request.incarnation += 1;
+        request.run += 1;
         assert_eq!(history.since(&request).0.len(), MAX_SAMPLES);
     }
 

@@ -42,7 +42,7 @@ impl HistoryDocument {
         let report = reporter.report(&kv::ReportRequest::default()).await;
         Self {
             node_id: reporter.id(),
-            started_unix_ms: report.incarnation,
+            started_unix_ms: report.run,
             interval_ms: SAMPLE_INTERVAL.as_millis(),
             request_bounds_seconds: report.request_bounds_seconds,
             disk_bounds_seconds: report.disk_bounds_seconds,

@@ -146,7 +146,7 @@ impl Said {
         let leader_id = status.header.as_ref().map(|header| header.leader_id);
         Self {
             version: status.version.clone(),
-            started_unix_ms: report.incarnation,
+            started_unix_ms: report.run,
             http_addr: report.http_addr.clone(),
             fault: text(&status.fault),
             not_ready_because: text(&report.not_ready_because),
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_leader_knows_the_lag_of_those_that_cannot_be_asked() {
-        let replication = vec![kv::Replication { id: 2, matched_index: 90 }];
+        let replication = vec![kv::Replication { id: 2, matched_index: 90, ..kv::Replication::default() }];
         let leading = kv::StatusResponse {
             node_id: 1,
             last_log_index: 100,

@@ -138,9 +138,9 @@ impl Peer {
         let events = std::mem::take(&mut answer.events);
         let now = unix_millis();
         let before =
-            Some(self.known).filter(|known| known.incarnation == answer.incarnation).unwrap_or_default();
+            Some(self.known).filter(|known| known.run == answer.run).unwrap_or_default();
         self.known = kv::ReportRequest {
-            incarnation: answer.incarnation,
+            run: answer.run,
             after_sample: samples.last().map_or(before.after_sample, |sample| sample.number),
             after_event: events.last().map_or(before.after_event, |event| event.number),
         };
@@ -229,7 +229,7 @@ mod tests {
 
     fn answer(samples: Vec<kv::Sample>) -> kv::ReportResponse {
         kv::ReportResponse {
-            incarnation: 7,
+            run: 7,
             request_bounds_seconds: REQUEST_BOUNDS_SECONDS.to_vec(),
             disk_bounds_seconds: DISK_BOUNDS_SECONDS.to_vec(),
             samples,
@@ -274,7 +274,7 @@ mod tests {
     fn what_is_known_is_not_asked_for_again_and_survives_silence() {
         let mut peer = Peer::new(kv::Member::default());
         peer.take(Ok(answer(vec![sample(1, vec![1; 17]), sample(2, vec![])])));
-        assert_eq!((peer.known.incarnation, peer.known.after_sample), (7, 2));
+        assert_eq!((peer.known.run, peer.known.after_sample), (7, 2));
         peer.take(Err("gone".to_owned()));
         assert!(peer.report().is_none() && peer.samples.len() == 2);
         peer.forget_old(unix_millis() + 16 * 60 * 1000);
