@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::PeerError;
+use crate::identity::Incarnation;
 use crate::options::{
     CONNECTION_WINDOW_BYTES, MAX_APPEND_STREAMS, MAX_MESSAGE_BYTES, NetworkOptions, STREAM_WINDOW_BYTES,
 };
@@ -36,6 +37,13 @@ pub(crate) struct Live {
     generation: u64,
 }
 
+/// What the membership says of the peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) address: String,
+    pub(crate) incarnation: Option<Incarnation>,
+}
+
 /// The dialling side: failures in a row, and when the next dial is due.
 #[derive(Default)]
 struct Redial {
@@ -44,10 +52,10 @@ struct Redial {
     generation: u64,
 }
 
-/// Invariants: `live` holds a connection from the newest dial or none; `redial` is locked while a
+/// Invariants: `live` holds a connection from the newest dial or none, and none to an earlier place; `redial` is locked while a
 /// dial is under way, so there is at most one; `redial.failures` is 0 exactly after a success.
 pub(crate) struct Connection {
-    pub(crate) address: String,
+    place: Mutex<Place>,
     lane: Lane,
     options: Arc<NetworkOptions>,
     live: Mutex<Option<Live>>,
@@ -83,9 +91,9 @@ impl Noted {
 
 impl Connection {
     /// Dials nothing.
-    pub(crate) fn new(address: &str, lane: Lane, options: Arc<NetworkOptions>) -> Self {
+    pub(crate) fn new(place: Place, lane: Lane, options: Arc<NetworkOptions>) -> Self {
         Self {
-            address: address.to_owned(),
+            place: Mutex::new(place),
             lane,
             options,
             live: Mutex::new(None),
@@ -110,6 +118,25 @@ impl Connection {
         }
     }
 
+    /// Where the peer is, as the membership has it now.
+    pub(crate) fn place(&self) -> Place {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.place().address
+    }
+
+    /// The membership describes the peer anew. At another address the next call dials anew, also for
+    /// sessions that were opened before: openraft keeps them when only an address has changed.
+    pub(crate) fn moved_to(&self, place: Place) {
+        let mut current = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.address != place.address {
+            *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        *current = place;
+    }
+
     /// Forgets `live` if it is still the current connection, so that the next call dials anew.
     pub(crate) fn discard(&self, live: &Live) {
         let mut current = self.live.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,20 +154,20 @@ impl Connection {
             return;
         }
         match error {
-            None => tracing::info!(peer = %self.address, lane = ?self.lane, "peer answers again"),
+            None => tracing::info!(peer = %self.address(), lane = ?self.lane, "peer answers again"),
             Some(error) => {
                 let error = error as &(dyn std::error::Error + 'static);
-                tracing::warn!(peer = %self.address, lane = ?self.lane, error, "peer does not answer");
+                tracing::warn!(peer = %self.address(), lane = ?self.lane, error, "peer does not answer");
             }
         }
     }
 
     pub(crate) fn timed_out(&self, awaited: &'static str, after: Duration) -> PeerError {
-        PeerError::TimedOut { address: self.address.clone(), awaited, after }
+        PeerError::TimedOut { address: self.address(), awaited, after }
     }
 
     pub(crate) fn bad_answer(&self, reason: impl Into<String>) -> PeerError {
-        PeerError::BadAnswer { address: self.address.clone(), reason: reason.into() }
+        PeerError::BadAnswer { address: self.address(), reason: reason.into() }
     }
 
     fn current(&self) -> Option<Live> {
@@ -154,7 +181,7 @@ impl Connection {
         }
         self.due(&redial)?;
         match self.dial().await {
-            Ok(channel) => Ok(self.established(&mut redial, channel)),
+            Ok((address, channel)) => Ok(self.established(&mut redial, &address, channel)),
             Err(error) => {
                 redial.failures = redial.failures.saturating_add(1);
                 redial.not_before = Some(Instant::now() + self.pause(redial.failures));
@@ -168,14 +195,14 @@ impl Connection {
         match redial.not_before.filter(|at| *at > now) {
             None => Ok(()),
             Some(at) => Err(PeerError::BackingOff {
-                address: self.address.clone(),
+                address: self.address(),
                 retry_in: at - now,
                 failures: redial.failures,
             }),
         }
     }
 
-    fn established(&self, redial: &mut Redial, channel: Channel) -> Live {
+    fn established(&self, redial: &mut Redial, address: &str, channel: Channel) -> Live {
         // The pause also follows a success: a peer that accepts and hangs up is not dialled in a loop.
         let generation = redial.generation + 1;
         *redial =
@@ -184,22 +211,26 @@ impl Connection {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let live = Live { client, generation };
-        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+        // A peer that has moved while it was dialled is dialled again by the next call.
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.address == address {
+            *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
+        }
         live
     }
 
-    async fn dial(&self) -> Result<Channel, PeerError> {
-        let after = self.options.connect_timeout;
-        match timeout(after, self.endpoint()?.connect()).await {
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(e)) => Err(PeerError::Connect { address: self.address.clone(), source: Box::new(e) }),
+    async fn dial(&self) -> Result<(String, Channel), PeerError> {
+        let (after, address) = (self.options.connect_timeout, self.address());
+        match timeout(after, self.endpoint(&address)?.connect()).await {
+            Ok(Ok(channel)) => Ok((address, channel)),
+            Ok(Err(e)) => Err(PeerError::Connect { address, source: Box::new(e) }),
             Err(_) => Err(self.timed_out("connection", after)),
         }
     }
 
-    fn endpoint(&self) -> Result<Endpoint, PeerError> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))
-            .map_err(|e| PeerError::BadAddress { address: self.address.clone(), source: Box::new(e) })?;
+    fn endpoint(&self, address: &str) -> Result<Endpoint, PeerError> {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"))
+            .map_err(|e| PeerError::BadAddress { address: address.to_owned(), source: Box::new(e) })?;
         Ok(endpoint
             .connect_timeout(self.options.connect_timeout)
             .tcp_nodelay(true)

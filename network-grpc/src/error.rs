@@ -10,6 +10,9 @@ use tonic::{Code, Status};
 /// An RPC to a peer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
+    /// This node belongs to no cluster, so it has nothing to say to peers.
+    #[error("this node belongs to no cluster yet")]
+    WithoutCluster,
     /// The membership holds an address that cannot be dialled.
     #[error("peer address `{address}` is not host:port; correct it in the membership")]
     BadAddress {

@@ -12,6 +12,7 @@ mod address;
 mod client;
 mod connection;
 mod error;
+mod identity;
 mod observer;
 mod options;
 mod pool;
@@ -22,8 +23,9 @@ pub mod testing;
 mod wire;
 
 pub use address::PeerAddress;
-pub use client::{GrpcNetwork, PeerClient};
+pub use client::{GrpcNetwork, PeerClient, PeerPlaces};
 pub use error::PeerError;
+pub use identity::{ClusterId, Incarnation, LocalIdentity, MemberIdentity, NotAnId};
 pub use observer::{Observer, Rpc, Silent};
 pub use options::{
     CONNECTION_WINDOW_BYTES, MAX_BATCH_BYTES, MAX_CONCURRENT_STREAMS, MAX_ENTRY_BYTES,

@@ -38,8 +38,6 @@ pub(crate) const MAX_APPEND_STREAMS: usize = 8;
 pub(crate) const MIN_BYTES_PER_SECOND: usize = MIB;
 /// Connections kept for reuse; idle ones beyond are closed.
 pub(crate) const MAX_POOLED_CONNECTIONS: usize = 64;
-/// Bytes of a peer-supplied cluster id that are repeated in an error text.
-pub(crate) const MAX_ECHOED_BYTES: usize = 64;
 /// First pause that openraft makes before it retries an unreachable peer; doubles.
 pub(crate) const RETRY_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause that openraft makes before it retries an unreachable peer.

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::RaftTypeConfig;
 
-use crate::connection::{Connection, Lane};
+use crate::connection::{Connection, Lane, Place};
 use crate::options::{MAX_POOLED_CONNECTIONS, NetworkOptions};
 
 type Connections<C> = BTreeMap<(<C as RaftTypeConfig>::NodeId, Lane), Arc<Connection>>;
 
-/// Invariant: at most one connection per peer and lane, to the address that was asked for last; no
-/// more than [`MAX_POOLED_CONNECTIONS`] unless more are in use.
+/// Invariant: at most one connection per peer and lane; no more than [`MAX_POOLED_CONNECTIONS`]
+/// unless more are in use.
 pub(crate) struct Pool<C: RaftTypeConfig> {
     options: Arc<NetworkOptions>,
     connections: Mutex<Connections<C>>,
@@ -23,17 +23,25 @@ impl<C: RaftTypeConfig> Pool<C> {
     }
 
     /// The connection for this lane of `target`, not dialled yet if it is new.
-    pub(crate) fn get(&self, target: &C::NodeId, address: &str, lane: Lane) -> Arc<Connection> {
+    pub(crate) fn get(&self, target: &C::NodeId, place: Place, lane: Lane) -> Arc<Connection> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (target.clone(), lane);
-        if let Some(known) = connections.get(&key).filter(|c| c.address == address) {
+        if let Some(known) = connections.get(&(target.clone(), lane)) {
+            known.moved_to(place);
             return Arc::clone(known);
         }
         if connections.len() >= MAX_POOLED_CONNECTIONS {
             connections.retain(|_, c| Arc::strong_count(c) > 1);
         }
-        let connection = Arc::new(Connection::new(address, lane, Arc::clone(&self.options)));
-        connections.insert(key, Arc::clone(&connection));
+        let connection = Arc::new(Connection::new(place, lane, Arc::clone(&self.options)));
+        connections.insert((target.clone(), lane), Arc::clone(&connection));
         connection
+    }
+
+    /// The membership says that `target` is at `place`.
+    pub(crate) fn moved(&self, target: &C::NodeId, place: &Place) {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, connection) in connections.iter().filter(|((id, _), _)| id == target) {
+            connection.moved_to(place.clone());
+        }
     }
 }

@@ -10,7 +10,7 @@ use proto::raft::v1 as pb;
 use tonic::Status;
 
 use crate::client::{Answer, Sent};
-use crate::connection::{Connection, Lane};
+use crate::connection::{Connection, Lane, Place};
 use crate::error::PeerError;
 use crate::options::NetworkOptions;
 use crate::server::admission;
@@ -80,7 +80,11 @@ pub fn judge<C: RaftTypeConfig>(
     request: AppendEntriesRequest<C>,
     response: pb::AppendResponse,
 ) -> Result<AppendEntriesResponse<C>, PeerError> {
-    let connection = Connection::new("peer:1", Lane::Replication, Arc::new(NetworkOptions::default()));
+    let connection = Connection::new(
+        Place { address: "peer:1".to_owned(), incarnation: None },
+        Lane::Replication,
+        Arc::new(NetworkOptions::default()),
+    );
     let vote = request.vote.clone();
     let piece = Pieces::of(request)?.next_piece()?.ok_or_else(|| connection.bad_answer("nothing to send"))?;
     let (_, sent) = Sent::of(piece, vote, Instant::now());

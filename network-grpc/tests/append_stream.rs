@@ -173,7 +173,7 @@ async fn answers_that_would_panic_in_openraft_are_errors() {
         let peer =
             Scripted { append: answer, ..Scripted::streaming(|_| Box::pin(futures_util::stream::empty())) };
         let node = BasicNode::new(peer.serve().await);
-        let mut heartbeat = network().new_heartbeat_client(2, &node).await;
+        let mut heartbeat = network(1).new_heartbeat_client(2, &node).await;
         let input = futures_util::stream::iter([request(0, &[1, 1])]);
         let items = run(&mut heartbeat, input).await;
         assert!(matches!(items[..], [Err(RPCError::Unreachable(_))]), "{what}: {items:?}");
@@ -264,7 +264,7 @@ async fn an_observer_sees_every_request_once() {
     let tally = Arc::new(Tally::default());
     let mut options = support::options();
     options.observer = Arc::clone(&tally) as Arc<dyn Observer>;
-    let mut network = support::Network::new(support::CLUSTER, options);
+    let mut network = support::Network::new(support::identity(1), options);
     let mut client = network.new_client(2, &BasicNode::new(address)).await;
     let requests = [request(0, &[300 * 1024; 10]), request(10, &[1])];
     run(&mut client, futures_util::stream::iter(requests)).await;

@@ -160,7 +160,7 @@ async fn a_peer_that_hangs_up_is_not_dialled_in_a_loop() {
 async fn nothing_is_dialled_before_it_is_needed_and_connections_are_shared() {
     let (address, accepted) = black_hole(false).await;
     let node = BasicNode::new(&address);
-    let mut network = network();
+    let mut network = network(1);
     let mut clients = Vec::new();
     for _ in 0..10 {
         clients.push(network.new_client(2, &node).await);
@@ -185,7 +185,7 @@ async fn heartbeats_do_not_wait_behind_bulk_data() {
         }))
     });
     let node = BasicNode::new(peer.serve().await);
-    let mut network = network();
+    let mut network = network(1);
     let mut bulk = network.new_client(2, &node).await;
     let mut heartbeats = network.new_heartbeat_client(2, &node).await;
     heartbeats.append_entries(heartbeat(), ttl(1000)).await.unwrap();

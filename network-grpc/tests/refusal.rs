@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use futures_util::{FutureExt, StreamExt};
+use network_grpc::{ClusterId, Incarnation, LocalIdentity, MemberIdentity};
 use openraft::entry::RaftEntry;
 use openraft::errors::{RPCError, StreamingError};
 use openraft::network::{RaftNetworkFactory, RaftNetworkV2};
@@ -34,6 +35,8 @@ use tonic::{Code, Status};
 
 type Peer = RaftClient<Channel>;
 
+const OTHER: ClusterId = ClusterId::from_bits(8);
+
 async fn dial(node: &Node) -> Peer {
     RaftClient::connect(format!("http://{}", node.address)).await.unwrap()
 }
@@ -42,8 +45,14 @@ fn encode<T: Serialize>(value: &T) -> bytes::Bytes {
     codec::encode(value).unwrap().into()
 }
 
-fn header(cluster: &str, target: u64) -> Option<pb::Header> {
-    Some(pb::Header { cluster_id: cluster.to_owned(), target: encode(&target) })
+/// From node 1, which like node 2 has no incarnation.
+fn header(cluster: ClusterId, target: u64) -> Option<pb::Header> {
+    Some(pb::Header {
+        cluster_id: cluster.to_bytes(),
+        target: encode(&target),
+        sender: encode(&1_u64),
+        ..pb::Header::default()
+    })
 }
 
 fn for_node_2() -> Option<pb::Header> {
@@ -106,13 +115,19 @@ async fn alive(node: &Node, peer: &mut Peer) {
 async fn the_wrong_cluster_and_the_wrong_node_are_refused_by_every_rpc() {
     let node = Node::start(2).await;
     let mut peer = dial(&node).await;
-    for wrong in [header("other", 2), header(CLUSTER, 3)] {
+    let copied = Incarnation::random(0).to_bytes();
+    let copied = for_node_2().map(|header| pb::Header { target_incarnation: copied, ..header });
+    for wrong in [header(OTHER, 2), header(CLUSTER, 3), copied] {
         for (rpc, status) in all_rpcs(&mut peer, wrong.clone()).await {
             let status = status.unwrap_or_else(|| panic!("{rpc} accepted {wrong:?}"));
             assert_eq!(status.code(), Code::FailedPrecondition, "{rpc}: {status}");
             let text = status.message();
-            assert!(text.contains("node 2 of cluster `test-cluster`"), "{rpc}: {text}");
-            let theirs = ["node 2 of cluster `other`", "node 3 of cluster `test-cluster`"];
+            assert!(text.contains("this is node 2"), "{rpc}: {text}");
+            let theirs = [
+                format!("node 2 of cluster {OTHER}"),
+                format!("node 3 of cluster {CLUSTER}"),
+                "node 2 with the data directory".to_owned(),
+            ];
             assert!(theirs.iter().any(|t| text.contains(t)), "{rpc}: {text}");
         }
     }
@@ -125,8 +140,9 @@ async fn the_wrong_cluster_and_the_wrong_node_are_refused_by_every_rpc() {
 #[tokio::test]
 async fn a_client_of_the_wrong_cluster_is_told_to_back_off() {
     let node = Node::start(2).await;
+    let other = LocalIdentity::member_of(1, MemberIdentity { cluster_id: OTHER, incarnation: None });
     let mut network =
-        network_grpc::GrpcNetwork::<TypeConfig, Cursor<Vec<u8>>>::new("other", support::options());
+        network_grpc::GrpcNetwork::<TypeConfig, Cursor<Vec<u8>>>::new(other, support::options());
     let at = BasicNode::new(&node.address);
     let mut client = network.new_client(2, &at).await;
     let request = AppendEntriesRequest::<TypeConfig> {
@@ -137,7 +153,10 @@ async fn a_client_of_the_wrong_cluster_is_told_to_back_off() {
     };
 
     let error = client.vote(candidate(), ttl(1000)).await.unwrap_err();
-    assert!(matches!(error, RPCError::Unreachable(_)) && error.to_string().contains("other"), "{error}");
+    assert!(
+        matches!(error, RPCError::Unreachable(_)) && error.to_string().contains(&OTHER.to_string()),
+        "{error}"
+    );
     let error = client.append_entries(request.clone(), ttl(1000)).await.unwrap_err();
     assert!(matches!(error, RPCError::Unreachable(_)), "{error}");
     let input = futures_util::stream::iter([request]);
@@ -172,9 +191,18 @@ async fn garbage_in_any_field_of_any_rpc_is_an_error() {
     type V = VoteOf<TypeConfig>;
     for _ in 0..200 {
         let rng = &mut rng;
-        let target = Some(pb::Header { cluster_id: CLUSTER.into(), target: garbage::<u64>(rng) });
-        for (rpc, status) in all_rpcs(&mut peer, target).await {
-            assert_eq!(status.map(|s| s.code()), Some(Code::InvalidArgument), "{rpc}");
+        let good = for_node_2().unwrap();
+        let headers = [
+            pb::Header { target: garbage::<u64>(rng), ..good.clone() },
+            pb::Header { sender: garbage::<u64>(rng), ..good.clone() },
+            pb::Header { cluster_id: vec![7; rng.random_range(0..16)].into(), ..good.clone() },
+            pb::Header { target_incarnation: vec![7; rng.random_range(17..64)].into(), ..good.clone() },
+            pb::Header { sender_incarnation: vec![7; rng.random_range(1..16)].into(), ..good },
+        ];
+        for header in headers {
+            for (rpc, status) in all_rpcs(&mut peer, Some(header)).await {
+                assert_eq!(status.map(|s| s.code()), Some(Code::InvalidArgument), "{rpc}");
+            }
         }
         let good = append(for_node_2());
         let appends = [

@@ -236,7 +236,12 @@ fn raft_wire() -> Vec<Seed> {
         let log_id = raft_values::log_id(&mut input);
         let entry = codec::encode(&raft_values::entry(&mut input, log_id)).unwrap();
         let message = pb::AppendRequest {
-            header: Some(pb::Header { cluster_id: "kv".to_owned(), target: vec![1].into() }),
+            header: Some(pb::Header {
+                cluster_id: vec![7; 16].into(),
+                target: vec![1].into(),
+                sender: vec![2].into(),
+                ..pb::Header::default()
+            }),
             vote: encode(&committed),
             prev_log_id: codec::encode(&log_id).unwrap().into(),
             leader_commit: Bytes::new(),
@@ -274,7 +279,7 @@ fn kv_request() -> Vec<Seed> {
         kv::DeleteRequest { key: Bytes::from_static(b"k"), request_id: id(16, 9), return_previous: true };
     let scan = kv::ScanRequest { prefix: Bytes::from_static(b"p"), limit: 10, keys_only: true, stale: true };
     let get = kv::GetRequest { key: Bytes::from_static(b"k"), stale: true };
-    let change = kv::ChangeMembershipRequest { promote: vec![2, 3], remove: vec![1] };
+    let change = kv::ChangeMembershipRequest { promote: vec![2, 3], remove: vec![1], force: false };
     vec![
         named("put", &[&[0], &put(b"key", None).encode_to_vec()]),
         named("put-named", &[&[0], &put(b"key", id(16, 1)).encode_to_vec()]),

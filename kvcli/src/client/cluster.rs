@@ -79,7 +79,8 @@ impl Client {
         promote: &[u64],
         remove: &[u64],
     ) -> Result<ChangeMembershipResponse, ClientError> {
-        let request = ChangeMembershipRequest { promote: promote.to_vec(), remove: remove.to_vec(), force: false };
+        let request =
+            ChangeMembershipRequest { promote: promote.to_vec(), remove: remove.to_vec(), force: false };
         let operation = if remove.is_empty() { "cluster promote" } else { "cluster remove" };
         let plan = self.plan(operation, Effect::EachTime, Target::Leader);
         self.call(plan, |channel, terms| {

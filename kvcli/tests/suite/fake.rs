@@ -7,9 +7,10 @@ use kvcli::wire::cluster_server::{Cluster, ClusterServer};
 use kvcli::wire::kv_server::{Kv, KvServer};
 use kvcli::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, DeleteRequest,
-    DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse, Pair, PutRequest, PutResponse,
-    ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest, ScanResponse, SetAddressRequest, SetAddressResponse, SnapshotRequest,
-    SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse, Pair,
+    PutRequest, PutResponse, ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest,
+    ScanResponse, SetAddressRequest, SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
+    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;

@@ -50,7 +50,11 @@ pub(super) fn members(metrics: &Metrics) -> Vec<kv::Member> {
 fn replication(metrics: &Metrics) -> Vec<kv::Replication> {
     let others = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
     others
-        .map(|(id, matched)| kv::Replication { id: *id, matched_index: matched.index().unwrap_or_default(), ..kv::Replication::default() })
+        .map(|(id, matched)| kv::Replication {
+            id: *id,
+            matched_index: matched.index().unwrap_or_default(),
+            ..kv::Replication::default()
+        })
         .collect()
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use network_grpc::{GrpcNetwork, NetworkOptions, RaftService};
+use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
 use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -89,7 +89,7 @@ impl Node {
             async move { inbox.create().await }
         };
         let (raft, network) = (local.raft.clone(), network_options(&metrics));
-        let peers = RaftService::new(raft, local.cluster_id.clone(), local.id, make_room, network);
+        let peers = RaftService::new(raft, stand_in(local.id, &local.cluster_id), make_room, network);
         let history = Arc::new(History::default());
         tokio::spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), Arc::clone(&history)));
         let reporter = Reporter::new(Arc::clone(&local), history);
@@ -131,7 +131,7 @@ impl Core {
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
         let raft_config = Arc::new(raft_config(&config.cluster_id, config.snapshot_entries)?);
-        let network = GrpcNetwork::new(config.cluster_id.clone(), network_options(metrics));
+        let network = GrpcNetwork::new(stand_in(config.id, &config.cluster_id), network_options(metrics));
         let raft = Raft::new(config.id, raft_config, network, storage.log, storage.state).await;
         let raft = raft.context("cannot start consensus")?;
         // The core publishes what it found on disk before it answers its first question. Until then its
@@ -146,6 +146,12 @@ impl Core {
         };
         Ok(Self { handles, inbox: storage.inbox })
     }
+}
+
+/// Until the cluster has an id of its own.
+fn stand_in(id: u64, cluster: &str) -> LocalIdentity<u64> {
+    let cluster_id = ClusterId::from_bits(crc32c::crc32c(cluster.as_bytes()).into());
+    LocalIdentity::member_of(id, MemberIdentity { cluster_id, incarnation: None })
 }
 
 /// What is advertised, unless port 0 was asked for.

@@ -87,15 +87,17 @@ impl<C: RaftTypeConfig> Sent<C> {
     }
 }
 
-/// Refuses a vote by which a peer claims that this node, the author of `ours`, was elected for
-/// another term: openraft would believe it and lead.
+/// Refuses a vote by which a peer claims that this node, the author of `ours`, was elected for a
+/// later term: openraft would believe it and lead. An earlier term is no such claim: a leader that
+/// was restarted hears from its followers that it was the last that they followed.
 pub(super) fn check_vote<C: RaftTypeConfig>(
     theirs: &VoteOf<C>,
     ours: &VoteOf<C>,
     connection: &Connection,
 ) -> Result<(), PeerError> {
     let same_node = theirs.leader_id().node_id() == ours.leader_id().node_id();
-    if theirs.is_committed() && same_node && theirs.leader_id() != ours.leader_id() {
+    let later = !matches!(RaftVote::partial_cmp(theirs, ours), Some(Ordering::Less));
+    if theirs.is_committed() && same_node && later && theirs.leader_id() != ours.leader_id() {
         return Err(connection.bad_answer(format!("a vote {theirs} that this node never won")));
     }
     Ok(())

@@ -267,14 +267,14 @@ where
         if asked_to && self.in_flight.is_empty() {
             return Ok(Reaction::End);
         }
-        let address = self.peer.connection.address.clone();
+        let address = self.peer.connection.address();
         Err(PeerError::Closed { address, unanswered: self.in_flight.len() })
     }
 
     fn broken(&self, status: Status) -> PeerError {
         match &self.link {
             Some(link) => self.peer.failed(link.live(), status),
-            None => PeerError::from_status(&self.peer.connection.address, status),
+            None => PeerError::from_status(&self.peer.connection.address(), status),
         }
     }
 }

@@ -8,7 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::address::PeerAddress;
 use crate::client::PeerClient;
-use crate::connection::Lane;
+use crate::connection::{Lane, Place};
+use crate::identity::LocalIdentity;
 use crate::options::NetworkOptions;
 use crate::pool::Pool;
 
@@ -17,32 +18,62 @@ use crate::pool::Pool;
 /// Nothing is dialled before an RPC needs it. Every peer gets up to three connections: replication
 /// and votes, heartbeats, snapshots.
 pub struct GrpcNetwork<C: RaftTypeConfig, SD> {
-    cluster_id: Arc<str>,
+    identity: LocalIdentity<C::NodeId>,
     options: Arc<NetworkOptions>,
-    pool: Pool<C>,
+    pool: Arc<Pool<C>>,
     _snapshot: PhantomData<fn() -> SD>,
 }
 
+/// Tells the connections of a [`GrpcNetwork`] where the members are now. Cheap to clone.
+///
+/// openraft keeps a replication session when only a member's address or incarnation changes, so the
+/// application must pass every new membership on.
+pub struct PeerPlaces<C: RaftTypeConfig> {
+    pool: Arc<Pool<C>>,
+}
+
+impl<C: RaftTypeConfig> Clone for PeerPlaces<C> {
+    fn clone(&self) -> Self {
+        Self { pool: Arc::clone(&self.pool) }
+    }
+}
+
+impl<C: RaftTypeConfig> PeerPlaces<C>
+where
+    C::Node: PeerAddress,
+{
+    /// `node` is what the membership says of `target`. The next call goes there.
+    pub fn follow(&self, target: &C::NodeId, node: &C::Node) {
+        self.pool.moved(target, &place(node));
+    }
+}
+
 impl<C: RaftTypeConfig, SD> GrpcNetwork<C, SD> {
-    /// A network for a member of the cluster `cluster_id`, which every request carries.
-    pub fn new(cluster_id: impl Into<Arc<str>>, options: NetworkOptions) -> Self {
+    /// The network of this node. Every request carries its cluster, its own id and incarnation, and
+    /// those of the peer; while it belongs to no cluster, nothing is sent.
+    pub fn new(identity: LocalIdentity<C::NodeId>, options: NetworkOptions) -> Self {
         let options = Arc::new(options);
-        Self {
-            cluster_id: cluster_id.into(),
-            pool: Pool::new(Arc::clone(&options)),
-            options,
-            _snapshot: PhantomData,
-        }
+        let pool = Arc::new(Pool::new(Arc::clone(&options)));
+        Self { identity, pool, options, _snapshot: PhantomData }
+    }
+
+    /// The way to tell it of members that have moved.
+    #[must_use]
+    pub fn places(&self) -> PeerPlaces<C> {
+        PeerPlaces { pool: Arc::clone(&self.pool) }
     }
 
     fn client(&self, target: &C::NodeId, node: &C::Node, lane: Lane) -> PeerClient<C, SD>
     where
         C::Node: PeerAddress,
     {
-        let connection = self.pool.get(target, node.raft_addr(), lane);
-        let options = Arc::clone(&self.options);
-        PeerClient::new(target, Arc::clone(&self.cluster_id), connection, lane, options)
+        let connection = self.pool.get(target, place(node), lane);
+        PeerClient::new(target, &self.identity, connection, lane, Arc::clone(&self.options))
     }
+}
+
+fn place<N: PeerAddress>(node: &N) -> Place {
+    Place { address: node.raft_addr().to_owned(), incarnation: node.incarnation() }
 }
 
 impl<C, SD> RaftNetworkFactory<C> for GrpcNetwork<C, SD>

@@ -76,7 +76,7 @@ impl Link {
 impl Peer {
     /// Sorts a failed call, and gives up the connection if that was the cause.
     pub(super) fn failed(&self, live: &Live, status: Status) -> PeerError {
-        let error = PeerError::from_status(&self.connection.address, status);
+        let error = PeerError::from_status(&self.connection.address(), status);
         if error.breaks_connection() {
             self.connection.discard(live);
         }

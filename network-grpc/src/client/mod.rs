@@ -14,14 +14,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use codec::EncodeError;
 use openraft::RaftTypeConfig;
 use proto::raft::v1::Header;
+use serde::Serialize;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::answer::{Answer, Sent};
-pub use self::factory::GrpcNetwork;
+pub use self::factory::{GrpcNetwork, PeerPlaces};
 use crate::connection::{Connection, Lane};
 use crate::error::PeerError;
+use crate::identity::{Incarnation, LocalIdentity, MemberIdentity};
 use crate::observer::Rpc;
 use crate::options::NetworkOptions;
 use crate::wire;
@@ -37,24 +40,36 @@ pub struct PeerClient<C: RaftTypeConfig, SD> {
 struct Peer {
     /// The target's node id, for labels.
     label: String,
-    cluster_id: Arc<str>,
+    sender: Arc<dyn Sender>,
     /// The encoded target, or why it cannot be encoded.
     target: Result<Bytes, String>,
     connection: Arc<Connection>,
     options: Arc<NetworkOptions>,
 }
 
+/// This node, whatever the type of its id.
+trait Sender: Send + Sync {
+    /// What makes it a member, and its encoded id; `None`: it belongs to no cluster.
+    fn member(&self) -> Option<(MemberIdentity, Result<Bytes, EncodeError>)>;
+}
+
+impl<I: Serialize + Send + Sync> Sender for LocalIdentity<I> {
+    fn member(&self) -> Option<(MemberIdentity, Result<Bytes, EncodeError>)> {
+        self.member().map(|member| (member, wire::encode(self.node_id())))
+    }
+}
+
 impl<C: RaftTypeConfig, SD> PeerClient<C, SD> {
     fn new(
         target: &C::NodeId,
-        cluster_id: Arc<str>,
+        identity: &LocalIdentity<C::NodeId>,
         connection: Arc<Connection>,
         lane: Lane,
         options: Arc<NetworkOptions>,
     ) -> Self {
         let peer = Peer {
             label: target.to_string(),
-            cluster_id,
+            sender: Arc::new(identity.clone()),
             target: wire::encode(target).map_err(|e| e.to_string()),
             connection,
             options,
@@ -64,11 +79,19 @@ impl<C: RaftTypeConfig, SD> PeerClient<C, SD> {
 }
 
 impl Peer {
+    /// For whom a request is, and from whom, as of now.
     fn header(&self) -> Result<Header, PeerError> {
-        match &self.target {
-            Ok(target) => Ok(Header { cluster_id: self.cluster_id.to_string(), target: target.clone() }),
-            Err(reason) => Err(self.connection.bad_answer(format!("node id: {reason}"))),
-        }
+        let unencodable =
+            |reason: &dyn std::fmt::Display| self.connection.bad_answer(format!("node id: {reason}"));
+        let (member, sender) = self.sender.member().ok_or(PeerError::WithoutCluster)?;
+        let bytes = |incarnation: Option<Incarnation>| incarnation.map(Incarnation::to_bytes);
+        Ok(Header {
+            cluster_id: member.cluster_id.to_bytes(),
+            target: self.target.clone().map_err(|reason| unencodable(&reason))?,
+            target_incarnation: bytes(self.connection.place().incarnation).unwrap_or_default(),
+            sender: sender.map_err(|reason| unencodable(&reason))?,
+            sender_incarnation: bytes(member.incarnation).unwrap_or_default(),
+        })
     }
 
     /// Measures and logs the end of an RPC.

@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use crate::options::MAX_INBOUND_STREAM_BYTES;
 use crate::server::admission;
-use crate::server::identity::Identity;
+use crate::server::identity::Addressee;
 use crate::wire;
 
 /// Unit of the inbound byte bound: semaphores count in `u32`, and small messages share a unit.
@@ -75,7 +75,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// last, and a message that is refused ends the stream with its status after the answers before it.
 pub(super) fn stream<C, SM>(
     raft: Raft<C, SM>,
-    identity: Arc<Identity<C>>,
+    addressee: Arc<Addressee<C>>,
     messages: Streaming<AppendRequest>,
 ) -> impl Stream<Item = Result<AppendResponse, Status>> + Send + 'static
 where
@@ -84,7 +84,7 @@ where
 {
     let ledger = Arc::new(Ledger::<C>::new());
     // Boxed, because the opaque type counts as a borrow of `raft` although it is 'static.
-    let requests = requests(identity, messages, Arc::clone(&ledger));
+    let requests = requests(addressee, messages, Arc::clone(&ledger));
     let answers: BoxStream<'static, _> = Box::pin(raft.stream_append(requests));
     let answering = Arc::clone(&ledger);
     let answers = answers.map(move |answer| match answer {
@@ -110,19 +110,19 @@ where
 
 /// The admitted requests; ends at the end of `messages` and at the first refusal.
 fn requests<C: RaftTypeConfig>(
-    identity: Arc<Identity<C>>,
+    addressee: Arc<Addressee<C>>,
     messages: Streaming<AppendRequest>,
     ledger: Arc<Ledger<C>>,
 ) -> impl Stream<Item = AppendEntriesRequest<C>> + Send + 'static {
-    let start = (messages, true, identity, ledger);
-    futures_util::stream::unfold(start, |(mut messages, first, identity, ledger)| async move {
+    let start = (messages, true, addressee, ledger);
+    futures_util::stream::unfold(start, |(mut messages, first, addressee, ledger)| async move {
         // A stream that breaks needs no answer: the peer is gone.
         let message = messages.message().await.ok()??;
-        match admit(&identity, &message, first) {
+        match admit(&addressee, &message, first) {
             Ok(request) => {
                 let permit = ledger.reserve(&message).await;
                 ledger.expect(last_of(&request), permit);
-                Some((request, (messages, false, identity, ledger)))
+                Some((request, (messages, false, addressee, ledger)))
             }
             Err(status) => {
                 *lock(&ledger.refusal) = Some(status);
@@ -133,14 +133,14 @@ fn requests<C: RaftTypeConfig>(
 }
 
 fn admit<C: RaftTypeConfig>(
-    identity: &Identity<C>,
+    addressee: &Addressee<C>,
     message: &AppendRequest,
     first: bool,
 ) -> Result<AppendEntriesRequest<C>, Status> {
     if first || message.header.is_some() {
-        identity.check(message.header.as_ref())?;
+        addressee.check(message.header.as_ref())?;
     }
-    admission::append(&identity.node_id, message)
+    admission::append(addressee.node_id(), message)
 }
 
 fn last_of<C: RaftTypeConfig>(request: &AppendEntriesRequest<C>) -> Option<LogIdOf<C>> {

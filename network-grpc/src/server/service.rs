@@ -14,8 +14,10 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::address::PeerAddress;
+use crate::identity::LocalIdentity;
 use crate::options::{MAX_MESSAGE_BYTES, NetworkOptions};
-use crate::server::identity::Identity;
+use crate::server::identity::{Addressee, Envelope};
 use crate::server::snapshot::Receiver;
 use crate::server::{admission, append};
 use crate::wire;
@@ -24,7 +26,7 @@ use crate::wire;
 /// makes is dropped unfinished if the transfer fails, and should then clean up after itself.
 pub struct RaftService<C: RaftTypeConfig, SM: RaftStateMachine<C>, F> {
     raft: Raft<C, SM>,
-    identity: Arc<Identity<C>>,
+    addressee: Arc<Addressee<C>>,
     snapshots: Receiver<C, SM>,
     snapshot_factory: F,
 }
@@ -35,29 +37,51 @@ where
     SM: RaftStateMachine<C>,
     SM::SnapshotData: AsyncWrite + Unpin + Send,
 {
-    /// A service for node `node_id` of cluster `cluster_id`, which is `raft`. Requests for anybody
-    /// else are refused.
+    /// A service for the node `identity`, which is `raft`. Requests that are not for this member of
+    /// this cluster are refused before they have any effect.
     pub fn new(
         raft: Raft<C, SM>,
-        cluster_id: impl Into<Arc<str>>,
-        node_id: C::NodeId,
+        identity: LocalIdentity<C::NodeId>,
         snapshot_factory: F,
         options: NetworkOptions,
     ) -> Self {
-        let identity = Arc::new(Identity { cluster_id: cluster_id.into(), node_id });
-        let snapshots = Receiver::new(raft.clone(), Arc::clone(&identity), Arc::new(options));
-        Self { raft, identity, snapshots, snapshot_factory }
+        let addressee = Arc::new(Addressee::new(identity));
+        let snapshots = Receiver::new(raft.clone(), Arc::clone(&addressee), Arc::new(options));
+        Self { raft, addressee, snapshots, snapshot_factory }
     }
 }
 
 impl<C, SM, F, Fut> RaftService<C, SM, F>
 where
     C: RaftTypeConfig,
+    C::Node: PeerAddress,
     SM: RaftStateMachine<C>,
     SM::SnapshotData: AsyncRead + AsyncWrite + Unpin + Send + Sync,
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
 {
+    /// An earlier incarnation of a member may still be running somewhere, with the same node id: votes
+    /// that two nodes ask for under one id could be counted together. A *later* incarnation than this
+    /// node knows of is a member that has joined since, so it is heard.
+    async fn check_candidate(&self, envelope: &Envelope<C>) -> Result<(), Status> {
+        let sender = envelope.sender.clone();
+        let known = self
+            .raft
+            .with_raft_state(move |state| {
+                let membership = state.membership_state.effective();
+                membership.get_node(&sender).and_then(PeerAddress::incarnation)
+            })
+            .await
+            .map_err(|e| append::stopped(&e))?;
+        if known <= envelope.sender_incarnation {
+            return Ok(());
+        }
+        Err(Status::failed_precondition(format!(
+            "node {} was replaced: the membership knows it with another data directory",
+            envelope.sender
+        )))
+    }
+
     /// The tonic service, message limits set. Add it to [`server_builder`](crate::server_builder).
     pub fn into_server(self) -> RaftServer<Self> {
         RaftServer::new(self)
@@ -74,6 +98,7 @@ fn encode<T: Serialize>(value: &T) -> Result<bytes::Bytes, Status> {
 impl<C, SM, F, Fut> pb::raft_server::Raft for RaftService<C, SM, F>
 where
     C: RaftTypeConfig,
+    C::Node: PeerAddress,
     SM: RaftStateMachine<C>,
     SM::SnapshotData: AsyncRead + AsyncWrite + Unpin + Send + Sync,
     F: Fn() -> Fut + Send + Sync + 'static,
@@ -86,8 +111,8 @@ where
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
-        let identity = Arc::clone(&self.identity);
-        let answers = append::stream(self.raft.clone(), identity, request.into_inner());
+        let addressee = Arc::clone(&self.addressee);
+        let answers = append::stream(self.raft.clone(), addressee, request.into_inner());
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -96,16 +121,16 @@ where
         request: Request<pb::AppendRequest>,
     ) -> Result<Response<pb::AppendResponse>, Status> {
         let message = request.into_inner();
-        self.identity.check(message.header.as_ref())?;
-        let request = admission::append(&self.identity.node_id, &message)?;
+        self.addressee.check(message.header.as_ref())?;
+        let request = admission::append(self.addressee.node_id(), &message)?;
         let answer = self.raft.append_entries(request).await.map_err(|e| append::stopped(&e))?;
         append::encode::<C>(answer).map(Response::new)
     }
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
         let message = request.into_inner();
-        self.identity.check(message.header.as_ref())?;
-        let request = admission::vote(&self.identity.node_id, &message.body)?;
+        self.check_candidate(&self.addressee.check(message.header.as_ref())?).await?;
+        let request = admission::vote(self.addressee.node_id(), &message.body)?;
         let answer = self.raft.vote(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
     }
@@ -115,8 +140,8 @@ where
         request: Request<pb::VoteRequest>,
     ) -> Result<Response<pb::VoteResponse>, Status> {
         let message = request.into_inner();
-        self.identity.check(message.header.as_ref())?;
-        let request = admission::vote(&self.identity.node_id, &message.body)?;
+        self.check_candidate(&self.addressee.check(message.header.as_ref())?).await?;
+        let request = admission::vote(self.addressee.node_id(), &message.body)?;
         let answer = self.raft.pre_vote(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
     }
@@ -126,8 +151,8 @@ where
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
         let message = request.into_inner();
-        self.identity.check(message.header.as_ref())?;
-        let request = admission::transfer(&self.identity.node_id, &message.body)?;
+        self.addressee.check(message.header.as_ref())?;
+        let request = admission::transfer(self.addressee.node_id(), &message.body)?;
         let answer = self.raft.handle_transfer_leader(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::TransferLeaderResponse { body: encode(&answer)? }))
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::options::NetworkOptions;
-use crate::server::identity::Identity;
+use crate::server::identity::Addressee;
 use crate::server::{admission, append};
 use crate::wire;
 
@@ -24,7 +24,7 @@ use crate::wire;
 /// header to the end of the installation, even if the sender has given up by then.
 pub(super) struct Receiver<C: RaftTypeConfig, SM: RaftStateMachine<C>> {
     raft: Raft<C, SM>,
-    identity: Arc<Identity<C>>,
+    addressee: Arc<Addressee<C>>,
     options: Arc<NetworkOptions>,
     place: Arc<Semaphore>,
 }
@@ -35,8 +35,8 @@ where
     SM: RaftStateMachine<C>,
     SM::SnapshotData: AsyncWrite + Unpin + Send,
 {
-    pub(super) fn new(raft: Raft<C, SM>, identity: Arc<Identity<C>>, options: Arc<NetworkOptions>) -> Self {
-        Self { raft, identity, options, place: Arc::new(Semaphore::new(1)) }
+    pub(super) fn new(raft: Raft<C, SM>, addressee: Arc<Addressee<C>>, options: Arc<NetworkOptions>) -> Self {
+        Self { raft, addressee, options, place: Arc::new(Semaphore::new(1)) }
     }
 
     /// The whole RPC. `create` makes the place for the bytes once the header is admitted.
@@ -67,8 +67,8 @@ where
         let Part::Begin(begin) = self.next(chunks).await? else {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
-        self.identity.check(begin.header.as_ref())?;
-        admission::snapshot::<C>(&self.identity.node_id, &begin)
+        self.addressee.check(begin.header.as_ref())?;
+        admission::snapshot::<C>(self.addressee.node_id(), &begin)
     }
 
     /// Writes the chunks to `data` and checks length and checksum against the end.

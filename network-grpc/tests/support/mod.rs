@@ -20,7 +20,7 @@ use std::future::Future;
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use network_grpc::{GrpcNetwork, NetworkOptions, PeerClient};
+use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, PeerClient};
 use openraft::{BasicNode, RaftNetworkFactory};
 
 pub use app::{Blob, TypeConfig, entry, leader, log_id};
@@ -28,7 +28,12 @@ pub use app::{Blob, TypeConfig, entry, leader, log_id};
 pub type Network = GrpcNetwork<TypeConfig, Cursor<Vec<u8>>>;
 pub type Client = PeerClient<TypeConfig, Cursor<Vec<u8>>>;
 
-pub const CLUSTER: &str = "test-cluster";
+pub const CLUSTER: ClusterId = ClusterId::from_bits(7);
+
+/// Node `id` of the test cluster. Its members have no incarnations.
+pub fn identity(id: u64) -> LocalIdentity<u64> {
+    LocalIdentity::member_of(id, MemberIdentity { cluster_id: CLUSTER, incarnation: None })
+}
 
 /// Polls until `condition` holds; fails the test after 20 s.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
@@ -52,11 +57,12 @@ pub fn options() -> NetworkOptions {
 
 /// A replication client for node 2 at `address`.
 pub async fn client(address: &str) -> Client {
-    network().new_client(2, &BasicNode::new(address)).await
+    network(1).new_client(2, &BasicNode::new(address)).await
 }
 
-pub fn network() -> Network {
-    GrpcNetwork::new(CLUSTER, options())
+/// The network of node `id`.
+pub fn network(id: u64) -> Network {
+    GrpcNetwork::new(identity(id), options())
 }
 
 /// The default deadline openraft would pass.

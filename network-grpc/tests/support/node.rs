@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
-use super::{CLUSTER, TypeConfig, network, options};
+use super::{CLUSTER, TypeConfig, identity, network, options};
 
 pub struct Node {
     pub id: u64,
@@ -25,7 +25,7 @@ pub struct Node {
 /// Elections on, snapshots only when asked for, few entries kept in the log.
 pub fn config() -> Config {
     Config {
-        cluster_name: CLUSTER.to_owned(),
+        cluster_name: CLUSTER.to_string(),
         heartbeat_interval: 100,
         election_timeout_min: 600,
         election_timeout_max: 1200,
@@ -50,9 +50,9 @@ impl Node {
             let listener = TcpListener::bind(at).await.unwrap();
             let address = listener.local_addr().unwrap().to_string();
             let config = Arc::new(config().validate().unwrap());
-            let raft = Raft::new(id, config, network(), log_store, machine).await.unwrap();
+            let raft = Raft::new(id, config, network(id), log_store, machine).await.unwrap();
             let inbox = || async { Ok(Cursor::new(Vec::new())) };
-            let service = RaftService::new(raft.clone(), CLUSTER, id, inbox, options());
+            let service = RaftService::new(raft.clone(), identity(id), inbox, options());
             let server = server_builder(&options()).add_service(service.into_server());
             tokio::spawn(server.serve_with_incoming(incoming(listener)));
             (address, raft)

@@ -137,8 +137,7 @@ impl Peer {
         let samples = std::mem::take(&mut answer.samples);
         let events = std::mem::take(&mut answer.events);
         let now = unix_millis();
-        let before =
-            Some(self.known).filter(|known| known.run == answer.run).unwrap_or_default();
+        let before = Some(self.known).filter(|known| known.run == answer.run).unwrap_or_default();
         self.known = kv::ReportRequest {
             run: answer.run,
             after_sample: samples.last().map_or(before.after_sample, |sample| sample.number),
