@@ -6,22 +6,37 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use network_grpc::MemberIdentity;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::identity::{IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError, Stamp};
+use crate::config::Peers;
+use crate::identity::{FORMAT_VERSION, IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
+use crate::raft::NodeId;
 
 pub(crate) const LOCK_FILE: &str = "LOCK";
 pub(crate) const STORAGE: &str = "storage";
 
+/// Whose directory it should be.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// This node.
+    pub node_id: NodeId,
+    /// The nodes that may found a cluster with it. None: those of the first start.
+    pub peers: Option<Peers>,
+    /// The operator says that a copy is the newest state of a node whose original will never run again.
+    pub accept_moved: bool,
+}
+
 /// A data directory that this process, and no other, may use.
 ///
-/// Invariants: while this value lives, the lock is held and the stamp in the directory is the one that
-/// was asked for.
+/// Invariants: while this value lives, the lock is held, and `identity` is what the directory's
+/// `IDENTITY` says; a node that belongs to a cluster never belongs to another.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    stamp: Stamp,
+    identity: Mutex<Identity>,
     // Closing the file gives up the lock.
     _lock: File,
 }
@@ -42,7 +57,7 @@ pub enum DataDirError {
     /// Another process holds the lock.
     #[error("{} is in use by another kvnode process; stop it first, or give this node a data directory of its own", .0.display())]
     Locked(PathBuf),
-    /// Files, but no stamp.
+    /// Files, but no identity.
     #[error(
         "{} is not empty (it has '{found}') and has no IDENTITY file: it was not made by kvnode, or is damaged; give --data-dir an \
          empty or a new directory, and a damaged node a new id",
@@ -54,59 +69,119 @@ pub enum DataDirError {
         /// One of the files in it.
         found: String,
     },
-    /// It belongs to another node, or cannot be read.
+    /// It belongs to another node, is a copy, or cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
 
+impl DataDirError {
+    /// Whether another directory or other options are needed, so that a supervisor need not try again.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        match self {
+            Self::Io { .. } | Self::Locked(_) => false,
+            Self::Foreign { .. } => true,
+            Self::Identity(e) => !matches!(e, IdentityError::Io { .. }),
+        }
+    }
+}
+
 impl DataDir {
-    /// Makes the directory if there is none, locks it, and checks or writes its stamp.
+    /// Makes the directory if there is none, locks it, and checks or writes its identity.
     ///
     /// # Errors
     /// [`DataDirError`]; in a directory that is not this node's nothing has been changed but for an empty
     /// `LOCK` file.
-    pub fn open(path: &Path, asked: &Identity) -> Result<Self, DataDirError> {
+    pub fn open(path: &Path, claim: &Claim) -> Result<Self, DataDirError> {
         create(path)?;
         // Before the lock file is made, too: nothing is written into a stranger's directory.
         refuse_foreign(path)?;
         let lock = lock(path)?;
         refuse_foreign(path)?;
-        let stamp = match Stamp::read(path)? {
+        let identity = match Identity::read(path)? {
             Some(found) => {
-                found.identity.check(path, asked)?;
-                found
+                let known = found.identity;
+                check(path, &known, found.copied, claim)?;
+                let peers = claim.peers.clone().or_else(|| known.peers.clone());
+                let identity = Identity { peers, ..known.clone() };
+                match identity.write(path) {
+                    // Each start makes the file anew, so that an older copy of it is known by its age.
+                    // A full disk may keep it from doing so.
+                    Err(_) if identity == known && !found.copied => {}
+                    written => written?,
+                }
+                identity
             }
             None => {
-                let stamp = Stamp { identity: asked.clone(), stored: false };
-                stamp.write(path)?;
-                stamp
+                let identity = Identity::new(claim.node_id, claim.peers.clone());
+                identity.write(path)?;
+                identity
             }
         };
-        Ok(Self { path: path.to_owned(), stamp, _lock: lock })
+        Ok(Self { path: path.to_owned(), identity: Mutex::new(identity), _lock: lock })
     }
 
-    /// Whether the storage has been opened before.
+    /// Whose it is.
     #[must_use]
-    pub fn has_stored(&self) -> bool {
-        self.stamp.stored
+    pub fn identity(&self) -> Identity {
+        self.known().clone()
     }
 
     /// The storage has been created; durable when it returns.
     ///
     /// # Errors
-    /// The stamp cannot be written.
+    /// The identity cannot be written.
     pub fn mark_stored(&self) -> Result<(), DataDirError> {
-        if self.stamp.stored {
-            return Ok(());
+        self.change(|identity| identity.stored = true)
+    }
+
+    /// This node belongs to a cluster from now on; durable when it returns.
+    ///
+    /// # Errors
+    /// The identity cannot be written.
+    pub fn join(&self, member: MemberIdentity) -> Result<(), DataDirError> {
+        self.change(|identity| {
+            debug_assert!(identity.member.is_none_or(|has| has == member), "{identity:?} joins {member:?}");
+            identity.member = Some(member);
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Identity)) -> Result<(), DataDirError> {
+        let mut known = self.known();
+        let mut changed = known.clone();
+        change(&mut changed);
+        if changed != *known {
+            changed.write(&self.path)?;
+            *known = changed;
         }
-        let stamp = Stamp { stored: true, ..self.stamp.clone() };
-        Ok(stamp.write(&self.path)?)
+        Ok(())
+    }
+
+    /// A change is taken over only once it is written, so a panic leaves what is on disk.
+    fn known(&self) -> MutexGuard<'_, Identity> {
+        self.identity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where storage-leveldb keeps its files.
     #[must_use]
     pub fn storage(&self) -> PathBuf {
         self.path.join(STORAGE)
+    }
+}
+
+fn check(path: &Path, found: &Identity, copied: bool, claim: &Claim) -> Result<(), IdentityError> {
+    let dir = path.to_owned();
+    if found.format != FORMAT_VERSION {
+        return Err(IdentityError::Format { dir, found: found.format });
+    }
+    if found.node_id != claim.node_id {
+        return Err(IdentityError::Mismatch { dir, found: found.node_id, asked: claim.node_id });
+    }
+    match found.member {
+        Some(member) if copied && !claim.accept_moved => {
+            Err(IdentityError::Copied { dir, node: found.node_id, cluster: member.cluster_id })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -160,55 +235,106 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
 
 #[cfg(test)]
 mod tests {
+    use network_grpc::{ClusterId, Incarnation};
+
     use super::*;
 
-    fn identity() -> Identity {
-        Identity { format: 1, cluster_id: "kv".into(), node_id: 1, peers: "1=a:1/a:2".into() }
+    fn claim() -> Claim {
+        Claim { node_id: 1, peers: Some("1=a:1/a:2".parse().unwrap()), accept_moved: false }
+    }
+
+    fn member() -> MemberIdentity {
+        MemberIdentity { cluster_id: ClusterId::random(), incarnation: Some(Incarnation::random(7)) }
     }
 
     #[test]
     fn a_directory_is_made_and_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/data");
-        let new = DataDir::open(&path, &identity()).unwrap();
-        assert!(!new.has_stored());
+        let new = DataDir::open(&path, &claim()).unwrap();
+        assert!(!new.identity().stored);
         new.mark_stored().unwrap();
+        let member = member();
+        new.join(member).unwrap();
         drop(new);
-        assert!(DataDir::open(&path, &identity()).unwrap().has_stored());
+        let again = DataDir::open(&path, &Claim { peers: None, ..claim() }).unwrap().identity();
+        assert!(again.stored && again.member == Some(member));
+        assert_eq!(again.peers, claim().peers, "the peer list of the first start");
+    }
+
+    #[test]
+    fn another_peer_list_takes_the_place_of_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(DataDir::open(dir.path(), &claim()).unwrap());
+        let moved = Claim { peers: Some("1=b:1/b:2".parse().unwrap()), ..claim() };
+        assert_eq!(DataDir::open(dir.path(), &moved).unwrap().identity().peers, moved.peers);
     }
 
     #[test]
     fn two_processes_cannot_share_it() {
         let dir = tempfile::tempdir().unwrap();
-        let _held = DataDir::open(dir.path(), &identity()).unwrap();
-        let error = DataDir::open(dir.path(), &identity()).unwrap_err();
-        assert!(matches!(error, DataDirError::Locked(_)), "{error}");
+        let _held = DataDir::open(dir.path(), &claim()).unwrap();
+        let error = DataDir::open(dir.path(), &claim()).unwrap_err();
+        assert!(matches!(error, DataDirError::Locked(_)) && !error.is_misfit(), "{error}");
     }
 
     #[test]
     fn a_strangers_directory_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.doc"), "precious").unwrap();
-        let error = DataDir::open(dir.path(), &identity()).unwrap_err().to_string();
+        let error = DataDir::open(dir.path(), &claim()).unwrap_err();
+        assert!(error.is_misfit());
+        let error = error.to_string();
         assert!(error.contains("thesis.doc") && error.contains("--data-dir"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]
-    fn a_crash_while_stamping_is_repaired() {
+    fn a_crash_while_the_identity_is_written_is_repaired() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(IDENTITY_TEMPORARY), "form").unwrap();
-        DataDir::open(dir.path(), &identity()).unwrap();
-        assert_eq!(Stamp::read(dir.path()).unwrap().unwrap().identity, identity());
+        let identity = DataDir::open(dir.path(), &claim()).unwrap().identity();
+        let found = Identity::read(dir.path()).unwrap().unwrap();
+        assert_eq!((found.identity, found.copied), (identity, false));
     }
 
     #[test]
     fn another_nodes_directory_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        drop(DataDir::open(dir.path(), &identity()).unwrap());
-        let asked = Identity { node_id: 2, ..identity() };
-        let error = DataDir::open(dir.path(), &asked).unwrap_err();
-        assert!(matches!(error, DataDirError::Identity(IdentityError::Mismatch { .. })), "{error}");
+        drop(DataDir::open(dir.path(), &claim()).unwrap());
+        let error = DataDir::open(dir.path(), &Claim { node_id: 2, ..claim() }).unwrap_err();
+        assert!(error.is_misfit());
+        let error = error.to_string();
+        for part in ["node 1", "node 2", "--id 1"] {
+            assert!(error.contains(part), "no '{part}' in: {error}");
+        }
+    }
+
+    /// A copy that has joined nothing can have promised nothing.
+    #[test]
+    fn a_copy_of_a_member_is_refused_until_the_operator_says_that_it_was_moved() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let original = DataDir::open(dir.path(), &claim()).unwrap();
+        let duplicate = || {
+            let from = dir.path().join(IDENTITY_FILE);
+            // Removed first, or the copy would be written into the file that is there.
+            let _ = fs::remove_file(copy.path().join(IDENTITY_FILE));
+            fs::copy(&from, copy.path().join(IDENTITY_FILE)).unwrap();
+            from
+        };
+        if fs::metadata(duplicate()).unwrap().created().is_err() {
+            println!("SKIPPED: this file system does not say when a file was made");
+            return;
+        }
+        drop(DataDir::open(copy.path(), &claim()).unwrap());
+        original.join(member()).unwrap();
+        duplicate();
+        let error = DataDir::open(copy.path(), &claim()).unwrap_err();
+        assert!(error.is_misfit());
+        let error = error.to_string();
+        assert!(error.contains("is a copy") && error.contains("cluster remove 1"), "{error}");
+        drop(DataDir::open(copy.path(), &Claim { accept_moved: true, ..claim() }).unwrap());
+        drop(DataDir::open(copy.path(), &claim()).unwrap());
     }
 
     #[test]
@@ -216,7 +342,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
         fs::write(&path, "").unwrap();
-        let error = DataDir::open(&path, &identity()).unwrap_err().to_string();
+        let error = DataDir::open(&path, &claim()).unwrap_err().to_string();
         assert!(error.contains("cannot create") && error.contains("--data-dir"), "{error}");
     }
 }

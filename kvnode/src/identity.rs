@@ -1,19 +1,21 @@
-//! The `IDENTITY` stamp: whose data a directory holds.
+//! The `IDENTITY` file: whose data a directory holds.
 //!
-//! Written when a directory is first used, before anything else is stored in it, and once more when its storage
-//! has been created; compared with what the operator asks for at every start.
-//! [`DataDir`](crate::data_dir::DataDir) owns the file.
+//! Written when a directory is first used, before anything else is stored in it; again when its
+//! storage has been created, when the node joins a cluster, and when its peer list changes. Compared
+//! with what the operator asks for at every start. [`DataDir`](crate::data_dir::DataDir) owns it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+use network_grpc::{ClusterId, Incarnation, MemberIdentity};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Peers};
+use crate::config::Peers;
 use crate::raft::NodeId;
 
-/// The stamp's file name.
+/// The file's name.
 pub const IDENTITY_FILE: &str = "IDENTITY";
 /// Its name while it is being written; a crash may leave it behind.
 pub const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
@@ -21,7 +23,7 @@ pub const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
 pub const FORMAT_VERSION: u32 = 1;
 
 const PREAMBLE: &str = "# Whose data this directory holds. Written by kvnode; do not edit.\n";
-/// A stamp has a few lines; anything bigger is not one.
+/// The file has a few lines; anything bigger is not one.
 const MAX_IDENTITY_BYTES: u64 = 64 * 1024;
 
 /// Whose data a directory holds.
@@ -29,21 +31,13 @@ const MAX_IDENTITY_BYTES: u64 = 64 * 1024;
 pub struct Identity {
     /// Layout of the directory.
     pub format: u32,
-    /// The cluster.
-    pub cluster_id: String,
     /// The node.
     pub node_id: NodeId,
-    /// The peer list the node was first started with.
-    pub peers: String,
-}
-
-/// The stamp: an identity, and whether the storage of that name has been created. From then on an empty directory
-/// means that it is lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp {
-    /// Whose data this is.
-    pub identity: Identity,
-    /// The storage has been opened once.
+    /// The nodes that may found a cluster with this one; none if the node waits to be added to one.
+    pub peers: Option<Peers>,
+    /// The cluster it belongs to, and which of all directories this is; none until it joins.
+    pub member: Option<MemberIdentity>,
+    /// The storage has been opened once. From then on an empty directory means that it is lost.
     pub stored: bool,
 }
 
@@ -52,15 +46,21 @@ pub struct Stamp {
 #[serde(deny_unknown_fields)]
 struct Lines {
     format: u32,
-    cluster_id: String,
     node_id: NodeId,
+    /// Empty: none.
     peers: String,
+    /// Both empty until the node joins.
+    cluster_id: String,
+    incarnation: String,
     stored: bool,
+    /// When the file was made, in nanoseconds since 1970, as the file system has it: a copy was
+    /// made later. Empty: the file system does not say.
+    born: String,
     /// CRC-32C of the other values, in hexadecimal.
     checksum: String,
 }
 
-/// A stamp is unreadable or says something else than the operator.
+/// An identity file is unreadable or says something else than the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read or written.
@@ -73,7 +73,7 @@ pub enum IdentityError {
         /// What the system said.
         source: io::Error,
     },
-    /// The file is not a stamp.
+    /// The file is no identity.
     #[error(
         "{} is damaged ({reason}), so whose data this is cannot be known; remove this node with `kvcli cluster remove`, and add \
          one with a new id and an empty directory",
@@ -92,136 +92,161 @@ pub enum IdentityError {
     Format {
         /// The data directory.
         dir: PathBuf,
-        /// The stamp's format.
+        /// The file's format.
         found: u32,
     },
-    /// The stamp names another cluster, node or peer list.
+    /// The file names another node.
     #[error(
-        "{} belongs to {what} {found}, but this node was started with {what} {asked}; start it with {option} {found}, or give it a \
-         data directory of its own", dir.display()
+        "{} belongs to node {found}, but this node was started with node {asked}; start it with --id {found}, or give it a data \
+         directory of its own", dir.display()
     )]
     Mismatch {
         /// The data directory.
         dir: PathBuf,
-        /// `node`, `cluster` or `peer list`.
-        what: &'static str,
-        /// What the stamp says.
-        found: String,
+        /// What the file says.
+        found: NodeId,
         /// What the operator asked for.
-        asked: String,
-        /// The flag that decides it.
-        option: &'static str,
+        asked: NodeId,
+    },
+    /// The directory is a copy of a member's.
+    #[error(
+        "{} is a copy of the data directory of node {node} of cluster {cluster}: the file system says that its {IDENTITY_FILE} was \
+         made later than the file itself says. A copy may lack what the member has acknowledged, and must not vote; remove node \
+         {node} with `kvcli cluster remove {node}` and add a new node with a new id and an empty directory. Only if this is the whole and \
+         newest state of a node that was stopped before it was copied, and the original will never run again, start it once with \
+         --accept-moved-data",
+        dir.display()
+    )]
+    Copied {
+        /// The data directory.
+        dir: PathBuf,
+        /// Whose it was.
+        node: NodeId,
+        /// The cluster.
+        cluster: ClusterId,
     },
 }
 
-impl Identity {
-    /// What the stamp of a directory first used with `config` says.
-    #[must_use]
-    pub fn of(config: &Config) -> Self {
-        Self {
-            format: FORMAT_VERSION,
-            cluster_id: config.cluster_id.clone(),
-            node_id: config.id,
-            peers: config.peers.to_string(),
-        }
-    }
-
-    /// Whether this stamp, found in `dir`, is what `asked` says.
-    ///
-    /// # Errors
-    /// [`IdentityError::Format`] or the first [`IdentityError::Mismatch`].
-    pub fn check(&self, dir: &Path, asked: &Self) -> Result<(), IdentityError> {
-        if self.format != asked.format {
-            return Err(IdentityError::Format { dir: dir.to_owned(), found: self.format });
-        }
-        let node = (self.node_id.to_string(), asked.node_id.to_string());
-        same(dir, "cluster", "--cluster-id", &self.cluster_id, &asked.cluster_id)?;
-        same(dir, "node", "--id", &node.0, &node.1)?;
-        same(dir, "peer list", "--peers", &self.peers, &asked.peers)
-    }
+/// An identity as it was found on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What the file says.
+    pub identity: Identity,
+    /// It was made later than it says: with its directory it was copied from somewhere.
+    pub copied: bool,
 }
 
-impl Stamp {
-    /// Reads the stamp in `dir`; `None` if there is none.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is no stamp.
-    pub fn read(dir: &Path) -> Result<Option<Self>, IdentityError> {
-        let path = dir.join(IDENTITY_FILE);
-        match fs::metadata(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(IdentityError::Io { action: "read", path, source }),
-            Ok(metadata) if metadata.len() > MAX_IDENTITY_BYTES => {
-                return Err(IdentityError::Damaged { path, reason: format!("{} bytes", metadata.len()) });
-            }
-            Ok(_) => {}
-        }
-        let bytes = fs::read(&path).map_err(|source| IdentityError::Io {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?;
-        parse(&bytes).map(Some).map_err(|reason| IdentityError::Damaged { path, reason })
+impl Identity {
+    /// A node that has stored nothing and belongs to no cluster.
+    #[must_use]
+    pub fn new(node_id: NodeId, peers: Option<Peers>) -> Self {
+        Self { format: FORMAT_VERSION, node_id, peers, member: None, stored: false }
     }
 
-    /// Stamps `dir` durably: once this returns, a crash finds the whole stamp.
+    /// Reads the file in `dir`; `None` if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no identity.
+    pub fn read(dir: &Path) -> Result<Option<Found>, IdentityError> {
+        let path = dir.join(IDENTITY_FILE);
+        let failed = |source| IdentityError::Io { action: "read", path: path.clone(), source };
+        let damaged = |reason| IdentityError::Damaged { path: path.clone(), reason };
+        let metadata = match fs::metadata(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata.map_err(failed)?,
+        };
+        if metadata.len() > MAX_IDENTITY_BYTES {
+            return Err(damaged(format!("{} bytes", metadata.len())));
+        }
+        let lines = parse(&fs::read(&path).map_err(failed)?).map_err(damaged)?;
+        let copied = !lines.born.is_empty() && lines.born != born(&metadata);
+        let identity = Self::try_from(lines).map_err(damaged)?;
+        Ok(Some(Found { identity, copied }))
+    }
+
+    /// Writes the file durably: once this returns, a crash finds the whole of it.
     ///
     /// # Errors
     /// The file cannot be written or synced.
     pub fn write(&self, dir: &Path) -> Result<(), IdentityError> {
-        let (temporary, path) = (dir.join(IDENTITY_TEMPORARY), dir.join(IDENTITY_FILE));
-        self.try_write(dir, &temporary, &path).map_err(|source| IdentityError::Io {
-            action: "write",
-            path,
-            source,
-        })
+        let path = dir.join(IDENTITY_FILE);
+        self.try_write(dir, &path).map_err(|source| IdentityError::Io { action: "write", path, source })
     }
 
-    fn try_write(&self, dir: &Path, temporary: &Path, path: &Path) -> io::Result<()> {
-        let text = toml::to_string(&self.lines()).map_err(io::Error::other)?;
-        let mut file = File::create(temporary)?;
+    fn try_write(&self, dir: &Path, path: &Path) -> io::Result<()> {
+        let temporary = dir.join(IDENTITY_TEMPORARY);
+        // A file that was there before was made before.
+        match fs::remove_file(&temporary) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let mut file = File::create_new(&temporary)?;
+        let text = toml::to_string(&self.lines(born(&file.metadata()?))).map_err(io::Error::other)?;
         file.write_all(PREAMBLE.as_bytes())?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(temporary, path)?;
+        fs::rename(&temporary, path)?;
         File::open(dir)?.sync_all()
     }
 
-    fn lines(&self) -> Lines {
-        let Identity { format, cluster_id, node_id, peers } = self.identity.clone();
-        let stored = self.stored;
-        let text = format!("{format}\n{cluster_id}\n{node_id}\n{peers}\n{stored}\n");
-        let checksum = format!("{:08x}", crc32c::crc32c(text.as_bytes()));
-        Lines { format, cluster_id, node_id, peers, stored, checksum }
+    fn lines(&self, born: String) -> Lines {
+        let text = |id: Option<String>| id.unwrap_or_default();
+        let lines = Lines {
+            format: self.format,
+            node_id: self.node_id,
+            peers: text(self.peers.as_ref().map(ToString::to_string)),
+            cluster_id: text(self.member.map(|member| member.cluster_id.to_string())),
+            incarnation: text(self.member.and_then(|member| Some(member.incarnation?.to_string()))),
+            stored: self.stored,
+            born,
+            checksum: String::new(),
+        };
+        Lines { checksum: lines.checksum(), ..lines }
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Stamp, String> {
+/// When the file system made a file.
+fn born(metadata: &fs::Metadata) -> String {
+    let since = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    since.map(|since| since.as_nanos().to_string()).unwrap_or_default()
+}
+
+impl Lines {
+    fn checksum(&self) -> String {
+        let Self { format, node_id, peers, cluster_id, incarnation, stored, born, .. } = self;
+        let text = format!("{format}\n{node_id}\n{peers}\n{cluster_id}\n{incarnation}\n{stored}\n{born}\n");
+        format!("{:08x}", crc32c::crc32c(text.as_bytes()))
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Lines, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not text".to_owned())?;
     let lines: Lines = toml::from_str(text).map_err(|e| e.message().to_owned())?;
-    let Lines { format, cluster_id, node_id, peers, stored, checksum } = lines;
-    let stamp = Stamp { identity: Identity { format, cluster_id, node_id, peers }, stored };
-    if stamp.lines().checksum != checksum {
+    if lines.checksum() != lines.checksum {
         return Err("its checksum is not that of its content".to_owned());
     }
-    match stamp.identity.peers.parse::<Peers>() {
-        Ok(_) => Ok(stamp),
-        Err(e) => Err(e.to_string()),
-    }
+    Ok(lines)
 }
 
-fn same(
-    dir: &Path,
-    what: &'static str,
-    option: &'static str,
-    found: &str,
-    asked: &str,
-) -> Result<(), IdentityError> {
-    if found == asked {
-        return Ok(());
+impl TryFrom<Lines> for Identity {
+    type Error = String;
+
+    fn try_from(lines: Lines) -> Result<Self, String> {
+        let peers = match &*lines.peers {
+            "" => None,
+            text => Some(text.parse::<Peers>().map_err(|e| e.to_string())?),
+        };
+        let member = match (&*lines.cluster_id, &*lines.incarnation) {
+            ("", "") => None,
+            (cluster_id, incarnation) => Some(MemberIdentity {
+                cluster_id: cluster_id.parse().map_err(|e| format!("cluster_id: {e}"))?,
+                incarnation: Some(
+                    incarnation.parse::<Incarnation>().map_err(|e| format!("incarnation: {e}"))?,
+                ),
+            }),
+        };
+        Ok(Self { format: lines.format, node_id: lines.node_id, peers, member, stored: lines.stored })
     }
-    let (found, asked) = (found.to_owned(), asked.to_owned());
-    Err(IdentityError::Mismatch { dir: dir.to_owned(), what, found, asked, option })
 }
 
 #[cfg(test)]
@@ -229,76 +254,71 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { format: 1, cluster_id: "kv".into(), node_id: 1, peers: "1=a:1/a:2".into() }
+        Identity::new(1, Some("1=a:1/a:2".parse().unwrap()))
+    }
+
+    fn member() -> Option<MemberIdentity> {
+        Some(MemberIdentity { cluster_id: ClusterId::random(), incarnation: Some(Incarnation::random(7)) })
     }
 
     #[test]
-    fn a_stamp_is_found_again() {
+    fn an_identity_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Stamp::read(dir.path()).unwrap().is_none());
-        for stored in [false, true] {
-            let stamp = Stamp { identity: identity(), stored };
-            stamp.write(dir.path()).unwrap();
-            assert_eq!(Stamp::read(dir.path()).unwrap(), Some(stamp));
+        assert!(Identity::read(dir.path()).unwrap().is_none());
+        for identity in [
+            identity(),
+            Identity { stored: true, ..identity() },
+            Identity { member: member(), ..identity() },
+            Identity { peers: None, ..identity() },
+        ] {
+            identity.write(dir.path()).unwrap();
+            assert_eq!(Identity::read(dir.path()).unwrap(), Some(Found { identity, copied: false }));
         }
-        identity().check(dir.path(), &identity()).unwrap();
     }
 
     /// A flipped bit in the id must not make this another node's data.
     #[test]
     fn a_flipped_bit_is_damage_or_in_a_comment() {
         let dir = tempfile::tempdir().unwrap();
-        let stamp = Stamp { identity: identity(), stored: true };
-        stamp.write(dir.path()).unwrap();
+        let identity = Identity { stored: true, member: member(), ..identity() };
+        identity.write(dir.path()).unwrap();
         let good = fs::read(dir.path().join(IDENTITY_FILE)).unwrap();
         let mut damaged = 0;
         for at in 0..good.len() * 8 {
             let mut bytes = good.clone();
             bytes[at / 8] ^= 1 << (at % 8);
             fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
-            match Stamp::read(dir.path()) {
-                Ok(found) => assert_eq!(found.as_ref(), Some(&stamp), "bit {at}"),
+            match Identity::read(dir.path()) {
+                Ok(found) => assert_eq!(found.map(|f| f.identity).as_ref(), Some(&identity), "bit {at}"),
                 Err(_) => damaged += 1,
             }
         }
         assert!(damaged > 500, "{damaged} detected");
     }
 
+    /// A directory that is restored from a copy has voted and acknowledged more than it knows.
     #[test]
-    fn every_mismatch_says_what_was_found_what_was_asked_for_and_what_to_do() {
-        let dir = Path::new("/data");
-        let cases = [
-            (Identity { node_id: 2, ..identity() }, ["node 1", "node 2", "--id 1"]),
-            (
-                Identity { cluster_id: "x".into(), ..identity() },
-                ["cluster kv", "cluster x", "--cluster-id kv"],
-            ),
-            (
-                Identity { peers: "1=b:1/b:2".into(), ..identity() },
-                ["peer list 1=a:1/a:2", "1=b:1/b:2", "--peers 1=a"],
-            ),
-        ];
-        for (asked, parts) in cases {
-            let error = identity().check(dir, &asked).unwrap_err().to_string();
-            for part in parts {
-                assert!(error.contains(part), "no '{part}' in: {error}");
-            }
+    fn a_copy_is_told_from_the_original() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        identity().write(dir.path()).unwrap();
+        let [from, to] = [dir.path(), other.path()].map(|dir| dir.join(IDENTITY_FILE));
+        if fs::metadata(&from).unwrap().created().is_err() {
+            println!("SKIPPED: this file system does not say when a file was made");
+            return;
         }
+        fs::copy(&from, &to).unwrap();
+        assert!(Identity::read(other.path()).unwrap().unwrap().copied);
+        // Renaming keeps a file what it is.
+        fs::rename(&from, &to).unwrap();
+        assert!(!Identity::read(other.path()).unwrap().unwrap().copied);
     }
 
     #[test]
-    fn another_format_is_refused() {
-        let found = Identity { format: 9, ..identity() };
-        let error = found.check(Path::new("/data"), &identity()).unwrap_err().to_string();
-        assert!(error.contains("format 9") && error.contains("format 1"), "{error}");
-    }
-
-    #[test]
-    fn a_damaged_stamp_is_named() {
+    fn a_damaged_identity_is_named() {
         let dir = tempfile::tempdir().unwrap();
         for bytes in [&b"\xff\xfe"[..], b"", b"format = 1", b"format = 'x'", &[b' '; 70_000]] {
             fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
-            let error = Stamp::read(dir.path()).unwrap_err().to_string();
+            let error = Identity::read(dir.path()).unwrap_err().to_string();
             assert!(error.contains("IDENTITY is damaged"), "{error}");
         }
     }

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod app;
 pub mod check;
+pub mod cluster;
 pub mod config;
 pub mod data_dir;
 pub mod history;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod peer;
 pub mod playground;
 mod program;
 pub mod raft;

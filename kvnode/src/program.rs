@@ -7,11 +7,12 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
+use crate::data_dir::DataDirError;
 use crate::logging::Source;
 use crate::trace::Exporter;
 use crate::{check, node, playground};
 
-/// Exit code for arguments that cannot be understood or do not fit together.
+/// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
 /// Exit code for every other failure.
 pub const EXIT_FAILURE: u8 = 1;
@@ -31,7 +32,7 @@ fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     malloc_trim::limit_arenas();
     match Config::load(args, env) {
         Ok(config) => {
-            config.log.install(Source::new(config.id, &config.cluster_id));
+            config.log.install(Source::new(config.id, &config.cluster_name));
             logged(serve_traced(&config))
         }
         // Nobody has said yet how lines should look, and a person has to act on it: plain text, and the exit code.
@@ -53,7 +54,7 @@ fn bad_arguments(errors: &ConfigErrors) -> ExitCode {
 
 /// Spans are sent as long as the node runs, and a little longer.
 fn serve_traced(config: &Config) -> anyhow::Result<()> {
-    let start = |endpoint| Exporter::start(endpoint, config.id, &config.cluster_id);
+    let start = |endpoint| Exporter::start(endpoint, config.id, &config.cluster_name);
     let _exporter = config.otlp_endpoint.as_ref().map(start).transpose()?;
     node::serve(config)
 }
@@ -74,9 +75,15 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("error: {e:#}");
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(failure_code(&e))
         }
     }
+}
+
+/// A start that no further start will mend has the code that keeps a supervisor from trying again.
+fn failure_code(error: &anyhow::Error) -> u8 {
+    let misfit = error.downcast_ref().is_some_and(DataDirError::is_misfit);
+    if misfit || error.is::<ConfigErrors>() { EXIT_BAD_ARGUMENTS } else { EXIT_FAILURE }
 }
 
 /// The last line of a node that ends badly: in the log, or where a person sees it if the filter lets no error through.
@@ -84,7 +91,7 @@ fn logged(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Err(e) if tracing::enabled!(tracing::Level::ERROR) => {
             tracing::error!(event.action = "exit", event.outcome = "failure", "kvnode ends: {e:#}");
-            ExitCode::from(EXIT_FAILURE)
+            ExitCode::from(failure_code(&e))
         }
         outcome => exit_code(outcome),
     }

@@ -1,11 +1,13 @@
-//! What surrounds a request: how long it may take, whether another node sent it here, and its trace.
+//! What surrounds a request: how long it may take, for whom it is, whether another node sent it here,
+//! and its trace.
 
 use std::time::Duration;
 
+use network_grpc::ClusterId;
 use tokio::time::Instant;
-use tonic::Request;
-use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::metadata::MetadataMap;
 
+use crate::raft::NodeId;
 use crate::trace::TraceContext;
 
 /// How long a request may take if its client does not say.
@@ -20,7 +22,11 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(20);
 
 const TIMEOUT_METADATA: &str = "grpc-timeout";
 /// Set on a forwarded request: a node that does not lead must not forward it again.
-const FORWARDED_METADATA: &str = "kv-forwarded";
+pub(crate) const FORWARDED_METADATA: &str = "kv-forwarded";
+/// Which cluster is meant, in 32 hexadecimal digits.
+pub(crate) const CLUSTER_ID_METADATA: &str = "kv-cluster-id";
+/// Which node is meant.
+pub(crate) const TARGET_NODE_METADATA: &str = "kv-target-node";
 
 /// The circumstances of one request.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +35,29 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// Sent by another node, which expects this one to lead.
     pub(crate) forwarded: bool,
+    /// For whom it is.
+    pub(crate) addressee: Addressee,
     /// Under which id it is found in the logs of all nodes.
     pub(crate) trace: TraceContext,
+}
+
+/// For whom a request is. What is not said is not checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Addressee {
+    pub(crate) cluster: Option<ClusterId>,
+    pub(crate) node: Option<NodeId>,
+    /// Something was said that is neither.
+    pub(crate) garbled: bool,
+}
+
+impl Addressee {
+    fn of(metadata: &MetadataMap) -> Self {
+        let said = |name| metadata.get(name).map(|value| value.to_str().unwrap_or_default());
+        let cluster = said(CLUSTER_ID_METADATA).map(|text| text.parse().ok());
+        let node = said(TARGET_NODE_METADATA).map(|text| text.parse().ok());
+        let garbled = cluster == Some(None) || node == Some(None);
+        Self { cluster: cluster.flatten(), node: node.flatten(), garbled }
+    }
 }
 
 impl Call {
@@ -44,6 +71,7 @@ impl Call {
         Self {
             deadline: Instant::now() + time,
             forwarded: metadata.contains_key(FORWARDED_METADATA),
+            addressee: Addressee::of(metadata),
             trace: TraceContext::of(metadata),
         }
     }
@@ -51,15 +79,6 @@ impl Call {
     /// The time left.
     pub(crate) fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
-    }
-
-    /// A request to the leader with the same deadline and trace, marked as forwarded.
-    pub(crate) fn forward<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.remaining());
-        request.metadata_mut().insert(FORWARDED_METADATA, MetadataValue::from_static("1"));
-        self.trace.send(request.metadata_mut());
-        request
     }
 }
 
@@ -83,6 +102,8 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tonic::metadata::MetadataValue;
+
     use super::*;
 
     #[test]
@@ -96,15 +117,18 @@ mod tests {
     }
 
     #[test]
-    fn a_forwarded_request_keeps_what_is_left_of_its_deadline() {
-        let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
-        assert!(!call.forwarded);
-        let forwarded = Call::of(call.forward(()).metadata(), DEFAULT_CLUSTER_DEADLINE);
-        assert!(forwarded.forwarded && forwarded.deadline <= call.deadline);
-        assert_eq!(
-            (forwarded.trace.trace, forwarded.trace.parent),
-            (call.trace.trace, Some(call.trace.span))
-        );
+    fn what_is_neither_a_cluster_nor_a_node_is_noticed() {
+        let call = |cluster: &str, node: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert(CLUSTER_ID_METADATA, cluster.parse().unwrap());
+            metadata.insert(TARGET_NODE_METADATA, node.parse().unwrap());
+            Call::of(&metadata, DEFAULT_DEADLINE).addressee
+        };
+        let id = ClusterId::random();
+        let good = Addressee { cluster: Some(id), node: Some(3), garbled: false };
+        assert_eq!(call(&id.to_string(), "3"), good);
+        assert!(call("kv", "3").garbled && call(&id.to_string(), "-1").garbled);
+        assert_eq!(Call::of(&MetadataMap::new(), DEFAULT_DEADLINE).addressee, Addressee::default());
     }
 
     #[test]

@@ -51,16 +51,16 @@ impl Cluster for ClusterService {
         &self,
         request: Request<kv::HealthRequest>,
     ) -> Result<Response<kv::HealthResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented("not yet"))
+        let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
+        self.0.answer(Op::Health, &call, async { Ok(self.0.overview.health().await) }).await
     }
 
     async fn set_address(
         &self,
         request: Request<kv::SetAddressRequest>,
     ) -> Result<Response<kv::SetAddressResponse>, Status> {
-        let _ = request;
-        Err(Status::unimplemented("not yet"))
+        let call = Call::of(request.metadata(), DEFAULT_CLUSTER_DEADLINE);
+        self.0.answer(Op::SetAddress, &call, self.0.set_address(&call, request.into_inner())).await
     }
 
     async fn transfer_leader(

@@ -3,6 +3,7 @@
 use proto::kv::v1 as kv;
 use tonic::metadata::MetadataMap;
 
+use super::call::CLUSTER_ID_METADATA;
 use crate::node::Local;
 use crate::raft::{Metrics, NodeId};
 
@@ -10,6 +11,8 @@ use crate::raft::{Metrics, NodeId};
 pub(crate) const NODE_ID_METADATA: &str = "kv-node-id";
 /// In the metadata of a failure that is this node's own: `damaged` or `disk-full`. Another node may serve.
 pub(crate) const NODE_FAULT_METADATA: &str = "kv-node-fault";
+/// In the metadata of a failure that changed nothing and never will: the proof of that.
+pub(crate) const NOT_APPLIED_METADATA: &str = "kv-not-applied";
 const LEADER_ID_METADATA: &str = "kv-leader-id";
 const LEADER_ADDR_METADATA: &str = "kv-leader-addr";
 
@@ -21,7 +24,7 @@ pub(crate) fn header(local: &Local, revision: u64) -> Option<kv::ResponseHeader>
         (id, addr, metrics.current_term)
     });
     Some(kv::ResponseHeader {
-        cluster_id: local.cluster_id.clone(),
+        cluster_id: local.cluster_id(),
         node_id: local.id,
         leader_id,
         leader_addr,
@@ -36,12 +39,15 @@ fn leader(metrics: &Metrics) -> Option<(NodeId, String)> {
     Some((id, member.client_addr.clone()))
 }
 
-/// Adds `kv-node-id`, and `kv-leader-id` and `kv-leader-addr` if there is a live leader.
+/// Adds `kv-node-id` and `kv-cluster-id`, and `kv-leader-id` and `kv-leader-addr` if there is a live leader.
 pub(crate) fn add_hints(local: &Local, metadata: &mut MetadataMap) {
     if metadata.contains_key(NODE_ID_METADATA) {
         return;
     }
     metadata.insert(NODE_ID_METADATA, local.id.into());
+    if let Ok(cluster_id) = local.cluster_id().parse() {
+        metadata.insert(CLUSTER_ID_METADATA, cluster_id);
+    }
     let Some((id, addr)) = local.with_metrics(leader).filter(|_| local.leader_watch.is_alive()) else {
         return;
     };

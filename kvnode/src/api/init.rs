@@ -1,127 +1,209 @@
-//! Cluster.Init: the peers this node was started with become a cluster.
+//! Cluster.Init: the nodes of a peer list become a cluster.
 //!
-//! Every node of a new cluster has the same peer list, so initialising several at once writes the same
-//! first entry everywhere and harms nobody. What must not happen is that a node which was wiped, or is
-//! yet to join, founds a second cluster under the same name: so the peers are asked first whether there is
-//! one already.
+//! The founder, of all reachable nodes of the list the one with the smallest id, draws the cluster's id,
+//! has a majority promise to join no other, makes them members, and only then writes the first entry. So of
+//! two founders at most one gets a majority, and a node that was wiped or waits to be added founds nothing:
+//! its peers belong to a cluster.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use network_grpc::{ClusterId, Incarnation};
 use openraft::errors::{InitializeError, RaftError};
 use proto::kv::v1 as kv;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::call::Call;
+use super::forward::Effect;
 use super::header::header;
+use super::route;
 use super::server::Api;
+use super::status_codes::Failure;
 use super::status_report::members;
+use crate::config::Peers;
+use crate::node::Affiliation;
+use crate::peer::{self, AskError, Description, RESERVATION};
 use crate::raft::{Member, NodeId};
 
-/// How long a peer may take to say whether it belongs to a cluster.
-const PEER_STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the answer waits for the new cluster's first leader, and at most half of the request's time.
 const FIRST_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// A founder that has not written the first entry this long after the first promise gives up: the
+/// promises have half of their time left then.
+const FOUND_WITHIN: Duration = Duration::from_secs(RESERVATION.as_secs() / 2);
 
-/// What the peers said about themselves.
-#[derive(Default)]
-struct PeerSurvey {
-    existing: Option<kv::StatusResponse>,
-    unreachable: Vec<NodeId>,
-}
+/// What the peers said about themselves; those that are silent are missing.
+type Survey = BTreeMap<NodeId, Description>;
 
 impl Api {
     pub(super) async fn init(&self, call: &Call) -> Result<kv::InitResponse, Status> {
         if self.local.is_initialized() {
-            return self.initialized(call, true, &[]).await;
+            return self.initialized(call, true).await;
         }
-        let survey = self.survey().await?;
-        if let Some(existing) = survey.existing {
-            return Ok(kv::InitResponse {
-                header: header(&self.local, 0),
-                already_initialized: true,
-                members: existing.members,
-            });
+        let peers = self.founding_peers()?;
+        let survey = self.survey(&peers).await?;
+        let first = survey.keys().next().copied().filter(|first| *first < self.local.id && !call.forwarded);
+        if let Some((first, member)) = first.and_then(|first| Some((first, peers.get(first)?))) {
+            return self.pass_on(call, first, member).await;
         }
-        let already = match self.local.raft.initialize(self.local.peers.to_map()).await {
-            Ok(()) => false,
-            // Somebody else's request was quicker.
-            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => true,
-            Err(e) => return Err(Status::internal(format!("cannot initialise: {e}"))),
+        let _alone = self.local.membership_change.lock().await;
+        if self.local.is_initialized() {
+            return self.initialized(call, true).await;
+        }
+        self.found(&peers, &survey).await?;
+        self.initialized(call, false).await
+    }
+
+    /// The peer list, if this node may found a cluster with it.
+    fn founding_peers(&self) -> Result<Peers, Status> {
+        let local = &self.local;
+        let affiliation = local.affiliation();
+        let may = match affiliation {
+            Affiliation::Founder => true,
+            // A founder that was interrupted after it had made this node a member.
+            Affiliation::Joining(_) => {
+                local.peers.as_ref().is_some_and(|peers| peers.get(local.id).is_some())
+            }
+            _ => false,
         };
-        if !already {
-            tracing::info!(cluster = self.local.cluster_id, peers = %self.local.peers, "initialised the cluster");
+        match local.peers.clone().filter(|_| may) {
+            Some(peers) => Ok(peers),
+            None => Err(Status::failed_precondition(format!(
+                "node {} founds no cluster: it {}",
+                local.id,
+                local.describe_affiliation(affiliation)
+            ))),
         }
-        self.initialized(call, already, &survey.unreachable).await
     }
 
-    /// Waits a while for the leader that makes the cluster usable. Without one the cluster exists all the
-    /// same: the answer then names no leader.
-    async fn initialized(
-        &self,
-        call: &Call,
-        already_initialized: bool,
-        unreachable: &[NodeId],
-    ) -> Result<kv::InitResponse, Status> {
-        let within = FIRST_LEADER_TIMEOUT.min(call.remaining() / 2);
-        if !self.local.wait_for_leader(within).await {
-            tracing::warn!(
-                ?unreachable,
-                "initialised, but there is no leader yet: start a majority of the nodes"
-            );
-        }
-        let members = members(&self.local.metrics());
-        Ok(kv::InitResponse { header: header(&self.local, 0), already_initialized, members })
-    }
-
-    /// Asks all peers at once whether they belong to a cluster.
-    async fn survey(&self) -> Result<PeerSurvey, Status> {
-        let others = self.local.peers.iter().filter(|(id, _)| *id != self.local.id);
-        let asked = others.map(|(id, member)| async move { (id, self.peer_status(member).await) });
-        let mut survey = PeerSurvey::default();
-        for (id, status) in join_all(asked).await {
-            match &status {
-                Some(status) => self.check_cluster(id, status)?,
-                None => survey.unreachable.push(id),
+    /// Asks all peers at once who they are. A peer that belongs to a running cluster ends the matter.
+    async fn survey(&self, peers: &Peers) -> Result<Survey, Status> {
+        let own = self.local.id;
+        let asked = peers.iter().map(|(id, member)| async move {
+            Some((id, member, peer::describe(&member.raft_addr, own).await.ok()?))
+        });
+        let mut survey = Survey::new();
+        for (id, member, found) in join_all(asked).await.into_iter().flatten() {
+            if found.node_id != id {
+                return Err(Status::failed_precondition(format!(
+                    "at {}, where the peer list has node {id}, there is node {}; correct --peers",
+                    member.raft_addr, found.node_id
+                )));
             }
-            if let Some(status) = status.filter(|status| status.initialized) {
-                survey.existing = Some(status);
+            if let Some(cluster) = found.member.filter(|_| found.initialized && id != own) {
+                return Err(Status::failed_precondition(format!(
+                    "node {id} of the peer list belongs to cluster {} already; add node {own} to it with `kvcli cluster add-learner \
+                     {own} {} {}`, or start the nodes of a new cluster on empty directories",
+                    cluster.cluster_id, self.local.own.raft_addr, self.local.own.client_addr
+                )));
             }
+            survey.insert(id, found);
         }
         Ok(survey)
     }
 
-    async fn peer_status(&self, peer: &Member) -> Option<kv::StatusResponse> {
-        let mut client = self.forwarder.cluster(&peer.client_addr).ok()?;
-        let mut request = Request::new(kv::StatusRequest {});
-        request.set_timeout(PEER_STATUS_TIMEOUT);
-        let answer = tokio::time::timeout(PEER_STATUS_TIMEOUT, client.status(request)).await;
-        Some(answer.ok()?.ok()?.into_inner())
+    /// All nodes that are asked at once agree on who founds.
+    async fn pass_on(&self, call: &Call, to: NodeId, member: &Member) -> Result<kv::InitResponse, Status> {
+        let addr = &member.client_addr;
+        let sent = async {
+            let hop = self.forwarder.hop(call, None, to, addr).await?;
+            let answer = hop.cluster().init(hop.request(kv::InitRequest {})).await;
+            answer.map_err(|status| self.forwarder.judge(addr, None, Effect::Once, status))
+        };
+        match route::within(call, Effect::Once, sent).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(Failure::Final(status) | Failure::NotApplied(status)) => Err(status),
+        }
     }
 
-    fn check_cluster(&self, id: NodeId, status: &kv::StatusResponse) -> Result<(), Status> {
-        let theirs = status.header.as_ref().map_or("", |header| header.cluster_id.as_str());
-        let ours = &self.local.cluster_id;
-        if theirs != ours {
-            return Err(Status::failed_precondition(format!(
-                "the peer list names node {id}, which belongs to cluster '{theirs}' and not to '{ours}'; start all nodes with the \
-                 same --cluster-id"
-            )));
+    async fn found(&self, peers: &Peers, survey: &Survey) -> Result<(), Status> {
+        let began = tokio::time::Instant::now();
+        let cluster_id = cluster_id(survey)?;
+        let willing = self.reserve(peers, cluster_id).await?;
+        let adopted = self.adopt(peers, survey, &willing, cluster_id).await?;
+        if began.elapsed() > FOUND_WITHIN {
+            return Err(Status::unavailable("the nodes took too long to join; not initialised, try again"));
         }
-        if status.node_id != id {
-            return Err(Status::failed_precondition(format!(
-                "at the address that the peer list gives for node {id} there is node {}; correct --peers",
-                status.node_id
-            )));
+        let first = peers
+            .iter()
+            .map(|(id, member)| (id, member.clone().in_cluster(cluster_id, adopted.get(&id).copied())));
+        match self.local.raft.initialize(first.collect::<BTreeMap<_, _>>()).await {
+            Ok(()) => {
+                tracing::info!(cluster_id = %cluster_id, %peers, "initialised the cluster");
+                Ok(())
+            }
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(e) => Err(Status::internal(format!("cannot initialise: {e}"))),
         }
-        // It may belong to a cluster and not be able to tell.
-        if !status.initialized && !status.fault.is_empty() {
-            return Err(Status::failed_precondition(format!(
-                "node {id} cannot say whether there is a cluster already ({}); repair it, or start it on an empty directory \
-                 if this cluster is new",
-                status.fault
-            )));
-        }
-        Ok(())
     }
+
+    /// A majority promises to join no other cluster; answers who.
+    async fn reserve(&self, peers: &Peers, cluster_id: ClusterId) -> Result<BTreeSet<NodeId>, Status> {
+        let asked = peers
+            .iter()
+            .map(|(id, member)| async move { (id, peer::reserve(&member.raft_addr, id, cluster_id).await) });
+        majority(peers, join_all(asked).await)
+    }
+
+    /// Those that have promised become members; answers who has, and under which incarnation.
+    async fn adopt(
+        &self,
+        peers: &Peers,
+        survey: &Survey,
+        willing: &BTreeSet<NodeId>,
+        cluster_id: ClusterId,
+    ) -> Result<BTreeMap<NodeId, Incarnation>, Status> {
+        // A founder that was interrupted had got this far.
+        let known = |id| survey.get(&id).and_then(|found| found.member?.incarnation);
+        let chosen: BTreeMap<_, _> =
+            willing.iter().map(|id| (*id, known(*id).unwrap_or_else(|| Incarnation::random(0)))).collect();
+        let asked = peers.iter().filter_map(|(id, member)| Some((id, member, *chosen.get(&id)?)));
+        let asked = asked.map(|(id, member, incarnation)| async move {
+            (id, peer::adopt(&member.raft_addr, id, cluster_id, incarnation).await)
+        });
+        let adopted = majority(peers, join_all(asked).await)?;
+        Ok(chosen.into_iter().filter(|(id, _)| adopted.contains(id)).collect())
+    }
+
+    /// Waits a while for the leader that makes the cluster usable. Without one the cluster exists all the
+    /// same: the answer then names no leader.
+    async fn initialized(&self, call: &Call, already_initialized: bool) -> Result<kv::InitResponse, Status> {
+        let within = FIRST_LEADER_TIMEOUT.min(call.remaining() / 2);
+        if !self.local.wait_for_leader(within).await {
+            tracing::warn!("initialised, but there is no leader yet: start a majority of the nodes");
+        }
+        let members = members(&self.local.metrics());
+        Ok(kv::InitResponse { header: header(&self.local, 0), already_initialized, members })
+    }
+}
+
+/// A new id, or that of a founder that was interrupted.
+fn cluster_id(survey: &Survey) -> Result<ClusterId, Status> {
+    let known: BTreeMap<ClusterId, NodeId> =
+        survey.iter().filter_map(|(id, found)| Some((found.member?.cluster_id, *id))).collect();
+    let mut known = known.into_iter();
+    match (known.next(), known.next()) {
+        (None, _) => Ok(ClusterId::random()),
+        (Some((cluster, _)), None) => Ok(cluster),
+        (Some((one, a)), Some((other, b))) => Err(Status::failed_precondition(format!(
+            "node {a} was made a member of cluster {one} and node {b} of cluster {other}, neither of which came to be; empty the data \
+             directory of one of the two, it stores nothing"
+        ))),
+    }
+}
+
+/// Those that did as they were asked, if they are a majority of the peer list.
+fn majority(peers: &Peers, answers: Vec<(NodeId, Result<(), AskError>)>) -> Result<BTreeSet<NodeId>, Status> {
+    let all = peers.iter().count();
+    let (willing, others): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(_, answer)| answer.is_ok());
+    if willing.len() > all / 2 {
+        return Ok(willing.into_iter().map(|(id, _)| id).collect());
+    }
+    let reasons: Vec<_> =
+        others.into_iter().filter_map(|(id, answer)| Some(format!("node {id}: {}", answer.err()?))).collect();
+    Err(Status::unavailable(format!(
+        "{} of the {all} nodes of the peer list can join, which is no majority; not initialised, try again ({})",
+        willing.len(),
+        reasons.join("; ")
+    )))
 }

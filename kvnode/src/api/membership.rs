@@ -1,6 +1,10 @@
-//! Changing who belongs to the cluster and who leads it, and snapshots on request.
+//! Changing who belongs to the cluster, where they are, and who leads it, and snapshots on request.
+//!
+//! Every change runs in a task of its own, so that it ends whatever becomes of the request, and one at a
+//! time. What is left half done by a leader that fails is ended by the next (`node/steward.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{ChangeMembers, LogIdOptionExt as _};
@@ -8,18 +12,22 @@ use proto::kv::v1 as kv;
 use tonic::Status;
 
 use super::call::Call;
-use super::forward::Effect;
+use super::forward::{Effect, Hop};
 use super::header::header;
-use super::route;
 use super::server::Api;
 use super::status_codes::{self, Failure};
 use super::status_report::members;
-use super::validate;
-use crate::node::{HandoverError, answers, hand_over, successor};
+use super::{quorum, validate};
+use crate::node::{HandoverError, Local, answers, hand_over, successor};
+use crate::peer::{self, AskError, Description};
 use crate::raft::{Member, Metrics, NodeId};
 
 /// How long another node may take to take over leadership.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a new learner may take to answer the leader at all, before it is taken out again.
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long taking it out may take.
+const UNDO_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Api {
     pub(super) async fn add_learner(
@@ -28,39 +36,28 @@ impl Api {
         request: kv::AddLearnerRequest,
     ) -> Result<kv::AddLearnerResponse, Status> {
         let id = validate::node_id(request.id)?;
-        let member = Member {
-            raft_addr: validate::address("raft", &request.raft_addr)?,
-            client_addr: validate::address("client", &request.client_addr)?,
+        let member = Member::at(
+            validate::address("raft", &request.raft_addr)?,
+            validate::address("client", &request.client_addr)?,
+        );
+        if member.raft_addr == member.client_addr {
+            return Err(Status::invalid_argument(format!(
+                "{} is given for peers and for clients; a node has a port for each",
+                member.raft_addr
+            )));
+        }
+        let here = async || {
+            let adding = add_learner(Arc::clone(&self.local), *call, id, member.clone());
+            let (metrics, catching_up) = run_to_its_end(call, adding).await?;
+            Ok(kv::AddLearnerResponse {
+                header: header(&self.local, membership_index(&metrics)),
+                members: members(&metrics),
+                catching_up,
+            })
         };
-        let here =
-            async || route::within(call, Effect::Write, self.add_learner_here(id, member.clone())).await;
-        self.on_leader(call, call.remaining(), here, async |leader| {
-            let addr = &leader.client_addr;
-            let mut client = self.forwarder.cluster(addr)?;
-            let sent = client.add_learner(call.forward(request.clone()));
-            let answer =
-                async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
-            Ok(route::within(call, Effect::Write, answer).await?.into_inner())
-        })
-        .await
-    }
-
-    async fn add_learner_here(&self, id: NodeId, member: Member) -> Result<kv::AddLearnerResponse, Failure> {
-        check_new_member(&self.local.metrics(), id, &member)?;
-        let added =
-            self.local.raft.add_learner(id, member, false).await.map_err(status_codes::write_failure)?;
-        let caught_up = |metrics: &Metrics| {
-            let matched = metrics.replication.as_ref().and_then(|replication| replication.get(&id)?.as_ref());
-            // Whoever leads then will bring the learner up to date.
-            !metrics.state.is_leader() || id == metrics.id || matched >= Some(&added.log_id)
-        };
-        let metrics = self.local.raft.wait(None).metrics(caught_up, "the learner to catch up").await;
-        let metrics =
-            metrics.map_err(|e| Status::unknown(format!("the learner was added, but then: {e}")))?;
-        Ok(kv::AddLearnerResponse {
-            header: header(&self.local, added.log_id.index),
-            members: members(&metrics),
-        })
+        let there =
+            async |hop: Hop| Ok(hop.cluster().add_learner(hop.request(request.clone())).await?.into_inner());
+        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
     pub(super) async fn change_membership(
@@ -71,45 +68,42 @@ impl Api {
         if request.promote.is_empty() && request.remove.is_empty() {
             return Err(Status::invalid_argument("name at least one node to promote or to remove"));
         }
-        let here = async || route::within(call, Effect::Write, self.change_here(&request)).await;
-        self.on_leader(call, call.remaining(), here, async |leader| {
-            let addr = &leader.client_addr;
-            let mut client = self.forwarder.cluster(addr)?;
-            let sent = client.change_membership(call.forward(request.clone()));
-            let answer =
-                async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
-            Ok(route::within(call, Effect::Write, answer).await?.into_inner())
-        })
-        .await
+        let here = async || {
+            let changing = change_voters(Arc::clone(&self.local), request.clone());
+            let metrics = run_to_its_end(call, changing).await?;
+            Ok(kv::ChangeMembershipResponse {
+                header: header(&self.local, membership_index(&metrics)),
+                members: members(&metrics),
+            })
+        };
+        let there = async |hop: Hop| {
+            Ok(hop.cluster().change_membership(hop.request(request.clone())).await?.into_inner())
+        };
+        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
-    async fn change_here(
+    pub(super) async fn set_address(
         &self,
-        request: &kv::ChangeMembershipRequest,
-    ) -> Result<kv::ChangeMembershipResponse, Failure> {
-        let metrics = self.local.metrics();
-        let changes = changes(&metrics, &request.promote, &request.remove)?;
-        if request.remove.contains(&self.local.id) {
-            self.leave_leadership(&metrics, &request.remove).await?;
+        call: &Call,
+        request: kv::SetAddressRequest,
+    ) -> Result<kv::SetAddressResponse, Status> {
+        validate::node_id(request.id)?;
+        for (what, address) in [("raft", &request.raft_addr), ("client", &request.client_addr)] {
+            if !address.is_empty() {
+                validate::address(what, address)?;
+            }
         }
-        let raft = &self.local.raft;
-        let changed = raft.change_membership(changes, false).await.map_err(status_codes::write_failure)?;
-        Ok(kv::ChangeMembershipResponse {
-            header: header(&self.local, changed.log_id.index),
-            members: members(&self.local.metrics()),
-        })
-    }
-
-    /// A leader does not preside over its own removal if somebody else can. Always `Err` when
-    /// leadership has gone: the new leader makes the change.
-    async fn leave_leadership(&self, metrics: &Metrics, leaving: &[NodeId]) -> Result<(), Failure> {
-        let Some(heir) = successor(metrics, leaving) else { return Ok(()) };
-        match hand_over(&self.local.raft, heir, HANDOVER_TIMEOUT).await {
-            Ok(leader) => Err(Failure::NotApplied(status_codes::no_leader(format_args!(
-                "node {leader} has just taken over"
-            )))),
-            Err(e) => Err(Failure::NotApplied(status_codes::no_leader(e))),
-        }
+        let here = async || {
+            let changing = set_address(Arc::clone(&self.local), request.clone());
+            let metrics = run_to_its_end(call, changing).await?;
+            Ok(kv::SetAddressResponse {
+                header: header(&self.local, membership_index(&metrics)),
+                members: members(&metrics),
+            })
+        };
+        let there =
+            async |hop: Hop| Ok(hop.cluster().set_address(hop.request(request.clone())).await?.into_inner());
+        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
     pub(super) async fn transfer_leader(
@@ -118,44 +112,27 @@ impl Api {
         request: kv::TransferLeaderRequest,
     ) -> Result<kv::TransferLeaderResponse, Status> {
         let to = validate::node_id(request.to)?;
-        self.on_leader(
-            call,
-            call.remaining(),
-            || self.transfer_here(call, to),
-            async |leader| {
-                let addr = &leader.client_addr;
-                let mut client = self.forwarder.cluster(addr)?;
-                let sent = client.transfer_leader(call.forward(request));
-                let answer =
-                    async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
-                Ok(route::within(call, Effect::Write, answer).await?.into_inner())
-            },
-        )
-        .await
+        let here = || self.transfer_here(call, to);
+        let there =
+            async |hop: Hop| Ok(hop.cluster().transfer_leader(hop.request(request)).await?.into_inner());
+        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
     async fn transfer_here(&self, call: &Call, to: NodeId) -> Result<kv::TransferLeaderResponse, Failure> {
         let metrics = self.local.metrics();
+        let mut leader_id = to;
         if to != self.local.id {
             check_heir(&metrics, to)?;
             let leader = hand_over(&self.local.raft, to, call.remaining().min(HANDOVER_TIMEOUT)).await;
-            let leader = leader.map_err(|e| Failure::Final(handover_status(&e)))?;
-            if leader != to {
-                return Err(Status::failed_precondition(format!(
-                    "node {leader} took over instead of node {to}; try again"
-                ))
-                .into());
-            }
+            leader_id = leader.map_err(|e| Failure::Final(handover_status(&e)))?;
         }
-        Ok(kv::TransferLeaderResponse {
-            header: header(&self.local, metrics.last_applied.index().unwrap_or_default()),
-        })
+        let header = header(&self.local, metrics.last_applied.index().unwrap_or_default());
+        Ok(kv::TransferLeaderResponse { header, leader_id })
     }
 
     pub(super) async fn snapshot(&self, call: &Call) -> Result<kv::SnapshotResponse, Status> {
-        let Some(applied) = self.local.with_metrics(|metrics| metrics.last_applied.index()) else {
-            return Err(status_codes::not_initialized());
-        };
+        status_codes::check_affiliation(&self.local)?;
+        let applied = self.local.with_metrics(|metrics| metrics.last_applied.index()).unwrap_or_default();
         let raft = &self.local.raft;
         raft.trigger().snapshot().await.map_err(|fatal| status_codes::stopped(&fatal))?;
         let built = |metrics: &Metrics| metrics.snapshot.index() >= Some(applied);
@@ -171,32 +148,154 @@ impl Api {
     }
 }
 
-fn check_new_member(metrics: &Metrics, id: NodeId, member: &Member) -> Result<(), Status> {
-    let nodes: BTreeMap<_, _> = metrics.membership_config.nodes().collect();
-    if let Some(known) = nodes.get(&id).filter(|known| **known != member) {
-        return Err(Status::failed_precondition(format!(
-            "node {id} is a member already, with the addresses {known}; remove it first to change them"
-        )));
-    }
-    let taken = |other: &Member| {
-        [&other.raft_addr, &other.client_addr]
-            .iter()
-            .any(|addr| [&member.raft_addr, &member.client_addr].contains(addr))
-    };
-    match nodes.iter().find(|(other, known)| ***other != id && taken(known)) {
-        Some((other, _)) => {
-            Err(Status::failed_precondition(format!("node {other} already has one of these addresses")))
+/// Waits for a change that goes on by itself when the request has run out of time.
+async fn run_to_its_end<T: Send + 'static>(
+    call: &Call,
+    change: impl Future<Output = Result<T, Failure>> + Send + 'static,
+) -> Result<T, Failure> {
+    let task = tokio::spawn(change);
+    match tokio::time::timeout_at(call.deadline, task).await {
+        Ok(Ok(ended)) => ended,
+        Ok(Err(e)) => {
+            Err(Status::unknown(format!("the change was cut short: {e}; look at the members")).into())
         }
-        None => Ok(()),
+        Err(_) => Err(Status::deadline_exceeded(
+            "out of time; the change has begun and goes on by itself; look at the members",
+        )
+        .into()),
     }
 }
 
-/// The change openraft is asked for: promotions first, so that a voter can be replaced in one go.
+/// Makes a change, once no other is under way.
+async fn change(local: &Local, change: ChangeMembers<NodeId, Member>) -> Result<Metrics, Failure> {
+    local.raft.change_membership(change, false).await.map_err(status_codes::write_failure)?;
+    Ok(local.metrics())
+}
+
+/// Asks the node who it is, makes it a member of this cluster, and waits until it has caught up; answers
+/// whether it is still catching up.
+async fn add_learner(
+    local: Arc<Local>,
+    call: Call,
+    id: NodeId,
+    member: Member,
+) -> Result<(Metrics, bool), Failure> {
+    let _alone = local.membership_change.lock().await;
+    let metrics = quorum::of_leader(&local)?;
+    check_new_member(&metrics, id, &member)?;
+    let found = ask(&local, id, &member).await?;
+    let own =
+        local.identity().member().ok_or_else(|| status_codes::no_leader("this node is in no cluster"))?;
+    let incarnation = match found.member {
+        Some(theirs) if theirs.cluster_id == own.cluster_id => theirs.incarnation,
+        Some(theirs) => {
+            return Err(Status::failed_precondition(format!(
+                "node {id} at {} belongs to cluster {} already, and this is cluster {}; nothing was changed",
+                member.raft_addr, theirs.cluster_id, own.cluster_id
+            ))
+            .into());
+        }
+        None => {
+            let new = network_grpc::Incarnation::random(metrics.last_log_index.unwrap_or_default());
+            peer::adopt(&member.raft_addr, id, own.cluster_id, new).await.map_err(|e| not_added(id, &e))?;
+            Some(new)
+        }
+    };
+    let member = member.in_cluster(own.cluster_id, incarnation);
+    let added = local.raft.add_learner(id, member, false).await.map_err(status_codes::write_failure)?;
+    catch_up(&local, &call, id, added.log_id.index()).await
+}
+
+/// A learner that never answers is taken out again; one that is slow stays.
+async fn catch_up(local: &Local, call: &Call, id: NodeId, index: u64) -> Result<(Metrics, bool), Failure> {
+    let matched = |metrics: &Metrics| {
+        metrics.replication.as_ref().and_then(|replication| replication.get(&id)?.index())
+    };
+    // The next leader brings the learner up to date.
+    let deposed = |metrics: &Metrics| !metrics.state.is_leader() || id == metrics.id;
+    let heard = |metrics: &Metrics| deposed(metrics) || matched(metrics).is_some() || answers(metrics, id);
+    let first = local.raft.wait(Some(FIRST_ANSWER_TIMEOUT)).metrics(heard, "the learner to answer").await;
+    if first.is_err() {
+        let undo = ChangeMembers::RemoveNodes([id].into());
+        let undone = tokio::time::timeout(UNDO_TIMEOUT, local.raft.change_membership(undo, false)).await;
+        return Err(match undone {
+            Ok(Ok(_)) => Status::failed_precondition(format!(
+                "node {id} was added, did not answer the leader within {FIRST_ANSWER_TIMEOUT:?}, and was taken out \
+                 again; look into its log"
+            ))
+            .into(),
+            _ => Status::unknown(format!(
+                "node {id} was added and does not answer, and could not be taken out again; run `kvcli cluster remove {id}`"
+            ))
+            .into(),
+        });
+    }
+    let caught_up = |metrics: &Metrics| deposed(metrics) || matched(metrics) >= Some(index);
+    // Told a little before the request itself runs out.
+    let wait = call.remaining().saturating_sub(call.remaining() / 10);
+    match local.raft.wait(Some(wait)).metrics(caught_up, "the learner to catch up").await {
+        Ok(metrics) => Ok((metrics, false)),
+        Err(_) => Ok((local.metrics(), true)),
+    }
+}
+
+/// Who answers at the addresses of a member to be: it must be that node, at both.
+async fn ask(local: &Local, id: NodeId, member: &Member) -> Result<Description, Status> {
+    let found = peer::describe(&member.raft_addr, local.id).await.map_err(|e| not_added(id, &e))?;
+    if found.node_id != id {
+        return Err(Status::failed_precondition(format!(
+            "at {} there is node {}, not node {id}; nothing was changed",
+            member.raft_addr, found.node_id
+        )));
+    }
+    let at_client = quorum::node_at(&member.client_addr).await;
+    match at_client {
+        Ok(node) if node == id => Ok(found),
+        Ok(node) => Err(Status::failed_precondition(format!(
+            "at the client address {} there is node {node}, not node {id}; nothing was changed",
+            member.client_addr
+        ))),
+        Err(reason) => Err(Status::failed_precondition(format!(
+            "node {id} does not answer at its client address {}: {reason}; nothing was changed",
+            member.client_addr
+        ))),
+    }
+}
+
+fn not_added(id: NodeId, error: &AskError) -> Status {
+    Status::failed_precondition(format!("node {id} cannot become a member: {error}; nothing was changed"))
+}
+
+async fn change_voters(local: Arc<Local>, request: kv::ChangeMembershipRequest) -> Result<Metrics, Failure> {
+    let _alone = local.membership_change.lock().await;
+    let metrics = quorum::of_leader(&local)?;
+    let changes = changes(&metrics, &request)?;
+    let Some(changes) = changes else { return Ok(metrics) };
+    if request.remove.contains(&local.id) {
+        leave_leadership(&local, &metrics, &request.remove).await?;
+    }
+    change(&local, changes).await
+}
+
+/// A leader does not preside over its own removal if another voter can. Always `Err` when leadership
+/// has gone: the new leader makes the change.
+async fn leave_leadership(local: &Local, metrics: &Metrics, leaving: &[NodeId]) -> Result<(), Failure> {
+    let Some(heir) = successor(metrics, leaving) else { return Ok(()) };
+    match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
+        Ok(leader) => Err(Failure::NotApplied(status_codes::no_leader(format_args!(
+            "node {leader} has just taken over"
+        )))),
+        Err(e) => Err(Failure::NotApplied(status_codes::no_leader(e))),
+    }
+}
+
+/// The change openraft is asked for: promotions first, so that a voter can be replaced in one go. `None`:
+/// all is so already.
 fn changes(
     metrics: &Metrics,
-    promote: &[NodeId],
-    remove: &[NodeId],
-) -> Result<ChangeMembers<NodeId, Member>, Status> {
+    request: &kv::ChangeMembershipRequest,
+) -> Result<Option<ChangeMembers<NodeId, Member>>, Status> {
+    let kv::ChangeMembershipRequest { promote, remove, force } = request;
     let membership = metrics.membership_config.membership();
     let known = |id: &NodeId| membership.get_node(id).is_some();
     if let Some(stranger) = promote.iter().find(|id| !known(id)) {
@@ -211,13 +310,82 @@ fn changes(
         return Err(Status::invalid_argument(format!("node {torn} is to be promoted and removed")));
     }
     let voters: BTreeSet<_> = membership.voter_ids().collect();
-    let (voters, learners): (BTreeSet<_>, BTreeSet<_>) =
+    let promoted: BTreeSet<_> = promote.iter().copied().filter(|id| !voters.contains(id)).collect();
+    let (leaving, learners): (BTreeSet<_>, BTreeSet<_>) =
         remove.iter().copied().partition(|id| voters.contains(id));
-    Ok(ChangeMembers::Batch(vec![
-        ChangeMembers::AddVoterIds(promote.iter().copied().collect()),
-        ChangeMembers::RemoveVoters(voters),
+    if promoted.is_empty() && remove.is_empty() {
+        return Ok(None);
+    }
+    quorum::check_change(metrics, &promoted, &leaving, *force)?;
+    Ok(Some(ChangeMembers::Batch(vec![
+        ChangeMembers::AddVoterIds(promoted),
+        ChangeMembers::RemoveVoters(leaving),
         ChangeMembers::RemoveNodes(learners),
-    ]))
+    ])))
+}
+
+fn check_new_member(metrics: &Metrics, id: NodeId, member: &Member) -> Result<(), Status> {
+    let membership = metrics.membership_config.membership();
+    if membership.voter_ids().any(|voter| voter == id) {
+        return Err(Status::failed_precondition(format!(
+            "node {id} is a voter already; nothing was changed"
+        )));
+    }
+    if let Some(known) = membership.get_node(&id).filter(|known| !known.is_at_the_place_of(member)) {
+        return Err(Status::failed_precondition(format!(
+            "node {id} is a learner already, with the addresses {known}; run kvcli cluster set-address to change them"
+        )));
+    }
+    check_addresses(metrics, id, member)
+}
+
+/// No two members at one address.
+fn check_addresses(metrics: &Metrics, id: NodeId, member: &Member) -> Result<(), Status> {
+    let taken = |other: &Member| {
+        let theirs = [&other.raft_addr, &other.client_addr];
+        theirs.iter().any(|addr| [&member.raft_addr, &member.client_addr].contains(addr))
+    };
+    match metrics.membership_config.nodes().find(|(other, known)| **other != id && taken(known)) {
+        Some((other, _)) => {
+            Err(Status::failed_precondition(format!("node {other} already has one of these addresses")))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn set_address(local: Arc<Local>, request: kv::SetAddressRequest) -> Result<Metrics, Failure> {
+    let _alone = local.membership_change.lock().await;
+    let metrics = quorum::of_leader(&local)?;
+    let id = request.id;
+    let known = metrics.membership_config.get_node(&id).cloned();
+    let known = known.ok_or_else(|| Status::failed_precondition(format!("node {id} is not a member")))?;
+    let or = |new: String, old: &str| if new.is_empty() { old.to_owned() } else { new };
+    let moved = Member {
+        raft_addr: or(request.raft_addr, &known.raft_addr),
+        client_addr: or(request.client_addr, &known.client_addr),
+        ..known.clone()
+    };
+    if moved == known {
+        return Ok(metrics);
+    }
+    check_addresses(&metrics, id, &moved)?;
+    if !request.force {
+        let found = ask(&local, id, &moved).await?;
+        let theirs = found.member.and_then(|member| Some((member.cluster_id, member.incarnation?)));
+        let ours = known.incarnation().map(|incarnation| (known.cluster_id(), incarnation));
+        if theirs != ours {
+            return Err(Status::failed_precondition(format!(
+                "the node at {} is not the member that node {id} was; nothing was changed",
+                moved.raft_addr
+            ))
+            .into());
+        }
+    }
+    change(&local, ChangeMembers::SetNodes([(id, moved)].into())).await
+}
+
+fn membership_index(metrics: &Metrics) -> u64 {
+    metrics.membership_config.log_id().index().unwrap_or_default()
 }
 
 fn check_heir(metrics: &Metrics, to: NodeId) -> Result<(), Status> {
@@ -235,6 +403,6 @@ fn check_heir(metrics: &Metrics, to: NodeId) -> Result<(), Status> {
 fn handover_status(error: &HandoverError) -> Status {
     match error {
         HandoverError::Timeout { .. } => Status::deadline_exceeded(error.to_string()),
-        HandoverError::Stopped(_) => Status::unavailable(error.to_string()),
+        HandoverError::Stopped(_) => Status::unknown(error.to_string()),
     }
 }

@@ -13,6 +13,7 @@ mod header;
 mod init;
 mod kv;
 mod membership;
+mod quorum;
 mod read;
 mod read_index;
 pub(crate) mod refusal;
@@ -28,6 +29,7 @@ mod write;
 
 pub use admission::{MAX_REQUESTS_IN_FLIGHT, MAX_SCANS_IN_FLIGHT, MAX_WRITE_BYTES_IN_FLIGHT};
 pub use call::DEFAULT_DEADLINE;
+pub(crate) use forward::address;
 pub use report::Reporter;
 pub use server::{Api, ClientServices, HEALTH_SERVICES, MAX_MESSAGE_BYTES};
 pub use status_report::status_report;

@@ -5,7 +5,7 @@ use storage_leveldb::StorageError;
 use tonic::Status;
 
 use super::call::Call;
-use super::forward::Effect;
+use super::forward::{Effect, Hop};
 use super::header::header;
 use super::route::{self, LEADER_WAIT};
 use super::server::Api;
@@ -27,15 +27,8 @@ impl Api {
             };
             route::within(call, Effect::Read, read).await
         };
-        self.on_leader(call, LEADER_WAIT, here, async |leader| {
-            let addr = &leader.client_addr;
-            let mut client = self.forwarder.kv(addr)?;
-            let sent = client.get(call.forward(request.clone()));
-            let answer =
-                async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Read, status)) };
-            Ok(route::within(call, Effect::Read, answer).await?.into_inner())
-        })
-        .await
+        let there = async |hop: Hop| Ok(hop.kv().get(hop.request(request.clone())).await?.into_inner());
+        self.on_leader(call, LEADER_WAIT, Effect::Read, here, there).await
     }
 
     fn get_response(&self, answer: Answer) -> kv::GetResponse {
@@ -75,6 +68,6 @@ impl Api {
 
     /// A stale answer of a node that never was part of a cluster would be no answer at all.
     pub(super) fn refuse_outsiders(&self) -> Result<(), Status> {
-        if self.local.is_initialized() { Ok(()) } else { Err(status_codes::not_initialized()) }
+        status_codes::check_affiliation(&self.local)
     }
 }

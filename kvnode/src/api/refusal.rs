@@ -7,29 +7,37 @@ use proto::kv::v1 as kv;
 use proto::kv::v1::cluster_server::{Cluster, ClusterServer};
 use tonic::body::Body;
 use tonic::codegen::http;
+use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tonic_health::ServingStatus;
 
+use super::header::{NODE_ID_METADATA, NOT_APPLIED_METADATA};
 use super::report::Reporter;
 use super::server::HEALTH_SERVICES;
-use super::{header, status_codes};
+use super::status_codes;
+use crate::cluster::Overview;
 use crate::node::{Faulty, explain};
 
 /// The one service that does more than refuse: it says how this node is.
 struct FaultyCluster {
     faulty: Arc<Faulty>,
     reporter: Reporter,
+    overview: Arc<Overview>,
 }
 
 /// Everything on the client port: `Cluster.Status`, `Cluster.Report` and health answer, all else is refused.
-pub(crate) async fn client_routes(faulty: &Arc<Faulty>, reporter: Reporter) -> Routes {
+pub(crate) async fn client_routes(
+    faulty: &Arc<Faulty>,
+    reporter: Reporter,
+    overview: Arc<Overview>,
+) -> Routes {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     for service in HEALTH_SERVICES {
         health_reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
     let refusal = client_refusal(faulty);
-    let cluster = FaultyCluster { faulty: Arc::clone(faulty), reporter };
+    let cluster = FaultyCluster { faulty: Arc::clone(faulty), reporter, overview };
     refuse_all(refusal).add_service(ClusterServer::new(cluster)).add_service(health)
 }
 
@@ -40,7 +48,8 @@ pub(crate) fn peer_routes(faulty: &Faulty) -> Routes {
 
 fn client_refusal(faulty: &Faulty) -> Status {
     let mut status = status_codes::fault_status(faulty.id, &faulty.fault);
-    status.metadata_mut().insert(header::NODE_ID_METADATA, faulty.id.into());
+    status.metadata_mut().insert(NODE_ID_METADATA, faulty.id.into());
+    status.metadata_mut().insert(NOT_APPLIED_METADATA, MetadataValue::from_static("1"));
     status
 }
 
@@ -90,7 +99,7 @@ impl Cluster for FaultyCluster {
     }
 
     async fn health(&self, _: Request<kv::HealthRequest>) -> Result<Response<kv::HealthResponse>, Status> {
-        self.refuse()
+        Ok(Response::new(self.overview.health().await))
     }
 
     async fn set_address(
@@ -117,16 +126,21 @@ impl Cluster for FaultyCluster {
 
 /// What is known without the storage: who this is, and what is wrong.
 pub(crate) fn status_report(faulty: &Faulty) -> kv::StatusResponse {
-    let header = kv::ResponseHeader {
-        cluster_id: faulty.cluster_id.clone(),
-        node_id: faulty.id,
-        ..kv::ResponseHeader::default()
-    };
     kv::StatusResponse {
-        header: Some(header),
+        header: Some(header(faulty)),
+        cluster_name: faulty.cluster_name.clone(),
+        problems: vec![explain(&faulty.fault)],
         node_id: faulty.id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         fault: faulty.fault.to_string(),
         ..kv::StatusResponse::default()
+    }
+}
+
+pub(crate) fn header(faulty: &Faulty) -> kv::ResponseHeader {
+    kv::ResponseHeader {
+        cluster_id: faulty.cluster_id.clone(),
+        node_id: faulty.id,
+        ..kv::ResponseHeader::default()
     }
 }

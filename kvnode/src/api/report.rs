@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use proto::kv::v1 as kv;
 
+use super::header::header;
 use super::refusal;
 use super::status_report::{members, status_report};
+use crate::config::Peers;
 use crate::history::{DISK_BOUNDS_SECONDS, History, REQUEST_BOUNDS_SECONDS};
 use crate::node::{DiskBytes, DiskSpace, Faulty, Local, explain};
 use crate::raft::NodeId;
@@ -45,12 +47,29 @@ impl Reporter {
         }
     }
 
-    /// The cluster it belongs to.
+    /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
     #[must_use]
-    pub fn cluster_id(&self) -> &str {
+    pub fn cluster_id(&self) -> String {
         match &self.subject {
-            Subject::Node(local) => &local.cluster_id,
-            Subject::Faulty(faulty) => &faulty.cluster_id,
+            Subject::Node(local) => local.cluster_id(),
+            Subject::Faulty(faulty) => faulty.cluster_id.clone(),
+        }
+    }
+
+    /// The label of its cluster.
+    #[must_use]
+    pub fn cluster_name(&self) -> &str {
+        match &self.subject {
+            Subject::Node(local) => &local.cluster_name,
+            Subject::Faulty(faulty) => &faulty.cluster_name,
+        }
+    }
+
+    /// What every answer says about this node and the leader.
+    pub(crate) fn header(&self) -> kv::ResponseHeader {
+        match &self.subject {
+            Subject::Node(local) => header(local, 0).unwrap_or_default(),
+            Subject::Faulty(faulty) => refusal::header(faulty),
         }
     }
 
@@ -71,7 +90,7 @@ impl Reporter {
             voter: true,
             ..kv::Member::default()
         };
-        peers.iter().map(member).collect()
+        peers.iter().flat_map(Peers::iter).map(member).collect()
     }
 
     /// Everything that `request` does not have yet.

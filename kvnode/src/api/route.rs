@@ -6,34 +6,44 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::call::Call;
-use super::forward::Effect;
+use super::forward::{Effect, Hop};
 use super::server::Api;
 use super::status_codes::{self, Failure};
 use crate::node::Leader;
-use crate::raft::Member;
+use crate::raft::{Member, NodeId};
 
-/// How long a request waits for a leader: longer than an election usually takes.
-pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(2);
+/// How long a request waits for a leader: longer than an election takes. That is the lease of the old
+/// leader and an election timeout, 1.8 to 2.4 s, and one timeout more if the first vote is split.
+pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// A node that has found no leader for this long since its start lets no request wait for one.
-const HOPELESS_AFTER: Duration = Duration::from_secs(3);
+const HOPELESS_AFTER: Duration = LEADER_WAIT;
 /// Longest pause before the leader is looked for again; a change of leader ends it early.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// How an attempt at another node ended.
+enum Sent<T> {
+    Ended(Result<T, Failure>),
+    /// Another leader is known, and the request may go there.
+    LetGo,
+}
+
 impl Api {
-    /// Runs `here` if this node leads, or `there` with the leader's address, until one of them has an
-    /// outcome; looks for the leader again, for `patience` at most, as long as nothing was applied.
+    /// Runs `here` if this node leads, or `there` over a connection to the leader, until one of them has an
+    /// outcome; looks for the leader again, for `patience` at most, as long as nothing was applied. A
+    /// request that waits for a leader that has been replaced is let go, if it may be sent again.
     pub(super) async fn on_leader<T, H, HF, R, RF>(
         &self,
         call: &Call,
         patience: Duration,
+        effect: Effect,
         here: H,
         there: R,
     ) -> Result<T, Status>
     where
         H: Fn() -> HF,
         HF: Future<Output = Result<T, Failure>>,
-        R: Fn(Member) -> RF,
-        RF: Future<Output = Result<T, Failure>>,
+        R: Fn(Hop) -> RF,
+        RF: Future<Output = Result<T, Status>>,
     {
         let give_up = call.deadline.min(Instant::now() + patience);
         loop {
@@ -41,8 +51,10 @@ impl Api {
                 Leader::Here => here().await,
                 Leader::There(..) if call.forwarded => return Err(self.does_not_lead()),
                 Leader::There(id, leader) if !self.is_hopeless() => {
-                    tracing::debug!(trace.id = %call.trace.trace, span.id = %call.trace.span, to = id, "forwarding to the leader");
-                    there(leader).await
+                    match self.send(call, effect, id, &leader, &there).await {
+                        Sent::Ended(attempt) => attempt,
+                        Sent::LetGo => continue,
+                    }
                 }
                 Leader::There(..) | Leader::Nobody => self.nobody_leads(),
             };
@@ -59,11 +71,46 @@ impl Api {
         }
     }
 
+    /// Sends a request to node `id`, and waits for the answer or for another leader.
+    async fn send<T, R, RF>(
+        &self,
+        call: &Call,
+        effect: Effect,
+        id: NodeId,
+        leader: &Member,
+        there: &R,
+    ) -> Sent<T>
+    where
+        R: Fn(Hop) -> RF,
+        RF: Future<Output = Result<T, Status>>,
+    {
+        tracing::debug!(
+            trace.id = %call.trace.trace, span.id = %call.trace.span, to = id, "forwarding to the leader"
+        );
+        let (addr, cluster) = (&leader.client_addr, self.local.identity().member().map(|m| m.cluster_id));
+        let connected = tokio::select! {
+            hop = within(call, Effect::Read, self.forwarder.hop(call, cluster, id, addr)) => hop,
+            () = self.local.another_leader(id) => return Sent::LetGo,
+        };
+        let hop = match connected {
+            Ok(hop) => hop,
+            Err(failure) => return Sent::Ended(Err(failure)),
+        };
+        let answer =
+            async { there(hop).await.map_err(|status| self.forwarder.judge(addr, cluster, effect, status)) };
+        let answer = within(call, effect, answer);
+        if !effect.may_repeat() {
+            return Sent::Ended(answer.await);
+        }
+        tokio::select! {
+            answer = answer => Sent::Ended(answer),
+            () = self.local.another_leader(id) => Sent::LetGo,
+        }
+    }
+
     fn nobody_leads<T>(&self) -> Result<T, Failure> {
         status_codes::check_standing(&self.local)?;
-        if !self.local.is_initialized() {
-            return Err(status_codes::not_initialized().into());
-        }
+        status_codes::check_affiliation(&self.local)?;
         let silence = self.local.leader_watch.silence();
         Err(Failure::NotApplied(status_codes::no_leader(format_args!("none heard of for {silence:.1?}"))))
     }
@@ -90,7 +137,7 @@ pub(super) async fn within<T>(
 ) -> Result<T, Failure> {
     match tokio::time::timeout_at(call.deadline, attempt).await {
         Ok(outcome) => outcome,
-        Err(_) if effect == Effect::Write => Err(status_codes::out_of_time_unknown().into()),
+        Err(_) if effect != Effect::Read => Err(status_codes::out_of_time_unknown().into()),
         Err(_) => Err(status_codes::out_of_time().into()),
     }
 }

@@ -14,11 +14,11 @@ use tonic::Status;
 
 use super::admission::Place;
 use super::call::Call;
-use super::forward::Effect;
+use super::forward::{Effect, Hop};
 use super::header::header;
 use super::route::{self, LEADER_WAIT};
 use super::server::Api;
-use super::status_codes::{self, Failure};
+use super::status_codes;
 use super::write::pair;
 use crate::app::{Query, ScanQuery};
 
@@ -56,24 +56,11 @@ impl Api {
                 route::within(call, Effect::Read, this.confirm_read()).await?;
                 Ok(Cursor::start(this, *call, request.clone()))
             };
-            this.on_leader(call, LEADER_WAIT, here, async |leader| {
-                this.scan_there(call, &request, &leader.client_addr).await
-            })
-            .await?
+            let there =
+                async |hop: Hop| Ok(hop.kv().scan(hop.request(request.clone())).await?.into_inner().boxed());
+            this.on_leader(call, LEADER_WAIT, Effect::Read, here, there).await?
         };
         Ok(holding(place, responses))
-    }
-
-    async fn scan_there(
-        &self,
-        call: &Call,
-        request: &kv::ScanRequest,
-        addr: &str,
-    ) -> Result<ScanStream, Failure> {
-        let mut client = self.forwarder.kv(addr)?;
-        let sent = client.scan(call.forward(request.clone()));
-        let answer = async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Read, status)) };
-        Ok(route::within(call, Effect::Read, answer).await?.into_inner().boxed())
     }
 }
 

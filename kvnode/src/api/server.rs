@@ -19,8 +19,9 @@ use super::read_index::ReadIndex;
 use super::report::Reporter;
 use super::request_log::RequestLog;
 use super::status_codes;
+use crate::cluster::Overview;
 use crate::metrics::{Metrics, Op};
-use crate::node::Local;
+use crate::node::{Affiliation, Local};
 
 /// Largest message accepted or sent: enough that a value over the limit is refused by name rather than by
 /// breaking the call.
@@ -43,6 +44,7 @@ pub struct Api {
     pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
     pub(super) reporter: Reporter,
+    pub(super) overview: Arc<Overview>,
     log: RequestLog,
 }
 
@@ -57,11 +59,16 @@ pub struct ClientServices {
 impl Api {
     /// Must be called in the runtime that serves: it starts the task that confirms reads.
     #[must_use]
-    pub fn new(local: Arc<Local>, metrics: Arc<Metrics>, reporter: Reporter) -> Arc<Self> {
+    pub fn new(
+        local: Arc<Local>,
+        metrics: Arc<Metrics>,
+        reporter: Reporter,
+        overview: Arc<Overview>,
+    ) -> Arc<Self> {
         let read_index = ReadIndex::start(local.raft.clone());
         let (forwarder, admission) = (Forwarder::default(), Admission::new());
         let log = RequestLog::default();
-        Arc::new(Self { local, forwarder, read_index, admission, metrics, reporter, log })
+        Arc::new(Self { local, forwarder, read_index, admission, metrics, reporter, overview, log })
     }
 
     /// The services, health and reflection.
@@ -107,17 +114,37 @@ impl Api {
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
         let underway = self.log.begin(&self.metrics.requests, op, call);
-        let outcome = self.admitted(op, work).await;
+        let outcome = self.admitted(op, call, work).await;
         underway.answered(outcome.as_ref().err());
         outcome.map(Response::new).map_err(|status| status_codes::with_hints(&self.local, status))
     }
 
-    async fn admitted<T>(&self, op: Op, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+    async fn admitted<T>(
+        &self,
+        op: Op,
+        call: &Call,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        status_codes::check_addressee(&self.local, call.addressee)?;
+        if call.forwarded && op != Op::Init && call.addressee.cluster.is_none() {
+            return Err(Status::invalid_argument("a forwarded request says for which cluster it is"));
+        }
         // A broken node still says how it is.
-        if !matches!(op, Op::Status | Op::Report) {
+        if !matches!(op, Op::Status | Op::Report | Op::Health) {
             status_codes::check_standing(&self.local)?;
+            self.refuse_the_replaced()?;
         }
         let _place = self.admission.request()?;
         work.await
+    }
+
+    /// A node that was removed, or that is not what its cluster knows, passes nothing on either.
+    fn refuse_the_replaced(&self) -> Result<(), Status> {
+        match self.local.affiliation() {
+            Affiliation::Removed(_) | Affiliation::Replaced(_) => {
+                status_codes::check_affiliation(&self.local)
+            }
+            _ => Ok(()),
+        }
     }
 }

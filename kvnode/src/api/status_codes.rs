@@ -8,11 +8,12 @@ use std::fmt;
 
 use openraft::errors::{ChangeMembershipError, ClientWriteError, Fatal, LinearizableReadError, RaftError};
 use storage_leveldb::Fault;
-use tonic::Status;
 use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
 
+use super::call::Addressee;
 use super::header;
-use crate::node::{Local, Standing, is_disk_full};
+use crate::node::{Affiliation, Local, Standing, is_disk_full};
 use crate::raft::{NodeId, TypeConfig};
 
 /// How an attempt at a request ended, if not well.
@@ -57,8 +58,37 @@ pub(crate) fn check_standing(local: &Local) -> Result<(), Status> {
     }
 }
 
-pub(crate) fn not_initialized() -> Status {
-    Status::failed_precondition("not initialised; run kvcli cluster init")
+/// The answer of a node that takes no part in a cluster. Where it only waits to be initialised that is
+/// final; otherwise another node may serve.
+pub(crate) fn check_affiliation(local: &Local) -> Result<(), Status> {
+    let affiliation = local.affiliation();
+    let text = || local.describe_affiliation(affiliation);
+    match affiliation {
+        Affiliation::Member(_) => Ok(()),
+        Affiliation::Founder => Err(Status::failed_precondition(text())),
+        _ => Err(Status::unavailable(format!("{}; ask a member", text()))),
+    }
+}
+
+/// The answer to a request that is meant for another node or cluster.
+pub(crate) fn check_addressee(local: &Local, addressee: Addressee) -> Result<(), Status> {
+    let Addressee { cluster, node, garbled } = addressee;
+    if garbled {
+        return Err(Status::invalid_argument("kv-cluster-id is no cluster id, or kv-target-node no node id"));
+    }
+    let own = local.identity().member().map(|member| member.cluster_id);
+    let matches =
+        cluster.is_none_or(|cluster| own == Some(cluster)) && node.is_none_or(|node| node == local.id);
+    if matches {
+        return Ok(());
+    }
+    let own = own.map_or_else(|| "of no cluster".to_owned(), |own| format!("of cluster {own}"));
+    let node = node.map_or_else(|| "a node".to_owned(), |node| format!("node {node}"));
+    let cluster = cluster.map_or_else(String::new, |cluster| format!(" of cluster {cluster}"));
+    Err(Status::failed_precondition(format!(
+        "this is node {} {own}; the request is for {node}{cluster} and was not applied",
+        local.id
+    )))
 }
 
 pub(crate) fn no_leader(detail: impl fmt::Display) -> Status {
@@ -83,7 +113,7 @@ pub(crate) fn out_of_time() -> Status {
 pub(crate) fn write_failure(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Failure {
     match error {
         RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-            Failure::NotApplied(no_leader(format_args!("{:?}", forward.reason)))
+            Failure::NotApplied(no_leader(forwarded_because(&forward.leader_id)))
         }
         RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
             Failure::Final(Status::unknown("the leader changed; whether the write was applied is unknown"))
@@ -98,6 +128,14 @@ pub(crate) fn write_failure(error: RaftError<TypeConfig, ClientWriteError<TypeCo
         RaftError::Fatal(fatal) => Failure::Final(Status::unknown(format!(
             "this node failed while it worked on the write ({fatal}); whether it was applied is unknown"
         ))),
+    }
+}
+
+/// openraft's own reason, as in "LeaseExpired", is for its developers.
+fn forwarded_because(leader: &Option<NodeId>) -> String {
+    match leader {
+        Some(id) => format!("node {id} leads, or no majority has confirmed this one"),
+        None => "this node does not lead, or no majority has confirmed it".to_owned(),
     }
 }
 
@@ -125,7 +163,7 @@ where
 pub(crate) fn read_failure(error: &RaftError<TypeConfig, LinearizableReadError<TypeConfig>>) -> Failure {
     match error {
         RaftError::APIError(LinearizableReadError::ForwardToLeader(forward)) => {
-            Failure::NotApplied(no_leader(format_args!("{:?}", forward.reason)))
+            Failure::NotApplied(no_leader(forwarded_because(&forward.leader_id)))
         }
         RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)) => Failure::Final(no_quorum()),
         RaftError::Fatal(fatal) => Failure::Final(stopped(fatal)),
@@ -137,8 +175,23 @@ pub(crate) fn stopped(fatal: &Fatal<TypeConfig>) -> Status {
     Status::unavailable(format!("consensus has stopped: {fatal}; ask another node"))
 }
 
-/// Adds who answered and who leads to a failure, unless the leader has done so already.
+/// Adds who answered and who leads to a failure, unless the leader has done so already, and the proof
+/// that nothing was applied where the code says so.
 pub(crate) fn with_hints(local: &Local, mut status: Status) -> Status {
     header::add_hints(local, status.metadata_mut());
+    if says_not_applied(status.code()) {
+        let proof = MetadataValue::from_static("1");
+        status.metadata_mut().insert(header::NOT_APPLIED_METADATA, proof);
+    }
     status
+}
+
+fn says_not_applied(code: Code) -> bool {
+    use Code::{
+        DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable, Unimplemented,
+    };
+    matches!(
+        code,
+        DataLoss | FailedPrecondition | InvalidArgument | ResourceExhausted | Unavailable | Unimplemented
+    )
 }

@@ -1,23 +1,28 @@
 //! What a node says about itself: `Cluster.Status`, the status page and `/api/status`.
 
+use std::collections::BTreeSet;
+
+use network_grpc::Incarnation;
+use openraft::type_config::alias::LogIdOf;
 use openraft::{LogIdOptionExt as _, ServerState};
 use proto::kv::v1 as kv;
 
 use super::header::header;
-use crate::node::{Local, Standing};
-use crate::raft::{Metrics, committed_end};
+use crate::node::{Affiliation, Local, Standing, answers, is_joint};
+use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
 
-/// Everything this node knows about itself and the membership, now.
+/// Everything this node knows about itself and the membership, now. A node that was removed claims nothing
+/// about the cluster.
 pub async fn status_report(local: &Local) -> kv::StatusResponse {
     let bytes = local.disk_bytes().await;
+    let space = local.disk_space().await;
     let metrics = local.metrics();
     let applied_index = metrics.last_applied.index().unwrap_or_default();
-    kv::StatusResponse {
+    let own = kv::StatusResponse {
         header: header(local, applied_index),
         node_id: local.id,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         initialized: local.is_initialized(),
-        role: role(metrics.state).into(),
         term: metrics.current_term,
         last_log_index: metrics.last_log_index.unwrap_or_default(),
         committed_index: committed_end(&metrics).saturating_sub(1),
@@ -26,36 +31,64 @@ pub async fn status_report(local: &Local) -> kv::StatusResponse {
         purged_index: metrics.purged.index().unwrap_or_default(),
         log_size_bytes: bytes.log,
         state_size_bytes: bytes.state,
+        fault: fault(local),
+        cluster_name: local.cluster_name.clone(),
+        incarnation: incarnation(local.identity().member().and_then(|member| member.incarnation)),
+        problems: local.problems(space).iter().map(ToString::to_string).collect(),
+        ..kv::StatusResponse::default()
+    };
+    if matches!(local.affiliation(), Affiliation::Removed(_) | Affiliation::Replaced(_)) {
+        return own;
+    }
+    kv::StatusResponse {
+        role: role(metrics.state).into(),
         members: members(&metrics),
         replication: replication(&metrics),
-        fault: fault(local),
-        ..kv::StatusResponse::default()
+        joint: is_joint(&metrics),
+        membership_index: metrics.membership_config.log_id().index().unwrap_or_default(),
+        quorum_acked_ms: local.quorum_acked().and_then(|ago| u64::try_from(ago.as_millis()).ok()),
+        ..own
     }
 }
 
 /// The members this node knows of, in the order of their ids.
 pub(super) fn members(metrics: &Metrics) -> Vec<kv::Member> {
     let membership = metrics.membership_config.membership();
-    let voters: Vec<_> = membership.voter_ids().collect();
-    let member = |(id, member): (&u64, &crate::raft::Member)| kv::Member {
-        id: *id,
-        raft_addr: member.raft_addr.clone(),
-        client_addr: member.client_addr.clone(),
-        voter: voters.contains(id),
-        ..kv::Member::default()
+    let configs = membership.get_joint_config();
+    let (old, new) = (configs.first(), configs.last());
+    let votes_in =
+        |config: Option<&BTreeSet<NodeId>>, id: &NodeId| config.is_some_and(|voters| voters.contains(id));
+    let member = |(id, member): (&NodeId, &Member)| {
+        let (before, after) = (votes_in(old, id), votes_in(new, id));
+        let change = match (before, after) {
+            (false, true) => kv::VoterChange::Joining,
+            (true, false) => kv::VoterChange::Leaving,
+            _ => kv::VoterChange::Unspecified,
+        };
+        kv::Member {
+            id: *id,
+            raft_addr: member.raft_addr.clone(),
+            client_addr: member.client_addr.clone(),
+            voter: before || after,
+            incarnation: incarnation(member.incarnation()),
+            change: change.into(),
+        }
     };
     membership.nodes().map(member).collect()
 }
 
+fn incarnation(incarnation: Option<Incarnation>) -> String {
+    incarnation.map(|incarnation| incarnation.to_string()).unwrap_or_default()
+}
+
 fn replication(metrics: &Metrics) -> Vec<kv::Replication> {
     let others = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
-    others
-        .map(|(id, matched)| kv::Replication {
-            id: *id,
-            matched_index: matched.index().unwrap_or_default(),
-            ..kv::Replication::default()
-        })
-        .collect()
+    let replication = |(id, matched): (&NodeId, &Option<LogIdOf<TypeConfig>>)| kv::Replication {
+        id: *id,
+        matched_index: matched.index().unwrap_or_default(),
+        answers: answers(metrics, *id),
+    };
+    others.map(replication).collect()
 }
 
 fn role(state: ServerState) -> kv::Role {

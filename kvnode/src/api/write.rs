@@ -8,7 +8,7 @@ use proto::kv::v1 as kv;
 use tonic::Status;
 
 use super::call::Call;
-use super::forward::Effect;
+use super::forward::{Effect, Hop};
 use super::header::header;
 use super::route::{self, LEADER_WAIT};
 use super::server::Api;
@@ -22,20 +22,10 @@ impl Api {
     pub(super) async fn put(&self, call: &Call, request: kv::PutRequest) -> Result<kv::PutResponse, Status> {
         let request_id = validate::request_id(request.request_id.clone())?;
         let _bytes = self.admission.write(request.key.len() + request.value.len())?;
-        self.on_leader(
-            call,
-            LEADER_WAIT,
-            || self.put_here(call, &request, request_id),
-            async |leader| {
-                let addr = &leader.client_addr;
-                let mut client = self.forwarder.kv(addr)?;
-                let sent = client.put(call.forward(request.clone()));
-                let answer =
-                    async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
-                Ok(route::within(call, Effect::Write, answer).await?.into_inner())
-            },
-        )
-        .await
+        let effect = Effect::of_write(request_id.is_some());
+        let here = || self.put_here(call, &request, request_id);
+        let there = async |hop: Hop| Ok(hop.kv().put(hop.request(request.clone())).await?.into_inner());
+        self.on_leader(call, LEADER_WAIT, effect, here, there).await
     }
 
     async fn put_here(
@@ -66,20 +56,10 @@ impl Api {
     ) -> Result<kv::DeleteResponse, Status> {
         let request_id = validate::request_id(request.request_id.clone())?;
         let _bytes = self.admission.write(request.key.len())?;
-        self.on_leader(
-            call,
-            LEADER_WAIT,
-            || self.delete_here(call, &request, request_id),
-            async |leader| {
-                let addr = &leader.client_addr;
-                let mut client = self.forwarder.kv(addr)?;
-                let sent = client.delete(call.forward(request.clone()));
-                let answer =
-                    async { sent.await.map_err(|status| self.forwarder.judge(addr, Effect::Write, status)) };
-                Ok(route::within(call, Effect::Write, answer).await?.into_inner())
-            },
-        )
-        .await
+        let effect = Effect::of_write(request_id.is_some());
+        let here = || self.delete_here(call, &request, request_id);
+        let there = async |hop: Hop| Ok(hop.kv().delete(hop.request(request.clone())).await?.into_inner());
+        self.on_leader(call, LEADER_WAIT, effect, here, there).await
     }
 
     async fn delete_here(

@@ -6,7 +6,6 @@
 mod application;
 mod command;
 #[cfg(test)]
-mod fixture;
 #[cfg(test)]
 mod harness;
 mod keys;

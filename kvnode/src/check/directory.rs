@@ -8,7 +8,7 @@ use rustix::fs::{FlockOperation, flock};
 use storage_leveldb::check::{Note, Problem, ProblemKind};
 
 use crate::data_dir::{LOCK_FILE, STORAGE};
-use crate::identity::{FORMAT_VERSION, IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError, Stamp};
+use crate::identity::{FORMAT_VERSION, Found, IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
 
 /// Nothing can be said about a directory.
 #[derive(Debug, thiserror::Error)]
@@ -87,9 +87,10 @@ impl StoppedNode {
     }
 
     fn read_identity(&mut self) {
-        let (kind, reason) = match Stamp::read(&self.path) {
-            Ok(Some(Stamp { identity, stored })) if identity.format == FORMAT_VERSION => {
-                (self.identity, self.has_stored) = (Some(identity), stored);
+        let (kind, reason) = match Identity::read(&self.path) {
+            Ok(Some(Found { identity, .. })) if identity.format == FORMAT_VERSION => {
+                self.has_stored = identity.stored;
+                self.identity = Some(identity);
                 return;
             }
             Ok(Some(other)) => {

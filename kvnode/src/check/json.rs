@@ -25,7 +25,7 @@ pub(super) fn of(outcome: &Outcome) -> String {
     let report = json!({
         "data_dir": outcome.data_dir.display().to_string(),
         "node_id": id,
-        "cluster_id": identity.map(|identity| identity.cluster_id.clone()),
+        "cluster_id": identity.and_then(|identity| Some(identity.member?.cluster_id.to_string())),
         "is_well": outcome.problems.is_empty(),
         "problems": outcome.problems.iter().map(problem).collect::<Vec<Value>>(),
         "more_problems": outcome.more_problems,

@@ -6,6 +6,7 @@ use storage_leveldb::check::{CheckedLog, CheckedPairs, CheckedPosition, Problem,
 
 use super::advice::{KINDS, advice, procedure};
 use super::outcome::Outcome;
+use crate::identity::Identity;
 
 pub(super) fn of(outcome: &Outcome) -> String {
     let mut text = String::new();
@@ -16,7 +17,10 @@ pub(super) fn of(outcome: &Outcome) -> String {
 
 fn write_to(text: &mut String, outcome: &Outcome) -> fmt::Result {
     let whose = match &outcome.identity {
-        Some(identity) => format!("node {} of cluster {}", identity.node_id, identity.cluster_id),
+        Some(Identity { node_id, member: Some(member), .. }) => {
+            format!("node {node_id} of cluster {}", member.cluster_id)
+        }
+        Some(identity) => format!("node {} of no cluster yet", identity.node_id),
         None => "a node that cannot be told".to_owned(),
     };
     writeln!(text, "{}: {whose}\n", outcome.data_dir.display())?;

@@ -10,7 +10,8 @@ Every option of `serve` can also be given as an environment variable (KVNODE_DAT
 --data-dir) or in the file named by --config (data-dir = \"…\"). A flag wins over a variable, a
 variable over the file.
 
-Exit codes: 0 stopped as asked; 3 bad arguments; 1 anything else.";
+Exit codes: 0 stopped as asked; 3 bad arguments, or a data directory that is not this node's; 1 anything
+else.";
 
 const AFTER_CHECK_HELP: &str = "\
 Reads every byte below --data-dir and verifies every checksum; then reads the log and the state as a
@@ -76,12 +77,16 @@ pub struct ServeArgs {
     /// Where --http-addr is reached, if not under that address
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_http_addr: Option<String>,
-    /// The nodes that form the cluster, this one included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…
+    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only the
+    /// first start needs it, and a node that will be added to a cluster does without
     #[arg(long, value_name = "LIST")]
     pub peers: Option<String>,
-    /// The cluster's name; nodes of different clusters refuse each other [default: kv]
-    #[arg(long, value_name = "NAME")]
-    pub cluster_id: Option<String>,
+    /// A label for logs and dashboards; the cluster's identity is a random id that `init` makes [default: kv]
+    #[arg(long, alias = "cluster-id", value_name = "NAME")]
+    pub cluster_name: Option<String>,
+    /// Start once on a data directory that was moved: its newest state, whose original will never run again
+    #[arg(long)]
+    pub accept_moved_data: bool,
     /// Build a snapshot after this many log entries [default: 50000]
     #[arg(long, value_name = "N")]
     pub snapshot_entries: Option<String>,

@@ -12,10 +12,10 @@ use crate::logging::{LogFormat, LogOptions};
 use crate::raft::{NodeId, SNAPSHOT_ENTRIES};
 use crate::trace::OtlpEndpoint;
 
-/// Used when no cluster id is given.
-const DEFAULT_CLUSTER_ID: &str = "kv";
-/// Longest cluster id.
-const MAX_CLUSTER_ID_BYTES: usize = 64;
+/// Used when no cluster name is given.
+const DEFAULT_CLUSTER_NAME: &str = "kv";
+/// Longest cluster name.
+const MAX_CLUSTER_NAME_BYTES: usize = 64;
 /// Fewest entries between snapshots: below this a node does little else.
 const MIN_SNAPSHOT_ENTRIES: u64 = 100;
 
@@ -31,6 +31,12 @@ pub struct Listener {
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(Vec<String>);
+
+impl ConfigErrors {
+    pub(super) fn of(complaint: String) -> Self {
+        Self(vec![complaint])
+    }
+}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,15 +76,15 @@ impl Check<'_> {
         let client = self.listener("client-addr", "advertise-client-addr");
         let raft = self.listener("raft-addr", "advertise-raft-addr");
         let http = self.listener("http-addr", "advertise-http-addr");
-        let peers: Option<Peers> = self.required("peers").and_then(|peers| self.parse(&peers));
-        let cluster_id = self.cluster_id();
+        let peers = self.peers();
+        let cluster_name = self.cluster_name();
         let snapshot_entries = self.snapshot_entries();
         let memory = self.memory();
         let log = self.log();
         let otlp_endpoint = self.otlp_endpoint();
-        let config = Config {
+        Some(Config {
             id: id?,
-            cluster_id: cluster_id?,
+            cluster_name: cluster_name?,
             data_dir: data_dir?,
             client: client?,
             raft: raft?,
@@ -88,9 +94,18 @@ impl Check<'_> {
             memory: memory?,
             log: log?,
             otlp_endpoint: otlp_endpoint?,
+            accept_moved_data: self.settings.accept_moved_data,
             exit_on_stdin_eof: self.settings.exit_on_stdin_eof,
-        };
-        self.own_entry(&config).map(|()| config)
+        })
+    }
+
+    /// The outer option: whether the setting is good.
+    #[allow(clippy::option_option, reason = "not given, and given wrongly, are different things")]
+    fn peers(&mut self) -> Option<Option<Peers>> {
+        match self.settings.get("peers").cloned() {
+            Some(setting) => self.parse(&setting).map(Some),
+            None => Some(None),
+        }
     }
 
     fn required(&mut self, name: &'static str) -> Option<Setting> {
@@ -124,15 +139,15 @@ impl Check<'_> {
         }
     }
 
-    fn cluster_id(&mut self) -> Option<String> {
-        let Some(setting) = self.settings.get("cluster-id") else {
-            return Some(DEFAULT_CLUSTER_ID.to_owned());
+    fn cluster_name(&mut self) -> Option<String> {
+        let Some(setting) = self.settings.get("cluster-name") else {
+            return Some(DEFAULT_CLUSTER_NAME.to_owned());
         };
-        if (1..=MAX_CLUSTER_ID_BYTES).contains(&setting.text.len()) {
+        if (1..=MAX_CLUSTER_NAME_BYTES).contains(&setting.text.len()) {
             return Some(setting.text.clone());
         }
         let length = setting.text.len();
-        self.complain(format!("{}: {length} bytes; must be 1 to {MAX_CLUSTER_ID_BYTES}", setting.origin))
+        self.complain(format!("{}: {length} bytes; must be 1 to {MAX_CLUSTER_NAME_BYTES}", setting.origin))
     }
 
     fn snapshot_entries(&mut self) -> Option<u64> {
@@ -209,21 +224,6 @@ impl Check<'_> {
         }
         Some(Listener { bind: bound, advertise: address })
     }
-
-    fn own_entry(&mut self, config: &Config) -> Option<()> {
-        let own = config.own_member();
-        match config.peers.get(config.id) {
-            Some(listed) if *listed == own => Some(()),
-            Some(listed) => self.complain(format!(
-                "--peers lists node {} as {listed}, but this node advertises {own}; the two must agree",
-                config.id
-            )),
-            None => self.complain(format!(
-                "--peers does not list node {}, which is this node; add {}={own}",
-                config.id, config.id
-            )),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn defaults() {
         let config = load(GOOD, &[]).unwrap();
-        assert_eq!((config.id, config.cluster_id.as_str(), config.snapshot_entries), (1, "kv", 50_000));
+        assert_eq!((config.id, config.cluster_name.as_str(), config.snapshot_entries), (1, "kv", 50_000));
         assert_eq!(config.client.advertise, config.client.bind);
     }
 
@@ -261,7 +261,6 @@ mod tests {
             "--client-addr: 'nope'",
             "--raft-addr is required",
             "--http-addr is required",
-            "--peers is required",
             "--snapshot-entries: '5'",
             "--memtable-mib: '0'",
             "--table-cache-mib: '1048577'",
@@ -276,11 +275,11 @@ mod tests {
     fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("kvnode.toml");
-        std::fs::write(&file, "cluster-id = 'file'\nsnapshot-entries = 1000\nid = 7").unwrap();
+        std::fs::write(&file, "cluster-name = 'file'\nsnapshot-entries = 1000\nid = 7").unwrap();
         let line = format!("{GOOD} --config {}", file.display());
-        let env = [("KVNODE_CLUSTER_ID", "env"), ("KVNODE_ID", "8")];
+        let env = [("KVNODE_CLUSTER_NAME", "env"), ("KVNODE_ID", "8")];
         let config = load(&line, &env).unwrap();
-        assert_eq!((config.id, config.cluster_id.as_str(), config.snapshot_entries), (1, "env", 1000));
+        assert_eq!((config.id, config.cluster_name.as_str(), config.snapshot_entries), (1, "env", 1000));
     }
 
     #[test]
@@ -305,11 +304,16 @@ mod tests {
     }
 
     #[test]
-    fn the_peer_list_must_agree_with_this_node() {
-        let error = load(&GOOD.replace("1=a:2/a:1", "2=a:2/a:1"), &[]).unwrap_err();
+    fn a_founder_agrees_with_its_peer_list() {
+        let complaint = |line: &str| load(line, &[]).unwrap().check_own_entry().unwrap_err().to_string();
+        let error = complaint(&GOOD.replace("1=a:2/a:1", "2=a:2/a:1"));
         assert!(error.contains("does not list node 1") && error.contains("1=a:2/a:1"), "{error}");
-        let error = load(&GOOD.replace("1=a:2/a:1", "1=b:2/a:1"), &[]).unwrap_err();
+        let error = complaint(&GOOD.replace("1=a:2/a:1", "1=b:2/a:1"));
         assert!(error.contains("b:2/a:1") && error.contains("a:2/a:1"), "{error}");
+        load(GOOD, &[]).unwrap().check_own_entry().unwrap();
+        let added = load(&GOOD.replace(" --peers 1=a:2/a:1", ""), &[]).unwrap();
+        assert_eq!(added.peers, None);
+        added.check_own_entry().unwrap();
     }
 
     #[test]

@@ -25,14 +25,12 @@ use crate::raft::{Member, NodeId};
 use crate::trace::OtlpEndpoint;
 
 /// Everything `kvnode serve` needs to know.
-///
-/// Invariants: `peers` contains `id` with exactly the two advertised addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// This node.
     pub id: NodeId,
-    /// The cluster it belongs to; 1 to 64 bytes.
-    pub cluster_id: String,
+    /// A label for logs and dashboards; 1 to 64 bytes.
+    pub cluster_name: String,
     /// Everything it stores.
     pub data_dir: PathBuf,
     /// Where clients come in.
@@ -41,8 +39,11 @@ pub struct Config {
     pub raft: Listener,
     /// Metrics, health and status.
     pub http: Listener,
-    /// The members of the cluster when it is first formed.
-    pub peers: Peers,
+    /// The members of the cluster when it is first formed; none: those of the first start, or this
+    /// node waits to be added to a cluster.
+    pub peers: Option<Peers>,
+    /// The data directory was moved here, and the operator vouches for it.
+    pub accept_moved_data: bool,
     /// Log entries between two snapshots.
     pub snapshot_entries: u64,
     /// What the storage may keep in memory.
@@ -66,10 +67,31 @@ impl Config {
         check::config(&settings, errors)
     }
 
+    /// Whether the peer list, if there is one, has this node with the addresses that it advertises. It
+    /// must before the node belongs to a cluster; later the cluster knows better.
+    ///
+    /// # Errors
+    /// What does not agree.
+    pub fn check_own_entry(&self) -> Result<(), ConfigErrors> {
+        let Some(peers) = &self.peers else { return Ok(()) };
+        let (id, own) = (self.id, self.own_member());
+        let complaint = match peers.get(id) {
+            Some(listed) if *listed == own => return Ok(()),
+            Some(listed) => format!(
+                "--peers lists node {id} as {listed}, but this node advertises {own}; the two must agree"
+            ),
+            None => format!(
+                "--peers does not list node {id}, which is this node; add {id}={own}, or leave --peers out if \
+                 this node is to be added to a cluster that exists"
+            ),
+        };
+        Err(ConfigErrors::of(complaint))
+    }
+
     /// The addresses under which the others know this node.
     #[must_use]
     pub fn own_member(&self) -> Member {
-        Member { raft_addr: self.raft.advertise.to_string(), client_addr: self.client.advertise.to_string() }
+        Member::at(self.raft.advertise.to_string(), self.client.advertise.to_string())
     }
 }
 

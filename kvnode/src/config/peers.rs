@@ -58,12 +58,6 @@ impl Peers {
         self.0.iter().map(|(id, member)| (*id, member))
     }
 
-    /// The nodes as openraft's `initialize` wants them.
-    #[must_use]
-    pub fn to_map(&self) -> BTreeMap<NodeId, Member> {
-        self.0.clone()
-    }
-
     fn check(&self) -> Result<(), PeersError> {
         match self.0.len() {
             0 => return Err(PeersError::Empty),
@@ -104,7 +98,7 @@ fn parse_entry(entry: &str) -> Result<(NodeId, Member), PeersError> {
         Ok(0) | Err(_) => return Err(PeersError::Id(id.to_owned())),
         Ok(id) => id,
     };
-    Ok((id, Member { raft_addr: parse_address(id, raft)?, client_addr: parse_address(id, client)? }))
+    Ok((id, Member::at(parse_address(id, raft)?, parse_address(id, client)?)))
 }
 
 fn parse_address(id: NodeId, text: &str) -> Result<String, PeersError> {

@@ -16,7 +16,7 @@ pub(crate) const NAMES: [&str; 17] = [
     "advertise-raft-addr",
     "advertise-http-addr",
     "peers",
-    "cluster-id",
+    "cluster-name",
     "snapshot-entries",
     "log-tail-mib",
     "memtable-mib",
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     found: BTreeMap<&'static str, Setting>,
     /// Not a setting: only the playground passes it.
     pub(crate) exit_on_stdin_eof: bool,
+    /// Not a setting: it is for one start.
+    pub(crate) accept_moved_data: bool,
 }
 
 impl Settings {
@@ -51,7 +53,11 @@ impl Settings {
         let file = args.config.clone().or_else(|| env("KVNODE_CONFIG").map(Into::into));
         let from_file = file.as_deref().map(|path| file::read(path, errors)).unwrap_or_default();
         let shown = file.map(|path| path.display().to_string()).unwrap_or_default();
-        let mut settings = Self { exit_on_stdin_eof: args.exit_on_stdin_eof, ..Self::default() };
+        let mut settings = Self {
+            exit_on_stdin_eof: args.exit_on_stdin_eof,
+            accept_moved_data: args.accept_moved_data,
+            ..Self::default()
+        };
         for (name, flag) in NAMES.into_iter().zip(flags(args)) {
             let variable = variable(name);
             let setting = from(flag, format!("--{name}"))
@@ -88,7 +94,7 @@ fn flags(args: &ServeArgs) -> [Option<String>; NAMES.len()] {
         &args.advertise_raft_addr,
         &args.advertise_http_addr,
         &args.peers,
-        &args.cluster_id,
+        &args.cluster_name,
         &args.snapshot_entries,
         &args.log_tail_mib,
         &args.memtable_mib,

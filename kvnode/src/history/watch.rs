@@ -125,6 +125,10 @@ impl View {
         news
     }
 
+    fn has(&self, id: NodeId) -> bool {
+        self.voters.contains(&id) || self.learners.contains(&id)
+    }
+
     fn leader_news(&self, before: &Self) -> Option<String> {
         match (before.leader, self.leader) {
             (was, now) if was == now => None,
@@ -139,7 +143,9 @@ impl View {
         let led = self.leader.is_some() && self.leader == before.leader;
         let lost =
             self.silent.difference(&before.silent).map(|id| format!("node {id} does not answer the leader"));
-        let back = before.silent.difference(&self.silent).map(|id| format!("node {id} answers the leader"));
+        // One that has left is no longer silent either.
+        let back = before.silent.difference(&self.silent).filter(|id| self.has(**id));
+        let back = back.map(|id| format!("node {id} answers the leader"));
         lost.chain(back).filter(move |_| led)
     }
 }
@@ -183,6 +189,12 @@ mod tests {
         let half = View { silent: [2].into(), ..leads.clone() };
         assert_eq!(texts(&leads, &half), ["node 2 does not answer the leader"]);
         assert_eq!(texts(&half, &leads), ["node 2 answers the leader"]);
+        let without = View { voters: [1, 3].into(), ..leads.clone() };
+        assert_eq!(
+            texts(&half, &without),
+            ["members: voters 1, 3; learners none"],
+            "it was removed, not heard"
+        );
         let follows = View { leader: Some((3, 3)), ..leads.clone() };
         assert_eq!(texts(&half, &follows), ["node 3 leads, term 3"]);
     }

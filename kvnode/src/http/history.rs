@@ -3,8 +3,8 @@
 use proto::kv::v1 as kv;
 use serde::Serialize;
 
-use super::cluster::event_kind;
 use crate::api::Reporter;
+use crate::cluster::event_kind;
 use crate::history::SAMPLE_INTERVAL;
 
 /// Times are milliseconds since 1970. Counts are by duration, one for each bound and one above all; an empty list is all zeros.

@@ -4,7 +4,6 @@
 //! Never serves data, and is the last surface to go: after a storage fault it is where this node says
 //! why it does not serve.
 
-mod cluster;
 mod health;
 mod history;
 mod page;
@@ -17,3 +16,4 @@ pub use router::{Surface, router};
 pub(crate) use server::serve;
 pub use server::{HTTP_HEADER_TIMEOUT, HttpLimits, MAX_HTTP_CONNECTIONS};
 pub use status::StatusDocument;
+pub(crate) use status::role;

@@ -8,10 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
-use super::cluster::Overview;
 use super::history::HistoryDocument;
 use super::{StatusDocument, health, page};
 use crate::api::Reporter;
+use crate::cluster::Overview;
 use crate::metrics::Metrics;
 use crate::node::{DiskSpace, Faulty, Local};
 
@@ -26,19 +26,25 @@ pub struct Surface {
     /// Its series.
     pub metrics: Arc<Metrics>,
     reporter: Reporter,
+    overview: Arc<Overview>,
 }
 
 impl Surface {
     /// Of a node that runs.
     #[must_use]
-    pub fn new(local: Arc<Local>, metrics: Arc<Metrics>, reporter: Reporter) -> Self {
-        Self { local, metrics, reporter }
+    pub fn new(
+        local: Arc<Local>,
+        metrics: Arc<Metrics>,
+        reporter: Reporter,
+        overview: Arc<Overview>,
+    ) -> Self {
+        Self { local, metrics, reporter, overview }
     }
 }
 
 /// All paths.
 pub fn router(surface: Surface) -> Router {
-    let cluster = cluster_router(surface.reporter.clone());
+    let cluster = cluster_router(surface.reporter.clone(), Arc::clone(&surface.overview));
     Router::new()
         .route("/api/status", get(status))
         .route("/metrics", get(metrics))
@@ -49,7 +55,12 @@ pub fn router(surface: Surface) -> Router {
 }
 
 /// The same paths on a node whose storage cannot be opened.
-pub(crate) fn faulty_router(faulty: Arc<Faulty>, metrics: Arc<Metrics>, reporter: Reporter) -> Router {
+pub(crate) fn faulty_router(
+    faulty: Arc<Faulty>,
+    metrics: Arc<Metrics>,
+    reporter: Reporter,
+    overview: Arc<Overview>,
+) -> Router {
     let document = StatusDocument::of_faulty(&faulty);
     let health = health::faulty(&faulty);
     let readiness = health.clone();
@@ -58,12 +69,11 @@ pub(crate) fn faulty_router(faulty: Arc<Faulty>, metrics: Arc<Metrics>, reporter
         .route("/metrics", get(async move || faulty_metrics(&faulty, &metrics).await))
         .route("/livez", get(async move || health.clone()))
         .route("/readyz", get(async move || readiness.clone()))
-        .merge(cluster_router(reporter))
+        .merge(cluster_router(reporter, overview))
 }
 
 /// What every node has, in whatever state it is.
-fn cluster_router(reporter: Reporter) -> Router {
-    let overview = Overview::new(reporter.clone());
+fn cluster_router(reporter: Reporter, overview: Arc<Overview>) -> Router {
     let series = Arc::clone(&overview);
     Router::new()
         .route("/", get(page::serve))

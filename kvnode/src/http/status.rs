@@ -10,7 +10,13 @@ use crate::raft::Member;
 /// What a node says about itself, as JSON. Indexes are Raft log indexes, sizes are bytes.
 #[derive(Debug, Clone, Serialize)]
 pub struct StatusDocument {
+    /// Empty: it belongs to none.
     cluster_id: String,
+    cluster_name: String,
+    incarnation: String,
+    /// All that is not well about it.
+    problems: Vec<String>,
+    joint: bool,
     node_id: u64,
     version: String,
     ready: bool,
@@ -73,6 +79,10 @@ impl StatusDocument {
         let header = report.header.clone().unwrap_or_default();
         Self {
             cluster_id: header.cluster_id,
+            cluster_name: report.cluster_name.clone(),
+            incarnation: report.incarnation.clone(),
+            problems: report.problems.clone(),
+            joint: report.joint,
             node_id: report.node_id,
             ready: not_ready_because.is_none(),
             not_ready_because,
@@ -110,7 +120,7 @@ fn members(report: &kv::StatusResponse) -> Vec<MemberStatus> {
     report.members.iter().map(member).collect()
 }
 
-pub(super) fn role(role: kv::Role) -> &'static str {
+pub(crate) fn role(role: kv::Role) -> &'static str {
     match role {
         kv::Role::Leader => "leader",
         kv::Role::Follower => "follower",

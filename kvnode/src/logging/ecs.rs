@@ -31,7 +31,7 @@ const HEAD: [(&str, Kind); 10] = [
     ("@timestamp", Kind::Date),
     ("ecs.version", Text),
     ("event.dataset", Text),
-    ("kvnode.cluster_id", Text),
+    ("kvnode.cluster_name", Text),
     ("log.level", Text),
     ("log.logger", Text),
     ("message", Text),

@@ -22,7 +22,7 @@ pub(super) fn line(source: &Source, record: &Record) -> Vec<u8> {
     object.pair("service.node.name", &source.node);
     object.pair("event.dataset", DATASET);
     object.pair("log.logger", &record.logger);
-    object.pair("kvnode.cluster_id", &source.cluster);
+    object.pair("kvnode.cluster_name", &source.cluster);
     for entry in &record.fields {
         let EcsName::Known(name) = &entry.ecs else { continue };
         match &entry.value {

@@ -113,7 +113,7 @@ fn a_line_has_what_every_line_has_and_the_events_own() {
         ("service.node.name", "7"),
         ("event.dataset", "kvnode.log"),
         ("log.logger", "kvnode::logging::tests"),
-        ("kvnode.cluster_id", "test"),
+        ("kvnode.cluster_name", "test"),
         ("kvnode.peer", "2"),
         ("error.message", "refused"),
     ] {

@@ -8,6 +8,7 @@ use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 
 use super::raft::signed;
 use super::registry::register;
+use crate::node::answers;
 use crate::raft::{Metrics, NodeId};
 
 /// Gauges with a series for each peer.
@@ -23,7 +24,7 @@ impl PeerGauges {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let lag = Opts::new(
             "raft_replication_lag_entries",
-            "Log entries a peer has not acknowledged yet; on the leader only.",
+            "Log entries a peer has not acknowledged yet; on the leader, for peers that answer it.",
         );
         let silence = Opts::new(
             "raft_peer_silence_seconds",
@@ -43,9 +44,15 @@ impl PeerGauges {
         let next = now.last_log_index.map_or(0, |index| index + 1);
         let mut present = BTreeSet::new();
         for (peer, matched) in now.replication.iter().flatten().filter(|(peer, _)| **peer != now.id) {
+            present.insert(*peer);
+            if !answers(now, *peer) {
+                // What it has is not known. It has no series to remove if it never had one.
+                let _ = self.lag.remove_label_values(&[&peer.to_string()]);
+                continue;
+            }
+            // Both can be read between two steps of the core.
             let lag = next.saturating_sub(matched.next_index());
             self.lag.with_label_values(&[&peer.to_string()]).set(signed(lag));
-            present.insert(*peer);
         }
         for (peer, acked) in now.heartbeat.iter().flatten().filter(|(peer, _)| present.contains(*peer)) {
             let Some(acked) = acked else { continue };

@@ -23,6 +23,8 @@ pub struct RaftMetrics {
     purged_index: IntGauge,
     voters: IntGauge,
     learners: IntGauge,
+    pub(super) joint: IntGauge,
+    pub(super) problems: IntGauge,
     peers: PeerGauges,
     /// Raised whenever another leader, or the same one in another term, is seen.
     pub leader_changes: IntCounter,
@@ -74,6 +76,14 @@ impl RaftMetrics {
             )?,
             voters: gauge("raft_membership_voters", "Voters in the membership this node knows.")?,
             learners: gauge("raft_membership_learners", "Learners in the membership this node knows.")?,
+            joint: gauge(
+                "raft_membership_joint",
+                "1 while a change of the voters has begun and not ended, as far as this node knows, else 0.",
+            )?,
+            problems: gauge(
+                "kv_node_problems",
+                "What is not well about this node, counted: what /readyz, kvcli cluster status and the status page name.",
+            )?,
             peers: PeerGauges::new(registry)?,
             leader_changes: register(registry, changes)?,
         })
@@ -104,7 +114,7 @@ impl RaftMetrics {
     }
 }
 
-fn count(ids: impl Iterator) -> i64 {
+pub(super) fn count(ids: impl Iterator) -> i64 {
     i64::try_from(ids.count()).unwrap_or(i64::MAX)
 }
 

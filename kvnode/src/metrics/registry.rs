@@ -5,13 +5,15 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::raft::count;
 use super::{LeaderLife, NetworkMetrics, RaftMetrics, RequestMetrics, StorageMetrics};
-use crate::node::{Local, Standing};
+use crate::node::{Local, Standing, is_joint};
 use crate::raft::NodeId;
 
 /// Every series of this node. Cheap to share; counting never blocks.
 pub struct Metrics {
     registry: Registry,
+    info: NodeInfo,
     /// Client requests.
     pub requests: RequestMetrics,
     /// Consensus.
@@ -27,13 +29,14 @@ impl Metrics {
     ///
     /// # Errors
     /// If two series have one name, which is a mistake in this program.
-    pub fn new(id: NodeId, cluster_id: &str) -> prometheus::Result<Self> {
+    pub fn new(id: NodeId, cluster_name: &str) -> prometheus::Result<Self> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         crate::trace::register(&registry)?;
-        register_node_info(&registry, id, cluster_id)?;
+        let info = NodeInfo::new(&registry, id, cluster_name)?;
         Ok(Self {
+            info,
             requests: RequestMetrics::new(&registry)?,
             raft: RaftMetrics::new(&registry)?,
             storage: Arc::new(StorageMetrics::new(&registry)?),
@@ -44,15 +47,19 @@ impl Metrics {
 
     /// Takes over what is measured only when somebody looks.
     pub async fn refresh(&self, local: &Local) {
+        self.info.set(&local.cluster_id());
         let watch = &local.leader_watch;
         let leader = LeaderLife { alive: watch.is_alive(), silence: watch.silence() };
         local.with_metrics(|now| {
             self.raft.refresh(now, leader);
+            self.raft.joint.set(i64::from(is_joint(now)));
             self.network.refresh(now.membership_config.nodes().map(|(id, _)| *id), local.id);
         });
         self.storage.refresh_faulted(matches!(local.standing(), Standing::Faulty(_)));
+        let space = local.disk_space().await;
+        self.raft.problems.set(count(local.problems(space).iter()));
         self.storage.refresh_sizes(local.disk_bytes().await);
-        if let Some(space) = local.disk_space().await {
+        if let Some(space) = space {
             self.storage.refresh_space(space);
         }
     }
@@ -67,12 +74,32 @@ impl Metrics {
 }
 
 /// Joins a node id, as it appears in `peer` labels, to a scraped instance.
-fn register_node_info(registry: &Registry, id: NodeId, cluster_id: &str) -> prometheus::Result<()> {
-    let opts = Opts::new("kv_node_info", "Always 1; the labels say which node of which cluster runs what.");
-    let info = IntGaugeVec::new(opts, &["node_id", "cluster_id", "version"])?;
-    let info = register(registry, info)?;
-    info.with_label_values(&[&*id.to_string(), cluster_id, env!("CARGO_PKG_VERSION")]).set(1);
-    Ok(())
+struct NodeInfo {
+    gauge: IntGaugeVec,
+    id: NodeId,
+    cluster_name: String,
+}
+
+impl NodeInfo {
+    fn new(registry: &Registry, id: NodeId, cluster_name: &str) -> prometheus::Result<Self> {
+        let help = "Always 1; the labels say which node of which cluster runs what.";
+        let labels = ["node_id", "cluster_id", "cluster_name", "version"];
+        let gauge = register(registry, IntGaugeVec::new(Opts::new("kv_node_info", help), &labels)?)?;
+        let info = Self { gauge, id, cluster_name: cluster_name.to_owned() };
+        info.set("");
+        Ok(info)
+    }
+
+    /// A node gets its cluster's id while it runs, once.
+    fn set(&self, cluster_id: &str) {
+        let id = self.id.to_string();
+        let labels = |cluster_id| [&*id, cluster_id, &*self.cluster_name, env!("CARGO_PKG_VERSION")];
+        if !cluster_id.is_empty() {
+            // It is missing if it was replaced before.
+            let _ = self.gauge.remove_label_values(&labels(""));
+        }
+        self.gauge.with_label_values(&labels(cluster_id)).set(1);
+    }
 }
 
 /// Adds a collector to the registry and hands it back.

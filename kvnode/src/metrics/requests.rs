@@ -27,11 +27,13 @@ pub enum Op {
     TransferLeader,
     Snapshot,
     Report,
+    Health,
+    SetAddress,
 }
 
 impl Op {
     /// Every operation.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Put,
         Self::Get,
         Self::Delete,
@@ -43,6 +45,8 @@ impl Op {
         Self::TransferLeader,
         Self::Snapshot,
         Self::Report,
+        Self::Health,
+        Self::SetAddress,
     ];
 
     /// The label value.
@@ -60,6 +64,8 @@ impl Op {
             Self::TransferLeader => "transfer_leader",
             Self::Snapshot => "snapshot",
             Self::Report => "report",
+            Self::Health => "health",
+            Self::SetAddress => "set_address",
         }
     }
 }

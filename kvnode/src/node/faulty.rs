@@ -13,9 +13,11 @@ use storage_leveldb::Fault;
 use super::servers::Servers;
 use super::{Listeners, explain};
 use crate::api::{Reporter, refusal};
+use crate::cluster::Overview;
 use crate::config::{Config, Peers};
 use crate::history::History;
 use crate::http;
+use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::raft::{Member, NodeId};
 
@@ -27,16 +29,18 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Faulty {
     /// This node.
     pub id: NodeId,
-    /// The cluster it belongs to.
+    /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
     pub cluster_id: String,
+    /// The label of its cluster.
+    pub cluster_name: String,
     /// How the others know this node.
     pub own: Member,
     /// Where HTTP is reached.
     pub http_addr: String,
     /// Everything it stores, or tried to.
     pub data_dir: PathBuf,
-    /// The members of the cluster when it was formed; what became of them is in the storage.
-    pub peers: Peers,
+    /// The nodes that it knows without its storage.
+    pub peers: Option<Peers>,
     /// Why it does not serve.
     pub fault: Fault,
 }
@@ -50,6 +54,7 @@ pub(super) struct FaultyNode {
 impl FaultyNode {
     pub(super) async fn start(
         config: &Config,
+        identity: &Identity,
         fault: Fault,
         http_addr: String,
         metrics: Arc<Metrics>,
@@ -57,18 +62,20 @@ impl FaultyNode {
     ) -> Self {
         let faulty = Arc::new(Faulty {
             id: config.id,
-            cluster_id: config.cluster_id.clone(),
+            cluster_id: identity.member.map(|member| member.cluster_id.to_string()).unwrap_or_default(),
+            cluster_name: config.cluster_name.clone(),
             own: config.own_member(),
             http_addr,
             data_dir: config.data_dir.clone(),
-            peers: config.peers.clone(),
+            peers: identity.peers.clone(),
             fault,
         });
         let history = Arc::new(History::default());
         history.add_event(EventKind::Fault, explain(&faulty.fault));
         let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);
-        let clients = refusal::client_routes(&faulty, reporter.clone()).await;
-        let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter);
+        let overview = Overview::new(reporter.clone());
+        let clients = refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview)).await;
+        let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
         let servers = Servers::start(listeners, refusal::peer_routes(&faulty), clients, http);
         Self { faulty, servers }
     }

@@ -15,9 +15,9 @@ use crate::raft::{ELECTION_TIMEOUT_MAX, LEADER_LEASE, Metrics, NodeId, Raft};
 
 /// How often the task looks.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-/// A follower that has heard nothing for this long has no leader: by then it has asked for an
-/// election at least once.
-const FOLLOWER_PATIENCE: Duration = ELECTION_TIMEOUT_MAX.saturating_mul(2);
+/// A follower that has heard nothing for this long has no leader: by then the old leader's lease has run
+/// out, and two elections could have been held.
+const FOLLOWER_PATIENCE: Duration = LEADER_LEASE.saturating_add(ELECTION_TIMEOUT_MAX.saturating_mul(2));
 
 /// When a leader was last known to be alive. Cheap to clone; clones share one clock.
 #[derive(Debug, Clone)]

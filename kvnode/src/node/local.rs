@@ -1,28 +1,37 @@
 //! What every surface of this node (clients, HTTP, shutdown) shares.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use network_grpc::LocalIdentity;
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use storage_leveldb::{Fault, Health, Sizes, StateReader};
 
+use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
 use crate::app::KvApplication;
 use crate::config::{Config, Peers};
+use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
 
 /// This node's identity and the handles on its parts.
 pub struct Local {
     /// This node.
     pub id: NodeId,
-    /// The cluster it belongs to.
-    pub cluster_id: String,
+    /// The label of its cluster.
+    pub cluster_name: String,
     /// How the others know this node.
     pub own: Member,
-    /// The members of the cluster when it is first formed.
-    pub peers: Peers,
+    /// The nodes that may found a cluster with this one; none if it waits to be added to one.
+    pub peers: Option<Peers>,
+    /// How it belongs to a cluster.
+    pub enrollment: Arc<Enrollment>,
+    /// One change of the membership at a time; held by whatever makes one.
+    pub membership_change: tokio::sync::Mutex<()>,
+    pub(super) hearsay: Hearsay,
     /// Where HTTP is reached.
     pub http_addr: String,
     /// Everything it stores.
@@ -69,15 +78,20 @@ pub(super) struct Handles {
     pub(super) health: Health,
     pub(super) sizes: Sizes,
     pub(super) leader_watch: LeaderWatch,
+    pub(super) enrollment: Arc<Enrollment>,
+    pub(super) peers: Option<Peers>,
 }
 
 impl Local {
     pub(super) fn new(config: &Config, http_addr: String, handles: Handles) -> Self {
         Self {
             id: config.id,
-            cluster_id: config.cluster_id.clone(),
+            cluster_name: config.cluster_name.clone(),
             own: config.own_member(),
-            peers: config.peers.clone(),
+            peers: handles.peers,
+            enrollment: handles.enrollment,
+            membership_change: tokio::sync::Mutex::default(),
+            hearsay: Hearsay::default(),
             http_addr,
             data_dir: config.data_dir.clone(),
             raft: handles.raft,
@@ -87,6 +101,18 @@ impl Local {
             leader_watch: handles.leader_watch,
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> &LocalIdentity<NodeId> {
+        self.enrollment.identity()
+    }
+
+    /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        self.identity().member().map(|member| member.cluster_id.to_string()).unwrap_or_default()
     }
 
     /// Everything openraft says about itself now.
@@ -132,6 +158,19 @@ impl Local {
         })
     }
 
+    /// On a leader: how long ago a majority last acknowledged that it leads. A sole voter is its own.
+    #[must_use]
+    pub fn quorum_acked(&self) -> Option<Duration> {
+        self.with_metrics(|metrics| {
+            let sole = metrics.membership_config.voter_ids().nth(1).is_none();
+            match metrics.last_quorum_acked {
+                _ if !metrics.state.is_leader() => None,
+                _ if sole => Some(Duration::ZERO),
+                acked => acked.map(|acked| acked.into_inner().elapsed()),
+            }
+        })
+    }
+
     /// Whether consensus and storage work.
     #[must_use]
     pub fn standing(&self) -> Standing {
@@ -174,6 +213,21 @@ impl Local {
             }
         };
         tokio::time::timeout(within, alive).await.is_ok()
+    }
+
+    /// Returns once this node leads, or knows another leader than `not`.
+    pub async fn another_leader(&self, not: NodeId) {
+        let mut changes = self.raft.server_metrics();
+        loop {
+            let leader = changes.borrow_and_update().current_leader;
+            if leader.is_some_and(|leader| leader != not) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                // The core has stopped; there will be no other.
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Waits until openraft's view of leader, role or membership changes, but no longer than `pause`.

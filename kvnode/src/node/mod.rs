@@ -1,5 +1,6 @@
 //! One running node: its parts, how they are put together, and how they are taken apart.
 
+mod affiliation;
 mod disk_use;
 mod fault;
 mod faulty;
@@ -12,7 +13,9 @@ mod readiness;
 mod serve;
 mod servers;
 mod start;
+mod steward;
 
+pub use affiliation::Affiliation;
 pub use disk_use::{DiskBytes, DiskSpace};
 pub use fault::{explain, is_disk_full};
 pub use faulty::Faulty;
@@ -20,5 +23,7 @@ pub use handover::{HandoverError, answers, hand_over, successor};
 pub use leader_watch::LeaderWatch;
 pub use listeners::Listeners;
 pub use local::{Leader, Local, Standing};
+pub use readiness::{MAX_READY_LAG_ENTRIES, Problem};
 pub use serve::serve;
 pub use start::Node;
+pub(crate) use steward::is_joint;

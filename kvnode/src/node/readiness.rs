@@ -1,17 +1,24 @@
-//! Whether this node should be sent requests. Asked by `/readyz` and gRPC health.
+//! What is not well about this node, and whether it should be sent requests. The one answer that `/readyz`,
+//! gRPC health, `Cluster.Status`, `Cluster.Health`, the status page and the metrics give.
+
+use std::time::Duration;
 
 use openraft::LogIdOptionExt as _;
 use storage_leveldb::Fault;
 
-use super::{Local, Standing, explain};
-use crate::raft::committed_end;
+use super::{DiskSpace, Local, Standing, explain};
+use crate::raft::{Member, committed_end};
 
 /// A node that has this many committed entries still to apply is lagging.
-const MAX_READY_LAG_ENTRIES: u64 = 10_000;
+pub const MAX_READY_LAG_ENTRIES: u64 = 10_000;
+/// A disk with less room than one part in this is nearly full ...
+const NEARLY_FULL_PART: u64 = 20;
+/// ... unless there is as much room as this.
+const NEARLY_FULL_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// Why a node should not be sent requests.
+/// What is not well about a node.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum NotReady {
+pub enum Problem {
     /// It was asked to stop.
     #[error("stopping")]
     Stopping,
@@ -21,15 +28,47 @@ pub enum NotReady {
     /// Consensus stopped.
     #[error("consensus has stopped: {0}; restart this node")]
     Stopped(String),
-    /// Part of no cluster.
-    #[error("not initialised; run kvcli cluster init")]
-    NotInitialized,
+    /// It takes no part in a cluster: why, and what to do.
+    #[error("{0}")]
+    Outside(String),
     /// Nobody leads.
     #[error("no leader for {}.{:01} s", .0.as_secs(), .0.subsec_millis() / 100)]
-    NoLeader(std::time::Duration),
+    NoLeader(Duration),
     /// Far behind.
     #[error("lagging: {0} committed entries are not applied here yet (ready at {MAX_READY_LAG_ENTRIES})")]
     Lagging(u64),
+    /// The others look for it somewhere else.
+    #[error(
+        "the membership has node {id} at {known} (raft/client), but it was started with {own}; start it with the addresses of the \
+         membership, or run `kvcli cluster set-address {id} --raft {} --client {}`",
+        own.raft_addr, own.client_addr
+    )]
+    Moved {
+        /// This node.
+        id: u64,
+        /// What the membership says.
+        known: Member,
+        /// What this node advertises.
+        own: Member,
+    },
+    /// The next writes may not fit.
+    #[error("the disk is nearly full: {} MiB of {} MiB are free; make room", free / MIB, size / MIB)]
+    NearlyFull {
+        /// Bytes.
+        free: u64,
+        /// Bytes.
+        size: u64,
+    },
+}
+
+const MIB: u64 = 1024 * 1024;
+
+impl Problem {
+    /// Whether requests should not be sent to this node.
+    #[must_use]
+    pub fn keeps_from_serving(&self) -> bool {
+        !matches!(self, Self::Moved { .. } | Self::NearlyFull { .. })
+    }
 }
 
 impl Local {
@@ -37,19 +76,46 @@ impl Local {
     ///
     /// # Errors
     /// Why it should not.
-    pub fn ready(&self) -> Result<(), NotReady> {
-        match self.standing() {
-            Standing::Faulty(fault) => return Err(fault.into()),
-            Standing::Stopped(reason) if !self.is_stopping() => return Err(NotReady::Stopped(reason)),
-            _ if self.is_stopping() => return Err(NotReady::Stopping),
-            _ if !self.is_initialized() => return Err(NotReady::NotInitialized),
-            _ if !self.leader_watch.is_alive() => {
-                return Err(NotReady::NoLeader(self.leader_watch.silence()));
-            }
-            _ => {}
-        }
-        let lag = self
-            .with_metrics(|metrics| committed_end(metrics).saturating_sub(metrics.last_applied.next_index()));
-        if lag > MAX_READY_LAG_ENTRIES { Err(NotReady::Lagging(lag)) } else { Ok(()) }
+    pub fn ready(&self) -> Result<(), Problem> {
+        let serious = self.problems(None).into_iter().find(Problem::keeps_from_serving);
+        serious.map_or(Ok(()), Err)
     }
+
+    /// All that is not well, the most serious first. `space`: the room on its disk, if that was measured.
+    #[must_use]
+    pub fn problems(&self, space: Option<DiskSpace>) -> Vec<Problem> {
+        match self.standing() {
+            Standing::Faulty(fault) => return vec![fault.into()],
+            _ if self.is_stopping() => return vec![Problem::Stopping],
+            Standing::Stopped(reason) => return vec![Problem::Stopped(reason)],
+            Standing::Good => {}
+        }
+        let affiliation = self.affiliation();
+        if !affiliation.serves() {
+            return vec![Problem::Outside(self.describe_affiliation(affiliation))];
+        }
+        let no_leader =
+            (!self.leader_watch.is_alive()).then(|| Problem::NoLeader(self.leader_watch.silence()));
+        let problems = [no_leader, self.lag(), self.moved(), space.and_then(nearly_full)];
+        problems.into_iter().flatten().collect()
+    }
+
+    fn lag(&self) -> Option<Problem> {
+        let lag = self.with_metrics(|metrics| {
+            // Both can be read between two steps of the core.
+            committed_end(metrics).saturating_sub(metrics.last_applied.next_index())
+        });
+        (lag > MAX_READY_LAG_ENTRIES).then_some(Problem::Lagging(lag))
+    }
+
+    fn moved(&self) -> Option<Problem> {
+        let known = self.with_metrics(|metrics| metrics.membership_config.get_node(&self.id).cloned())?;
+        let (id, own) = (self.id, self.own.clone());
+        (!known.is_at_the_place_of(&own)).then_some(Problem::Moved { id, known, own })
+    }
+}
+
+fn nearly_full(DiskSpace { free, size }: DiskSpace) -> Option<Problem> {
+    let enough = (size / NEARLY_FULL_PART).min(NEARLY_FULL_BYTES);
+    (size > 0 && free < enough).then_some(Problem::NearlyFull { free, size })
 }

@@ -10,7 +10,7 @@ use super::open_files::raise_limit;
 use super::start::Started;
 use super::{Listeners, Local, Node, Standing, explain, hand_over, successor};
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{Claim, DataDir};
 use crate::identity::Identity;
 use crate::shutdown::StopRequests;
 
@@ -42,7 +42,7 @@ pub fn serve(config: &Config) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     // Before the data directory is stamped: who has to choose another port has another peer list then.
     let listeners = runtime.block_on(Listeners::bind(config))?;
-    let data_dir = DataDir::open(&config.data_dir, &Identity::of(config))?;
+    let data_dir = Arc::new(open(config)?);
     let outcome = runtime.block_on(run(config, &data_dir, listeners));
     // Dropping what the tasks hold closes the storage; the lock is given up only after that.
     runtime.shutdown_timeout(CLOSE_TIMEOUT);
@@ -50,7 +50,18 @@ pub fn serve(config: &Config) -> anyhow::Result<()> {
     outcome
 }
 
-async fn run(config: &Config, data_dir: &DataDir, listeners: Listeners) -> anyhow::Result<()> {
+fn open(config: &Config) -> anyhow::Result<DataDir> {
+    let found = Identity::read(&config.data_dir).ok().flatten();
+    let member = found.and_then(|found| found.identity.member);
+    if member.is_none() {
+        config.check_own_entry()?;
+    }
+    let claim =
+        Claim { node_id: config.id, peers: config.peers.clone(), accept_moved: config.accept_moved_data };
+    Ok(DataDir::open(&config.data_dir, &claim)?)
+}
+
+async fn run(config: &Config, data_dir: &Arc<DataDir>, listeners: Listeners) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
     let started = tokio::select! {
         started = Node::start(config, data_dir, listeners) => started?,
@@ -101,16 +112,14 @@ async fn run_faulty(node: FaultyNode, mut requests: StopRequests) -> anyhow::Res
 fn announce(config: &Config, local: &Local) {
     tracing::info!(
         node = config.id,
-        cluster = config.cluster_id,
+        cluster = config.cluster_name,
+        cluster_id = local.cluster_id(),
         clients = %config.client.bind,
         peers = %config.raft.bind,
         http = local.http_addr,
         data = %config.data_dir.display(),
         "kvnode {} is up", env!("CARGO_PKG_VERSION")
     );
-    if !local.is_initialized() {
-        tracing::info!("not part of a cluster yet: run kvcli cluster init against any node, once");
-    }
 }
 
 /// Why this node serves nothing any more, once that is so.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
+use anyhow::{Context as _, bail};
+use network_grpc::{GrpcNetwork, NetworkOptions, PeerPlaces, RaftService};
 use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -12,14 +12,16 @@ use tonic_health::server::HealthReporter;
 use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::servers::Servers;
-use super::{LeaderWatch, Listeners, Local};
+use super::{LeaderWatch, Listeners, Local, steward};
 use crate::api::{Api, HEALTH_SERVICES, Reporter};
 use crate::app::KvApplication;
+use crate::cluster::Overview;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::history::{self, History};
 use crate::http;
 use crate::metrics::Metrics;
+use crate::peer::{Enrollment, PeerService};
 use crate::raft::{Raft, TypeConfig, raft_config};
 
 /// How often gRPC health is brought in line with readiness.
@@ -42,6 +44,7 @@ pub(super) enum Started {
 struct Core {
     handles: Handles,
     inbox: SnapshotInbox,
+    places: PeerPlaces<TypeConfig>,
 }
 
 /// Why there is no [`Core`].
@@ -59,27 +62,27 @@ impl Node {
     /// If storage or consensus cannot start for another reason than a fault of the storage.
     pub(super) async fn start(
         config: &Config,
-        data_dir: &DataDir,
+        data_dir: &Arc<DataDir>,
         listeners: Listeners,
     ) -> anyhow::Result<Started> {
         let metrics =
-            Arc::new(Metrics::new(config.id, &config.cluster_id).context("cannot register the metrics")?);
+            Arc::new(Metrics::new(config.id, &config.cluster_name).context("cannot register the metrics")?);
         let http_addr = http_addr(config, &listeners)?;
         match Core::start(config, data_dir, &metrics).await {
             Ok(core) => {
                 let local = Arc::new(Local::new(config, http_addr, core.handles));
-                Ok(Started::Node(Self::serve(local, core.inbox, metrics, listeners)?))
+                Ok(Started::Node(Self::serve(local, (core.inbox, core.places), metrics, listeners)?))
             }
-            Err(CoreError::Fault(fault)) => {
-                Ok(Started::Faulty(FaultyNode::start(config, fault, http_addr, metrics, listeners).await))
-            }
+            Err(CoreError::Fault(fault)) => Ok(Started::Faulty(
+                FaultyNode::start(config, &data_dir.identity(), fault, http_addr, metrics, listeners).await,
+            )),
             Err(CoreError::Other(e)) => Err(e),
         }
     }
 
     fn serve(
         local: Arc<Local>,
-        inbox: SnapshotInbox,
+        (inbox, places): (SnapshotInbox, PeerPlaces<TypeConfig>),
         metrics: Arc<Metrics>,
         listeners: Listeners,
     ) -> anyhow::Result<Self> {
@@ -89,23 +92,28 @@ impl Node {
             async move { inbox.create().await }
         };
         let (raft, network) = (local.raft.clone(), network_options(&metrics));
-        let peers = RaftService::new(raft, stand_in(local.id, &local.cluster_id), make_room, network);
+        let peers = RaftService::new(raft, local.identity().clone(), make_room, network);
+        tokio::spawn(Arc::clone(&local).watch_affiliation());
+        tokio::spawn(steward::run(Arc::clone(&local)));
+        tokio::spawn(steward::follow_places(Arc::clone(&local), places));
         let history = Arc::new(History::default());
         tokio::spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), Arc::clone(&history)));
         let reporter = Reporter::new(Arc::clone(&local), history);
-        let clients = Api::new(Arc::clone(&local), Arc::clone(&metrics), reporter.clone()).services()?;
+        let overview = Overview::new(reporter.clone());
+        let api = Api::new(Arc::clone(&local), Arc::clone(&metrics), reporter.clone(), Arc::clone(&overview));
+        let clients = api.services()?;
         tokio::spawn(report_health(Arc::clone(&local), clients.health));
-        let surface = http::Surface::new(Arc::clone(&local), metrics, reporter);
-        let peers = Routes::new(peers.into_server());
+        let surface = http::Surface::new(Arc::clone(&local), metrics, reporter, overview);
+        let peers = Routes::new(peers.into_server()).add_service(PeerService::server(Arc::clone(&local)));
         let servers = Servers::start(listeners, peers, clients.routes, http::router(surface));
         Ok(Self { local, servers })
     }
 }
 
 impl Core {
-    async fn start(config: &Config, data_dir: &DataDir, metrics: &Metrics) -> Result<Self, CoreError> {
+    async fn start(config: &Config, data_dir: &Arc<DataDir>, metrics: &Metrics) -> Result<Self, CoreError> {
         let dir = data_dir.storage();
-        let must_exist = data_dir.has_stored();
+        let must_exist = data_dir.identity().stored;
         let options = Options { must_exist, observer: metrics.storage.clone(), ..config.memory.options() };
         let storage = Storage::open(&dir, KvApplication, options).await.map_err(|e| match e {
             StorageError::Fault(fault) => CoreError::Fault(fault),
@@ -119,7 +127,7 @@ impl Core {
         data_dir.mark_stored().map_err(|e| CoreError::Other(e.into()))?;
         let health = storage.health.clone();
         // Consensus reads what it finds: damage may come to light only here.
-        Self::over(config, storage, metrics).await.map_err(|e| match health.fault() {
+        Self::over(config, data_dir, storage, metrics).await.map_err(|e| match health.fault() {
             Some(fault) => CoreError::Fault(fault),
             None => CoreError::Other(e),
         })
@@ -127,31 +135,43 @@ impl Core {
 
     async fn over(
         config: &Config,
+        data_dir: &Arc<DataDir>,
         storage: Storage<TypeConfig, KvApplication>,
         metrics: &Metrics,
     ) -> anyhow::Result<Self> {
-        let raft_config = Arc::new(raft_config(&config.cluster_id, config.snapshot_entries)?);
-        let network = GrpcNetwork::new(stand_in(config.id, &config.cluster_id), network_options(metrics));
+        let raft_config = Arc::new(raft_config(&config.cluster_name, config.snapshot_entries)?);
+        let enrollment = Arc::new(Enrollment::new(Arc::clone(data_dir)));
+        let network = GrpcNetwork::new(enrollment.identity().clone(), network_options(metrics));
+        let places = network.places();
         let raft = Raft::new(config.id, raft_config, network, storage.log, storage.state).await;
         let raft = raft.context("cannot start consensus")?;
         // The core publishes what it found on disk before it answers its first question. Until then its
         // metrics are those of a node that belongs to no cluster, and clients would be told so.
-        raft.with_raft_state(|_| ()).await.context("consensus stopped as soon as it was started")?;
+        let cluster = raft.with_raft_state(|state| {
+            let membership = state.membership_state.effective();
+            membership.nodes().next().map(|(_, member)| member.cluster_id())
+        });
+        let cluster = cluster.await.context("consensus stopped as soon as it was started")?;
+        let own = enrollment.identity().member().map(|member| member.cluster_id);
+        if cluster.is_some() && cluster != own {
+            // Directories of two nodes were mixed.
+            bail!(
+                "{} stores the log of another cluster than its IDENTITY names; put back what belongs together, or remove this node \
+                 and add one with a new id and an empty directory",
+                config.data_dir.display()
+            );
+        }
         let handles = Handles {
             raft,
             reader: storage.reader,
             health: storage.health,
             sizes: storage.sizes,
             leader_watch: LeaderWatch::default(),
+            enrollment,
+            peers: data_dir.identity().peers,
         };
-        Ok(Self { handles, inbox: storage.inbox })
+        Ok(Self { handles, inbox: storage.inbox, places })
     }
-}
-
-/// Until the cluster has an id of its own.
-fn stand_in(id: u64, cluster: &str) -> LocalIdentity<u64> {
-    let cluster_id = ClusterId::from_bits(crc32c::crc32c(cluster.as_bytes()).into());
-    LocalIdentity::member_of(id, MemberIdentity { cluster_id, incarnation: None })
 }
 
 /// What is advertised, unless port 0 was asked for.

@@ -129,7 +129,7 @@ pub(super) fn resource(node: &str, cluster: &str) -> Resource {
         ("service.name", "kvnode"),
         ("service.version", env!("CARGO_PKG_VERSION")),
         ("service.instance.id", node),
-        ("kvnode.cluster_id", cluster),
+        ("kvnode.cluster_name", cluster),
     ];
     let attribute = |(key, value): (&str, &str)| key_value(key, AnyKind::Text(value.to_owned()));
     Resource { attributes: pairs.map(attribute).into() }

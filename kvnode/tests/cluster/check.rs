@@ -237,7 +237,8 @@ async fn what_is_missing_or_of_another_version_is_told() {
 fn with_format_2(stamp: &str) -> String {
     let stamp = stamp.replace("format = 1", "format = 2");
     let values: toml::Table = stamp.parse().unwrap();
-    let text = ["format", "cluster_id", "node_id", "peers", "stored"].map(|name| match &values[name] {
+    let names = ["format", "node_id", "peers", "cluster_id", "incarnation", "stored", "born"];
+    let text = names.map(|name| match &values[name] {
         toml::Value::String(text) => format!("{text}\n"),
         other => format!("{other}\n"),
     });

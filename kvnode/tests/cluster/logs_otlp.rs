@@ -45,7 +45,7 @@ impl TraceService for Collector {
         for resource_spans in request.into_inner().resource_spans {
             let resource = text_attributes(&resource_spans.resource.unwrap().attributes);
             assert_eq!(
-                (resource["service.name"].as_str(), resource["kvnode.cluster_id"].as_str()),
+                (resource["service.name"].as_str(), resource["kvnode.cluster_name"].as_str()),
                 ("kvnode", "kv")
             );
             let node = resource["service.instance.id"].clone();

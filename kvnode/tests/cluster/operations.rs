@@ -314,7 +314,7 @@ async fn salvage() {
 /// Starts and initialises a cluster of another name.
 async fn started_as(name: &str) -> Cluster {
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_id = name.to_owned());
+    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_name = name.to_owned());
     cluster.start_all();
     cluster.all_up().await;
     Kvcli::new(&cluster.endpoints()).ok("cluster init").await;

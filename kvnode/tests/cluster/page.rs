@@ -247,7 +247,7 @@ async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
     let _alone = alone();
     const NAME: &str = "<img src=x onerror=alert(1)>";
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_id = NAME.to_owned());
+    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_name = NAME.to_owned());
     cluster.start_all();
     cluster.all_up().await;
     cluster.client().init().await.unwrap();

@@ -27,7 +27,7 @@ async fn pictures_of_a_busy_cluster() {
     let directory = kept.map_or_else(|| temporary.path().to_owned(), |name| workspace.join(name));
     let _alone = alone();
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_id = "playground".to_owned());
+    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_name = "playground".to_owned());
     cluster.start_all();
     cluster.all_up().await;
     cluster.client().init().await.unwrap();

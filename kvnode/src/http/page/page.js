@@ -80,6 +80,7 @@
     }
     if (said.fault) return ["bad", "✕", "failed", said.not_ready_because || said.fault];
     if (said.not_ready_because) return ["warn", "▲", "not ready", said.not_ready_because];
+    if (member.problems.length) return ["warn", "▲", "not well", member.problems.join("; ")];
     return ["good", "●", "ready", "for\u00a0" + span(Date.now() - skew - said.started_unix_ms)];
   }
 
@@ -93,10 +94,13 @@
     const troubles = [];
     if (failed.length) troubles.push("the storage or consensus of " + names(failed) + " has failed");
     if (away.length) troubles.push(names(away) + " cannot be reached");
+    const odd = view.members.filter((m) => m.said && !m.said.fault && !m.said.not_ready_because && m.problems.length).map((m) => m.id);
     if (waiting.length && leader) troubles.push(names(waiting) + (waiting.length > 1 ? " are" : " is") + " not ready");
+    if (odd.length) troubles.push(names(odd) + (odd.length > 1 ? " are" : " is") + " not well");
+    if (leader) troubles.push(...view.problems);
     const also = troubles.length ? ": " + troubles.join("; ") : "";
     if (!view.initialized && !failed.length && !away.length) return ["warn", "▲ Not initialised: run kvcli cluster init against any node"];
-    if (!leader) return ["bad", "✕ No leader: writes and linearizable reads are refused" + also.replace(": ", "; ")];
+    if (!leader || view.health === "unavailable") return ["bad", "✕ No leader: writes and linearizable reads are refused" + also.replace(": ", "; ")];
     if (troubles.length) return ["warn", "▲ Node " + leader.id + " leads, but " + troubles.join("; ")];
     return ["good", "● Healthy: node " + leader.id + " leads, " + (total === 1 ? "the only member is" : "all " + total + " members are") + " ready"];
   }
@@ -105,7 +109,8 @@
     const [level, headline] = summarize(view), leader = view.leader;
     attr($("summary"), "class", "summary " + level);
     text($("headline"), headline);
-    text($("cluster"), view.cluster_id);
+    text($("cluster"), view.cluster_name);
+    attr($("cluster"), "title", view.cluster_id ? "Cluster id " + view.cluster_id : "");
     const own = view.members.find((m) => m.id === view.node_id);
     const version = own && own.said ? ", version " + own.said.version : "";
     text($("seen"), "as node " + view.node_id + " sees it" + version + ", at " + clock(Date.now()));
@@ -118,7 +123,7 @@
       if (last) since = moment(last.at_unix_ms + skew) + ": " + last.text;
     }
     text($("since"), since);
-    const title = (level === "good" ? "● " : level === "warn" ? "▲ " : "✕ ") + view.cluster_id + (leader ? ": node " + leader.id + " leads" : ": no leader");
+    const title = (level === "good" ? "● " : level === "warn" ? "▲ " : "✕ ") + view.cluster_name + (leader ? ": node " + leader.id + " leads" : ": no leader");
     if (document.title !== title) document.title = title;
   }
 

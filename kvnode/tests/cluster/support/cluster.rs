@@ -71,7 +71,7 @@ impl Cluster {
             data_dir: home.join("data"),
             ports,
             peers,
-            cluster_id: "kv".to_owned(),
+            cluster_name: "kv".to_owned(),
             snapshot_entries: self.options.snapshot_entries,
             trace: self.options.traced.then(|| home.join("strace.log")),
             flags: self.options.flags.clone(),

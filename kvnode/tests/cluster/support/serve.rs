@@ -11,8 +11,9 @@ pub struct Serve {
     pub id: u64,
     pub data_dir: PathBuf,
     pub ports: Ports,
+    /// Empty: the node waits to be added to a cluster, or has been there before.
     pub peers: String,
-    pub cluster_id: String,
+    pub cluster_name: String,
     pub snapshot_entries: Option<u64>,
     /// Record every sync of this node, with times and files, here.
     pub trace: Option<PathBuf>,
@@ -32,8 +33,10 @@ impl Serve {
             .args(["--client-addr", &self.ports.client_addr()])
             .args(["--raft-addr", &self.ports.raft_addr()])
             .args(["--http-addr", &self.ports.http_addr()])
-            .args(["--peers", &self.peers])
-            .args(["--cluster-id", &self.cluster_id]);
+            .args(["--cluster-name", &self.cluster_name]);
+        if !self.peers.is_empty() {
+            command.args(["--peers", &self.peers]);
+        }
         command.args(&self.flags);
         if let Some(entries) = self.snapshot_entries {
             command.args(["--snapshot-entries", &entries.to_string()]);

@@ -21,7 +21,7 @@ const RECENT_SAMPLES: usize = 2;
 
 /// Per step, oldest first; `null` where nothing is known, or nothing was measured.
 #[derive(Debug, Default, Serialize)]
-pub(in crate::http) struct ClusterSeries {
+pub(crate) struct ClusterSeries {
     interval_ms: u64,
     /// The end of the last step, in milliseconds since 1970.
     end_unix_ms: u64,

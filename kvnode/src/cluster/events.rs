@@ -49,7 +49,7 @@ fn merge(mut all: Vec<(NodeId, &kv::Event)>) -> Vec<ClusterEvent> {
     merged
 }
 
-pub(in crate::http) fn kind(kind: kv::EventKind) -> &'static str {
+pub(crate) fn kind(kind: kv::EventKind) -> &'static str {
     match kind {
         kv::EventKind::Node | kv::EventKind::Unspecified => "node",
         kv::EventKind::Election => "election",

@@ -8,13 +8,19 @@ use super::peers::{Peer, PeerReports};
 use super::series::Recent;
 use crate::api::Reporter;
 use crate::history::unix_millis;
-use crate::http::status::role;
+use crate::http::role;
 use crate::raft::NodeId;
 
 /// How the cluster is, as one node sees it. Indexes are Raft log indexes, sizes bytes, times milliseconds since 1970.
 #[derive(Debug, Default, Serialize)]
-pub(in crate::http) struct ClusterDocument {
+pub(crate) struct ClusterDocument {
+    /// Empty: the node that asked belongs to none.
     cluster_id: String,
+    cluster_name: String,
+    /// ok, degraded, unavailable, not_initialized.
+    health: &'static str,
+    /// What is not well about the cluster as a whole.
+    problems: Vec<String>,
     /// Who asked the others.
     node_id: NodeId,
     asked_unix_ms: u64,
@@ -49,6 +55,9 @@ struct MemberDocument {
     lag_entries: Option<u64>,
     said: Option<Said>,
     recent: Option<Recent>,
+    /// What is not well about it.
+    problems: Vec<String>,
+    incarnation: String,
 }
 
 /// What a member says about itself.
@@ -74,24 +83,32 @@ struct Said {
 }
 
 impl ClusterDocument {
-    pub(super) fn of(reporter: &Reporter, peers: &PeerReports) -> Self {
+    pub(super) fn of(reporter: &Reporter, peers: &PeerReports, judged: &kv::HealthResponse) -> Self {
         let statuses: Vec<_> = peers.iter().filter_map(|(_, peer)| peer.report()).collect();
         let leader = leader(&statuses);
-        let leading = leader.as_ref().and_then(|leader| status_of(&statuses, leader.id));
+        let members = peers.iter().zip(&judged.members);
         Self {
-            cluster_id: reporter.cluster_id().to_owned(),
+            cluster_id: reporter.cluster_id(),
+            cluster_name: reporter.cluster_name().to_owned(),
+            health: health(judged.health()),
+            problems: judged.problems.clone(),
             node_id: reporter.id(),
             asked_unix_ms: unix_millis(),
-            initialized: statuses.iter().any(|report| report.status.as_ref().is_some_and(|s| s.initialized)),
-            members: peers.iter().map(|(_, peer)| MemberDocument::of(peer, leading)).collect(),
+            initialized: judged.health() != kv::Health::NotInitialized,
+            members: members.map(|((_, peer), judged)| MemberDocument::of(peer, judged)).collect(),
             events: events::merged(peers),
             leader,
         }
     }
 }
 
-fn status_of<'a>(reports: &[&'a kv::ReportResponse], id: NodeId) -> Option<&'a kv::StatusResponse> {
-    reports.iter().filter_map(|report| report.status.as_ref()).find(|status| status.node_id == id)
+fn health(health: kv::Health) -> &'static str {
+    match health {
+        kv::Health::Ok => "ok",
+        kv::Health::Degraded => "degraded",
+        kv::Health::Unavailable => "unavailable",
+        kv::Health::NotInitialized | kv::Health::Unspecified => "not_initialized",
+    }
 }
 
 /// Whom those who answer know to be alive, in the highest term. Since when, the leader knows best.
@@ -112,7 +129,7 @@ fn leader(reports: &[&kv::ReportResponse]) -> Option<LeaderDocument> {
 }
 
 impl MemberDocument {
-    fn of(peer: &Peer, leading: Option<&kv::StatusResponse>) -> Self {
+    fn of(peer: &Peer, judged: &kv::MemberHealth) -> Self {
         let report = peer.report();
         let status = report.and_then(|report| report.status.as_ref());
         Self {
@@ -124,20 +141,13 @@ impl MemberDocument {
             unreachable_because: peer.unreachable.clone(),
             answered_unix_ms: peer.answered_unix_ms,
             role: status.map(|status| role(status.role())),
-            lag_entries: leading.and_then(|leading| lag(leading, peer.member.id)),
+            lag_entries: judged.lag_entries,
+            problems: judged.problems.clone(),
+            incarnation: peer.member.incarnation.clone(),
             said: report.zip(status).map(|(report, status)| Said::of(report, status)),
             recent: report.map(|_| Recent::of(peer)),
         }
     }
-}
-
-/// The leader knows of every member, of those too that cannot be asked.
-fn lag(leading: &kv::StatusResponse, id: NodeId) -> Option<u64> {
-    if leading.node_id == id {
-        return Some(0);
-    }
-    let replication = leading.replication.iter().find(|replication| replication.id == id)?;
-    Some(leading.last_log_index.saturating_sub(replication.matched_index))
 }
 
 impl Said {
@@ -190,17 +200,5 @@ mod tests {
         assert_eq!(leader(&[&new, &follower, &old]), Some(expected));
         assert_eq!(leader(&[&report(2, 9, 0, 0)]), None);
         assert_eq!(leader(&[&report(2, 9, 0, 0), &old]).map(|leader| leader.id), Some(1));
-    }
-
-    #[test]
-    fn the_leader_knows_the_lag_of_those_that_cannot_be_asked() {
-        let replication = vec![kv::Replication { id: 2, matched_index: 90, ..kv::Replication::default() }];
-        let leading = kv::StatusResponse {
-            node_id: 1,
-            last_log_index: 100,
-            replication,
-            ..kv::StatusResponse::default()
-        };
-        assert_eq!((lag(&leading, 1), lag(&leading, 2), lag(&leading, 3)), (Some(0), Some(10), None));
     }
 }

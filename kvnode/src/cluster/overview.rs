@@ -1,12 +1,14 @@
-//! One round of questions for all pages that are open.
+//! One round of questions for all that want to know.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::kv::v1 as kv;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::document::ClusterDocument;
+use super::judgement::judge;
 use super::peers::PeerReports;
 use super::series::ClusterSeries;
 use crate::api::Reporter;
@@ -14,8 +16,8 @@ use crate::api::Reporter;
 /// Answers younger than this are given again.
 const MAX_AGE: Duration = Duration::from_millis(900);
 
-/// What all pages share.
-pub(in crate::http) struct Overview {
+/// What all pages and questions share.
+pub struct Overview {
     reporter: Reporter,
     // Whoever holds it asks; the others wait for the same answers.
     known: Mutex<Known>,
@@ -25,22 +27,28 @@ pub(in crate::http) struct Overview {
 struct Known {
     peers: PeerReports,
     asked: Option<Instant>,
+    health: kv::HealthResponse,
     document: Arc<ClusterDocument>,
     series: Arc<ClusterSeries>,
 }
 
 impl Overview {
-    pub(in crate::http) fn new(reporter: Reporter) -> Arc<Self> {
+    pub(crate) fn new(reporter: Reporter) -> Arc<Self> {
         Arc::new(Self { reporter, known: Mutex::default() })
     }
 
-    /// How the cluster is.
-    pub(in crate::http) async fn document(&self) -> Arc<ClusterDocument> {
+    /// Whether the cluster is well.
+    pub(crate) async fn health(&self) -> kv::HealthResponse {
+        self.read(|known| known.health.clone()).await
+    }
+
+    /// How the cluster is, for the page.
+    pub(crate) async fn document(&self) -> Arc<ClusterDocument> {
         self.read(|known| Arc::clone(&known.document)).await
     }
 
     /// How the last 15 minutes were.
-    pub(in crate::http) async fn series(&self) -> Arc<ClusterSeries> {
+    pub(crate) async fn series(&self) -> Arc<ClusterSeries> {
         self.read(|known| Arc::clone(&known.series)).await
     }
 
@@ -48,7 +56,8 @@ impl Overview {
         let mut known = self.known.lock().await;
         if known.asked.is_none_or(|asked| asked.elapsed() >= MAX_AGE) {
             known.peers.ask(&self.reporter).await;
-            known.document = Arc::new(ClusterDocument::of(&self.reporter, &known.peers));
+            known.health = judge(self.reporter.header(), &known.peers);
+            known.document = Arc::new(ClusterDocument::of(&self.reporter, &known.peers, &known.health));
             known.series = Arc::new(ClusterSeries::of(&known.peers));
             known.asked = Some(Instant::now());
         }

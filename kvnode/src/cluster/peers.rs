@@ -12,7 +12,7 @@ use proto::kv::v1::cluster_client::ClusterClient;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::api::Reporter;
+use crate::api::{Reporter, address};
 use crate::history::{
     DISK_BOUNDS_SECONDS, MAX_EVENT_TEXT_BYTES, MAX_EVENTS, MAX_SAMPLES, REQUEST_BOUNDS_SECONDS,
     SAMPLE_INTERVAL, unix_millis,
@@ -23,6 +23,8 @@ use crate::raft::NodeId;
 const ASK_TIMEOUT: Duration = Duration::from_millis(1000);
 /// Members asked; more are not shown.
 const MAX_MEMBERS: usize = 64;
+/// Problems of one member that are kept.
+const MAX_PROBLEMS: usize = 16;
 /// Largest answer taken.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
@@ -43,6 +45,8 @@ pub(super) struct Peer {
     pub(super) answered_unix_ms: Option<u64>,
     pub(super) samples: VecDeque<kv::Sample>,
     pub(super) events: VecDeque<kv::Event>,
+    /// The members that it knows.
+    members: Vec<kv::Member>,
     channel: Option<Channel>,
     known: kv::ReportRequest,
 }
@@ -52,14 +56,37 @@ impl PeerReports {
         self.0.iter().map(|(id, peer)| (*id, peer))
     }
 
-    /// Asks all members at once; returns when every one has answered or run out of time.
+    /// Of these members, as if they had been asked.
+    #[cfg(test)]
+    pub(super) fn of(peers: BTreeMap<NodeId, Peer>) -> Self {
+        Self(peers)
+    }
+
+    /// Asks all members at once; returns when every one has answered or run out of time. Where one of them
+    /// has a newer membership than this node, it is asked of that.
     pub(super) async fn ask(&mut self, reporter: &Reporter) {
         self.follow_membership(reporter.members());
+        self.ask_all(reporter).await;
+        if let Some(members) = self.newer_membership(reporter.id()) {
+            self.follow_membership(members);
+            self.ask_all(reporter).await;
+        }
+    }
+
+    /// The members that another node knows, if its membership is newer than that of node `own`.
+    fn newer_membership(&self, own: NodeId) -> Option<Vec<kv::Member>> {
+        let index = |peer: &Peer| peer.report()?.status.as_ref().map(|status| status.membership_index);
+        let newest = self.0.values().max_by_key(|peer| index(peer))?;
+        let newer = index(newest) > self.0.get(&own).and_then(index);
+        (newer && !newest.members.is_empty()).then(|| newest.members.clone())
+    }
+
+    async fn ask_all(&mut self, reporter: &Reporter) {
         let questions = self.0.iter_mut().map(|(id, peer)| async {
             let answer = if *id == reporter.id() {
                 Ok(reporter.report(&peer.known).await)
             } else {
-                peer.ask(reporter.cluster_id(), *id).await
+                peer.ask(&reporter.cluster_id(), *id).await
             };
             peer.take(answer);
         });
@@ -88,6 +115,7 @@ impl Peer {
             answered_unix_ms: None,
             samples: VecDeque::new(),
             events: VecDeque::new(),
+            members: Vec::new(),
             channel: None,
             known: kv::ReportRequest::default(),
         }
@@ -106,6 +134,7 @@ impl Peer {
         let mut client = ClusterClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut request = Request::new(self.known);
         request.set_timeout(ASK_TIMEOUT);
+        address(request.metadata_mut(), cluster_id.parse().ok(), id);
         let answer = tokio::time::timeout(ASK_TIMEOUT, client.report(request)).await;
         let answer = answer.map_err(|_| format!("no answer within {ASK_TIMEOUT:?}"))?;
         let answer = answer.map_err(|status| root_cause(&status))?.into_inner();
@@ -158,8 +187,13 @@ impl Peer {
             self.events.pop_front();
         }
         if let Some(status) = &mut answer.status {
-            status.members.clear();
+            self.members = std::mem::take(&mut status.members);
+            self.members.truncate(MAX_MEMBERS);
             status.replication.truncate(MAX_MEMBERS);
+            status.problems.truncate(MAX_PROBLEMS);
+            status.problems.iter_mut().for_each(truncate);
+            truncate(&mut status.incarnation);
+            truncate(&mut status.cluster_name);
             truncate(&mut status.fault);
             truncate(&mut status.version);
         }

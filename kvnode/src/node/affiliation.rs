@@ -1,0 +1,237 @@
+//! What this node is to a cluster, beyond what its own disk says.
+//!
+//! A node whose directory was wiped, or that was removed, hears nothing from the cluster: peers that are
+//! right ignore it. So a node that hears no leader asks the nodes it knows who they are, and what they
+//! know of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use network_grpc::{ClusterId, MemberIdentity};
+use openraft::LogIdOptionExt as _;
+
+use super::Local;
+use crate::peer::{self, Description};
+use crate::raft::{Member, NodeId};
+
+/// How often a node that hears no leader asks.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// Nodes asked at most.
+const MAX_ASKED: usize = 64;
+
+/// What this node is to a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Affiliation {
+    /// It belongs to none, and may found one with its peers.
+    Founder,
+    /// It belongs to none and waits to be added; to this one, if its peers have said so.
+    Waiting(Option<ClusterId>),
+    /// It has joined, and has nothing of the cluster yet.
+    Joining(ClusterId),
+    /// It belongs to a cluster, as far as it knows.
+    Member(ClusterId),
+    /// The cluster knows its id with another data directory.
+    Replaced(ClusterId),
+    /// The cluster does not have it any more.
+    Removed(ClusterId),
+}
+
+/// What the others have said, to be believed as long as this node is what it was then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Heard {
+    own: Option<MemberIdentity>,
+    affiliation: Affiliation,
+}
+
+/// The last that was heard. Cheap to share.
+#[derive(Debug, Default)]
+pub(super) struct Hearsay(Mutex<Option<Heard>>);
+
+impl Hearsay {
+    fn get(&self, own: Option<MemberIdentity>) -> Option<Affiliation> {
+        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.filter(|heard| heard.own == own).map(|heard| heard.affiliation)
+    }
+
+    fn set(&self, heard: Option<Heard>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+    }
+}
+
+impl Affiliation {
+    /// Whether this node answers requests of clients, or passes them on.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Member(_))
+    }
+}
+
+impl Local {
+    /// What this node is to a cluster.
+    #[must_use]
+    pub fn affiliation(&self) -> Affiliation {
+        let own = self.identity().member();
+        match (own, self.hearsay.get(own)) {
+            (_, Some(heard)) => heard,
+            (Some(member), None) if self.is_initialized() => Affiliation::Member(member.cluster_id),
+            (Some(member), None) => Affiliation::Joining(member.cluster_id),
+            (None, None) if self.may_found() => Affiliation::Founder,
+            (None, None) => Affiliation::Waiting(None),
+        }
+    }
+
+    fn may_found(&self) -> bool {
+        self.peers.as_ref().is_some_and(|peers| peers.get(self.id).is_some())
+    }
+
+    /// Asks the others, as long as this node hears no leader; runs until the node ends.
+    pub(super) async fn watch_affiliation(self: Arc<Self>) {
+        let mut logged = None;
+        loop {
+            let own = self.identity().member();
+            if own.is_some() && self.leader_watch.is_alive() {
+                self.hearsay.set(None);
+            } else {
+                let answers = self.ask_the_others().await;
+                if let Some(affiliation) = self.judge(own, &answers) {
+                    self.hearsay.set(Some(Heard { own, affiliation }));
+                }
+            }
+            let now = self.affiliation();
+            if logged != Some(now) {
+                self.log(now);
+                logged = Some(now);
+            }
+            tokio::time::sleep(ASK_INTERVAL).await;
+        }
+    }
+
+    async fn ask_the_others(&self) -> Vec<Description> {
+        let mut known: BTreeMap<NodeId, Member> =
+            self.peers.iter().flat_map(|peers| peers.iter().map(|(id, peer)| (id, peer.clone()))).collect();
+        self.with_metrics(|metrics| {
+            known.extend(metrics.membership_config.nodes().map(|(id, member)| (*id, member.clone())));
+        });
+        known.remove(&self.id);
+        let asked = known.iter().take(MAX_ASKED).map(|(id, member)| async move {
+            peer::describe(&member.raft_addr, self.id).await.ok().filter(|answer| answer.node_id == *id)
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    /// `None`: nothing new.
+    fn judge(&self, own: Option<MemberIdentity>, answers: &[Description]) -> Option<Affiliation> {
+        let index = self.with_metrics(|metrics| metrics.membership_config.log_id().index());
+        judge(own, index.unwrap_or_default(), answers)
+    }
+
+    fn log(&self, affiliation: Affiliation) {
+        match affiliation {
+            Affiliation::Member(_) => {}
+            Affiliation::Founder | Affiliation::Waiting(_) | Affiliation::Joining(_) => {
+                tracing::info!("{}", self.describe_affiliation(affiliation));
+            }
+            Affiliation::Replaced(_) | Affiliation::Removed(_) => {
+                tracing::error!("{}", self.describe_affiliation(affiliation));
+            }
+        }
+    }
+
+    /// What it is and what to do, in words.
+    #[must_use]
+    pub fn describe_affiliation(&self, affiliation: Affiliation) -> String {
+        let (id, own) = (self.id, &self.own);
+        match affiliation {
+            Affiliation::Founder => {
+                "not initialised; run `kvcli cluster init` against any of the first nodes, once".to_owned()
+            }
+            Affiliation::Waiting(cluster) => {
+                let cluster = cluster.map_or_else(|| "a cluster".to_owned(), |id| format!("cluster {id}"));
+                format!(
+                    "waits to be added to {cluster}: run `kvcli cluster add-learner {id} {} {}` against one of its \
+                     members",
+                    own.raft_addr, own.client_addr
+                )
+            }
+            Affiliation::Joining(cluster) => format!("has joined cluster {cluster} and waits for its log"),
+            Affiliation::Member(cluster) => format!("a member of cluster {cluster}"),
+            Affiliation::Replaced(cluster) => format!(
+                "cluster {cluster} knows node {id} with another data directory: this one was wiped, restored or replaced, \
+                 and does not remember what node {id} has promised, so it takes no part; run `kvcli cluster remove {id}`, \
+                 then start a node with a new id and an empty directory and add it"
+            ),
+            Affiliation::Removed(cluster) => format!(
+                "node {id} was removed from cluster {cluster} and takes no part in it any more; stop it; a node that is to \
+                 take its place needs a new id and an empty directory"
+            ),
+        }
+    }
+}
+
+fn judge(own: Option<MemberIdentity>, own_index: u64, answers: &[Description]) -> Option<Affiliation> {
+    let same = |cluster: ClusterId| own.is_none_or(|own| own.cluster_id == cluster);
+    let answers = answers.iter().filter(|answer| answer.initialized);
+    let answers = answers.filter_map(|answer| Some((answer.member?.cluster_id, answer)));
+    // The newest membership is right.
+    let (cluster, newest) =
+        answers.filter(|(cluster, _)| same(*cluster)).max_by_key(|(_, answer)| answer.membership_index)?;
+    let incarnation = own.and_then(|own| own.incarnation);
+    match (own, newest.asker) {
+        (None, None) => Some(Affiliation::Waiting(Some(cluster))),
+        // The leader has not taken it in yet.
+        (None, Some(None)) => Some(Affiliation::Joining(cluster)),
+        (None, Some(Some(_))) => Some(Affiliation::Replaced(cluster)),
+        (Some(_), Some(Some(known))) if incarnation != Some(known) => Some(Affiliation::Replaced(cluster)),
+        (Some(_), None) if newest.membership_index >= own_index => Some(Affiliation::Removed(cluster)),
+        (Some(_), _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use network_grpc::Incarnation;
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId::from_bits(1);
+    const OWN: Incarnation = Incarnation::from_bits(5);
+
+    fn own() -> Option<MemberIdentity> {
+        Some(MemberIdentity { cluster_id: CLUSTER, incarnation: Some(OWN) })
+    }
+
+    fn answer(cluster: u128, asker: Option<Option<Incarnation>>, membership_index: u64) -> Description {
+        let member = MemberIdentity { cluster_id: ClusterId::from_bits(cluster), incarnation: None };
+        Description { node_id: 2, member: Some(member), initialized: true, asker, membership_index }
+    }
+
+    #[test]
+    fn a_node_without_a_cluster_learns_whether_it_is_awaited_or_was_wiped() {
+        assert_eq!(judge(None, 0, &[]), None);
+        let silent = Description { initialized: false, ..answer(1, None, 0) };
+        assert_eq!(judge(None, 0, &[silent]), None);
+        assert_eq!(judge(None, 0, &[answer(1, None, 3)]), Some(Affiliation::Waiting(Some(CLUSTER))));
+        assert_eq!(judge(None, 0, &[answer(1, Some(None), 3)]), Some(Affiliation::Joining(CLUSTER)));
+        let old = answer(1, None, 3);
+        assert_eq!(
+            judge(None, 0, &[answer(1, Some(Some(OWN)), 4), old]),
+            Some(Affiliation::Replaced(CLUSTER))
+        );
+    }
+
+    #[test]
+    fn a_member_learns_that_it_was_removed_from_a_membership_that_is_not_older_than_its_own() {
+        let known = Some(Some(OWN));
+        assert_eq!(judge(own(), 7, &[answer(1, known, 9), answer(1, None, 8)]), None);
+        assert_eq!(
+            judge(own(), 7, &[answer(1, known, 7), answer(1, None, 8)]),
+            Some(Affiliation::Removed(CLUSTER))
+        );
+        assert_eq!(judge(own(), 7, &[answer(1, None, 6)]), None, "a peer that lags");
+        assert_eq!(judge(own(), 7, &[answer(2, None, 9)]), None, "another cluster at a peer's address");
+        let other = Some(Some(Incarnation::from_bits(6)));
+        assert_eq!(judge(own(), 7, &[answer(1, other, 9)]), Some(Affiliation::Replaced(CLUSTER)));
+    }
+}

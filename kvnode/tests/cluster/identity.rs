@@ -1,0 +1,348 @@
+//! Attacks the identity of clusters and of their members: addresses that another cluster's node has taken over, data
+//! directories that were wiped, copied or left over, nodes that are initialised where they should not be. Nothing of it may
+//! lose an acknowledged write, and every one of it must be named.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, alone, free_ports, run_to_end, wait};
+use kvcli::ReadMode;
+use proto::kv::v1::{GetRequest, InitRequest, PutRequest, Role};
+use serde_json::Value;
+use tonic::{Code, Request};
+
+/// How long a node may take to find out what it is, and to say so.
+const NOTICE: Duration = Duration::from_secs(15);
+/// Long enough for a wrong message to do harm, if one could.
+const SPAN: Duration = Duration::from_secs(5);
+const DATA_DIR_MISFIT: Option<i32> = Some(3);
+
+fn one() -> ClusterOptions {
+    ClusterOptions { nodes: 1, ..ClusterOptions::default() }
+}
+
+async fn health(kvcli: &Kvcli) -> Value {
+    let ended = kvcli.run("--output json cluster status").await;
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|e| panic!("{e}: {ended:#?}"))
+}
+
+/// What a cluster's status says about one of its members.
+async fn problems(cluster: &Cluster, asked: &[u64], id: u64) -> (String, String) {
+    let endpoints: Vec<_> = asked.iter().map(|id| cluster.node(*id).client_addr()).collect();
+    let status = health(&Kvcli::new(&endpoints)).await;
+    let nodes = status["nodes"].as_array().unwrap();
+    let node = nodes.iter().find(|node| node["id"] == id).unwrap_or_else(|| panic!("{status:#}"));
+    (status["health"].as_str().unwrap().to_owned(), node["problems"].to_string())
+}
+
+async fn readyz_says(node: &Node, part: &str) {
+    wait::until(&format!("/readyz says {part:?}"), NOTICE, async || {
+        let (code, text) = node.http("/readyz").await?;
+        wait::is(code == 503 && text.contains(part), || format!("{code}: {text}"))
+    })
+    .await;
+}
+
+/// By a slip, cluster A adds a learner under the address of the only node of cluster B, with the id that this node has. Found:
+/// both clusters were called `kv`, so B's node took A's entries, and B's acknowledged pairs were gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_another_cluster_is_not_taken_over() {
+    let _alone = alone();
+    let a = Cluster::start(ClusterOptions::default()).await;
+    let mut b = Cluster::prepare(one());
+    b.nodes.clear();
+    let ports = free_ports(1)[0];
+    b.push(4, ports, format!("4={}/{}", ports.raft_addr(), ports.client_addr()));
+    b.start_all();
+    b.all_up().await;
+    b.client().init().await.unwrap();
+    b.client().put("precious", "b").await.unwrap();
+    let before = b.node(4).status().await.unwrap();
+
+    let line = format!("cluster add-learner 4 {} {}", ports.raft_addr(), ports.client_addr());
+    let refused = Kvcli::new(&a.endpoints()).run(&line).await;
+    assert_eq!(refused.code, Some(4), "{refused:#?}");
+    let theirs = before.header.as_ref().unwrap().cluster_id.clone();
+    assert!(
+        refused.stderr.contains(&theirs) && refused.stderr.contains("belongs to cluster"),
+        "{refused:#?}"
+    );
+    assert_eq!(a.node(1).status().await.unwrap().members.len(), 3);
+
+    wait::holds_for("the other cluster does not notice", SPAN, async || {
+        let now = b.node(4).status().await?;
+        let same =
+            (now.term, now.role(), now.last_log_index) == (before.term, Role::Leader, before.last_log_index);
+        wait::is(same && now.members == before.members, || format!("{now:?}"))
+    })
+    .await;
+    let kept = b.client().get("precious", ReadMode::Linearizable).await.unwrap();
+    assert_eq!(kept.pair.unwrap().value, "b");
+}
+
+/// A node of cluster B is started where a member of cluster A was, with the same id. A's members talk to it, and it to
+/// nobody of A: it is refused on both sides, named in A's status and in both logs, and neither cluster has a pair of the
+/// other. Back at its own place it is what it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clusters_on_reused_addresses_do_not_mix() {
+    let _alone = alone();
+    let mut a = Cluster::start(ClusterOptions::default()).await;
+    let mut b = Cluster::start(ClusterOptions::default()).await;
+    a.client().put("who", "a").await.unwrap();
+    b.client().put("who", "b").await.unwrap();
+    b.settled().await;
+    a.node_mut(3).kill();
+    b.node_mut(3).kill();
+    let own = b.node(3).serve.clone();
+    // It listens at A's place and is announced under its own address.
+    let [raft, client] = [own.ports.raft_addr(), own.ports.client_addr()];
+    b.node_mut(3).serve.ports = a.node(3).ports();
+    let advertise = ["--advertise-raft-addr", &raft, "--advertise-client-addr", &client].map(str::to_owned);
+    b.node_mut(3).serve.flags.extend(advertise);
+    b.node_mut(3).start();
+    b.node_mut(3).up().await;
+    for n in 0..50 {
+        a.client().put(format!("a{n}"), "x").await.unwrap();
+    }
+
+    let (verdict, named) = problems(&a, &[1, 2], 3).await;
+    let foreign = b.node(1).status().await.unwrap().header.unwrap().cluster_id;
+    assert!(verdict == "degraded" && named.contains(&foreign), "{verdict}: {named}");
+    let refusal = "refused a peer's request";
+    assert!(b.node(3).log_of_this_run().contains(refusal), "{}", b.node(3).log_tail());
+    let leader = a.node(1).log() + &a.node(2).log();
+    assert!(leader.contains(&foreign), "A's leader does not name cluster {foreign}");
+    let stale = b.node(3).kv().get(GetRequest { key: "who".into(), stale: true }).await.unwrap();
+    assert_eq!(stale.into_inner().pair.unwrap().value, "b");
+
+    b.node_mut(3).kill();
+    b.node_mut(3).serve = own;
+    a.start_all();
+    b.start_all();
+    a.all_up().await;
+    b.all_up().await;
+    let (a, b) = (a.same_state().await, b.same_state().await);
+    assert_eq!((a.get(b"who").unwrap().value.as_ref(), a.pairs.len()), (&b"a"[..], 51));
+    assert_eq!((b.get(b"who").unwrap().value.as_ref(), b.pairs.len()), (&b"b"[..], 1));
+}
+
+/// A voter comes back on an empty directory while a write is on it and on the leader only. Found: it was given the log anew
+/// as if nothing had happened; with the leader down it voted for the third node, which had never had the write, and an
+/// acknowledged write was gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_voter_does_not_vote_and_says_so() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    cluster.client().put("before", "x").await.unwrap();
+    cluster.settled().await;
+    let leader = cluster.leader().await;
+    let [wiped, third] = cluster.followers().await[..] else { panic!("three nodes") };
+    cluster.node_mut(third).kill();
+    cluster.client().put("acknowledged", "x").await.unwrap();
+    cluster.node_mut(leader).kill();
+    cluster.node_mut(wiped).kill();
+    std::fs::remove_dir_all(&cluster.node(wiped).serve.data_dir).unwrap();
+
+    for id in [wiped, third] {
+        cluster.node_mut(id).start();
+        cluster.node_mut(id).up().await;
+    }
+    readyz_says(cluster.node(wiped), &format!("cluster remove {wiped}")).await;
+    assert!(
+        cluster.node(wiped).log_of_this_run().contains("was wiped"),
+        "{}",
+        cluster.node(wiped).log_tail()
+    );
+    let short = cluster.client_with(Duration::from_secs(2));
+    short
+        .get("acknowledged", ReadMode::Linearizable)
+        .await
+        .expect_err("two of three do not remember the write");
+    let (verdict, named) = problems(&cluster, &[third, wiped], wiped).await;
+    assert_eq!(verdict, "unavailable", "{named}");
+
+    cluster.node_mut(leader).start();
+    cluster.node_mut(leader).up().await;
+    let kept = cluster.client().get("acknowledged", ReadMode::Linearizable).await.unwrap();
+    assert_eq!(kept.pair.unwrap().value, "x");
+    let (verdict, named) = problems(&cluster, &[leader, third], wiped).await;
+    assert!(verdict == "degraded" && named.contains("no cluster"), "{verdict}: {named}");
+    replaced_as_it_says(&mut cluster, wiped, [leader, third]).await;
+}
+
+/// The cure that is named works.
+async fn replaced_as_it_says(cluster: &mut Cluster, wiped: u64, rest: [u64; 2]) {
+    let endpoints = rest.map(|id| cluster.node(id).client_addr());
+    let kvcli = Kvcli::new(&endpoints);
+    kvcli.ok(&format!("cluster remove {wiped}")).await;
+    cluster.node_mut(wiped).kill();
+    cluster.nodes.retain(|node| node.id() != wiped);
+    let ports = free_ports(1)[0];
+    cluster.push(4, ports, String::new());
+    cluster.start_all();
+    cluster.all_up().await;
+    kvcli.ok(&format!("cluster add-learner 4 {} {}", ports.raft_addr(), ports.client_addr())).await;
+    kvcli.ok("cluster promote 4").await;
+    assert_eq!(health(&kvcli).await["health"], "ok");
+    cluster.same_state().await;
+}
+
+/// A directory that was copied while its node was down, and put back later, may lack what the node has acknowledged since.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_directory_that_was_restored_from_a_copy_is_refused() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let follower = cluster.followers().await[0];
+    cluster.settled().await;
+    assert!(cluster.node_mut(follower).stop().await.success());
+    let dir = cluster.node(follower).serve.data_dir.clone();
+    let (backup, newest) = (dir.with_extension("backup"), dir.with_extension("newest"));
+    copy(&dir, &backup);
+    if std::fs::metadata(&dir).unwrap().created().is_err() {
+        println!("SKIPPED: this file system does not say when a file was made");
+        return;
+    }
+    cluster.node_mut(follower).start();
+    cluster.node_mut(follower).up().await;
+    cluster.client().put("acknowledged", "since").await.unwrap();
+    assert!(cluster.node_mut(follower).stop().await.success());
+    std::fs::rename(&dir, &newest).unwrap();
+    copy(&backup, &dir);
+
+    let ended = run_to_end(cluster.node(follower).serve.command(), NOTICE).await;
+    assert_eq!(ended.code, DATA_DIR_MISFIT, "{ended:#?}");
+    for part in ["is a copy", &format!("cluster remove {follower}"), "--accept-moved-data"] {
+        assert!(ended.stderr.contains(part), "no {part:?} in {ended:#?}");
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+    std::fs::rename(&newest, &dir).unwrap();
+    cluster.node_mut(follower).start();
+    cluster.node_mut(follower).up().await;
+    assert_eq!(cluster.same_state().await.get(b"acknowledged").unwrap().value, "since");
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for found in std::fs::read_dir(from).unwrap() {
+        let found = found.unwrap();
+        let (from, to) = (found.path(), to.join(found.file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).unwrap();
+        }
+    }
+}
+
+/// Three nodes that were each initialised alone are three clusters, and `status` tells them apart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_were_initialised_separately_are_told_apart() {
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    for node in &mut cluster.nodes {
+        let ports = node.ports();
+        node.serve.peers = format!("{}={}/{}", node.id(), ports.raft_addr(), ports.client_addr());
+    }
+    cluster.start_all();
+    cluster.all_up().await;
+    let mut ids = Vec::new();
+    for node in &cluster.nodes {
+        let answer = node.admin().init(InitRequest {}).await.unwrap().into_inner();
+        ids.push(answer.header.unwrap().cluster_id);
+    }
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "{ids:?}");
+    let mixed = Kvcli::new(&cluster.endpoints()).run("put key value").await;
+    assert!(mixed.code != Some(0), "{mixed:#?}");
+    assert!(ids.iter().any(|id| mixed.stderr.contains(id)), "{mixed:#?}");
+    let status = Kvcli::new(&cluster.endpoints()[..1]).ok("cluster status").await;
+    assert!(ids.iter().any(|id| status.contains(id)), "{status}");
+}
+
+/// A node that waits to be added tells its clients so, and not to initialise a cluster; `init` there makes it none. With a
+/// peer list of a cluster that exists it learns that by asking, without one it knows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_to_be_added_founds_nothing() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let listed = cluster.add_nodes(1).await[0];
+    let ports = free_ports(1)[0];
+    cluster.push(5, ports, String::new());
+    cluster.start_all();
+    cluster.all_up().await;
+    for id in [listed, 5] {
+        let node = cluster.node(id);
+        readyz_says(node, &format!("cluster add-learner {id}")).await;
+        let refused = node.admin().init(InitRequest {}).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+        let put = PutRequest { key: "k".into(), ..PutRequest::default() };
+        let refused = node.kv().put(put).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+        assert!(!refused.message().contains("cluster init"), "{refused}");
+        assert_eq!(refused.metadata().get("kv-not-applied").map(|proof| proof.as_bytes()), Some(&b"1"[..]));
+        assert!(!node.status().await.unwrap().initialized);
+        let ports = node.ports();
+        let kvcli = Kvcli::new(&cluster.endpoints()[..1]);
+        kvcli.ok(&format!("cluster add-learner {id} {} {}", ports.raft_addr(), ports.client_addr())).await;
+    }
+    cluster.same_state().await;
+}
+
+/// The node that was away when its cluster was initialised is taken in when it comes, and from then on is the member that
+/// it is: on an empty directory it is refused like any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_member_that_was_away_joins_late_and_once() {
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    // The one with the smallest id, which would have founded the cluster.
+    for id in [2, 3] {
+        cluster.node_mut(id).start();
+    }
+    cluster.all_up().await;
+    cluster.client().init().await.unwrap();
+    cluster.client().put("early", "x").await.unwrap();
+    cluster.node_mut(1).start();
+    cluster.node_mut(1).up().await;
+    cluster.same_state().await;
+    wait::until("all is well", NOTICE, async || {
+        let status = health(&Kvcli::new(&cluster.endpoints())).await;
+        wait::is(status["health"] == "ok", || format!("{status:#}"))
+    })
+    .await;
+    cluster.node_mut(1).kill();
+    std::fs::remove_dir_all(&cluster.node(1).serve.data_dir).unwrap();
+    cluster.node_mut(1).start();
+    cluster.node_mut(1).up().await;
+    readyz_says(cluster.node(1), "cluster remove 1").await;
+}
+
+/// A request that names another cluster, or another node, has no effect; nor has one that another node forwards without
+/// saying for which cluster it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
+    let _alone = alone();
+    let cluster = Cluster::start(one()).await;
+    let own = cluster.node(1).status().await.unwrap().header.unwrap().cluster_id;
+    let other = "0123456789abcdef0123456789abcdef";
+    for (metadata, code) in [
+        (vec![("kv-cluster-id", other)], Code::FailedPrecondition),
+        (vec![("kv-cluster-id", "kv")], Code::InvalidArgument),
+        (vec![("kv-cluster-id", &own), ("kv-target-node", "2")], Code::FailedPrecondition),
+        (vec![("kv-forwarded", "1")], Code::InvalidArgument),
+        (vec![("kv-forwarded", "1"), ("kv-cluster-id", other)], Code::FailedPrecondition),
+    ] {
+        let mut put = Request::new(PutRequest { key: "k".into(), ..PutRequest::default() });
+        for (name, value) in &metadata {
+            put.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        let refused = cluster.node(1).kv().put(put).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{metadata:?}: {refused}");
+        let says = |name| refused.metadata().get(name).map(|value| value.to_str().unwrap());
+        assert_eq!((says("kv-not-applied"), says("kv-cluster-id")), (Some("1"), Some(&*own)), "{metadata:?}");
+    }
+    assert!(cluster.client().get("k", ReadMode::Linearizable).await.unwrap().pair.is_none());
+    let mut put = Request::new(PutRequest { key: "k".into(), ..PutRequest::default() });
+    put.metadata_mut().insert("kv-cluster-id", own.parse().unwrap());
+    cluster.node(1).kv().put(put).await.unwrap();
+}
