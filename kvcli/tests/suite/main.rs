@@ -15,6 +15,7 @@ mod fake;
 mod identity;
 mod names;
 mod program;
+mod python_example;
 mod retry;
 mod scan;
 mod shares;
