@@ -138,8 +138,9 @@ fn judge(status: &Status) -> Verdict {
         return Verdict::Unknown;
     }
     match status.code() {
-        Code::Unavailable if proves_not_applied(status) => Verdict::TryAgain,
-        Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled => Verdict::Unknown,
+        Code::Unavailable | Code::Unknown | Code::DeadlineExceeded | Code::Cancelled => {
+            if proves_not_applied(status) { Verdict::TryAgain } else { Verdict::Unknown }
+        }
         Code::DataLoss => Verdict::NodeFailed,
         _ if status.metadata().contains_key(metadata::NODE_FAULT) => Verdict::NodeFailed,
         _ => Verdict::Refused,
@@ -246,6 +247,7 @@ mod tests {
             (Status::unavailable("connection reset"), Verdict::Unknown),
             (Status::unknown(""), Verdict::Unknown),
             (Status::deadline_exceeded(""), Verdict::Unknown),
+            (proven(Status::deadline_exceeded("")), Verdict::TryAgain),
             (proven(Status::data_loss("")), Verdict::NodeFailed),
             (proven(Status::resource_exhausted("")), Verdict::Refused),
             (Status::internal(""), Verdict::Refused),

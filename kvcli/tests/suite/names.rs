@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kvcli::{Client, ClientOptions, ReadMode, Resolver};
 use tonic::Code;
@@ -42,15 +42,13 @@ fn client(fakes: &[Fake]) -> (Client, Arc<AtomicUsize>) {
 #[tokio::test]
 async fn every_address_is_tried_also_when_the_first_are_frozen() {
     let fakes = neighbours(3).await;
-    fakes[0].with(|state| state.frozen = true);
+    fakes[0].always(Step::Hang);
     fakes[1].always(Step::Hang);
     let (client, lookups) = client(&fakes);
     client.put("k", "v").await.unwrap();
     // The address that answered is tried first from now on.
-    let started = Instant::now();
     client.put("k", "v").await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(250), "took {:?}", started.elapsed());
-    assert_eq!((fakes[1].seen().len(), fakes[2].seen().len()), (1, 2));
+    assert_eq!(fakes.iter().map(|fake| fake.seen().len()).collect::<Vec<_>>(), [1, 1, 2]);
     assert_eq!(lookups.load(Ordering::Relaxed), 1);
     // Nodes are told the name, not the address.
     assert!(fakes[2].seen().iter().all(|seen| seen.authority.starts_with("nodes.test:")));
