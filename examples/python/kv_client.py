@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A small client of the key-value store. README.md beside this file says how to generate the stubs."""
+"""A small client of the key-value store. README.md beside this file tells how to make the stubs."""
 
 import argparse
 import secrets

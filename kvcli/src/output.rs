@@ -51,8 +51,8 @@ pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Ends a command that has changed something, after it tried to write its answer. A change does not become
-/// undone because its answer cannot be written, and must not look as if it were.
+/// Ends a command that has changed something, after it tried to write its answer. A change does
+/// not become undone because its answer cannot be written, and must not look as if it were.
 pub(crate) fn done(change: &str, format: Format, written: io::Result<()>) {
     let Err(error) = written else { return };
     // The reader of our output went away: no remark, as for every command.

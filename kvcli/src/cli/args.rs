@@ -51,7 +51,8 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// Reads the arguments of this process and its environment, where an empty variable counts as unset.
+    /// Reads the arguments of this process and its environment, where an empty variable counts as
+    /// unset.
     pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
         let command = Self::command().mut_args(|argument| {
             let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());

@@ -77,8 +77,9 @@ fn value(argument: Option<OsString>, file: Option<PathBuf>) -> anyhow::Result<By
     }
 }
 
-/// A standard input that was closed is the null device, opened for reading and writing: Rust's runtime sees to
-/// that before `main`. It would read as an empty value, which nothing meant to store.
+/// A standard input that was closed is the null device, opened for reading and writing: Rust's
+/// runtime sees to that before `main`. It would read as an empty value, which nothing meant to
+/// store.
 fn refuse_closed(stdin: &io::Stdin) -> anyhow::Result<()> {
     let is_null = match (rustix::fs::fstat(stdin), std::fs::metadata("/dev/null")) {
         (Ok(stdin), Ok(null)) => stdin.st_rdev == null.rdev(),

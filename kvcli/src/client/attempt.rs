@@ -38,7 +38,8 @@ pub(super) struct Sending {
 }
 
 impl Client {
-    /// Sends a request to `address` once; by `until` there is an answer, or the attempt has failed.
+    /// Sends a request to `address` once; by `until` there is an answer, or the attempt has
+    /// failed.
     pub(super) async fn attempt<T, F, Fut>(
         &self,
         address: &Address,

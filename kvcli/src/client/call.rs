@@ -15,8 +15,8 @@ use super::names::Address;
 use super::route::Route;
 use super::{Cause, Client, ClientError, ClusterId, Endpoint, Failure, TraceId, metadata};
 
-/// The least time for an attempt, if the operation has as much left: a share of a short timeout could be too
-/// short for any answer.
+/// The least time for an attempt, if the operation has as much left: a share of a short timeout
+/// could be too short for any answer.
 const MIN_ATTEMPT: Duration = Duration::from_millis(100);
 
 /// What kind of request it is, which decides what may be retried and what a failure means.
@@ -52,8 +52,8 @@ pub(super) struct Plan {
     pub(super) sending: Sending,
 }
 
-/// One operation under way. Invariant: once `maybe_applied` is set, the operation ends in success, in
-/// [`ClientError::OutcomeUnknown`] or in [`ClientError::ForeignAnswer`].
+/// One operation under way. Invariant: once `maybe_applied` is set, the operation ends in success,
+/// in [`ClientError::OutcomeUnknown`] or in [`ClientError::ForeignAnswer`].
 struct Call<'a> {
     client: &'a Client,
     plan: Plan,
@@ -81,8 +81,8 @@ impl Client {
         Plan { operation, effect, target, started, deadline, sending }
     }
 
-    /// Runs `send` against one address after the other until it succeeds or the plan's rules end it.
-    /// `send` is given a channel and what to tell the node.
+    /// Runs `send` against one address after the other until it succeeds or the plan's rules end
+    /// it. `send` is given a channel and what to tell the node.
     pub(super) async fn call<T, F, Fut>(&self, plan: Plan, send: F) -> Result<T, ClientError>
     where
         T: Answer,
@@ -134,7 +134,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The address of the next attempt, after a wait if all were tried; none when it is time to give up.
+    /// The address of the next attempt, after a wait if all were tried; none when it is time to
+    /// give up.
     async fn pick(&mut self) -> Option<Address> {
         loop {
             if self.last.is_some() && Instant::now() >= self.plan.deadline {
@@ -173,8 +174,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// When the next attempt has to be over. A node that accepts a request and never answers must leave time
-    /// for the others, where they may be asked as well.
+    /// When the next attempt has to be over. A node that accepts a request and never answers must
+    /// leave time for the others, where they may be asked as well.
     fn attempt_ends(&self) -> Instant {
         let deadline = self.plan.deadline;
         if self.plan.effect == Effect::EachTime {

@@ -20,7 +20,8 @@ use super::{Client, ClientError, Endpoint, Failure};
 
 /// How long other nodes may take once one has answered that there is a leader.
 const LEADER_GRACE: Duration = Duration::from_millis(250);
-/// How long they may take once one has answered that there is none: a node that is cut off answers so too.
+/// How long they may take once one has answered that there is none: a node that is cut off answers
+/// so too.
 const LEADERLESS_GRACE: Duration = Duration::from_secs(1);
 /// All answers about the health of the cluster; a node asks every member before it answers.
 const HEALTH_ROUND: Duration = Duration::from_secs(4);
@@ -66,8 +67,8 @@ impl Client {
     /// How the cluster is, as the node that knows most about it says: every endpoint is asked.
     ///
     /// # Errors
-    /// [`ClientError::SeveralClusters`] if the endpoints belong to more than one, and others; never
-    /// [`ClientError::OutcomeUnknown`].
+    /// [`ClientError::SeveralClusters`] if the endpoints belong to more than one, and others;
+    /// never [`ClientError::OutcomeUnknown`].
     pub async fn health(&self) -> Result<HealthResponse, ClientError> {
         let plan = self.plan("cluster health", Effect::None, Target::AnyNode);
         let patience = Patience { round: HEALTH_ROUND, grace: health_grace };
@@ -80,12 +81,13 @@ impl Client {
         })
     }
 
-    /// The status of the leader if it can be reached, else of the node that knows the newest membership. A
-    /// follower learns of a change of the membership a moment later, and a node that was removed never.
+    /// The status of the leader if it can be reached, else of the node that knows the newest
+    /// membership. A follower learns of a change of the membership a moment later, and a node that
+    /// was removed never.
     ///
     /// # Errors
-    /// [`ClientError::SeveralClusters`] if the endpoints belong to more than one, and others; never
-    /// [`ClientError::OutcomeUnknown`].
+    /// [`ClientError::SeveralClusters`] if the endpoints belong to more than one, and others;
+    /// never [`ClientError::OutcomeUnknown`].
     pub async fn latest_status(&self) -> Result<StatusResponse, ClientError> {
         let plan = self.plan("cluster status", Effect::None, Target::AnyNode);
         let patience = Patience { round: STATUS_ROUND, grace: status_grace };
@@ -122,8 +124,8 @@ impl Client {
         .await
     }
 
-    /// Promotes learners to voters and removes members, in one change. `force`: also if the cluster may stop
-    /// taking writes, for ever if the members that do not answer never come back.
+    /// Promotes learners to voters and removes members, in one change. `force`: also if the
+    /// cluster may stop taking writes, for ever if the members that do not answer never come back.
     ///
     /// # Errors
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the membership.
@@ -143,8 +145,8 @@ impl Client {
         .await
     }
 
-    /// Tells the cluster that member `id` is reached under other addresses, `host:port`; none: it stays as it
-    /// is. `force`: also if the member does not answer there.
+    /// Tells the cluster that member `id` is reached under other addresses, `host:port`; none: it
+    /// stays as it is. `force`: also if the member does not answer there.
     ///
     /// # Errors
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the membership.

@@ -28,8 +28,8 @@ const MAX_ADDRESSES_KEPT: usize = 2 * MAX_ENDPOINTS * MAX_ADDRESSES_PER_ENDPOINT
 
 /// The connections of one client. `lane` numbers the connections to one address.
 ///
-/// Invariants: at most [`MAX_ADDRESSES_KEPT`] addresses in the map; at most one dial per address and lane at
-/// a time.
+/// Invariants: at most [`MAX_ADDRESSES_KEPT`] addresses in the map; at most one dial per address
+/// and lane at a time.
 #[derive(Debug)]
 pub(super) struct Connections {
     lanes: usize,
@@ -126,7 +126,8 @@ impl State {
         if let Some(channel) = &self.channel {
             return Ok(Connection { channel: channel.clone(), generation: self.generation });
         }
-        // Requests that queued behind a dial that failed share its result instead of dialling one by one.
+        // Requests that queued behind a dial that failed share its result instead of dialling one
+        // by one.
         if let Some((at, cause)) = &self.failed
             && *at >= asked
         {

@@ -67,8 +67,8 @@ pub enum ClientError {
         /// Every cluster found, with its endpoints.
         clusters: Vec<(ClusterId, Vec<Endpoint>)>,
     },
-    /// Nodes of another cluster serve at addresses of this one, and no node of this one serves. Nothing was
-    /// applied.
+    /// Nodes of another cluster serve at addresses of this one, and no node of this one serves.
+    /// Nothing was applied.
     #[error("{operation}: no node of cluster {expected} could serve; {}{}", strangers(.found), others(.last.as_ref()))]
     ForeignNodes {
         /// The operation, as in `put`.
@@ -81,8 +81,8 @@ pub enum ClientError {
         #[source]
         last: Option<Failure>,
     },
-    /// A node of another cluster answered a request that it should have refused. A write may have been
-    /// applied, there or in the cluster that was meant.
+    /// A node of another cluster answered a request that it should have refused. A write may have
+    /// been applied, there or in the cluster that was meant.
     #[error("{operation}: the node at {endpoint} answered for cluster {found}, and this client talks to cluster {expected}; {}", meaning(*.wrote))]
     ForeignAnswer {
         /// The operation, as in `put`.

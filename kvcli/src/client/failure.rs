@@ -38,8 +38,8 @@ pub enum Cause {
     NoAnswer,
 }
 
-/// What a failed attempt says about the next one. Whether the request may have been applied is another
-/// question: [`Failure::proves_not_applied`].
+/// What a failed attempt says about the next one. Whether the request may have been applied is
+/// another question: [`Failure::proves_not_applied`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Another attempt may succeed.
@@ -70,8 +70,9 @@ impl Failure {
         }
     }
 
-    /// Whether the request has changed nothing and never will. A code alone proves nothing: gRPC libraries
-    /// and proxies make UNAVAILABLE and others of a connection that broke after the request was sent.
+    /// Whether the request has changed nothing and never will. A code alone proves nothing: gRPC
+    /// libraries and proxies make UNAVAILABLE and others of a connection that broke after the
+    /// request was sent.
     pub(super) fn proves_not_applied(&self) -> bool {
         match &self.cause {
             Cause::NoAnswer => false,
@@ -259,8 +260,8 @@ mod tests {
         assert_eq!(failure(full).verdict(), Verdict::NodeFailed);
     }
 
-    /// gRPC libraries answer UNAVAILABLE themselves when a connection breaks after a request was sent: of
-    /// 1,655 such puts 63 had been applied.
+    /// gRPC libraries answer UNAVAILABLE themselves when a connection breaks after a request was
+    /// sent: of 1,655 such puts 63 had been applied.
     #[test]
     fn only_the_metadata_proves_that_nothing_was_applied() {
         for code in 1..=16 {

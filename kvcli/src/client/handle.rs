@@ -17,9 +17,9 @@ use super::{ClientError, ClientOptions, ClusterId, Endpoint, TraceId};
 /// once. A session has one write in flight; concurrent writers take a [`session`](Self::session) each, or
 /// they wait for one another. Reads are not limited.
 ///
-/// Nothing is dialled before the first request, which must run inside a Tokio runtime. A client with several
-/// endpoints begins by asking all of them which cluster they belong to, once; every request then says which
-/// cluster it is meant for, and an answer of another one is refused.
+/// Nothing is dialled before the first request, which must run inside a Tokio runtime. A client
+/// with several endpoints begins by asking all of them which cluster they belong to, once; every
+/// request then says which cluster it is meant for, and an answer of another one is refused.
 ///
 /// Dropping the future of a write gives the write up; it may still be applied.
 #[derive(Debug, Clone)]

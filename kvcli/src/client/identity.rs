@@ -1,9 +1,9 @@
 //! Which cluster a client talks to.
 //!
-//! A request that may reach a node of another cluster must say which one it is meant for. A client learns the
-//! id of its cluster from its first answer. If it has several endpoints, the first answer could come from a
-//! foreign node that took over an address, so it asks all of them for their status before it sends anything
-//! else.
+//! A request that may reach a node of another cluster must say which one it is meant for. A client
+//! learns the id of its cluster from its first answer. If it has several endpoints, the first
+//! answer could come from a foreign node that took over an address, so it asks all of them for
+//! their status before it sends anything else.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -23,7 +23,8 @@ const IDENTITY_GRACE: Duration = Duration::from_millis(250);
 /// How long it waits for their status at all before it asks again.
 const IDENTITY_ROUND: Duration = Duration::from_secs(1);
 
-/// The id of the cluster, shared by all sessions of a client. Invariant: once known, it never changes.
+/// The id of the cluster, shared by all sessions of a client. Invariant: once known, it never
+/// changes.
 #[derive(Debug, Default)]
 pub(super) struct Identity {
     known: OnceLock<ClusterId>,
@@ -57,7 +58,8 @@ impl Identity {
 }
 
 impl Client {
-    /// Makes sure that a client of several endpoints knows its cluster before it sends `plan`'s request.
+    /// Makes sure that a client of several endpoints knows its cluster before it sends `plan`'s
+    /// request.
     pub(super) async fn identify(&self, plan: &Plan) -> Result<(), ClientError> {
         let identity = &self.shared.identity;
         if self.shared.endpoints.len() == 1 || identity.known().is_some() {

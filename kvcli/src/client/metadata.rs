@@ -8,7 +8,8 @@ pub(super) const CLUSTER_ID: &str = "kv-cluster-id";
 pub(super) const NOT_APPLIED: &str = "kv-not-applied";
 /// In failures: the leader's client address.
 pub(super) const LEADER_ADDR: &str = "kv-leader-addr";
-/// In failures: the node's storage has failed. A full disk is RESOURCE_EXHAUSTED, as is a busy node.
+/// In failures: the node's storage has failed. A full disk is RESOURCE_EXHAUSTED, as is a busy
+/// node.
 pub(super) const NODE_FAULT: &str = "kv-node-fault";
 
 /// The text under `name` in a failure; none if it is absent, empty or not text.

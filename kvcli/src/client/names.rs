@@ -21,8 +21,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Names remembered: every configured endpoint and as many learned from answers.
 const MAX_NAMES_KEPT: usize = 2 * MAX_ENDPOINTS;
 
-/// One of the addresses of an endpoint's name. Requests go to `socket` and name `endpoint` as their
-/// authority.
+/// One of the addresses of an endpoint's name. Requests go to `socket` and name `endpoint` as
+/// their authority.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Address {
     pub(super) endpoint: Endpoint,
@@ -36,7 +36,8 @@ type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 pub struct Resolver(Arc<dyn Fn(Endpoint) -> Lookup + Send + Sync>);
 
 impl Resolver {
-    /// One that asks `lookup`, which returns the addresses of an endpoint in the order of preference.
+    /// One that asks `lookup`, which returns the addresses of an endpoint in the order of
+    /// preference.
     pub fn new<F>(lookup: impl Fn(Endpoint) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
@@ -59,11 +60,11 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// What is known about the addresses of names, shared by all sessions of a client. A name is looked up when it
-/// is first needed, and again once none of its addresses has answered.
+/// What is known about the addresses of names, shared by all sessions of a client. A name is
+/// looked up when it is first needed, and again once none of its addresses has answered.
 ///
-/// Invariants: at most [`MAX_NAMES_KEPT`] names with at most [`MAX_ADDRESSES_PER_ENDPOINT`] addresses each;
-/// no list is empty, and none is of silent addresses only.
+/// Invariants: at most [`MAX_NAMES_KEPT`] names with at most [`MAX_ADDRESSES_PER_ENDPOINT`]
+/// addresses each; no list is empty, and none is of silent addresses only.
 #[derive(Debug)]
 pub(super) struct Names {
     resolver: Resolver,
@@ -140,8 +141,8 @@ impl Names {
         self.note(address, false);
     }
 
-    /// `address` gave no sign of life: it is tried last, and once that is so for all, the name is looked up
-    /// again.
+    /// `address` gave no sign of life: it is tried last, and once that is so for all, the name is
+    /// looked up again.
     pub(super) fn silent(&self, address: &Address) {
         self.note(address, true);
     }

@@ -16,8 +16,8 @@ pub struct ClientOptions {
     /// requests at once, so that one is enough for a few dozen sessions. Default: 1; clamped to
     /// 1..=[`MAX_CONNECTIONS_PER_ENDPOINT`](super::MAX_CONNECTIONS_PER_ENDPOINT).
     pub connections_per_endpoint: usize,
-    /// The cluster to talk to. Nodes of another one are never asked for anything. Default: the cluster of
-    /// the endpoints, which must all belong to one.
+    /// The cluster to talk to. Nodes of another one are never asked for anything. Default: the
+    /// cluster of the endpoints, which must all belong to one.
     pub cluster_id: Option<ClusterId>,
     /// Finds the addresses behind the names of endpoints. Default: as the operating system does.
     pub resolver: Resolver,

@@ -8,8 +8,8 @@ use kvcli::wire::{
 use crate::fake::{CLUSTER, Changed, Fake, OTHER, closed_address};
 use crate::program::run;
 
-/// Three members: a leader, a follower five entries behind, and one that refuses connections. Both that answer
-/// say the same about the cluster.
+/// Three members: a leader, a follower five entries behind, and one that refuses connections. Both
+/// that answer say the same about the cluster.
 async fn cluster() -> (Fake, Fake, String) {
     let (leader, follower, dead) = (Fake::start().await, Fake::start().await, closed_address());
     let members = members([&leader.address, &follower.address, &dead]);
@@ -162,8 +162,9 @@ async fn the_exit_code_is_the_verdict() {
     }
 }
 
-/// A deposed leader that has not noticed, a member that has not heard of the last change, and one that sees no
-/// leader each answer at once; the node that knows most is believed, wherever it stands.
+/// A deposed leader that has not noticed, a member that has not heard of the last change, and one
+/// that sees no leader each answer at once; the node that knows most is believed, wherever it
+/// stands.
 #[tokio::test]
 async fn the_best_answer_counts() {
     let (first, second, _dead) = cluster().await;
@@ -333,7 +334,8 @@ async fn force_is_sent_only_when_given() {
     }
 }
 
-/// Found: a node was added whose Raft address was that of its client port, and the cluster waited for it.
+/// Found: a node was added whose Raft address was that of its client port, and the cluster waited
+/// for it.
 #[tokio::test]
 async fn one_address_for_both_ports_is_refused() {
     let (leader, _follower, _dead) = cluster().await;

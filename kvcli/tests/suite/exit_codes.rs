@@ -124,8 +124,8 @@ async fn a_read_without_an_answer_is_2() {
     }
 }
 
-/// Found: a gRPC library answers UNAVAILABLE itself when the connection breaks after the request was sent, and
-/// 63 of 1,655 such puts had been applied.
+/// Found: a gRPC library answers UNAVAILABLE itself when the connection breaks after the request
+/// was sent, and 63 of 1,655 such puts had been applied.
 #[tokio::test]
 async fn a_put_that_failed_without_proof_is_5() {
     for code in [Code::Unavailable, Code::ResourceExhausted, Code::FailedPrecondition, Code::DataLoss] {

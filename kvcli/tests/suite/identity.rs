@@ -71,8 +71,8 @@ async fn several_endpoints_are_asked_once_before_anything_is_sent() {
     assert_eq!(fakes.iter().map(|fake| fake.seen().len()).sum::<usize>(), 20);
 }
 
-/// Found: with a node of another cluster at the address of a member, a put went into that cluster and was
-/// acknowledged.
+/// Found: with a node of another cluster at the address of a member, a put went into that cluster
+/// and was acknowledged.
 #[tokio::test]
 async fn endpoints_of_two_clusters_are_refused_before_anything_is_sent() {
     let (foreign, own) = (stranger().await, Fake::start().await);
@@ -126,7 +126,8 @@ async fn with_strangers_only_the_error_says_so() {
     }
 }
 
-/// The node took over the address while the client was running, and does not look at what a request names.
+/// The node took over the address while the client was running, and does not look at what a
+/// request names.
 #[tokio::test]
 async fn an_answer_of_another_cluster_is_not_believed() {
     let fake = Fake::start().await;

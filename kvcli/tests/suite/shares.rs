@@ -1,4 +1,5 @@
-//! The timeout is shared out: a node that accepts requests and answers none leaves time for the others.
+//! The timeout is shared out: a node that accepts requests and answers none leaves time for the
+//! others.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ async fn two_frozen() -> [Fake; 3] {
     fakes
 }
 
-/// Found: with a frozen node listed first, `--timeout 5s` ended after five seconds without a try of the others.
+/// Found: with a frozen node listed first, `--timeout 5s` ended after five seconds without a try
+/// of the others.
 #[tokio::test]
 async fn every_endpoint_gets_a_try() {
     let timeout = Duration::from_millis(900);

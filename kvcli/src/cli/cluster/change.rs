@@ -26,8 +26,8 @@ pub(super) struct ChangeArgs {
     /// Node ids
     #[arg(required = true, value_name = "ID")]
     ids: Vec<u64>,
-    /// Also if the cluster may then stop taking writes: for ever, if the members that do not answer
-    /// never come back
+    /// Also if the cluster may then stop taking writes: for ever, if the members that do not
+    /// answer never come back
     #[arg(long)]
     force: bool,
 }
@@ -42,8 +42,8 @@ pub(super) struct SetAddressArgs {
     /// Where clients reach it now, host:port
     #[arg(long, value_name = "ADDR")]
     client: Option<Endpoint>,
-    /// Also if the member does not answer there: with a wrong address it is out of reach of its peers, and a
-    /// majority may be missing
+    /// Also if the member does not answer there: with a wrong address it is out of reach of its
+    /// peers, and a majority may be missing
     #[arg(long)]
     force: bool,
 }

@@ -40,7 +40,8 @@ fn text(answer: &HealthResponse) -> String {
     text
 }
 
-/// A node without a cluster has an id of its own, and an address that is all that others know of it.
+/// A node without a cluster has an id of its own, and an address that is all that others know of
+/// it.
 fn name(health: &MemberHealth) -> String {
     match id(health) {
         Some(id) => format!("node {id}"),
