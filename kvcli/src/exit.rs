@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use kvcli::{ClientError, TraceId};
 use serde_json::json;
 
@@ -11,18 +12,30 @@ use crate::output::Format;
 /// The same table for every `--help`.
 pub(crate) const HELP: &str = "\
 Exit codes:
-  0  done
-  1  key not found, or a condition not met
+  0  done; also if a change was made and only its answer could not be printed
+  1  key not found, or a condition not met; of `cluster status` and `health`: not well
   2  cluster unreachable, or it has no leader; nothing was applied
   3  bad arguments, or a local file that cannot be read or written
   4  refused by the server; nothing was applied
   5  outcome unknown: the write may or may not have been applied";
 
-const NOT_FOUND: u8 = 1;
-const UNREACHABLE: u8 = 2;
-const BAD_ARGUMENTS: u8 = 3;
-const REFUSED: u8 = 4;
-const OUTCOME_UNKNOWN: u8 = 5;
+/// How a program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Code(u8);
+
+impl Code {
+    pub(crate) const DONE: Self = Self(0);
+    /// A cluster that is not well.
+    pub(crate) const NOT_WELL: Self = Self(1);
+    /// A cluster that has no leader.
+    pub(crate) const NO_LEADER: Self = UNREACHABLE;
+}
+
+const NOT_FOUND: Code = Code(1);
+const UNREACHABLE: Code = Code(2);
+const BAD_ARGUMENTS: Code = Code(3);
+const REFUSED: Code = Code(4);
+const OUTCOME_UNKNOWN: Code = Code(5);
 
 /// What can go wrong on this side of the connection.
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +43,27 @@ pub(crate) enum Problem {
     /// Nothing is stored under the key.
     #[error("no such key: {0}")]
     KeyNotFound(String),
+    /// Another voter was quicker than the one that leadership was handed to.
+    #[error("node {leads} leads now, not node {wanted}: it was quicker; hand leadership over once more")]
+    AnotherLeads {
+        /// The one that was asked for.
+        wanted: u64,
+        /// The one that leads.
+        leads: u64,
+    },
+    /// A verdict about two clusters would be about neither.
+    #[error("{0}")]
+    SeveralClusters(ClientError),
     /// Arguments that parse but make no sense together.
     #[error("{0}")]
     BadArguments(String),
 }
 
 /// Ends the program after a command. A failure that a node had a part in names its trace.
-pub(crate) fn finish(result: anyhow::Result<()>, format: Format, trace: Option<TraceId>) -> ExitCode {
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
+pub(crate) fn finish(result: anyhow::Result<Code>, format: Format, trace: Option<TraceId>) -> ExitCode {
+    let error = match result {
+        Ok(code) => return ExitCode::from(code.0),
+        Err(error) => error,
     };
     let Some(code) = code(&error) else {
         return ExitCode::SUCCESS;
@@ -49,30 +74,51 @@ pub(crate) fn finish(result: anyhow::Result<()>, format: Format, trace: Option<T
     let line = match (format, trace) {
         (Format::Text, None) => format!("kvcli: {text}"),
         (Format::Text, Some(trace)) => format!("kvcli: {text} (trace id {trace})"),
-        (Format::Json, None) => json!({ "error": text, "exit_code": code }).to_string(),
+        (Format::Json, None) => json!({ "error": text, "exit_code": code.0 }).to_string(),
         (Format::Json, Some(trace)) => {
-            json!({ "error": text, "exit_code": code, "trace_id": trace }).to_string()
+            json!({ "error": text, "exit_code": code.0, "trace_id": trace }).to_string()
         }
     };
     // There is nowhere left to report that stderr is closed.
     let _ = writeln!(io::stderr(), "{line}");
-    ExitCode::from(code)
+    ExitCode::from(code.0)
 }
 
 /// Ends the program after a command line that was not understood, or that asked for help.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // As above; and help into a closed pipe is no error.
-    let _ = error.print();
-    if error.use_stderr() { ExitCode::from(BAD_ARGUMENTS) } else { ExitCode::SUCCESS }
+pub(crate) fn usage(error: &clap::Error, format: Format) -> ExitCode {
+    if !error.use_stderr() {
+        // Help into a closed pipe is no error.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    match format {
+        Format::Text => {
+            let _ = error.print();
+        }
+        Format::Json => {
+            let line = json!({ "error": usage_text(error), "exit_code": BAD_ARGUMENTS.0 });
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+    ExitCode::from(BAD_ARGUMENTS.0)
+}
+
+fn usage_text(error: &clap::Error) -> String {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return "a command is missing; see `kvcli --help`".to_owned();
+    }
+    let text = error.render().to_string();
+    text.strip_prefix("error: ").unwrap_or(&text).trim_end().to_owned()
 }
 
 /// None: not an error at all, the reader of our output went away.
-fn code(error: &anyhow::Error) -> Option<u8> {
+fn code(error: &anyhow::Error) -> Option<Code> {
     if let Some(error) = error.downcast_ref::<ClientError>() {
         return Some(client_code(error));
     }
     match error.downcast_ref::<Problem>() {
-        Some(Problem::KeyNotFound(_)) => return Some(NOT_FOUND),
+        Some(Problem::KeyNotFound(_) | Problem::AnotherLeads { .. }) => return Some(NOT_FOUND),
+        Some(Problem::SeveralClusters(_)) => return Some(Code::NOT_WELL),
         Some(Problem::BadArguments(_)) => return Some(BAD_ARGUMENTS),
         None => {}
     }
@@ -83,18 +129,24 @@ fn code(error: &anyhow::Error) -> Option<u8> {
     Some(BAD_ARGUMENTS)
 }
 
-fn client_code(error: &ClientError) -> u8 {
+fn client_code(error: &ClientError) -> Code {
     match error {
         ClientError::BadEndpoint { .. }
+        | ClientError::BadClusterId { .. }
+        | ClientError::SeveralClusters { .. }
         | ClientError::NoEndpoint
         | ClientError::TooManyEndpoints
         | ClientError::KeyLength { .. }
         | ClientError::PrefixLength { .. }
         | ClientError::ScanLimit
         | ClientError::ValueLength { .. } => BAD_ARGUMENTS,
-        ClientError::Unreachable { .. } | ClientError::ScanInterrupted { .. } => UNREACHABLE,
-        ClientError::Refused { .. } => REFUSED,
-        ClientError::OutcomeUnknown { .. } => OUTCOME_UNKNOWN,
+        ClientError::Unreachable { .. }
+        | ClientError::ScanInterrupted { .. }
+        | ClientError::ForeignNodes { last: Some(_), .. } => UNREACHABLE,
+        ClientError::Refused { .. }
+        | ClientError::ForeignNodes { .. }
+        | ClientError::ForeignAnswer { wrote: false, .. } => REFUSED,
+        ClientError::OutcomeUnknown { .. } | ClientError::ForeignAnswer { .. } => OUTCOME_UNKNOWN,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kvcli::wire::{Member, Pair};
+use kvcli::wire::{Member, Pair, VoterChange};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 /// One pair. Bytes that are UTF-8 stand under `key` and `value`, others in base64 under `key_base64` and
@@ -44,8 +44,19 @@ fn bytes_entry<M: serde::ser::SerializeMap>(
 pub(crate) struct JsonMember<'a> {
     id: u64,
     voter: bool,
+    change: Option<&'static str>,
     client_addr: &'a str,
     raft_addr: &'a str,
+    incarnation: Option<&'a str>,
+}
+
+/// What the change of the membership that is under way makes of a member.
+pub(crate) fn change(member: &Member) -> Option<&'static str> {
+    match member.change() {
+        VoterChange::Joining => Some("joining"),
+        VoterChange::Leaving => Some("leaving"),
+        VoterChange::Unspecified => None,
+    }
 }
 
 /// All `members`.
@@ -55,8 +66,10 @@ pub(crate) fn members(members: &[Member]) -> Vec<JsonMember<'_>> {
         .map(|m| JsonMember {
             id: m.id,
             voter: m.voter,
+            change: change(m),
             client_addr: &m.client_addr,
             raft_addr: &m.raft_addr,
+            incarnation: Some(m.incarnation.as_str()).filter(|incarnation| !incarnation.is_empty()),
         })
         .collect()
 }

@@ -19,7 +19,8 @@
 mod client;
 
 pub use client::{
-    Cause, Client, ClientError, ClientOptions, Endpoint, Failure, MAX_CONNECTIONS_PER_ENDPOINT,
-    MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Scan, ScanOptions, TraceId,
+    Cause, Client, ClientError, ClientOptions, ClusterId, Endpoint, Failure, MAX_ADDRESSES_PER_ENDPOINT,
+    MAX_CONNECTIONS_PER_ENDPOINT, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Resolver, Scan,
+    ScanOptions, TraceId,
 };
 pub use proto::kv::v1 as wire;

@@ -10,12 +10,10 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::from_command_line() {
         Ok(cli) => cli,
-        Err(error) => return exit::usage(&error),
+        Err(error) => return exit::usage(&error, output::Format::sought(std::env::args_os())),
     };
     let (format, trace) = (cli.global.output, cli.trace());
     exit::finish(cli.run(trace), format, trace)

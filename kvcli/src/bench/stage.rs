@@ -59,7 +59,7 @@ impl Stage {
     /// A session per client, with the connections dialled, so that the figures do not include that.
     async fn sessions(&self, base: &Client, connections: usize) -> anyhow::Result<Vec<Client>> {
         let endpoints = base.endpoints().iter().map(Endpoint::as_str);
-        let options = ClientOptions { timeout: base.timeout(), connections_per_endpoint: connections };
+        let options = ClientOptions { connections_per_endpoint: connections, ..base.options() };
         let first = Client::connect(endpoints, options)?;
         let sessions: Vec<_> = (0..self.clients).map(|_| first.session()).collect();
         // The first request may learn who leads; from the second on they go there.

@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use kvcli::ClusterId;
 
 use super::cluster::ClusterArgs;
 use super::completions::CompletionsArgs;
 use super::delete::DeleteArgs;
 use super::get::GetArgs;
+use super::health::HealthArgs;
 use super::put::PutArgs;
 use super::scan::ScanArgs;
 use crate::bench::BenchArgs;
@@ -47,6 +50,18 @@ pub(crate) struct Cli {
     pub(super) command: Command,
 }
 
+impl Cli {
+    /// Reads the arguments of this process and its environment, where an empty variable counts as
+    /// unset.
+    pub(crate) fn from_command_line() -> Result<Self, clap::Error> {
+        let command = Self::command().mut_args(|argument| {
+            let empty = argument.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+            if empty { argument.env(Resettable::Reset) } else { argument }
+        });
+        Self::from_arg_matches(&command.try_get_matches()?)
+    }
+}
+
 /// May stand before or after the command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
@@ -65,6 +80,7 @@ pub(crate) struct GlobalArgs {
 
     #[arg(
         long,
+        short,
         global = true,
         value_enum,
         default_value_t,
@@ -73,6 +89,10 @@ pub(crate) struct GlobalArgs {
         help = "text, or json: one object per line"
     )]
     pub(crate) output: Format,
+
+    /// Talk to this cluster only: its id, as `kvcli cluster status` shows it
+    #[arg(long = "cluster", global = true, env = "KVCLI_CLUSTER", hide_env_values = true, value_name = "ID")]
+    pub(super) cluster_id: Option<ClusterId>,
 
     /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes 1m]
     #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
@@ -90,6 +110,7 @@ pub(super) enum Command {
     Delete(DeleteArgs),
     Scan(ScanArgs),
     Cluster(ClusterArgs),
+    Health(HealthArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
 }

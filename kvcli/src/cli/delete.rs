@@ -25,13 +25,12 @@ impl DeleteArgs {
         if answer.deleted == 0 {
             return Err(Problem::KeyNotFound(output::escaped(&key)).into());
         }
-        match context.format {
-            Format::Text => output::line("OK")?,
-            Format::Json => {
-                let revision = answer.header.map_or(0, |header| header.revision);
-                output::json(&json!({ "deleted": answer.deleted, "revision": revision }))?;
-            }
-        }
+        let revision = answer.header.map_or(0, |header| header.revision);
+        let written = match context.format {
+            Format::Text => output::line("OK"),
+            Format::Json => output::json(&json!({ "deleted": answer.deleted, "revision": revision })),
+        };
+        output::done(&format!("the key is deleted, at revision {revision}"), context.format, written);
         Ok(())
     }
 }

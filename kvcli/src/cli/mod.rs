@@ -5,14 +5,17 @@ mod cluster;
 mod completions;
 mod delete;
 mod get;
+mod health;
 mod put;
 mod scan;
 
-use kvcli::{Client, ClientOptions, TraceId};
+use kvcli::wire::HealthResponse;
+use kvcli::{Client, ClientError, ClientOptions, TraceId};
 
 pub(crate) use args::Cli;
 use args::Command;
 
+use crate::exit::{Code, Problem};
 use crate::output::{self, Format};
 
 /// What every command is given.
@@ -24,6 +27,16 @@ pub(crate) struct Context {
     pub(crate) format: Format,
 }
 
+impl Context {
+    /// How the cluster is. Endpoints of several clusters are a verdict too: not well.
+    async fn health(&self) -> anyhow::Result<HealthResponse> {
+        match self.client.health().await {
+            Err(error @ ClientError::SeveralClusters { .. }) => Err(Problem::SeveralClusters(error).into()),
+            answer => Ok(answer?),
+        }
+    }
+}
+
 impl Cli {
     /// The id of everything that this command asks; none for a benchmark, whose operations have one each.
     pub(crate) fn trace(&self) -> Option<TraceId> {
@@ -32,11 +45,12 @@ impl Cli {
     }
 
     /// Runs the command to its end.
-    pub(crate) fn run(self, trace: Option<TraceId>) -> anyhow::Result<()> {
+    pub(crate) fn run(self, trace: Option<TraceId>) -> anyhow::Result<Code> {
         if let Command::Completions(args) = self.command {
-            return args.run();
+            return args.run().map(|()| Code::DONE);
         }
         let options = ClientOptions {
+            cluster_id: self.global.cluster_id,
             timeout: self.global.timeout.unwrap_or(self.command.default_timeout()),
             ..ClientOptions::default()
         };
@@ -63,15 +77,17 @@ fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 impl Command {
-    async fn run(self, context: &Context) -> anyhow::Result<()> {
+    async fn run(self, context: &Context) -> anyhow::Result<Code> {
         match self {
-            Self::Put(args) => args.run(context).await,
-            Self::Get(args) => args.run(context).await,
-            Self::Delete(args) => args.run(context).await,
-            Self::Scan(args) => args.run(context).await,
-            Self::Cluster(args) => args.run(context).await,
-            Self::Bench(args) => args.run(context).await,
-            Self::Completions(args) => args.run(),
+            Self::Put(args) => args.run(context).await?,
+            Self::Get(args) => args.run(context).await?,
+            Self::Delete(args) => args.run(context).await?,
+            Self::Scan(args) => args.run(context).await?,
+            Self::Cluster(args) => return args.run(context).await,
+            Self::Health(args) => return args.run(context).await,
+            Self::Bench(args) => args.run(context).await?,
+            Self::Completions(args) => args.run()?,
         }
+        Ok(Code::DONE)
     }
 }

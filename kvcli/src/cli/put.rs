@@ -3,16 +3,19 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::Args;
 use kvcli::{ClientError, MAX_VALUE_BYTES};
+use rustix::fs::OFlags;
 use serde_json::json;
 
 use super::Context;
 use super::args::raw;
+use crate::exit::Problem;
 use crate::output::{self, Format};
 
 const USAGE: &str = "\
@@ -48,13 +51,13 @@ impl PutArgs {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let value = value(self.value, self.file)?;
         let answer = context.client.put(raw(self.key), value).await?;
-        match context.format {
-            Format::Text => output::line("OK")?,
-            Format::Json => {
-                let revision = answer.header.map_or(0, |header| header.revision);
-                output::json(&json!({ "revision": revision }))?;
-            }
-        }
+        let revision = answer.header.map_or(0, |header| header.revision);
+        let written = match context.format {
+            Format::Text => output::line("OK"),
+            Format::Json => output::json(&json!({ "revision": revision })),
+        };
+        let change = format!("the value is stored, at revision {revision}");
+        output::done(&change, context.format, written);
         Ok(())
     }
 }
@@ -65,10 +68,32 @@ fn value(argument: Option<OsString>, file: Option<PathBuf>) -> anyhow::Result<By
         return read(file).with_context(|| format!("value from {}", path.display()));
     }
     match argument {
-        Some(dash) if dash == "-" => read(io::stdin().lock()).context("value from standard input"),
+        Some(dash) if dash == "-" => {
+            refuse_closed(&io::stdin())?;
+            read(io::stdin().lock()).context("value from standard input")
+        }
         Some(value) => Ok(raw(value)),
         None => Ok(Bytes::new()),
     }
+}
+
+/// A standard input that was closed is the null device, opened for reading and writing: Rust's
+/// runtime sees to that before `main`. It would read as an empty value, which nothing meant to
+/// store.
+fn refuse_closed(stdin: &io::Stdin) -> anyhow::Result<()> {
+    let is_null = match (rustix::fs::fstat(stdin), std::fs::metadata("/dev/null")) {
+        (Ok(stdin), Ok(null)) => stdin.st_rdev == null.rdev(),
+        _ => false,
+    };
+    let mode = rustix::fs::fcntl_getfl(stdin).map(|flags| flags & OFlags::RWMODE);
+    if is_null && mode == Ok(OFlags::RDWR) {
+        return Err(Problem::BadArguments(
+            "standard input is closed, and nothing was stored; for an empty value give '' in place of -"
+                .to_owned(),
+        )
+        .into());
+    }
+    Ok(())
 }
 
 /// Reads a value, and no more than shows that it is too long.

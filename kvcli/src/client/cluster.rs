@@ -1,16 +1,32 @@
 //! The operations on the cluster itself.
 
+use std::time::Duration;
+
+use tonic::Status;
 use tonic::transport::Channel;
 
-use super::call::{Answer, Effect, Target, timed};
+use super::attempt::{Answer, Terms, timed};
+use super::call::{Effect, Target};
 use super::kv::MAX_MESSAGE_BYTES;
+use super::survey::Patience;
 use super::wire::cluster_client::ClusterClient;
 use super::wire::{
-    AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, InitRequest,
-    InitResponse, ResponseHeader, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
+    AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, Health,
+    HealthRequest, HealthResponse, InitRequest, InitResponse, ResponseHeader, Role, SetAddressRequest,
+    SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
     TransferLeaderRequest, TransferLeaderResponse,
 };
-use super::{Client, ClientError, Endpoint};
+use super::{Client, ClientError, Endpoint, Failure};
+
+/// How long other nodes may take once one has answered that there is a leader.
+const LEADER_GRACE: Duration = Duration::from_millis(250);
+/// How long they may take once one has answered that there is none: a node that is cut off answers
+/// so too.
+const LEADERLESS_GRACE: Duration = Duration::from_secs(1);
+/// All answers about the health of the cluster; a node asks every member before it answers.
+const HEALTH_ROUND: Duration = Duration::from_secs(4);
+/// All answers about the status of nodes.
+const STATUS_ROUND: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Makes the peers that the asked node was started with a cluster. Harmless when repeated.
@@ -18,7 +34,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] ask again.
     pub async fn init(&self) -> Result<InitResponse, ClientError> {
-        let plan = self.plan("cluster init", Effect::Once, Target::AnyNode);
+        let mut plan = self.plan("cluster init", Effect::Once, Target::AnyNode);
+        // It makes the cluster.
+        plan.sending.names_cluster = false;
         self.call(plan, |channel, terms| async move {
             Ok(service(channel).init(timed(InitRequest {}, terms)).await?.into_inner())
         })
@@ -43,10 +61,46 @@ impl Client {
 
     async fn status_from(&self, target: Target) -> Result<StatusResponse, ClientError> {
         let plan = self.plan("cluster status", Effect::None, target);
-        self.call(plan, |channel, terms| async move {
-            Ok(service(channel).status(timed(StatusRequest {}, terms)).await?.into_inner())
+        self.call(plan, status).await
+    }
+
+    /// How the cluster is, as the node that knows most about it says: every endpoint is asked.
+    ///
+    /// # Errors
+    /// [`ClientError::SeveralClusters`] if the endpoints belong to more than one, and others;
+    /// never [`ClientError::OutcomeUnknown`].
+    pub async fn health(&self) -> Result<HealthResponse, ClientError> {
+        let plan = self.plan("cluster health", Effect::None, Target::AnyNode);
+        let patience = Patience { round: HEALTH_ROUND, grace: health_grace };
+        let survey = self.survey(&plan, patience, health).await?;
+        self.shared.identity.learn(survey.cluster()?);
+        survey.best(&plan, |answer| {
+            let initialized = answer.health() != Health::NotInitialized;
+            let leads = answer.header().is_some_and(|header| header.node_id == answer.leader_id);
+            (answer.leader_id != 0, initialized, answer.term, answer.membership_index, leads)
         })
-        .await
+    }
+
+    /// The status of the leader if it can be reached, else of the node that knows the newest
+    /// membership. A follower learns of a change of the membership a moment later, and a node that
+    /// was removed never.
+    ///
+    /// # Errors
+    /// [`ClientError::SeveralClusters`] if the endpoints belong to more than one, and others;
+    /// never [`ClientError::OutcomeUnknown`].
+    pub async fn latest_status(&self) -> Result<StatusResponse, ClientError> {
+        let plan = self.plan("cluster status", Effect::None, Target::AnyNode);
+        let patience = Patience { round: STATUS_ROUND, grace: status_grace };
+        let survey = self.survey(&plan, patience, status).await?;
+        self.shared.identity.learn(survey.cluster()?);
+        let best = survey.best(&plan, rank)?;
+        let leader = best.header().map(|header| header.leader_addr.parse::<Endpoint>());
+        let Some(Ok(leader)) = leader.filter(|_| best.role() != Role::Leader) else { return Ok(best) };
+        let patient = self.with_timeout(self.timeout().min(STATUS_ROUND));
+        match patient.status_of(&leader).await {
+            Ok(answer) if rank(&answer) > rank(&best) => Ok(answer),
+            _ => Ok(best),
+        }
     }
 
     /// Adds a node that receives the log but does not vote, and waits until it has caught up. Addresses
@@ -70,7 +124,8 @@ impl Client {
         .await
     }
 
-    /// Promotes learners to voters and removes members, in one change.
+    /// Promotes learners to voters and removes members, in one change. `force`: also if the
+    /// cluster may stop taking writes, for ever if the members that do not answer never come back.
     ///
     /// # Errors
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the membership.
@@ -78,14 +133,37 @@ impl Client {
         &self,
         promote: &[u64],
         remove: &[u64],
+        force: bool,
     ) -> Result<ChangeMembershipResponse, ClientError> {
-        let request =
-            ChangeMembershipRequest { promote: promote.to_vec(), remove: remove.to_vec(), force: false };
+        let request = ChangeMembershipRequest { promote: promote.to_vec(), remove: remove.to_vec(), force };
         let operation = if remove.is_empty() { "cluster promote" } else { "cluster remove" };
         let plan = self.plan(operation, Effect::EachTime, Target::Leader);
         self.call(plan, |channel, terms| {
             let request = timed(request.clone(), terms);
             async move { Ok(service(channel).change_membership(request).await?.into_inner()) }
+        })
+        .await
+    }
+
+    /// Tells the cluster that member `id` is reached under other addresses, `host:port`; none: it
+    /// stays as it is. `force`: also if the member does not answer there.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the membership.
+    pub async fn set_address(
+        &self,
+        id: u64,
+        raft_addr: Option<&str>,
+        client_addr: Option<&str>,
+        force: bool,
+    ) -> Result<SetAddressResponse, ClientError> {
+        let text = |address: Option<&str>| address.unwrap_or_default().to_owned();
+        let request =
+            SetAddressRequest { id, raft_addr: text(raft_addr), client_addr: text(client_addr), force };
+        let plan = self.plan("cluster set-address", Effect::EachTime, Target::Leader);
+        self.call(plan, |channel, terms| {
+            let request = timed(request.clone(), terms);
+            async move { Ok(service(channel).set_address(request).await?.into_inner()) }
         })
         .await
     }
@@ -118,6 +196,42 @@ impl Client {
 
 fn service(channel: Channel) -> ClusterClient<Channel> {
     ClusterClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+pub(super) async fn status(channel: Channel, terms: Terms) -> Result<StatusResponse, Status> {
+    Ok(service(channel).status(timed(StatusRequest {}, terms)).await?.into_inner())
+}
+
+async fn health(channel: Channel, terms: Terms) -> Result<HealthResponse, Status> {
+    Ok(service(channel).health(timed(HealthRequest {}, terms)).await?.into_inner())
+}
+
+fn health_grace(answer: &Result<HealthResponse, Failure>) -> Option<Duration> {
+    match answer.as_ref().ok()?.leader_id {
+        0 => Some(LEADERLESS_GRACE),
+        _ => Some(LEADER_GRACE),
+    }
+}
+
+fn status_grace(answer: &Result<StatusResponse, Failure>) -> Option<Duration> {
+    (answer.as_ref().ok()?.role() == Role::Leader).then_some(LEADER_GRACE)
+}
+
+/// How much a node knows about the membership.
+fn rank(status: &StatusResponse) -> (bool, bool, u64, u64) {
+    (status.role() == Role::Leader, status.initialized, status.membership_index, status.term)
+}
+
+impl Answer for HealthResponse {
+    fn header(&self) -> Option<&ResponseHeader> {
+        self.header.as_ref()
+    }
+}
+
+impl Answer for SetAddressResponse {
+    fn header(&self) -> Option<&ResponseHeader> {
+        self.header.as_ref()
+    }
 }
 
 impl Answer for InitResponse {

@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
-use super::{Cause, Endpoint, Failure, MAX_ENDPOINTS};
+use super::names::{Address, MAX_ADDRESSES_PER_ENDPOINT};
+use super::{Cause, Failure, MAX_ENDPOINTS};
 
 /// The most connections kept to one endpoint.
 pub const MAX_CONNECTIONS_PER_ENDPOINT: usize = 16;
 
-/// One dial, name lookup included.
+/// One dial.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection with requests in flight that was silent for this long is pinged.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -22,17 +23,17 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What a node may send on one connection before we have read it.
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-/// Slots kept: every configured endpoint and as many learned from answers.
-const MAX_ENDPOINTS_KEPT: usize = 2 * MAX_ENDPOINTS;
+/// Slots kept: the addresses of every configured endpoint, and of as many learned from answers.
+const MAX_ADDRESSES_KEPT: usize = 2 * MAX_ENDPOINTS * MAX_ADDRESSES_PER_ENDPOINT;
 
-/// The connections of one client. `lane` numbers the connections to one endpoint.
+/// The connections of one client. `lane` numbers the connections to one address.
 ///
-/// Invariants: at most [`MAX_ENDPOINTS_KEPT`] endpoints in the map; at most one dial per endpoint and lane at
-/// a time.
+/// Invariants: at most [`MAX_ADDRESSES_KEPT`] addresses in the map; at most one dial per address
+/// and lane at a time.
 #[derive(Debug)]
 pub(super) struct Connections {
     lanes: usize,
-    nodes: Mutex<HashMap<Endpoint, Arc<[Slot]>>>,
+    nodes: Mutex<HashMap<Address, Arc<[Slot]>>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,16 +62,16 @@ impl Connections {
         Self { lanes, nodes: Mutex::default() }
     }
 
-    /// A connection to `endpoint`, dialled if there is none, by `deadline` at the latest.
+    /// A connection to `address`, dialled if there is none, by `deadline` at the latest.
     pub(super) async fn get(
         &self,
-        endpoint: &Endpoint,
+        address: &Address,
         lane: usize,
         deadline: Instant,
     ) -> Result<Connection, Failure> {
         let asked = Instant::now();
-        let node = self.node(endpoint);
-        let failure = |cause| Failure { endpoint: endpoint.clone(), cause };
+        let node = self.node(address);
+        let failure = |cause| Failure { endpoint: address.endpoint.clone(), cause };
         let late = || failure(Cause::ConnectTimeout(asked.elapsed()));
         let Some(slot) = node.get(lane % self.lanes) else {
             return Err(late());
@@ -78,39 +79,39 @@ impl Connections {
         let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else {
             return Err(late());
         };
-        state.ready(endpoint, asked, deadline).await.map_err(failure)
+        state.ready(address, asked, deadline).await.map_err(failure)
     }
 
     /// `connection` broke: the next request dials again.
     pub(super) async fn discard(
         &self,
-        endpoint: &Endpoint,
+        address: &Address,
         lane: usize,
         connection: &Connection,
         deadline: Instant,
     ) {
-        let node = self.node(endpoint);
+        let node = self.node(address);
         let Some(slot) = node.get(lane % self.lanes) else {
             return;
         };
-        // Who holds the lock for long is dialling already.
+        // A task that holds the lock for long is dialling already.
         let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else { return };
         if state.generation == connection.generation {
             state.channel = None;
         }
     }
 
-    fn node(&self, endpoint: &Endpoint) -> Arc<[Slot]> {
+    fn node(&self, address: &Address) -> Arc<[Slot]> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(node) = nodes.get(endpoint) {
+        if let Some(node) = nodes.get(address) {
             return Arc::clone(node);
         }
-        if nodes.len() >= MAX_ENDPOINTS_KEPT {
+        if nodes.len() >= MAX_ADDRESSES_KEPT {
             // Only a node that names ever new leaders gets here; requests in flight keep their channels.
             nodes.clear();
         }
         let node: Arc<[Slot]> = (0..self.lanes).map(|_| Slot::default()).collect();
-        nodes.insert(endpoint.clone(), Arc::clone(&node));
+        nodes.insert(address.clone(), Arc::clone(&node));
         node
     }
 }
@@ -118,21 +119,22 @@ impl Connections {
 impl State {
     async fn ready(
         &mut self,
-        endpoint: &Endpoint,
+        address: &Address,
         asked: Instant,
         deadline: Instant,
     ) -> Result<Connection, Cause> {
         if let Some(channel) = &self.channel {
             return Ok(Connection { channel: channel.clone(), generation: self.generation });
         }
-        // Those who queued behind a dial that failed share its result instead of dialling one by one.
+        // Requests that queued behind a dial that failed share its result instead of dialling one
+        // by one.
         if let Some((at, cause)) = &self.failed
             && *at >= asked
         {
             return Err(cause.clone());
         }
         self.generation += 1;
-        match dial(endpoint, deadline).await {
+        match dial(address, deadline).await {
             Ok(channel) => {
                 self.channel = Some(channel.clone());
                 Ok(Connection { channel, generation: self.generation })
@@ -145,10 +147,15 @@ impl State {
     }
 }
 
-async fn dial(endpoint: &Endpoint, deadline: Instant) -> Result<Channel, Cause> {
+async fn dial(address: &Address, deadline: Instant) -> Result<Channel, Cause> {
     let started = Instant::now();
     let connecting = async {
-        tonic::transport::Endpoint::from_shared(endpoint.uri())?
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", address.socket))?;
+        let endpoint = match address.endpoint.uri().parse() {
+            Ok(authority) => endpoint.origin(authority),
+            Err(_) => endpoint,
+        };
+        endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)

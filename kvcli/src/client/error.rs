@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cause, Failure, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use super::{Cause, ClusterId, Endpoint, Failure, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 /// Why an operation did not succeed. Each variant says whether a write may have been applied.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ pub enum ClientError {
         text: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Not the id of a cluster. Nothing was sent.
+    #[error("bad cluster id {text:?}; expected 32 hexadecimal digits, as `kvcli cluster status` shows them")]
+    BadClusterId {
+        /// What was given, shortened.
+        text: String,
     },
     /// An empty endpoint list. Nothing was sent.
     #[error("no endpoint given; name at least one node as host:port")]
@@ -55,6 +61,41 @@ pub enum ClientError {
         #[source]
         last: Option<Failure>,
     },
+    /// The endpoints belong to more than one cluster. Nothing was sent but the question.
+    #[error("the endpoints belong to different clusters: {}; name the nodes of one cluster only, or choose it by its id (`kvcli --cluster ID`)", list(.clusters))]
+    SeveralClusters {
+        /// Every cluster found, with its endpoints.
+        clusters: Vec<(ClusterId, Vec<Endpoint>)>,
+    },
+    /// Nodes of another cluster serve at addresses of this one, and no node of this one serves.
+    /// Nothing was applied.
+    #[error("{operation}: no node of cluster {expected} could serve; {}{}", strangers(.found), others(.last.as_ref()))]
+    ForeignNodes {
+        /// The operation, as in `put`.
+        operation: &'static str,
+        /// The cluster of this client.
+        expected: ClusterId,
+        /// Where other clusters answered.
+        found: Vec<(Endpoint, ClusterId)>,
+        /// How the last attempt elsewhere failed; absent if there was none.
+        #[source]
+        last: Option<Failure>,
+    },
+    /// A node of another cluster answered a request that it should have refused. A write may have
+    /// been applied, there or in the cluster that was meant.
+    #[error("{operation}: the node at {endpoint} answered for cluster {found}, and this client talks to cluster {expected}; {}", meaning(*.wrote))]
+    ForeignAnswer {
+        /// The operation, as in `put`.
+        operation: &'static str,
+        /// Which node.
+        endpoint: Endpoint,
+        /// The cluster of this client.
+        expected: ClusterId,
+        /// The cluster of the node.
+        found: ClusterId,
+        /// The request was a write.
+        wrote: bool,
+    },
     /// A node answered that it will not do this. Nothing was applied.
     #[error("{operation}: refused by {failure}")]
     Refused {
@@ -93,6 +134,34 @@ fn seconds(waited: &Duration) -> String {
 fn describe(last: Option<&Failure>) -> String {
     match last {
         Some(failure) => format!("last: {failure}"),
-        None => "an earlier write of this session is still in flight".to_owned(),
+        None => "an earlier request of this client is still in flight".to_owned(),
+    }
+}
+
+fn list(clusters: &[(ClusterId, Vec<Endpoint>)]) -> String {
+    let one = |(cluster, endpoints): &(ClusterId, Vec<Endpoint>)| {
+        let endpoints: Vec<_> = endpoints.iter().map(Endpoint::as_str).collect();
+        format!("{} to {cluster}", endpoints.join(", "))
+    };
+    clusters.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn strangers(found: &[(Endpoint, ClusterId)]) -> String {
+    let one =
+        |(endpoint, cluster): &(Endpoint, ClusterId)| format!("{endpoint} belongs to cluster {cluster}");
+    found.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn others(last: Option<&Failure>) -> String {
+    last.map(|failure| format!("; last: {failure}")).unwrap_or_default()
+}
+
+fn meaning(wrote: bool) -> &'static str {
+    match wrote {
+        true => {
+            "the write may have been applied there; a correct node refuses what is meant for another \
+             cluster, so see what serves at that address"
+        }
+        false => "the answer was dropped; see which node serves at that address",
     }
 }

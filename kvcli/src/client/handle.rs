@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::connections::Connections;
+use super::identity::Identity;
 use super::leader::Leader;
+use super::names::Names;
 use super::session::Session;
-use super::{ClientError, ClientOptions, Endpoint, TraceId};
+use super::{ClientError, ClientOptions, ClusterId, Endpoint, TraceId};
 
 /// A client of one cluster. Cheap to clone.
 ///
@@ -15,7 +17,9 @@ use super::{ClientError, ClientOptions, Endpoint, TraceId};
 /// once. A session has one write in flight; concurrent writers take a [`session`](Self::session) each, or
 /// they wait for one another. Reads are not limited.
 ///
-/// Nothing is dialled before the first request, which must run inside a Tokio runtime.
+/// Nothing is dialled before the first request, which must run inside a Tokio runtime. A client
+/// with several endpoints begins by asking all of them which cluster they belong to, once; every
+/// request then says which cluster it is meant for, and an answer of another one is refused.
 ///
 /// Dropping the future of a write gives the write up; it may still be applied.
 #[derive(Debug, Clone)]
@@ -31,11 +35,14 @@ pub struct Client {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) endpoints: Vec<Endpoint>,
+    pub(super) names: Names,
     pub(super) connections: Connections,
+    pub(super) identity: Identity,
     pub(super) leader: Leader,
     /// Index of the configured endpoint that answered last: tried first.
     pub(super) first: AtomicUsize,
     sessions: AtomicUsize,
+    options: ClientOptions,
 }
 
 impl Shared {
@@ -45,6 +52,13 @@ impl Shared {
         let first = self.first.load(Ordering::Relaxed);
         if self.endpoints.get(first) == Some(endpoint) {
             self.first.store((first + 1) % self.endpoints.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// `endpoint` answered: start there next time.
+    pub(super) fn prefer(&self, endpoint: &Endpoint) {
+        if let Some(index) = self.endpoints.iter().position(|known| known == endpoint) {
+            self.first.store(index, Ordering::Relaxed);
         }
     }
 }
@@ -61,16 +75,20 @@ impl Client {
     ) -> Result<Self, ClientError> {
         let shared = Shared {
             endpoints: Endpoint::parse_all(endpoints)?,
+            names: Names::new(options.resolver.clone()),
             connections: Connections::new(options.connections_per_endpoint),
+            identity: Identity::new(options.cluster_id),
             leader: Leader::default(),
             first: AtomicUsize::new(0),
             sessions: AtomicUsize::new(1),
+            options,
         };
+        let timeout = shared.options.timeout;
         Ok(Self {
             shared: Arc::new(shared),
             session: Arc::new(Session::new()),
             lane: 0,
-            timeout: options.timeout,
+            timeout,
             trace: None,
         })
     }
@@ -104,6 +122,18 @@ impl Client {
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.shared.endpoints
+    }
+
+    /// Options that make another client like this one, of the same cluster if that is known.
+    #[must_use]
+    pub fn options(&self) -> ClientOptions {
+        ClientOptions { timeout: self.timeout, cluster_id: self.cluster_id(), ..self.shared.options.clone() }
+    }
+
+    /// The cluster that it talks to; none before it has been chosen, or named in an answer.
+    #[must_use]
+    pub fn cluster_id(&self) -> Option<ClusterId> {
+        self.shared.identity.known()
     }
 
     /// Time per operation.

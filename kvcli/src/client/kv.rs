@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use tonic::transport::Channel;
 
-use super::call::{Answer, Effect, Target, Terms, timed};
+use super::attempt::{Answer, Terms, timed};
+use super::call::{Effect, Target};
 use super::session::Turn;
 use super::wire::kv_client::KvClient;
 use super::wire::{

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{ClusterId, Resolver};
+
 /// Time for one operation, retries included, unless another is chosen.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -14,10 +16,20 @@ pub struct ClientOptions {
     /// requests at once, so that one is enough for a few dozen sessions. Default: 1; clamped to
     /// 1..=[`MAX_CONNECTIONS_PER_ENDPOINT`](super::MAX_CONNECTIONS_PER_ENDPOINT).
     pub connections_per_endpoint: usize,
+    /// The cluster to talk to. Nodes of another one are never asked for anything. Default: the
+    /// cluster of the endpoints, which must all belong to one.
+    pub cluster_id: Option<ClusterId>,
+    /// Finds the addresses behind the names of endpoints. Default: as the operating system does.
+    pub resolver: Resolver,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { timeout: DEFAULT_TIMEOUT, connections_per_endpoint: 1 }
+        Self {
+            timeout: DEFAULT_TIMEOUT,
+            connections_per_endpoint: 1,
+            cluster_id: None,
+            resolver: Resolver::system(),
+        }
     }
 }

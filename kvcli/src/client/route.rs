@@ -42,6 +42,11 @@ impl Route {
         !self.tried.contains(endpoint) && !self.damaged.contains(endpoint)
     }
 
+    /// How many configured endpoints this round has yet to try.
+    pub(super) fn left_in_round(&self, configured: &[Endpoint]) -> usize {
+        configured.iter().filter(|endpoint| self.is_open(endpoint)).count()
+    }
+
     /// Every endpoint may be tried again.
     pub(super) fn new_round(&mut self) {
         self.tried.clear();

@@ -7,7 +7,8 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use super::call::{Answer, Effect, untimed};
+use super::attempt::{Answer, untimed};
+use super::call::Effect;
 use super::kv::service;
 use super::wire::{Pair, ResponseHeader, ScanRequest, ScanResponse};
 use super::{Cause, Client, ClientError, MAX_KEY_BYTES, ReadMode};

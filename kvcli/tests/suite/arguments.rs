@@ -22,6 +22,9 @@ async fn what_is_not_understood_exits_with_3() {
         &["cluster", "promote"],
         &["cluster", "promote", "one"],
         &["cluster", "add-learner", "4", "nonsense", "a:1"],
+        &["cluster", "set-address", "4"],
+        &["cluster", "set-address", "4", "--raft", "nonsense"],
+        &["get", "k", "--cluster", "kv"],
         &["scan", "--limit", "0"],
         &["get", "k", "--timeout", "5"],
         &["get", "k", "--output", "xml"],
@@ -111,4 +114,41 @@ async fn endpoints_come_from_the_environment_unless_given() {
     command.args(["put", "k", "v", "--endpoints", &fake.address]);
     command.env("KVCLI_ENDPOINTS", "nonsense");
     finish(command, b"").await.expect_code(0);
+}
+
+/// Found: an empty `KVCLI_ENDPOINTS`, as a script leaves it, was a bad endpoint.
+#[tokio::test]
+async fn empty_variables_count_as_unset() {
+    let fake = Fake::start().await;
+    let mut command = kvcli();
+    command.args(["get", "k", "--timeout", "200ms"]).env("KVCLI_ENDPOINTS", "").env("KVCLI_CLUSTER", "");
+    let ended = finish(command, b"").await;
+    // There may be a node at the default address.
+    assert_ne!(ended.code, 3, "{ended:?}");
+    let mut command = kvcli();
+    command.args(["put", "k", "v", "--endpoints", &fake.address]).env("KVCLI_CLUSTER", "");
+    finish(command, b"").await.expect_code(0);
+    let mut command = kvcli();
+    command.args(["put", "k", "v", "--endpoints", &fake.address]).env("KVCLI_CLUSTER", "kv");
+    finish(command, b"").await.expect_code(3);
+}
+
+#[tokio::test]
+async fn usage_errors_are_json_too_when_asked_for() {
+    for args in [
+        &["--output", "json", "get", "k", "--unknown"][..],
+        &["frobnicate", "-o", "json"],
+        &["-ojson"],
+        &["get", "--output=json"],
+        &["put", "k", "-o", "json", "--timeout", "5"],
+        &["cluster", "-o", "json", "add-learner", "4", "a:1", "a:1"],
+    ] {
+        let ended = run(NOBODY, args).await.expect_code(3);
+        let error: serde_json::Value = serde_json::from_str(&ended.stderr).unwrap();
+        assert_eq!(error["exit_code"], 3, "{args:?}");
+        assert!(!error["error"].as_str().unwrap().is_empty(), "{args:?}");
+        assert!(ended.stdout.is_empty());
+    }
+    let ended = run(NOBODY, &["put", "--bad", "--", "-o", "json"]).await.expect_code(3);
+    assert!(ended.stderr.starts_with("error: "), "{ended:?}");
 }

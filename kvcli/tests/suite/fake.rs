@@ -14,14 +14,23 @@ use kvcli::wire::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-/// What happens to the next request.
+/// The cluster of every fake, unless a test says otherwise.
+pub(crate) const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
+/// Another one.
+pub(crate) const OTHER: &str = "ffffffffffffffffffffffffffffffff";
+
+/// What happens to the next request. The questions of `Status` and `Health` are no such requests.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// It fails with this code, and names this leader.
+    /// It fails with this code and the proof that it was not applied, and names this leader.
     Fail(Code, Option<String>),
+    /// It fails with this code and without that proof, as libraries and proxies do it.
+    FailBare(Code),
     /// It is applied, and every connection is cut instead of an answer.
     ApplyAndCut,
     /// It is never answered.
@@ -34,6 +43,16 @@ pub(crate) struct Seen {
     pub(crate) operation: &'static str,
     pub(crate) request_id: Option<RequestId>,
     pub(crate) has_deadline: bool,
+    /// The cluster that the request names.
+    pub(crate) cluster: Option<String>,
+    pub(crate) authority: String,
+}
+
+/// The last request that changes the membership.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Changed {
+    Membership(ChangeMembershipRequest),
+    Address(SetAddressRequest),
 }
 
 #[derive(Default)]
@@ -45,7 +64,18 @@ pub(crate) struct State {
     pub(crate) seen: Vec<Seen>,
     /// Named in every header.
     pub(crate) leader: String,
+    /// Of which cluster this is a node; empty: of none.
+    pub(crate) cluster: String,
     pub(crate) status: StatusResponse,
+    /// None: not implemented.
+    pub(crate) health: Option<HealthResponse>,
+    /// How often it was asked for its status.
+    pub(crate) asked: usize,
+    /// Requests that name another cluster are refused, as a node does it.
+    pub(crate) checks_cluster: bool,
+    /// Accepts connections and requests and answers nothing.
+    pub(crate) frozen: bool,
+    pub(crate) last_request: Option<Changed>,
     /// Every put is answered with RESOURCE_EXHAUSTED.
     pub(crate) refuse_writes: bool,
     pub(crate) pairs_per_page: usize,
@@ -61,14 +91,24 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    /// One that serves at `address`, which may be any of 127.0.0.0/8.
+    pub(crate) async fn start_at(address: &str) -> Self {
         let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let outer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let outer = TcpListener::bind(address).await.unwrap();
         let inner_address = inner.local_addr().unwrap();
         let address = outer.local_addr().unwrap().to_string();
-        let state = Arc::new(Mutex::new(State { pairs_per_page: 100, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            pairs_per_page: 100,
+            cluster: CLUSTER.into(),
+            checks_cluster: true,
+            ..State::default()
+        }));
         let fake = Self { address, state };
         let server = tonic::transport::Server::builder()
-            .add_service(KvServer::new(fake.clone()))
+            .add_service(Watched(KvServer::new(fake.clone())))
             .add_service(ClusterServer::new(fake.clone()));
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(inner).with_nodelay(Some(true))));
         tokio::spawn(fake.clone().forward(outer, inner_address));
@@ -118,17 +158,21 @@ impl Fake {
         apply: impl FnOnce(&mut State),
     ) -> Result<(), Status> {
         let has_deadline = request.metadata().contains_key("grpc-timeout");
+        let cluster = named_cluster(request);
+        let authority = request.extensions().get::<Authority>().map_or_else(String::new, |a| a.0.clone());
+        self.admit(&cluster).await?;
         let step = self.with(|state| {
-            state.seen.push(Seen { operation, request_id, has_deadline });
+            state.seen.push(Seen { operation, request_id, has_deadline, cluster, authority });
             let step = state.steps.pop_front().or_else(|| state.always.clone());
-            if !matches!(step, Some(Step::Fail(..) | Step::Hang)) {
+            if !matches!(step, Some(Step::Fail(..) | Step::FailBare(_) | Step::Hang)) {
                 apply(state);
             }
             step
         });
         match step {
             None => Ok(()),
-            Some(Step::Fail(code, leader)) => Err(failure(code, leader)),
+            Some(Step::Fail(code, leader)) => Err(self.failure(code, leader)),
+            Some(Step::FailBare(code)) => Err(Status::new(code, format!("scripted {code:?}"))),
             Some(Step::Hang) => std::future::pending().await,
             Some(Step::ApplyAndCut) => {
                 self.with(|state| state.connections.drain(..).for_each(|c| c.abort()));
@@ -137,25 +181,71 @@ impl Fake {
         }
     }
 
+    /// Refuses what is meant for another cluster; never returns if it is frozen.
+    async fn admit(&self, named: &Option<String>) -> Result<(), Status> {
+        if self.with(|state| state.frozen) {
+            return std::future::pending().await;
+        }
+        let (checks, cluster) = self.with(|state| (state.checks_cluster, state.cluster.clone()));
+        match named {
+            Some(named) if checks && *named != cluster => Err(self.failure(Code::FailedPrecondition, None)),
+            _ => Ok(()),
+        }
+    }
+
+    fn failure(&self, code: Code, leader: Option<String>) -> Status {
+        let mut status = Status::new(code, format!("scripted {code:?}"));
+        let metadata = status.metadata_mut();
+        metadata.insert("kv-node-id", "1".parse().unwrap());
+        if !matches!(code, Code::Unknown | Code::DeadlineExceeded) {
+            metadata.insert("kv-not-applied", "1".parse().unwrap());
+        }
+        let cluster = self.with(|state| state.cluster.clone());
+        if !cluster.is_empty() {
+            metadata.insert("kv-cluster-id", cluster.parse().unwrap());
+        }
+        if let Some(leader) = leader {
+            metadata.insert("kv-leader-addr", leader.parse().unwrap());
+        }
+        status
+    }
+
     fn header(&self) -> Option<ResponseHeader> {
-        let leader_addr = self.with(|state| state.leader.clone());
-        Some(ResponseHeader {
-            cluster_id: "kv".into(),
-            node_id: 1,
-            leader_id: 1,
-            leader_addr,
-            term: 3,
-            revision: 17,
-        })
+        let (leader_addr, cluster_id) = self.with(|state| (state.leader.clone(), state.cluster.clone()));
+        Some(ResponseHeader { cluster_id, node_id: 1, leader_id: 1, leader_addr, term: 3, revision: 17 })
     }
 }
 
-fn failure(code: Code, leader: Option<String>) -> Status {
-    let mut status = Status::new(code, format!("scripted {code:?}"));
-    if let Some(leader) = leader {
-        status.metadata_mut().insert("kv-leader-addr", leader.parse().unwrap());
+/// For whom a request asked: the `:authority` of HTTP/2.
+#[derive(Clone)]
+struct Authority(String);
+
+/// Hands the authority of each request to the service within.
+#[derive(Clone)]
+struct Watched<S>(S);
+
+impl<S: NamedService> NamedService for Watched<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S: Service<http::Request<B>>, B> Service<http::Request<B>> for Watched<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
     }
-    status
+
+    fn call(&mut self, mut request: http::Request<B>) -> S::Future {
+        let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        request.extensions_mut().insert(Authority(authority));
+        self.0.call(request)
+    }
+}
+
+fn named_cluster<T>(request: &Request<T>) -> Option<String> {
+    Some(request.metadata().get("kv-cluster-id")?.to_str().unwrap().to_owned())
 }
 
 fn pair(key: &[u8], value: &[u8]) -> Pair {
@@ -179,7 +269,7 @@ impl Kv for Fake {
     async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
         let put = request.get_ref().clone();
         if self.with(|state| state.refuse_writes) {
-            return Err(failure(Code::ResourceExhausted, None));
+            return Err(self.failure(Code::ResourceExhausted, None));
         }
         let apply = |state: &mut State| {
             state.pairs.insert(put.key.to_vec(), put.value.to_vec());
@@ -234,7 +324,8 @@ impl Cluster for Fake {
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        self.receive("status", &request, None, |_| {}).await?;
+        self.with(|state| state.asked += 1);
+        self.admit(&named_cluster(&request)).await?;
         let header = self.header();
         let status = self.with(|state| state.status.clone());
         Ok(Response::new(StatusResponse { header, ..status }))
@@ -246,7 +337,7 @@ impl Cluster for Fake {
     ) -> Result<Response<AddLearnerResponse>, Status> {
         self.receive("add_learner", &request, None, |_| {}).await?;
         let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(AddLearnerResponse { header: self.header(), members }))
+        Ok(Response::new(AddLearnerResponse { header: self.header(), members, catching_up: false }))
     }
 
     async fn change_membership(
@@ -254,19 +345,26 @@ impl Cluster for Fake {
         request: Request<ChangeMembershipRequest>,
     ) -> Result<Response<ChangeMembershipResponse>, Status> {
         self.receive("change_membership", &request, None, |_| {}).await?;
+        self.with(|state| state.last_request = Some(Changed::Membership(request.into_inner())));
         let members = self.with(|state| state.status.members.clone());
         Ok(Response::new(ChangeMembershipResponse { header: self.header(), members }))
     }
 
-    async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
-        Err(Status::unimplemented(""))
+    async fn health(&self, request: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
+        self.admit(&named_cluster(&request)).await?;
+        let health = self.with(|state| state.health.clone());
+        let health = health.ok_or_else(|| Status::unimplemented(""))?;
+        Ok(Response::new(HealthResponse { header: self.header(), ..health }))
     }
 
     async fn set_address(
         &self,
-        _: Request<SetAddressRequest>,
+        request: Request<SetAddressRequest>,
     ) -> Result<Response<SetAddressResponse>, Status> {
-        Err(Status::unimplemented(""))
+        self.receive("set_address", &request, None, |_| {}).await?;
+        self.with(|state| state.last_request = Some(Changed::Address(request.into_inner())));
+        let members = self.with(|state| state.status.members.clone());
+        Ok(Response::new(SetAddressResponse { header: self.header(), members }))
     }
 
     async fn transfer_leader(
@@ -274,7 +372,8 @@ impl Cluster for Fake {
         request: Request<TransferLeaderRequest>,
     ) -> Result<Response<TransferLeaderResponse>, Status> {
         self.receive("transfer_leader", &request, None, |_| {}).await?;
-        Ok(Response::new(TransferLeaderResponse { header: self.header() }))
+        let leader_id = request.into_inner().to;
+        Ok(Response::new(TransferLeaderResponse { header: self.header(), leader_id }))
     }
 
     async fn snapshot(

@@ -38,7 +38,7 @@ impl Ended {
 /// A `kvcli` that knows nothing from the environment.
 pub(crate) fn kvcli() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvcli"));
-    command.env_remove("KVCLI_ENDPOINTS").kill_on_drop(true);
+    command.env_remove("KVCLI_ENDPOINTS").env_remove("KVCLI_CLUSTER").kill_on_drop(true);
     command
 }
 

@@ -16,7 +16,7 @@ const LONG: Duration = Duration::from_secs(10);
 #[tokio::test]
 async fn a_retried_write_keeps_its_request_id_and_the_next_gets_another() {
     let fake = Fake::start().await;
-    fake.script([Step::Fail(Code::Unavailable, None), Step::ApplyAndCut, Step::Fail(Code::Unknown, None)]);
+    fake.script([Step::Fail(Code::Unavailable, None), Step::ApplyAndCut, Step::FailBare(Code::Unavailable)]);
     let client = client(&[&fake.address], LONG);
     client.put("k", "v").await.unwrap();
     client.delete("k").await.unwrap();
@@ -122,7 +122,7 @@ async fn a_damaged_node_is_left_alone_and_the_others_are_asked() {
 async fn a_change_of_the_membership_is_not_sent_twice() {
     let fake = Fake::start().await;
     fake.script([Step::Fail(Code::Unavailable, None), Step::ApplyAndCut]);
-    let result = client(&[&fake.address], LONG).change_membership(&[4], &[]).await;
+    let result = client(&[&fake.address], LONG).change_membership(&[4], &[], false).await;
     assert!(matches!(result, Err(ClientError::OutcomeUnknown { .. })), "{result:?}");
     // The first was not applied, so that a second was allowed.
     assert_eq!(fake.seen().len(), 2);
@@ -146,13 +146,11 @@ async fn many_sessions_over_few_connections() {
 }
 
 #[tokio::test]
-async fn a_leader_that_hangs_costs_one_operation() {
+async fn a_leader_that_hangs_costs_one_attempt() {
     let (hanging, node) = (Fake::start().await, Fake::start().await);
     hanging.always(Step::Hang);
     node.with(|state| state.leader = hanging.address.clone());
-    let client = client(&[&hanging.address, &node.address], Duration::from_millis(300));
-    let first = client.put("k", "v").await;
-    assert!(matches!(first, Err(ClientError::OutcomeUnknown { .. })), "{first:?}");
+    let client = client(&[&hanging.address, &node.address], Duration::from_millis(600));
     for _ in 0..3 {
         client.put("k", "v").await.unwrap();
     }

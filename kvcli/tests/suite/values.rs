@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 
 use crate::fake::Fake;
-use crate::program::{run, run_with_input};
+use crate::program::{finish, run, run_with_input};
 
 fn every_byte() -> Vec<u8> {
     (0..=255).chain((0..=255).rev()).collect()
@@ -45,6 +45,24 @@ async fn through_stdin() {
         run_with_input(&fake.address, &["put", "k", "-"], &value).await.expect_code(0);
         expect_value(&fake, b"k", &value).await;
     }
+}
+
+/// Found: with a closed standard input, as a daemon may leave it, `put k -` stored an empty value.
+#[tokio::test]
+async fn a_closed_stdin_is_no_value() {
+    let fake = Fake::start().await;
+    let shell = |redirection: &str| {
+        let mut command = tokio::process::Command::new("sh");
+        let line = format!("exec \"$0\" put k - {redirection}");
+        command.args(["-c", &line, env!("CARGO_BIN_EXE_kvcli")]).env("KVCLI_ENDPOINTS", &fake.address);
+        finish(command, b"")
+    };
+    let ended = shell("<&-").await.expect_code(3);
+    assert!(ended.stderr.contains("standard input is closed"), "{ended:?}");
+    assert!(fake.seen().is_empty());
+    // Empty on purpose.
+    shell("</dev/null").await.expect_code(0);
+    assert_eq!(fake.with(|state| state.pairs.get(&b"k"[..]).cloned()), Some(vec![]));
 }
 
 #[tokio::test]

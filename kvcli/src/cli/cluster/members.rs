@@ -3,16 +3,15 @@
 use kvcli::wire::Member;
 use serde_json::json;
 
-use super::survey;
 use crate::cli::Context;
 use crate::json;
 use crate::output::{self, Format};
 use crate::table::{Align, Table};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<()> {
-    let answer = survey::latest(&context.client).await?;
+    let answer = context.client.latest_status().await?;
     if !answer.initialized {
-        output::note("the cluster is not initialised; run `kvcli cluster init`");
+        output::note("not initialised; to make a new cluster, run `kvcli cluster init`");
     }
     let leader = answer.header.map_or(0, |header| header.leader_id);
     match context.format {
@@ -34,17 +33,18 @@ pub(super) fn table(members: &[Member], leader: u64) -> Table {
         ("RAFT ADDRESS", Align::Left),
     ]);
     for member in members {
-        let kind = match member.voter {
-            true if member.id == leader => "voter, leads",
-            true => "voter",
-            false => "learner",
-        };
         table.row([
             member.id.to_string(),
-            kind.to_owned(),
+            kind(member, leader),
             output::escaped(member.client_addr.as_bytes()),
             output::escaped(member.raft_addr.as_bytes()),
         ]);
     }
     table
+}
+
+fn kind(member: &Member, leader: u64) -> String {
+    let kind = if member.voter { "voter" } else { "learner" };
+    let leads = (leader != 0 && member.id == leader).then_some("leads");
+    [Some(kind), leads, json::change(member)].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -2,13 +2,13 @@
 
 mod change;
 mod members;
-mod report;
 mod status;
-mod survey;
 
 use clap::{Args, Subcommand};
 
 use super::Context;
+use super::health::EXIT_CODES;
+use crate::exit::Code;
 
 /// Set up, watch and change the cluster
 #[derive(Debug, Args)]
@@ -25,22 +25,26 @@ Examples:
   kvcli cluster add-learner 4 host4:7101 host4:7001    the new node is running
   kvcli cluster promote 4
   kvcli cluster transfer-leader 2
-  kvcli cluster remove 1";
+  kvcli cluster remove 1
+  kvcli cluster set-address 3 --raft host5:7101 --client host5:7001";
 
 #[derive(Debug, Subcommand)]
 enum ClusterCommand {
     /// Make the peers that the nodes were started with a cluster; harmless when repeated
     Init,
-    /// Show every member: role, log, lag, size and addresses
+    /// Show whether the cluster is well, and every member: role, log, lag, size and addresses
+    #[command(after_help = EXIT_CODES)]
     Status,
     /// List the members
     Members,
     /// Add a node that receives the log but does not vote, and wait until it has caught up
     AddLearner(change::AddLearnerArgs),
     /// Make learners voters
-    Promote(change::IdsArgs),
+    Promote(change::ChangeArgs),
     /// Take members out, in one change
-    Remove(change::IdsArgs),
+    Remove(change::ChangeArgs),
+    /// Tell the cluster that a member is reached under other addresses
+    SetAddress(change::SetAddressArgs),
     /// Hand leadership to another voter and wait until it leads
     TransferLeader(change::IdArgs),
     /// Make the first node that answers build a snapshot now
@@ -50,20 +54,21 @@ enum ClusterCommand {
 impl ClusterArgs {
     /// Whether the command may take as long as a node needs to catch up.
     pub(super) fn is_change(&self) -> bool {
-        use ClusterCommand::{AddLearner, Promote, Remove, Snapshot, TransferLeader};
-        matches!(self.command, AddLearner(_) | Promote(_) | Remove(_) | TransferLeader(_) | Snapshot)
+        !matches!(self.command, ClusterCommand::Init | ClusterCommand::Status | ClusterCommand::Members)
     }
 
-    pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
+    pub(super) async fn run(self, context: &Context) -> anyhow::Result<Code> {
         match self.command {
-            ClusterCommand::Init => change::init(context).await,
-            ClusterCommand::Status => status::run(context).await,
-            ClusterCommand::Members => members::run(context).await,
-            ClusterCommand::AddLearner(args) => args.run(context).await,
-            ClusterCommand::Promote(args) => args.promote(context).await,
-            ClusterCommand::Remove(args) => args.remove(context).await,
-            ClusterCommand::TransferLeader(args) => args.transfer(context).await,
-            ClusterCommand::Snapshot => change::snapshot(context).await,
+            ClusterCommand::Init => change::init(context).await?,
+            ClusterCommand::Status => return status::run(context).await,
+            ClusterCommand::Members => members::run(context).await?,
+            ClusterCommand::AddLearner(args) => args.run(context).await?,
+            ClusterCommand::Promote(args) => args.promote(context).await?,
+            ClusterCommand::Remove(args) => args.remove(context).await?,
+            ClusterCommand::SetAddress(args) => args.run(context).await?,
+            ClusterCommand::TransferLeader(args) => args.transfer(context).await?,
+            ClusterCommand::Snapshot => change::snapshot(context).await?,
         }
+        Ok(Code::DONE)
     }
 }

@@ -1,0 +1,96 @@
+//! One request to one address: dialled if need be, sent, and answered or not.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+use super::connections::Connection;
+use super::names::Address;
+use super::wire::ResponseHeader;
+use super::{Cause, Client, ClusterId, Failure, TraceId, metadata};
+
+/// What an attempt tells the node besides the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    time_left: Duration,
+    trace: TraceId,
+    cluster: Option<ClusterId>,
+}
+
+/// An answer that may name the leader, and the cluster.
+pub(super) trait Answer {
+    fn header(&self) -> Option<&ResponseHeader>;
+
+    /// The cluster of the node that answered; none if it belongs to none, or says nonsense.
+    fn cluster(&self) -> Option<ClusterId> {
+        self.header()?.cluster_id.parse().ok()
+    }
+}
+
+/// What is the same for all attempts of an operation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) trace: TraceId,
+    /// Say which cluster is meant, if that is known.
+    pub(super) names_cluster: bool,
+}
+
+impl Client {
+    /// Sends a request to `address` once; by `until` there is an answer, or the attempt has
+    /// failed.
+    pub(super) async fn attempt<T, F, Fut>(
+        &self,
+        address: &Address,
+        until: Instant,
+        sending: Sending,
+        send: &F,
+    ) -> Result<T, Failure>
+    where
+        F: Fn(Channel, Terms) -> Fut,
+        Fut: Future<Output = Result<T, Status>>,
+    {
+        let connection = self.shared.connections.get(address, self.lane, until).await?;
+        let time_left = until.saturating_duration_since(Instant::now());
+        let cluster = self.shared.identity.known().filter(|_| sending.names_cluster);
+        let terms = Terms { time_left, trace: sending.trace, cluster };
+        match timeout_at(until, send(connection.channel.clone(), terms)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(status)) => Err(self.broken(address, &connection, status, until).await),
+            Err(_elapsed) => Err(Failure { endpoint: address.endpoint.clone(), cause: Cause::NoAnswer }),
+        }
+    }
+
+    async fn broken(
+        &self,
+        address: &Address,
+        connection: &Connection,
+        status: Status,
+        until: Instant,
+    ) -> Failure {
+        let failure = Failure::status(&address.endpoint, status);
+        if failure.breaks_connection() {
+            self.shared.connections.discard(address, self.lane, connection, until).await;
+        }
+        failure
+    }
+}
+
+/// A request that tells the node how long the answer is of use.
+pub(super) fn timed<T>(message: T, terms: Terms) -> Request<T> {
+    let mut request = untimed(message, terms);
+    request.set_timeout(terms.time_left);
+    request
+}
+
+/// A request whose answer is of use for as long as it takes.
+pub(super) fn untimed<T>(message: T, terms: Terms) -> Request<T> {
+    let mut request = Request::new(message);
+    terms.trace.send(request.metadata_mut());
+    // Digits are always a valid value.
+    if let Some(cluster) = terms.cluster.and_then(|cluster| cluster.to_string().parse().ok()) {
+        request.metadata_mut().insert(metadata::CLUSTER_ID, cluster);
+    }
+    request
+}
