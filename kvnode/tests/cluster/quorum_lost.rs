@@ -9,8 +9,8 @@ use tonic::{Code, Request, Status};
 /// The leader's lease, after which it knows that it is alone.
 const LEASE: Duration = Duration::from_millis(1200);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A node that lost its leader gives the others the time of an election before it gives up.
-const ELECTION_PATIENCE: Duration = Duration::from_millis(2250);
+/// A node that lost its leader gives the others the time of two elections before it gives up.
+const ELECTION_PATIENCE: Duration = Duration::from_millis(4250);
 /// Once the node says that it is not ready, nobody waits any more.
 const PROMPT: Duration = Duration::from_millis(500);
 /// How long requests are sent to a node that is alone, and how often.

@@ -169,7 +169,7 @@ impl Cluster {
 
     /// The same with another time per operation.
     pub fn client_with(&self, timeout: Duration) -> Client {
-        let options = ClientOptions { timeout, connections_per_endpoint: 2 };
+        let options = ClientOptions { timeout, connections_per_endpoint: 2, ..ClientOptions::default() };
         Client::connect(self.endpoints(), options).expect("good endpoints")
     }
 
