@@ -37,10 +37,13 @@ pub(crate) struct Live {
     generation: u64,
 }
 
-/// What the membership says of the peer.
+/// Where the peer is and which data directory it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
+    /// What the membership says.
     pub(crate) address: String,
+    /// Where it may be as well, if it is not there.
+    pub(crate) alternative: Option<String>,
     pub(crate) incarnation: Option<Incarnation>,
 }
 
@@ -131,7 +134,7 @@ impl Connection {
     /// sessions that were opened before: openraft keeps them when only an address has changed.
     pub(crate) fn moved_to(&self, place: Place) {
         let mut current = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.address != place.address {
+        if (&current.address, &current.alternative) != (&place.address, &place.alternative) {
             *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         *current = place;
@@ -180,8 +183,12 @@ impl Connection {
             return Ok(live); // Another caller dialled while this one waited.
         }
         self.due(&redial)?;
-        match self.dial().await {
-            Ok((address, channel)) => Ok(self.established(&mut redial, &address, channel)),
+        let place = self.place();
+        // In turn, so that neither keeps the other from being tried.
+        let second = place.alternative.as_ref().filter(|_| redial.failures % 2 == 1);
+        let address = second.unwrap_or(&place.address).clone();
+        match self.dial(address).await {
+            Ok(channel) => Ok(self.established(&mut redial, &place, channel)),
             Err(error) => {
                 redial.failures = redial.failures.saturating_add(1);
                 redial.not_before = Some(Instant::now() + self.pause(redial.failures));
@@ -202,7 +209,7 @@ impl Connection {
         }
     }
 
-    fn established(&self, redial: &mut Redial, address: &str, channel: Channel) -> Live {
+    fn established(&self, redial: &mut Redial, dialled: &Place, channel: Channel) -> Live {
         // The pause also follows a success: a peer that accepts and hangs up is not dialled in a loop.
         let generation = redial.generation + 1;
         *redial =
@@ -213,16 +220,16 @@ impl Connection {
         let live = Live { client, generation };
         // A peer that has moved while it was dialled is dialled again by the next call.
         let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.address == address {
+        if (&place.address, &place.alternative) == (&dialled.address, &dialled.alternative) {
             *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
         }
         live
     }
 
-    async fn dial(&self) -> Result<(String, Channel), PeerError> {
-        let (after, address) = (self.options.connect_timeout, self.address());
+    async fn dial(&self, address: String) -> Result<Channel, PeerError> {
+        let after = self.options.connect_timeout;
         match timeout(after, self.endpoint(&address)?.connect()).await {
-            Ok(Ok(channel)) => Ok((address, channel)),
+            Ok(Ok(channel)) => Ok(channel),
             Ok(Err(e)) => Err(PeerError::Connect { address, source: Box::new(e) }),
             Err(_) => Err(self.timed_out("connection", after)),
         }

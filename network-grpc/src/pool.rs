@@ -15,15 +15,18 @@ type Connections<C> = BTreeMap<(<C as RaftTypeConfig>::NodeId, Lane), Arc<Connec
 pub(crate) struct Pool<C: RaftTypeConfig> {
     options: Arc<NetworkOptions>,
     connections: Mutex<Connections<C>>,
+    /// Where a peer may be as well, whatever the membership says.
+    alternatives: Mutex<BTreeMap<C::NodeId, String>>,
 }
 
 impl<C: RaftTypeConfig> Pool<C> {
     pub(crate) fn new(options: Arc<NetworkOptions>) -> Self {
-        Self { options, connections: Mutex::default() }
+        Self { options, connections: Mutex::default(), alternatives: Mutex::default() }
     }
 
     /// The connection for this lane of `target`, not dialled yet if it is new.
     pub(crate) fn get(&self, target: &C::NodeId, place: Place, lane: Lane) -> Arc<Connection> {
+        let place = self.completed(target, place);
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = connections.get(&(target.clone(), lane)) {
             known.moved_to(place);
@@ -38,10 +41,23 @@ impl<C: RaftTypeConfig> Pool<C> {
     }
 
     /// The membership says that `target` is at `place`.
-    pub(crate) fn moved(&self, target: &C::NodeId, place: &Place) {
+    pub(crate) fn moved(&self, target: &C::NodeId, place: Place) {
+        let place = self.completed(target, place);
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, connection) in connections.iter().filter(|((id, _), _)| id == target) {
             connection.moved_to(place.clone());
         }
+    }
+
+    /// `target` may be at `address`, too.
+    pub(crate) fn also_at(&self, target: &C::NodeId, address: String) {
+        let mut alternatives = self.alternatives.lock().unwrap_or_else(PoisonError::into_inner);
+        alternatives.insert(target.clone(), address);
+    }
+
+    fn completed(&self, target: &C::NodeId, place: Place) -> Place {
+        let alternatives = self.alternatives.lock().unwrap_or_else(PoisonError::into_inner);
+        let alternative = alternatives.get(target).filter(|address| **address != place.address);
+        Place { alternative: alternative.cloned(), ..place }
     }
 }

@@ -81,7 +81,7 @@ pub fn judge<C: RaftTypeConfig>(
     response: pb::AppendResponse,
 ) -> Result<AppendEntriesResponse<C>, PeerError> {
     let connection = Connection::new(
-        Place { address: "peer:1".to_owned(), incarnation: None },
+        Place { address: "peer:1".to_owned(), alternative: None, incarnation: None },
         Lane::Replication,
         Arc::new(NetworkOptions::default()),
     );

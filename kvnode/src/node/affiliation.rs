@@ -4,7 +4,7 @@
 //! right ignore it. So a node that hears no leader asks the nodes it knows who they are, and what they
 //! know of it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use network_grpc::{ClusterId, MemberIdentity};
 use openraft::LogIdOptionExt as _;
 
 use super::Local;
+use crate::config::Peers;
 use crate::peer::{self, Description};
-use crate::raft::{Member, NodeId};
+use crate::raft::NodeId;
 
 /// How often a node that hears no leader asks.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
@@ -109,14 +110,15 @@ impl Local {
     }
 
     async fn ask_the_others(&self) -> Vec<Description> {
-        let mut known: BTreeMap<NodeId, Member> =
-            self.peers.iter().flat_map(|peers| peers.iter().map(|(id, peer)| (id, peer.clone()))).collect();
+        let listed = self.peers.iter().flat_map(Peers::iter).map(|(id, peer)| (id, peer.raft_addr.clone()));
+        let mut known: BTreeSet<(NodeId, String)> = listed.collect();
         self.with_metrics(|metrics| {
-            known.extend(metrics.membership_config.nodes().map(|(id, member)| (*id, member.clone())));
+            let members = metrics.membership_config.nodes();
+            known.extend(members.map(|(id, member)| (*id, member.raft_addr.clone())));
         });
-        known.remove(&self.id);
-        let asked = known.iter().take(MAX_ASKED).map(|(id, member)| async move {
-            peer::describe(&member.raft_addr, self.id).await.ok().filter(|answer| answer.node_id == *id)
+        known.retain(|(id, _)| *id != self.id);
+        let asked = known.iter().take(MAX_ASKED).map(|(id, address)| async move {
+            peer::describe(address, self.id).await.ok().filter(|answer| answer.node_id == *id)
         });
         join_all(asked).await.into_iter().flatten().collect()
     }

@@ -16,7 +16,7 @@ use super::{LeaderWatch, Listeners, Local, steward};
 use crate::api::{Api, HEALTH_SERVICES, Reporter};
 use crate::app::KvApplication;
 use crate::cluster::Overview;
-use crate::config::Config;
+use crate::config::{Config, Peers};
 use crate::data_dir::DataDir;
 use crate::history::{self, History};
 use crate::http;
@@ -143,6 +143,10 @@ impl Core {
         let enrollment = Arc::new(Enrollment::new(Arc::clone(data_dir)));
         let network = GrpcNetwork::new(enrollment.identity().clone(), network_options(metrics));
         let places = network.places();
+        // All members may have moved at once; then only the options know where they are.
+        for (id, peer) in config.peers.iter().flat_map(Peers::iter) {
+            places.also_at(&id, &peer.raft_addr);
+        }
         let raft = Raft::new(config.id, raft_config, network, storage.log, storage.state).await;
         let raft = raft.context("cannot start consensus")?;
         // The core publishes what it found on disk before it answers its first question. Until then its

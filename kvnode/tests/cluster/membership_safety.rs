@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Ended, Kvcli, Series, alone, free_ports, wait};
+use crate::support::{Cluster, ClusterOptions, Ended, Kvcli, Series, alone, free_ports, peer_list, wait};
 use serde_json::Value;
 
 /// How long a change that was left half done may take to end, once a majority is there.
@@ -202,4 +202,32 @@ async fn a_member_moves_to_other_addresses() {
     kvcli.ok(&format!("cluster transfer-leader {moving}")).await;
     cluster.client().put("from", "there").await.unwrap();
     cluster.same_state().await;
+}
+
+/// All members move at once, as when a network is numbered anew: started with their new addresses in the peer list they find
+/// each other, elect, and let themselves be told where they are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_members_move_at_once() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    cluster.client().put("key", "value").await.unwrap();
+    for id in 1..=3 {
+        assert!(cluster.node_mut(id).stop().await.success());
+    }
+    let places: Vec<_> = (1..).zip(free_ports(3)).collect();
+    let peers = peer_list(places.iter().map(|(id, ports)| (*id, ports)));
+    for (id, ports) in &places {
+        let serve = &mut cluster.node_mut(*id).serve;
+        (serve.ports, serve.peers) = (*ports, peers.clone());
+    }
+    cluster.start_all();
+    cluster.all_up().await;
+    let kvcli = Kvcli::new(&cluster.endpoints());
+    for (id, ports) in &places {
+        let line =
+            format!("cluster set-address {id} --raft {} --client {}", ports.raft_addr(), ports.client_addr());
+        kvcli.ok(&line).await;
+    }
+    is_well(&kvcli).await;
+    assert_eq!(cluster.same_state().await.get(b"key").unwrap().value, "value");
 }

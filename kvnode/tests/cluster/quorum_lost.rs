@@ -14,7 +14,7 @@ const ELECTION_PATIENCE: Duration = Duration::from_millis(4250);
 /// Once the node says that it is not ready, nobody waits any more.
 const PROMPT: Duration = Duration::from_millis(500);
 /// How long requests are sent to a node that is alone, and how often.
-const ALONE: Duration = Duration::from_secs(5);
+const ALONE: Duration = Duration::from_secs(8);
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_PAUSE_AFTER_SIGTERM: Duration = Duration::from_secs(2);

@@ -44,7 +44,15 @@ where
 {
     /// `node` is what the membership says of `target`. The next call goes there.
     pub fn follow(&self, target: &C::NodeId, node: &C::Node) {
-        self.pool.moved(target, &place(node));
+        self.pool.moved(target, place(node));
+    }
+}
+
+impl<C: RaftTypeConfig> PeerPlaces<C> {
+    /// `target` may be at `address` (`host:port`) if it is not where the membership says. To be said
+    /// before the first call. Only the member that is meant answers there, so a wrong address does no harm.
+    pub fn also_at(&self, target: &C::NodeId, address: impl Into<String>) {
+        self.pool.also_at(target, address.into());
     }
 }
 
@@ -73,7 +81,7 @@ impl<C: RaftTypeConfig, SD> GrpcNetwork<C, SD> {
 }
 
 fn place<N: PeerAddress>(node: &N) -> Place {
-    Place { address: node.raft_addr().to_owned(), incarnation: node.incarnation() }
+    Place { address: node.raft_addr().to_owned(), alternative: None, incarnation: node.incarnation() }
 }
 
 impl<C, SD> RaftNetworkFactory<C> for GrpcNetwork<C, SD>
