@@ -12,7 +12,8 @@
 //! # }
 //! ```
 //!
-//! openraft's default configuration is not safe with a durable store: see [`config`].
+//! openraft's default configuration is not safe with a durable store: see [`config`]. A command is looked
+//! at by [`check_command`] before it is proposed, because openraft cannot refuse it after that.
 //!
 //! What it promises: a vote is on disk before it is given, an entry before it is acknowledged, a snapshot
 //! before the log it replaces is purged. The first failed write, sync or checksum stops everything
@@ -23,6 +24,7 @@
 //! checksummed file formats, and under those a [`Disk`].
 
 pub mod check;
+mod command_check;
 pub mod config;
 mod cross_check;
 mod disk;
@@ -42,6 +44,7 @@ mod storage;
 pub mod testing;
 mod upgrade;
 
+pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command};
 pub use config::{UnsafeConfig, check_config, durable_config};
 pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
 pub use engine::{
