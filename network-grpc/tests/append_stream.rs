@@ -17,10 +17,10 @@ use futures_util::{Stream, StreamExt};
 use network_grpc::{
     MAX_BATCH_BYTES, MAX_ENTRY_BYTES, MAX_INFLIGHT_BYTES, MAX_INFLIGHT_MESSAGES, Observer, Rpc,
 };
-use openraft::BasicNode;
 use openraft::errors::RPCError;
 use openraft::network::{RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
+use openraft::{BasicNode, Vote};
 use proto::raft::v1 as pb;
 use proto::raft::v1::append_response::Result as Outcome;
 use support::node::Node;
@@ -159,6 +159,7 @@ async fn answers_that_would_panic_in_openraft_are_errors() {
         ("no result", pb::AppendResponse { result: None }),
         ("vote that is not higher", outcome(Outcome::HigherVote(encoded(leader(1, 1))))),
         ("vote this node never won", outcome(Outcome::HigherVote(encoded(leader(9, 1))))),
+        ("vote this node never asked for", outcome(Outcome::HigherVote(encoded(Vote::new(9, 1))))),
         ("garbage vote", outcome(Outcome::HigherVote(vec![255; 3].into()))),
         ("partial beyond the request", outcome(partial(77))),
     ];

@@ -7,8 +7,8 @@ use crate::health::Fault;
 
 /// Why a storage operation failed.
 ///
-/// Every variant but [`Busy`](StorageError::Busy) and [`Closed`](StorageError::Closed) is final for the
-/// process: the storage has latched its first [`Fault`] and refuses everything after it.
+/// A [`Fault`](StorageError::Fault) is final for the process: the storage has latched its first one and
+/// refuses everything after it. The other variants concern the one who asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
     /// A write, sync or read failed, or bytes on disk are not what was written. Nothing has reached the
@@ -18,6 +18,10 @@ pub enum StorageError {
     /// Another process has the directory open.
     #[error("{} is in use by another process; stop it first", .0.display())]
     Busy(PathBuf),
+    /// The application panicked while it answered a query, with this message. Nothing is latched, and
+    /// other queries go on. Mend the application, or have it refuse such a query.
+    #[error("the application panicked while answering a query: {0}")]
+    QueryPanicked(String),
     /// The storage was closed while the request waited.
     #[error("storage is closed")]
     Closed,

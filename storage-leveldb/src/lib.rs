@@ -2,13 +2,18 @@
 //! application can use by implementing one small trait, [`Application`].
 //!
 //! ```no_run
-//! # use storage_leveldb::{Application, Options, StandardTypes, Storage, StorageError};
+//! # use storage_leveldb::{Application, Options, StandardTypes, Storage, StorageError, durable_config};
 //! # async fn open<C: StandardTypes, A: Application<C>>(application: A) -> Result<(), StorageError> {
 //! let storage = Storage::<C, A>::open("data".as_ref(), application, Options::default()).await?;
-//! // `storage.log` and `storage.state` go to `openraft::Raft::new`, `storage.reader` answers queries.
+//! let config = durable_config();
+//! // `config`, `storage.log` and `storage.state` go to `openraft::Raft::new`, `storage.reader` answers
+//! // queries.
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! openraft's default configuration is not safe with a durable store: see [`config`]. A command is looked
+//! at by [`check_command`] before it is proposed, because openraft cannot refuse it after that.
 //!
 //! What it promises: a vote is on disk before it is given, an entry before it is acknowledged, a snapshot
 //! before the log it replaces is purged. The first failed write, sync or checksum stops everything
@@ -19,6 +24,8 @@
 //! checksummed file formats, and under those a [`Disk`].
 
 pub mod check;
+mod command_check;
+pub mod config;
 mod cross_check;
 mod disk;
 mod engine;
@@ -37,6 +44,8 @@ mod storage;
 pub mod testing;
 mod upgrade;
 
+pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command};
+pub use config::{UnsafeConfig, check_config, durable_config};
 pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
 pub use engine::{
     Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, Run,

@@ -7,14 +7,14 @@
 use std::{collections::BTreeMap, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use network_grpc::{GrpcNetwork, NetworkOptions, RaftService, incoming, server_builder};
+use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
 use openraft::errors::{ClientWriteError::ForwardToLeader, RaftError};
 use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
 use storage_leveldb::{Application, KeyRange, Options, ScanLimit, StateMachine, StateReader, Storage};
-use storage_leveldb::{StorageError, Transaction, View};
+use storage_leveldb::{StorageError, Transaction, View, check_command, check_config, durable_config};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-const CLUSTER_ID: &str = "queue-example";
+const CLUSTER: MemberIdentity = MemberIdentity { cluster_id: ClusterId::from_bits(7), incarnation: None };
 const LISTED: ScanLimit = ScanLimit { pairs: 100, bytes: 64 * 1024 };
 const MAX_TRIES: usize = 400;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -58,35 +58,35 @@ fn start(home: &Path, id: u64, address: &str) -> Result<Node> {
     let runtime = Runtime::new()?;
     let listener = runtime.block_on(TcpListener::bind(address))?;
     let member = BasicNode::new(listener.local_addr()?);
-    println!("node {id} starts at {}", member.addr);
     let store = runtime.block_on(Storage::open(&home.join(id.to_string()), Queue, Options::default()))?;
 
-    // openraft's own election timeout is too short for disks that sync. The log is short, to need snapshots.
-    let mut config = Config { election_timeout_min: 600, election_timeout_max: 1200, ..Config::default() };
-    config.snapshot_policy = SnapshotPolicy::LogsSinceLast(3);
-    config.max_in_snapshot_log_to_keep = 0;
-    let peers = GrpcNetwork::new(CLUSTER_ID, NetworkOptions::default());
-    let raft = runtime.block_on(Raft::new(id, config.validate()?.into(), peers, store.log, store.state))?;
+    // openraft's own defaults are not safe with a disk. The log is short, to need snapshots.
+    let snapshot_policy = SnapshotPolicy::LogsSinceLast(3);
+    let config = Config { snapshot_policy, max_in_snapshot_log_to_keep: 0, ..durable_config() };
+    check_config(&config)?;
+    let (identity, options) = (LocalIdentity::member_of(id, CLUSTER), NetworkOptions::default());
+    let peers = GrpcNetwork::new(identity.clone(), options.clone());
+    let raft = runtime.block_on(Raft::new(id, config.into(), peers, store.log, store.state))?;
 
     let inbox = move || {
         let inbox = store.inbox.clone();
         async move { inbox.create().await }
     };
-    let service = RaftService::new(raft.clone(), CLUSTER_ID, id, inbox, NetworkOptions::default());
-    let server = server_builder(&NetworkOptions::default()).add_service(service.into_server());
-    runtime.spawn(server.serve_with_incoming(incoming(listener)));
+    let service = RaftService::new(raft.clone(), identity, inbox, options.clone());
+    let server = network_grpc::server_builder(&options).add_service(service.into_server());
+    runtime.spawn(server.serve_with_incoming(network_grpc::incoming(listener)));
     Ok(Node { member, raft, reader: store.reader, runtime })
 }
 
 /// Has the leader, whichever node that is, apply `line`; answers the log index. A node that refuses because
 /// it does not lead has not taken the command. After any other error it may have, so that is not retried.
 fn ask(nodes: &[Node], line: &str, expected: Option<&str>) -> Result<u64> {
-    let mut tries = nodes.iter().cycle().take(MAX_TRIES).map(|node| {
-        let asked = node.runtime.block_on(node.raft.client_write(line.to_owned()));
-        asked.inspect_err(|_| thread::sleep(RETRY_PAUSE))
-    });
-    let taken = tries.find(|asked| !matches!(asked, Err(RaftError::APIError(ForwardToLeader(_)))));
-    let done = taken.context("no node has become the leader")??;
+    check_command(&line.to_owned())?;
+    let write = |node: &Node| node.runtime.block_on(node.raft.client_write(line.to_owned()));
+    let pause = |_: &_| thread::sleep(RETRY_PAUSE);
+    let mut tries = nodes.iter().cycle().take(MAX_TRIES).map(|node| write(node).inspect_err(pause));
+    let leads = |asked: &Result<_, _>| !matches!(asked, Err(RaftError::APIError(ForwardToLeader(_))));
+    let done = tries.find(leads).context("no node has become the leader")??;
     println!("    {line:<12} {:<8} log entry {}", done.data.as_deref().unwrap_or("-"), done.log_id);
     ensure!(done.data.as_deref() == expected, "`{line}` should have answered {expected:?}");
     Ok(done.log_id.index)

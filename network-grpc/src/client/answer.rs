@@ -1,7 +1,9 @@
 //! What a peer's answer means, checked before openraft sees it.
 //!
 //! openraft trusts its network: a conflict with the empty log, or an acknowledgement of something
-//! never sent, would panic or corrupt its progress. Such answers become errors here.
+//! never sent, would panic or corrupt its progress. Such answers become errors here. Each check says why
+//! no correct peer can fail it, whatever was restarted, truncated or replaced by a snapshot meanwhile: a
+//! peer that is refused for something that it may well say is a peer that is lost.
 
 use std::cmp::Ordering;
 use std::time::Instant;
@@ -57,6 +59,7 @@ impl<C: RaftTypeConfig> Sent<C> {
                 Ok(Answer::Stored(self.last))
             }
             Some(Outcome::Success(success)) => self.partial(&success.partial_up_to, connection),
+            // Every log contains what precedes its first entry, so a correct peer cannot object to it.
             Some(Outcome::Conflict(_)) => {
                 self.prev.map(Answer::Conflict).ok_or_else(|| bad("a conflict with the empty log"))
             }
@@ -69,6 +72,8 @@ impl<C: RaftTypeConfig> Sent<C> {
         let up_to = wire::decode::<LogIdOf<C>>(bytes)
             .map_err(|e| connection.bad_answer(format!("partial success: {e}")))?;
         let up_to = Some(up_to);
+        // A peer answers what it made of this very message, on the stream that the message came by. What
+        // its log had before, or has lost since, is no part of the answer.
         if up_to < self.prev || up_to > self.last {
             return Err(connection.bad_answer("a partial success outside of what was sent"));
         }
@@ -78,6 +83,8 @@ impl<C: RaftTypeConfig> Sent<C> {
     fn higher_vote(self, bytes: &[u8], connection: &Connection) -> Result<Answer<C>, PeerError> {
         let vote = wire::decode::<VoteOf<C>>(bytes)
             .map_err(|e| connection.bad_answer(format!("higher vote: {e}")))?;
+        // A peer refuses an append only for a vote that its own is not less than or equal to, and a restart
+        // never takes a peer's vote back: it is durable before it is answered.
         let ours = RaftVote::partial_cmp(&self.vote, &vote);
         if matches!(ours, Some(Ordering::Greater | Ordering::Equal)) {
             return Err(connection.bad_answer("a higher vote that is not higher"));
@@ -87,18 +94,69 @@ impl<C: RaftTypeConfig> Sent<C> {
     }
 }
 
-/// Refuses a vote by which a peer claims that this node, the author of `ours`, was elected for a
-/// later term: openraft would believe it and lead. An earlier term is no such claim: a leader that
-/// was restarted hears from its followers that it was the last that they followed.
+/// Refuses a vote for this node, the author of `ours`, that is later than `ours`: openraft would believe
+/// that this node was elected, or has asked for votes, in a term that it knows nothing of, and lead.
+///
+/// This node's vote is durable before it is sent, also over a restart, so what it sends carries the latest
+/// vote that any peer can have of it. A correct peer fails this check only where this node has asked again
+/// since, and has given up the request that is answered: the refusal has no effect then. An *earlier* vote
+/// is no such claim: a leader that was restarted hears from its followers that it was the last that they
+/// followed. Nor is its own vote of the same term, as a leader: the others had elected it by then.
 pub(super) fn check_vote<C: RaftTypeConfig>(
     theirs: &VoteOf<C>,
     ours: &VoteOf<C>,
     connection: &Connection,
 ) -> Result<(), PeerError> {
-    let same_node = theirs.leader_id().node_id() == ours.leader_id().node_id();
-    let later = !matches!(RaftVote::partial_cmp(theirs, ours), Some(Ordering::Less));
-    if theirs.is_committed() && same_node && later && theirs.leader_id() != ours.leader_id() {
-        return Err(connection.bad_answer(format!("a vote {theirs} that this node never won")));
+    let (theirs_for, ours_for) = (theirs.leader_id(), ours.leader_id());
+    let is_earlier = matches!(RaftVote::partial_cmp(theirs, ours), Some(Ordering::Less));
+    if theirs_for.node_id() == ours_for.node_id() && theirs_for != ours_for && !is_earlier {
+        let reason = format!("{theirs} is a vote of this node that is later than the {ours} it sent");
+        return Err(connection.bad_answer(reason));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use openraft::Vote;
+
+    use super::*;
+    use crate::connection::{Lane, Place};
+    use crate::options::NetworkOptions;
+
+    openraft::declare_raft_types!(Types: D = String, R = String, NodeId = u64, Node = openraft::BasicNode);
+
+    fn is_refused(theirs: VoteOf<Types>, ours: VoteOf<Types>) -> bool {
+        let place = Place { address: "peer:1".to_owned(), incarnation: None };
+        let connection = Connection::new(place, Lane::Replication, Arc::new(NetworkOptions::default()));
+        check_vote::<Types>(&theirs, &ours, &connection).is_err()
+    }
+
+    /// Found by a restarted leader that alone had the newest log, and was never elected again.
+    #[test]
+    fn a_restarted_leader_may_hear_of_its_own_earlier_vote() {
+        let asked = Vote::new(6, 1);
+        assert!(!is_refused(Vote::new_committed(5, 1), asked));
+        assert!(!is_refused(Vote::new(5, 1), asked));
+        // It was asked before the others had elected the one who asks, and answers after that.
+        assert!(!is_refused(Vote::new_committed(6, 1), asked));
+        assert!(!is_refused(asked, asked));
+    }
+
+    #[test]
+    fn other_nodes_may_have_any_vote() {
+        for theirs in [Vote::new(9, 2), Vote::new_committed(9, 2), Vote::new_committed(1, 2)] {
+            assert!(!is_refused(theirs, Vote::new(6, 1)));
+        }
+    }
+
+    #[test]
+    fn a_later_vote_of_its_own_is_not_believed() {
+        for theirs in [Vote::new(7, 1), Vote::new_committed(7, 1)] {
+            assert!(is_refused(theirs, Vote::new(6, 1)));
+            assert!(is_refused(theirs, Vote::new_committed(6, 1)));
+        }
+    }
 }

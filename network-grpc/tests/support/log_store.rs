@@ -27,6 +27,10 @@ impl LogStore {
         self.0.lock().unwrap()
     }
 
+    pub fn last_index(&self) -> Option<u64> {
+        self.log().entries.keys().last().copied()
+    }
+
     pub fn purged_index(&self) -> Option<u64> {
         self.log().purged.as_ref().map(|id| id.index)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use network_grpc::{RaftService, incoming, server_builder};
 use openraft::{BasicNode, Config, Raft, ReadPolicy, SnapshotPolicy};
@@ -11,7 +12,10 @@ use tokio::runtime::Runtime;
 
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
-use super::{CLUSTER, TypeConfig, identity, network, options};
+use super::{Blob, CLUSTER, TypeConfig, identity, network, options};
+
+/// A node's tasks have ended, and its sockets are closed.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 pub struct Node {
     pub id: u64,
@@ -30,10 +34,24 @@ pub fn config() -> Config {
         election_timeout_min: 600,
         election_timeout_max: 1200,
         enable_pre_vote: Some(true),
+        // As in the configuration that is safe with a durable store: a restarted leader has to be elected.
+        enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 0,
         purge_batch_size: 1,
         ..Config::default()
+    }
+}
+
+/// The port of a node that was killed may still be on its way to be free.
+async fn bind(at: &str) -> TcpListener {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(at).await {
+            Ok(listener) => return listener,
+            Err(e) => assert!(begun.elapsed() < KILLED_WITHIN, "cannot listen at {at}: {e}"),
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
@@ -47,7 +65,7 @@ impl Node {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (at, log_store, machine) = (at.to_owned(), log.clone(), state.clone());
         let serving = runtime.spawn(async move {
-            let listener = TcpListener::bind(at).await.unwrap();
+            let listener = bind(&at).await;
             let address = listener.local_addr().unwrap().to_string();
             let config = Arc::new(config().validate().unwrap());
             let raft = Raft::new(id, config, network(id), log_store, machine).await.unwrap();
@@ -61,10 +79,20 @@ impl Node {
         Self { id, address, log, state, raft, runtime: Some(runtime) }
     }
 
-    /// Like `kill -9`: no task runs on, sockets close, the log stays.
+    /// Like `kill -9`: no task runs on, sockets are closed, the log stays.
     pub fn kill(mut self) -> (u64, String, LogStore, StateMachine) {
-        self.runtime.take().unwrap().shutdown_background();
+        let runtime = self.runtime.take().unwrap();
+        // A runtime cannot wait within another.
+        std::thread::spawn(move || runtime.shutdown_timeout(KILLED_WITHIN)).join().unwrap();
         (self.id, self.address.clone(), self.log.clone(), self.state.clone())
+    }
+
+    /// Takes an entry that reaches no other node, and so is never acknowledged. The others have just died:
+    /// for a moment the leader still takes writes.
+    pub async fn append_alone(&self) {
+        let (raft, before) = (self.raft.clone(), self.log.last_index());
+        tokio::spawn(async move { raft.client_write(Blob::of(1)).await.map(drop) });
+        super::eventually("an entry of its own", || async { self.log.last_index() > before }).await;
     }
 
     pub fn member(&self) -> (u64, BasicNode) {
@@ -92,7 +120,15 @@ impl Drop for Node {
 
 /// Three initialised voters, the first the leader.
 pub async fn three() -> Vec<Node> {
-    let nodes = vec![Node::start(1).await, Node::start(2).await, Node::start(3).await];
+    cluster(3).await
+}
+
+/// So many initialised voters, the first the leader.
+pub async fn cluster(size: u64) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for id in 1..=size {
+        nodes.push(Node::start(id).await);
+    }
     let members: BTreeMap<_, _> = nodes.iter().map(Node::member).collect();
     nodes[0].raft.initialize(members).await.unwrap();
     super::eventually("a leader with a quorum", || nodes[0].leads_a_quorum()).await;

@@ -14,6 +14,8 @@ use super::bundle::{Bundle, LENGTH_BYTES, MAX_BUNDLE_BYTES, MAX_ENTRIES};
 /// behind all.
 pub(super) struct Encoder {
     next: u64,
+    /// So many entries more are read back, however small.
+    read_back: u64,
     bundle: Vec<u8>,
     lengths: Vec<usize>,
     record: Vec<u8>,
@@ -22,10 +24,11 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// For entries from `first` on.
-    pub(super) fn new(first: u64) -> Self {
+    /// For entries from `first` on. The first `read_back` of them are decoded again, and all large ones.
+    pub(super) fn new(first: u64, read_back: u64) -> Self {
         Self {
             next: first,
+            read_back,
             bundle: Vec::new(),
             lengths: Vec::new(),
             record: Vec::new(),
@@ -39,11 +42,16 @@ impl Encoder {
     pub(super) fn add<C: RaftTypeConfig>(&mut self, entry: &C::Entry) -> io::Result<()> {
         self.record.clear();
         codec::encode_onto(entry, &mut self.record)?;
-        if self.record.len() > codec::MAX_UNQUESTIONED_BYTES {
+        if self.read_back > 0 || self.record.len() > codec::MAX_UNQUESTIONED_BYTES {
             codec::decode::<C::Entry>(&self.record).map_err(|e| {
-                let text = format!("entry {} is too large to be read again: {e}", entry.log_id());
+                let text = format!(
+                    "entry {} cannot be read back, and is not stored: {e}; have `check_command` refuse such \
+                     commands before they are proposed",
+                    entry.log_id()
+                );
                 io::Error::new(io::ErrorKind::InvalidInput, text)
             })?;
+            self.read_back = self.read_back.saturating_sub(1);
         }
         let bytes = self.bundle.len().saturating_add(LENGTH_BYTES).saturating_add(self.record.len());
         if self.lengths.len() as u64 >= MAX_ENTRIES || bytes > MAX_BUNDLE_BYTES {
@@ -73,6 +81,11 @@ impl Encoder {
         self.bundle.clear();
     }
 
+    /// How many entries of the next encoder are to be read back.
+    pub(super) fn read_back(&self) -> u64 {
+        self.read_back
+    }
+
     /// The bundles, and the record of each entry, which is a part of one.
     pub(super) fn finish(mut self) -> (Vec<Bundle>, Vec<Bytes>) {
         self.end_bundle();
@@ -96,7 +109,7 @@ mod tests {
     /// The entries in each bundle, after a look at what is stored.
     fn counts_of(sizes: &[usize]) -> Vec<u64> {
         const FIRST: u64 = 7;
-        let mut encoder = Encoder::new(FIRST);
+        let mut encoder = Encoder::new(FIRST, 1);
         let entries = (FIRST..).zip(sizes).map(|(index, size)| entry(index, *size)).collect::<Vec<_>>();
         entries.iter().for_each(|entry| encoder.add::<Types>(entry).unwrap());
         let (bundles, records) = encoder.finish();

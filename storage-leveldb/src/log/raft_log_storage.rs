@@ -21,10 +21,10 @@ impl<C: RaftTypeConfig> LogStore<C> {
     }
 
     /// Puts entries into the tail, where readers find them; answers them in bundles.
-    fn put_into_tail(&self, entries: impl Iterator<Item = C::Entry>) -> io::Result<Vec<Bundle>> {
+    fn put_into_tail(&mut self, entries: impl Iterator<Item = C::Entry>) -> io::Result<Vec<Bundle>> {
         let mut entries = entries.peekable();
         let Some(first) = entries.peek().map(RaftEntry::log_id) else { return Ok(Vec::new()) };
-        let mut encoder = Encoder::new(first.index);
+        let mut encoder = Encoder::new(first.index, self.read_back);
         let mut last = None;
         for entry in entries {
             let log_id = entry.log_id();
@@ -32,6 +32,7 @@ impl<C: RaftTypeConfig> LogStore<C> {
             encoder.add::<C>(&entry)?;
             last = Some(log_id);
         }
+        self.read_back = encoder.read_back();
         let (bundles, records) = encoder.finish();
         let mut contents = self.reader.contents.lock();
         follows::<C>(&first, contents.last.as_ref())?;

@@ -24,6 +24,9 @@ use crate::owner_thread::{OwnerThread, latching};
 const QUEUE_REQUESTS: usize = 4096;
 /// Entries that are not yet durable, in KiB of records; an append that would exceed it waits.
 pub(super) const MAX_UNSYNCED_KIB: u32 = 64 * 1024;
+/// The first entries after a start are read back before they are stored. A type of command that cannot be
+/// (`#[serde(tag)]`) is then refused before any node has it in its log; more would cost every append.
+const ENTRIES_READ_BACK: u64 = 64;
 
 /// The Raft log: openraft's [`RaftLogStorage`](openraft::storage::RaftLogStorage).
 ///
@@ -32,6 +35,8 @@ pub(super) const MAX_UNSYNCED_KIB: u32 = 64 * 1024;
 pub struct LogStore<C: RaftTypeConfig> {
     pub(super) reader: LogReader<C>,
     pub(super) room: Arc<Semaphore>,
+    /// So many entries are still to be read back.
+    pub(super) read_back: u64,
     caretaker: CaretakerStart<C>,
 }
 
@@ -109,7 +114,7 @@ impl<C: RaftTypeConfig> LogStore<C> {
         })?;
         let reader = LogReader { contents, queue: Arc::new(thread), segments, disk, dir: dir.into() };
         let room = Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize));
-        Ok(Self { reader, room, caretaker: starter })
+        Ok(Self { reader, room, read_back: ENTRIES_READ_BACK, caretaker: starter })
     }
 
     /// What is in the whole storage has been found good: from now on the log's directory is tidied.

@@ -12,6 +12,9 @@ use crate::health::Fault;
 ///
 /// Everything else comes with [`StateMachine`](super::StateMachine): durability, snapshots, restart. Keys are
 /// the application's own; it shares the database with nobody it could collide with.
+///
+/// A command has at most [`MAX_COMMAND_BYTES`](crate::MAX_COMMAND_BYTES) encoded and can be read back from its
+/// encoding: [`check_command`](crate::check_command) says so before it is proposed.
 pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// What can be asked.
     type Query: Send + 'static;
@@ -27,7 +30,8 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// # Errors
     /// What the transaction answered, or a [`Fault`](crate::Fault) that says what it read and cannot understand. The command
     /// is committed and cannot be refused, so an error is latched as a fault of the storage and stops the node; a
-    /// command that makes no sense is answered with a response that says so.
+    /// command that makes no sense is answered with a response that says so. A panic stops the node in the same
+    /// way, and would again at every start: entries are not skipped.
     fn apply(
         &self,
         transaction: &mut Transaction<'_>,
@@ -61,6 +65,7 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     ///
     /// # Errors
     /// What the view answered, or a [`Fault`](crate::Fault) that says what it read and cannot understand; it is latched.
+    /// A panic is answered with [`StorageError::QueryPanicked`], latches nothing, and concerns no other query.
     fn query(&self, view: &mut View<'_>, query: Self::Query) -> Result<Self::Answer, StorageError>;
 }
 

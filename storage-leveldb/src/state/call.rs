@@ -1,31 +1,64 @@
-//! Calling the application.
+//! Calling the application, which may fail or panic.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use crate::disk::GuardedDisk;
+use crate::engine::panic_text;
 use crate::error::StorageError;
 
-/// Calls the application. It cannot refuse: where it fails, by an error or a panic, what is stored in `dir` is not what it
-/// can go on with, so that is a fault of this database, and nothing is answered from it any more.
+/// Has the application apply or merge. It cannot refuse: where it fails, by an error or a panic, what is
+/// stored in `dir` is not what it can go on with, so that is a fault of this database, and nothing is
+/// answered from it any more.
 pub(super) fn of_application<T>(
     disk: &GuardedDisk,
     dir: &Path,
     doing: fmt::Arguments<'_>,
     call: impl FnOnce() -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
-    let failed = |how: &str, why: &str| {
-        let reason = format!("the application {how} while {doing}: {why}");
-        disk.damaged(dir, reason).into()
-    };
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Err(StorageError::Fault(fault))) => Err(failed("failed", &fault.reason)),
-        Ok(result) => {
-            // An application may take an error for an empty answer.
-            disk.health.check()?;
-            result
+        Ok(result) => judged(disk, dir, doing, result),
+        Err(panic) => {
+            let why = panic_text(&*panic);
+            let reason = format!(
+                "the application panicked while {doing}: {why}; it would again at the next start, so mend \
+                 the application first"
+            );
+            Err(disk.damaged(dir, reason).into())
         }
-        Err(panic) => Err(failed("panicked", crate::engine::panic_text(&*panic))),
     }
+}
+
+/// Has the application answer a query. An error is a fault of what is stored in `dir`, as it is of
+/// [`of_application`]. A panic is not: it changes nothing, and a query that nobody else asks must not
+/// take the state away from everybody.
+pub(super) fn for_an_answer<T>(
+    disk: &GuardedDisk,
+    dir: &Path,
+    call: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => judged(disk, dir, format_args!("answering a query"), result),
+        Err(panic) => {
+            // An application may panic because of a fault.
+            disk.health.check()?;
+            Err(StorageError::QueryPanicked(panic_text(&*panic).to_owned()))
+        }
+    }
+}
+
+fn judged<T>(
+    disk: &GuardedDisk,
+    dir: &Path,
+    doing: fmt::Arguments<'_>,
+    result: Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    if let Err(StorageError::Fault(fault)) = &result {
+        let reason = format!("the application failed while {doing}: {}", fault.reason);
+        return Err(disk.damaged(dir, reason).into());
+    }
+    // An application may take an error for an empty answer.
+    disk.health.check()?;
+    result
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::application::{Application, StandardTypes};
-use super::call::of_application;
+use super::call::for_an_answer;
 use super::command::{Command, Reply};
 use super::store::Store;
 use super::view::View;
@@ -36,20 +36,19 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
     /// looked into.
     ///
     /// # Errors
-    /// A storage fault.
+    /// A storage fault, or [`StorageError::QueryPanicked`], which concerns this query only.
     pub fn query_blocking(&self, query: A::Query) -> Result<A::Answer, StorageError> {
         self.store.disk.health.check()?;
         let pinned = self.store.pin();
         let mut view = View::new(&pinned);
-        let call = || self.application.query(&mut view, query);
-        of_application(&self.store.disk, self.store.dir(), format_args!("answering a query"), call)
+        for_an_answer(&self.store.disk, self.store.dir(), || self.application.query(&mut view, query))
     }
 
     /// The same for tasks. It does not hand the query to another thread, which would cost more than most queries do: one
     /// that reads much from a slow disk is better asked by [`query_blocking`](Self::query_blocking) on a thread for that.
     ///
     /// # Errors
-    /// A storage fault.
+    /// As for [`query_blocking`](Self::query_blocking).
     #[allow(
         clippy::unused_async,
         reason = "whether a query needs a thread is decided here, not by the callers"

@@ -12,6 +12,7 @@
 )]
 
 mod bundles;
+mod careless;
 mod check;
 mod check_contents;
 mod check_damage;
