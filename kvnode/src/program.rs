@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
 use crate::logging::Source;
 use crate::trace::Exporter;
-use crate::{check, node, playground};
+use crate::{check, logging, node, playground};
 
 /// Exit code for arguments that cannot be understood or do not fit together.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
@@ -30,10 +30,10 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     malloc_trim::limit_arenas();
     match Config::load(args, env) {
-        Ok(config) => {
-            config.log.install(Source::new(config.id, &config.cluster_id));
-            logged(serve_traced(&config))
-        }
+        Ok(config) => match config.log.install(Source::new(config.id, &config.cluster_id)) {
+            Ok(_flush_at_end) => logged(serve_traced(&config)),
+            Err(e) => exit_code(Err(anyhow::Error::new(e).context("cannot start the thread that logs"))),
+        },
         // Nobody has said yet how lines should look, and a person has to act on it: plain text, and the exit code.
         Err(errors) => bad_arguments(&errors),
     }
@@ -73,7 +73,7 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            logging::say(&format!("error: {e:#}"));
             ExitCode::from(EXIT_FAILURE)
         }
     }

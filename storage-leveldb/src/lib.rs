@@ -37,7 +37,7 @@ mod storage;
 pub mod testing;
 mod upgrade;
 
-pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
+pub use disk::{Disk, PendingCall, ReadFile, RealDisk, WriteFile};
 pub use engine::{
     Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, Run,
     RunWriter, ScanLimit,

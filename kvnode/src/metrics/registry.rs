@@ -31,6 +31,7 @@ impl Metrics {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        crate::logging::register(&registry)?;
         crate::trace::register(&registry)?;
         register_node_info(&registry, id, cluster_id)?;
         Ok(Self {

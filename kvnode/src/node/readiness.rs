@@ -1,7 +1,7 @@
 //! Whether this node should be sent requests. Asked by `/readyz` and gRPC health.
 
 use openraft::LogIdOptionExt as _;
-use storage_leveldb::Fault;
+use storage_leveldb::{Fault, PendingCall};
 
 use super::{Local, Standing, explain};
 use crate::raft::committed_end;
@@ -21,6 +21,9 @@ pub enum NotReady {
     /// Consensus stopped.
     #[error("consensus has stopped: {0}; restart this node")]
     Stopped(String),
+    /// The disk does not answer.
+    #[error("{}", super::disk_watch::explain(.0))]
+    DiskHangs(PendingCall),
     /// Part of no cluster.
     #[error("not initialised; run kvcli cluster init")]
     NotInitialized,
@@ -42,6 +45,7 @@ impl Local {
             Standing::Faulty(fault) => return Err(fault.into()),
             Standing::Stopped(reason) if !self.is_stopping() => return Err(NotReady::Stopped(reason)),
             _ if self.is_stopping() => return Err(NotReady::Stopping),
+            _ if let Some(call) = self.hanging_disk() => return Err(NotReady::DiskHangs(call)),
             _ if !self.is_initialized() => return Err(NotReady::NotInitialized),
             _ if !self.leader_watch.is_alive() => {
                 return Err(NotReady::NoLeader(self.leader_watch.silence()));

@@ -144,6 +144,7 @@ async fn stop_consensus(local: Arc<Local>) {
 async fn exit_at_the_next(mut requests: StopRequests) {
     let reason = requests.next().await;
     tracing::warn!("exiting at once: {reason} again");
+    crate::logging::flush();
     std::process::exit(1);
 }
 
@@ -171,7 +172,7 @@ impl Node {
 }
 
 /// Without this, the others would notice only by their election timeout.
-async fn give_leadership_away(local: &Local) {
+pub(super) async fn give_leadership_away(local: &Local) {
     let metrics = local.metrics();
     let Some(heir) = successor(&metrics, &[]).filter(|_| metrics.state.is_leader()) else { return };
     match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
