@@ -15,6 +15,8 @@ use crate::logging::Throttle;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How often connections that have sent nothing are looked for.
 const SILENT_INTERVAL: Duration = Duration::from_millis(500);
+/// That there are as many connections as there may be is said once in such a time.
+const SCARCE_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two attempts to make room. A connection that was closed has let go of its place long before.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
@@ -26,14 +28,20 @@ pub(crate) struct Incoming {
     listener: TcpListener,
     places: Places,
     look_for_silent: Instant,
-    scarce: Throttle,
+    said_scarce: Option<Instant>,
     failed: Throttle,
 }
 
 impl Incoming {
     pub(crate) fn new(name: &'static str, listener: TcpListener, places: Places) -> Self {
-        let (scarce, failed) = (Throttle::default(), Throttle::default());
-        Self { name, listener, places, look_for_silent: Instant::now() + SILENT_INTERVAL, scarce, failed }
+        Self {
+            name,
+            listener,
+            places,
+            look_for_silent: Instant::now() + SILENT_INTERVAL,
+            said_scarce: None,
+            failed: Throttle::default(),
+        }
     }
 
     /// The next connection, once there is a place for it. Closes those that have sent nothing meanwhile. If
@@ -62,8 +70,8 @@ impl Incoming {
             if let Some(place) = self.places.take() {
                 return place;
             }
-            let has_made_room = self.places.make_room();
-            self.tell_scarce(has_made_room);
+            self.say_scarce();
+            self.places.make_room();
             // Passing without a free place is no failure: then it is looked for again.
             let _ = timeout(ROOM_PAUSE, self.places.freed()).await;
             self.close_silent();
@@ -77,15 +85,16 @@ impl Incoming {
         }
     }
 
-    fn tell_scarce(&self, has_made_room: bool) {
-        let Some(suppressed) = self.scarce.allow() else { return };
-        let (name, bound) = (self.name, self.places.bound());
-        let what = if has_made_room { "one that is idle is closed" } else { "the next one waits" };
-        tracing::warn!(
-            suppressed,
-            "the {name} listener has {bound} connections, as many as it may: {what} (a higher limit of open \
-             files allows more)"
-        );
+    fn say_scarce(&mut self) {
+        if self.said_scarce.is_none_or(|at| at.elapsed() >= SCARCE_INTERVAL) {
+            self.said_scarce = Some(Instant::now());
+            tracing::warn!(
+                "the {} listener has {} connections, as many as it may: the next one waits until one of them is \
+                 idle and closed (a higher limit of open files allows more)",
+                self.name,
+                self.places.bound()
+            );
+        }
     }
 }
 
