@@ -15,7 +15,7 @@ pub const SILENT_TIMEOUT: Duration = Duration::from_secs(15);
 pub const ROOM_AFTER: Duration = Duration::from_secs(1);
 /// A connection that has sent something, but has had no request under way for so long, is closed where
 /// another one waits for its place.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long connections may keep their places.
 #[derive(Debug, Clone, Copy)]
@@ -263,7 +263,7 @@ mod tests {
         let take = || places.take().unwrap();
         let (busy, idle, idle_later, silent) = (take(), take(), take(), take());
         let request = busy.requests().begin();
-        [&busy, &idle, &idle_later].map(Place::has_spoken);
+        [&busy, &idle, &idle_later].into_iter().for_each(Place::has_spoken);
         for goes in [&silent, &idle, &idle_later] {
             assert!(!closed(goes));
             assert!(places.make_room());

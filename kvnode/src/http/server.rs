@@ -56,7 +56,8 @@ async fn refuse(mut accepted: Accepted) {
     let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{CLOCK_ADVICE}\n", CLOCK_ADVICE.len() + 1);
     let mut ignored = [0; 4096];
     let exchange = async {
-        accepted.read(&mut ignored).await?;
+        // A request, or a part of it: closing an unread connection resets it.
+        let _part = accepted.read(&mut ignored).await?;
         accepted.write_all(answer.as_bytes()).await?;
         accepted.shutdown().await
     };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use storage_leveldb::PendingCall;
 
 use super::Local;
-use super::serve::give_leadership_away;
+use super::handover::give_leadership_away;
 
 /// A call to the disk that has not returned for so long hangs. A slow disk takes a tenth of a second.
 pub const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
@@ -31,7 +31,9 @@ pub(super) async fn watch_disk(local: Arc<Local>) {
     loop {
         if let Some(call) = local.hanging_disk() {
             tracing::error!(path = %call.path.display(), "{}", explain(&call));
+            local.set_disk_hangs(true);
             wait_for_disk(&local, Instant::now() - call.since).await;
+            local.set_disk_hangs(false);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }

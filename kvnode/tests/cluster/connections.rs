@@ -121,7 +121,7 @@ async fn forgotten_connections_make_room_and_busy_ones_stay() {
     let mut watch = HealthClient::new(channel).watch(request).await.unwrap().into_inner();
     while watch.message().await.unwrap().expect("the stream goes on").status() != ServingStatus::Serving {}
     let mut forgotten = Vec::new();
-    for stream in connect(&node.client_addr(), 200) {
+    for stream in connect(&node.client_addr(), 100) {
         stream.set_nonblocking(true).unwrap();
         let mut stream = tokio::net::TcpStream::from_std(stream).unwrap();
         // Fails if it was closed while it had sent nothing.

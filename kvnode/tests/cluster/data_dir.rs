@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::support::{
     Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, refuses_everything, wait,
 };
+use tonic::Code;
 
 /// It is looked at each second.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
