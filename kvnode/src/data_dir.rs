@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -166,6 +167,45 @@ impl DataDir {
     #[must_use]
     pub fn storage(&self) -> PathBuf {
         self.path.join(STORAGE)
+    }
+
+    /// What stays the same while this value lives, unless the directory is taken away. To be called once the
+    /// storage is open.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let storage = self.storage();
+        let lasting = [self.path.join(LOCK_FILE), storage.join("log"), storage.join("state"), storage];
+        let lasting = lasting.into_iter().chain([self.path.clone()]);
+        Fingerprint(lasting.filter_map(|path| Some((place(&path).ok()?, path))).collect())
+    }
+}
+
+/// Where directories and files lie on the disk, whatever their names lead to now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint(Vec<(Place, PathBuf)>);
+
+/// Device and number. While a file is open, its number is no other's.
+type Place = (u64, u64);
+
+fn place(path: &Path) -> io::Result<Place> {
+    let metadata = fs::metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+impl Fingerprint {
+    /// Which of them is gone or another one, and in which way: the outermost, which says most. An error in
+    /// looking is no answer.
+    #[must_use]
+    pub fn changed(&self) -> Option<(PathBuf, &'static str)> {
+        let change = |(was, path): &(Place, PathBuf)| match place(path) {
+            Ok(is) if is == *was => None,
+            Ok(_) => Some((path.clone(), "replaced by another")),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Some((path.clone(), "removed or moved away"))
+            }
+            Err(_) => None,
+        };
+        self.0.iter().rev().find_map(change)
     }
 }
 
@@ -335,6 +375,26 @@ mod tests {
         assert!(error.contains("is a copy") && error.contains("cluster remove 1"), "{error}");
         drop(DataDir::open(copy.path(), &Claim { accept_moved: true, ..claim() }).unwrap());
         drop(DataDir::open(copy.path(), &claim()).unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_is_taken_away_or_replaced_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let data_dir = DataDir::open(&path, &claim()).unwrap();
+        fs::create_dir_all(data_dir.storage().join("log")).unwrap();
+        let fingerprint = data_dir.fingerprint();
+        assert_eq!(fingerprint.changed(), None);
+        fs::rename(data_dir.storage(), dir.path().join("aside")).unwrap();
+        assert_eq!(fingerprint.changed(), Some((data_dir.storage(), "removed or moved away")));
+        fs::rename(dir.path().join("aside"), data_dir.storage()).unwrap();
+        assert_eq!(fingerprint.changed(), None);
+        // A new directory may get the number of the old one; a lock that is held keeps its number.
+        fs::remove_dir_all(&path).unwrap();
+        assert_eq!(fingerprint.changed(), Some((path.clone(), "removed or moved away")));
+        fs::create_dir_all(data_dir.storage().join("log")).unwrap();
+        fs::write(path.join(LOCK_FILE), "").unwrap();
+        assert!(fingerprint.changed().unwrap().1.contains("replaced"));
     }
 
     #[test]

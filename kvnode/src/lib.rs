@@ -3,13 +3,14 @@
 //! An openraft application on two crates that know nothing about it: `storage-leveldb` keeps the log and
 //! the state, `network-grpc` talks to the other nodes. What is here: what a command means (`app`),
 //! how the parts are put together (`node`), and the surfaces: clients (`api`), people and
-//! their monitoring (`http`, `metrics`, `history`), the operator (`config`, `logging`, `trace`, `playground`, `check`).
+//! their monitoring (`http`, `metrics`, `history`), all three over `connections`, the operator (`config`, `logging`, `trace`, `playground`, `check`).
 
 pub mod api;
 pub mod app;
 pub mod check;
 pub mod cluster;
 pub mod config;
+pub mod connections;
 pub mod data_dir;
 pub mod history;
 pub mod http;

@@ -10,7 +10,7 @@ use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeAr
 use crate::data_dir::DataDirError;
 use crate::logging::Source;
 use crate::trace::Exporter;
-use crate::{check, node, playground};
+use crate::{check, logging, node, playground};
 
 /// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
@@ -31,10 +31,10 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     malloc_trim::limit_arenas();
     match Config::load(args, env) {
-        Ok(config) => {
-            config.log.install(Source::new(config.id, &config.cluster_name));
-            logged(serve_traced(&config))
-        }
+        Ok(config) => match config.log.install(Source::new(config.id, &config.cluster_name)) {
+            Ok(_flush_at_end) => logged(serve_traced(&config)),
+            Err(e) => exit_code(Err(anyhow::Error::new(e).context("cannot start the thread that logs"))),
+        },
         // Nobody has said yet how lines should look, and a person has to act on it: plain text, and the exit code.
         Err(errors) => bad_arguments(&errors),
     }
@@ -74,7 +74,7 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("error: {e:#}");
+            logging::say(&format!("error: {e:#}"));
             ExitCode::from(failure_code(&e))
         }
     }

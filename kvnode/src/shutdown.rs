@@ -1,4 +1,4 @@
-//! Being asked to stop.
+//! Signals: being asked to stop, and those that must not end a node.
 
 use std::io::{self, Read as _};
 use std::thread;
@@ -19,6 +19,7 @@ impl StopRequests {
     /// # Errors
     /// If the system refuses to deliver signals.
     pub fn listen(watch_stdin: bool) -> io::Result<Self> {
+        outlive_signals()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -34,6 +35,20 @@ impl StopRequests {
             () = ended(&mut self.stdin_ended) => "end of standard input",
         }
     }
+}
+
+/// From now on the signals that end a process, and are no request to stop, do not end this one.
+fn outlive_signals() -> io::Result<()> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            tracing::warn!("SIGHUP: ignored, there is nothing to reload (SIGTERM stops this node)");
+        }
+    });
+    // A write beyond the limit of a file's size fails then, and the storage reports it like any other. The
+    // handler stays when the value is dropped. Rust itself ignores SIGPIPE.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+    Ok(())
 }
 
 /// Returns once standard input has ended: at most once, and never if nobody watches it.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::disk::{Calls, PendingCall};
+
 /// The first thing that went wrong: which file, and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -21,8 +23,8 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Latches the first fault. Cheap to clone; all clones share one latch. Telling people of it is up to whoever opened
-/// the storage.
+/// Latches the first fault, and knows of calls to the disk that do not return, which is none yet. Cheap to
+/// clone; all clones share one latch. Telling people of it is up to the program that opened the storage.
 ///
 /// Invariants: once there is a fault it never changes and never goes away, and nothing is written to
 /// disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the latch
@@ -30,6 +32,7 @@ impl std::error::Error for Fault {}
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     first: Arc<OnceLock<Fault>>,
+    calls: Calls,
 }
 
 impl Health {
@@ -45,6 +48,17 @@ impl Health {
     /// The latched fault.
     pub fn check(&self) -> Result<(), Fault> {
         self.first.get().map_or(Ok(()), |fault| Err(fault.clone()))
+    }
+
+    /// The call to the disk that has been under way for longest: a write, a sync, a new name. One that has been
+    /// for seconds will hang; what waits for it is told nothing until it returns.
+    #[must_use]
+    pub fn pending_call(&self) -> Option<PendingCall> {
+        self.calls.oldest()
+    }
+
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// Records a fault unless there is one already; answers with the first.

@@ -46,7 +46,7 @@ mod upgrade;
 
 pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command};
 pub use config::{UnsafeConfig, check_config, durable_config};
-pub use disk::{Disk, ReadFile, RealDisk, WriteFile};
+pub use disk::{Disk, PendingCall, ReadFile, RealDisk, WriteFile};
 pub use engine::{
     Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, Run,
     RunWriter, ScanLimit,

@@ -43,7 +43,8 @@ impl Api {
         if self.local.has_lost_quorum() {
             return Err(status_codes::no_quorum().into());
         }
-        self.read_index.confirm().await
+        let confirmed = self.local.unless_disk_hangs(self.read_index.confirm()).await;
+        confirmed.unwrap_or_else(|| Err(status_codes::disk_hangs().into()))
     }
 
     /// Answers from the state applied here, however old it is.

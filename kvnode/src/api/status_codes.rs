@@ -101,6 +101,14 @@ pub(crate) fn no_quorum() -> Status {
     )
 }
 
+pub(crate) fn disk_hangs() -> Status {
+    Status::unavailable("the disk of this node does not answer; not applied, ask another node")
+}
+
+pub(crate) fn disk_hangs_unknown() -> Status {
+    Status::unknown("the disk of this node does not answer; whether the write was applied is unknown")
+}
+
 pub(crate) fn out_of_time_unknown() -> Status {
     Status::deadline_exceeded("out of time; whether the write was applied is unknown")
 }

@@ -86,10 +86,14 @@ impl Api {
         if self.local.has_lost_quorum() {
             return Err(status_codes::no_quorum().into());
         }
+        if self.local.disk_hangs() {
+            return Err(status_codes::disk_hangs().into());
+        }
         let (request_id, started) = (command.request_id(), Instant::now());
         let write = self.local.raft.client_write(command);
         let write = async { write.await.map_err(status_codes::write_failure) };
-        let applied = route::within(call, Effect::Write, write).await?;
+        let applied = self.local.unless_disk_hangs(route::within(call, Effect::Write, write)).await;
+        let applied = applied.unwrap_or_else(|| Err(status_codes::disk_hangs_unknown().into()))?;
         note_applied(call, request_id, started, &applied.log_id);
         Ok(applied.data)
     }

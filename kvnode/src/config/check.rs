@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::settings::{Setting, Settings};
 use super::{Address, Config, MemoryLimits, Peers};
-use crate::logging::{LogFormat, LogOptions};
+use crate::logging::{LogFilter, LogFormat, LogOptions};
 use crate::raft::{NodeId, SNAPSHOT_ENTRIES};
 use crate::trace::OtlpEndpoint;
 
@@ -191,13 +191,11 @@ impl Check<'_> {
             Some(setting) => self.parse::<LogFormat>(&setting)?,
             None => LogFormat::Text,
         };
-        let filter = self.settings.get("log").cloned();
-        if let Some(setting) = &filter
-            && let Err(e) = LogOptions::check_filter(&setting.text)
-        {
-            return self.complain(format!("{}: {e}", setting.origin));
-        }
-        Some(LogOptions { format, filter: filter.map(|setting| setting.text) })
+        let filter = match self.settings.get("log").cloned() {
+            Some(setting) => Some(self.parse::<LogFilter>(&setting)?),
+            None => None,
+        };
+        Some(LogOptions { format, filter })
     }
 
     /// The outer option: whether the setting is good.
@@ -251,7 +249,7 @@ mod tests {
     fn every_error_is_reported_at_once() {
         let error = load(
             "kvnode --id x --client-addr nope --snapshot-entries 5 --log-format xml --otlp-endpoint c:1 \
-             --memtable-mib 0 --table-cache-mib 1048577",
+             --memtable-mib 0 --table-cache-mib 1048577 --log inof",
             &[],
         )
         .unwrap_err();
@@ -266,6 +264,7 @@ mod tests {
             "--table-cache-mib: '1048577'",
             "--log-format: 'xml'",
             "--otlp-endpoint: 'c:1'",
+            "--log: 'inof'",
         ] {
             assert!(error.contains(part), "no '{part}' in:\n{error}");
         }
@@ -280,6 +279,23 @@ mod tests {
         let env = [("KVNODE_CLUSTER_NAME", "env"), ("KVNODE_ID", "8")];
         let config = load(&line, &env).unwrap();
         assert_eq!((config.id, config.cluster_name.as_str(), config.snapshot_entries), (1, "env", 1000));
+    }
+
+    /// Found: an empty variable, as a compose file passes one that is not set, was a wrong setting; and a
+    /// `RUST_LOG` that cannot be understood was the default without a word.
+    #[test]
+    fn empty_variables_are_not_set_and_rust_log_is_a_setting() {
+        let env = [("KVNODE_CLUSTER_ID", ""), ("KVNODE_PEERS", ""), ("KVNODE_CONFIG", ""), ("RUST_LOG", "")];
+        let config = load(GOOD, &env).unwrap();
+        assert_eq!((config.cluster_name.as_str(), config.log.filter), ("kv", None));
+        let filter =
+            |line: &str, env: &[(&str, &str)]| load(line, env).unwrap().log.filter.unwrap().to_string();
+        assert_eq!(filter(GOOD, &[("RUST_LOG", "debug")]), "debug");
+        assert_eq!(filter(GOOD, &[("RUST_LOG", "debug"), ("KVNODE_LOG", "warn")]), "warn");
+        assert_eq!(filter(&format!("{GOOD} --log error"), &[("RUST_LOG", "inof")]), "error");
+        let error = load(GOOD, &[("RUST_LOG", "inof")]).unwrap_err();
+        assert!(error.contains("RUST_LOG: 'inof'"), "{error}");
+        assert!(load(&GOOD.replace("--peers 1=a:2/a:1", "--peers="), &[]).is_err(), "an empty flag is given");
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub(crate) const NAMES: [&str; 17] = [
     "otlp-endpoint",
 ];
 
+/// What other programs in Rust take for `--log`, too.
+const LOG_VARIABLE: &str = "RUST_LOG";
+
 /// A setting's text and where it was found, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setting {
@@ -44,12 +47,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Flags win over `KVNODE_*` variables, these over the file. Problems go to `errors`.
+    /// Flags win over `KVNODE_*` variables, these over the file, and that over `RUST_LOG`. An empty variable
+    /// counts as unset. Problems go to `errors`.
     pub(crate) fn merge(
         args: &ServeArgs,
         env: &dyn Fn(&str) -> Option<String>,
         errors: &mut Vec<String>,
     ) -> Self {
+        let env = |name: &str| env(name).filter(|text| !text.is_empty());
         let file = args.config.clone().or_else(|| env("KVNODE_CONFIG").map(Into::into));
         let from_file = file.as_deref().map(|path| file::read(path, errors)).unwrap_or_default();
         let shown = file.map(|path| path.display().to_string()).unwrap_or_default();
@@ -64,6 +69,9 @@ impl Settings {
                 .or_else(|| from(env(&variable), variable.clone()))
                 .or_else(|| from(from_file.get(name).cloned(), format!("{name} in {shown}")));
             settings.found.extend(setting.map(|setting| (name, setting)));
+        }
+        if let Some(setting) = from(env(LOG_VARIABLE), LOG_VARIABLE.to_owned()) {
+            settings.found.entry("log").or_insert(setting);
         }
         settings
     }

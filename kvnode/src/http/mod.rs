@@ -13,7 +13,7 @@ mod status;
 
 pub(crate) use router::faulty_router;
 pub use router::{Surface, router};
+pub use server::HTTP_HEADER_TIMEOUT;
 pub(crate) use server::serve;
-pub use server::{HTTP_HEADER_TIMEOUT, HttpLimits, MAX_HTTP_CONNECTIONS};
 pub use status::StatusDocument;
 pub(crate) use status::role;

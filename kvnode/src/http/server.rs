@@ -1,103 +1,73 @@
-//! The server beneath the paths: HTTP/1.1, with bounds on what connections can cost.
-//!
-//! Anybody who reaches the port may connect, and a connection costs a descriptor, of which the storage needs some too. So
-//! there are only so many, and none stays that asks nothing.
+//! The server beneath the paths: HTTP/1.1, with a bound on what a connection can cost. How many there may be,
+//! and which have to go, is decided by [`connections`](crate::connections).
 
-use std::io;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// Connections at a time; further ones wait in the kernel until one of these ends.
-pub const MAX_HTTP_CONNECTIONS: usize = 256;
-/// How long the head of a request may take, from the connection or the answer before: a connection that asks nothing for so
-/// long is closed.
+use crate::connections::{Accepted, CLOCK_ADVICE, Incoming, counted, is_before_1970};
+
+/// How long the head of a request may take, from the connection or the answer before: a connection that asks
+/// nothing for so long is closed.
 pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// After the system had no descriptor for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// Bounds on connections.
-#[derive(Debug, Clone, Copy)]
-pub struct HttpLimits {
-    /// At a time.
-    pub connections: usize,
-    /// For the head of a request.
-    pub header_timeout: Duration,
-}
-
-impl Default for HttpLimits {
-    fn default() -> Self {
-        Self { connections: MAX_HTTP_CONNECTIONS, header_timeout: HTTP_HEADER_TIMEOUT }
-    }
-}
 
 /// Serves until `stopped`, then answers what is under way.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    mut incoming: Incoming,
     router: Router,
-    limits: HttpLimits,
+    header_timeout: Duration,
     stopped: impl Future<Output = ()>,
 ) {
-    let builder = connections(limits);
-    let places = Arc::new(Semaphore::new(limits.connections));
+    let builder = builder(header_timeout);
+    let router = counted(router);
     let under_way = GracefulShutdown::new();
     let mut stopped = pin!(stopped);
     loop {
-        let (place, stream) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut stopped => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = incoming.next() => accepted,
         };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        if is_before_1970() {
+            tokio::spawn(refuse(accepted));
+            continue;
+        }
+        let service = TowerToHyperService::new(router.clone().layer(Extension(accepted.requests())));
+        let connection = builder.serve_connection(TokioIo::new(accepted), service).into_owned();
         let connection = under_way.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(error, "an HTTP connection ended");
             }
-            drop(place);
         });
     }
-    drop(listener);
+    drop(incoming);
     under_way.shutdown().await;
 }
 
-fn connections(limits: HttpLimits) -> Builder<TokioExecutor> {
+/// Without hyper, which would panic. An error means that the other side has gone.
+async fn refuse(mut accepted: Accepted) {
+    let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close";
+    let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{CLOCK_ADVICE}\n", CLOCK_ADVICE.len() + 1);
+    let mut ignored = [0; 4096];
+    let exchange = async {
+        // A request, or a part of it: closing an unread connection resets it.
+        let _part = accepted.read(&mut ignored).await?;
+        accepted.write_all(answer.as_bytes()).await?;
+        accepted.shutdown().await
+    };
+    let _ = tokio::time::timeout(HTTP_HEADER_TIMEOUT, exchange).await;
+}
+
+fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_timeout);
     builder
-}
-
-/// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (Option<OwnedSemaphorePermit>, TcpStream) {
-    // Nobody closes the semaphore.
-    let place = Arc::clone(places).acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return (place, stream),
-            Err(e) if is_of_the_connection(&e) => {}
-            Err(e) => {
-                tracing::debug!("cannot accept an HTTP connection: {e}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Its other end has given up; the listener is well.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
 #[cfg(test)]
@@ -107,13 +77,18 @@ mod tests {
 
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::connections::{Patience, Places};
 
     const HEADER_TIMEOUT: Duration = Duration::from_millis(400);
     /// How long anything here may take.
     const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// Nothing makes room but the timeout of a head.
+    const PATIENT: Patience = Patience { silent: PATIENCE, room_after: PATIENCE, idle: PATIENCE };
 
     async fn start(connections: usize) -> (SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -124,8 +99,8 @@ mod tests {
         };
         let router = Router::new().route("/", get(async || "here")).route("/slow", get(slow));
         let (stop, stopped) = oneshot::channel();
-        let limits = HttpLimits { connections, header_timeout: HEADER_TIMEOUT };
-        let served = serve(listener, router, limits, async move { drop(stopped.await) });
+        let incoming = Incoming::new("HTTP", listener, Places::new(connections, PATIENT));
+        let served = serve(incoming, router, HEADER_TIMEOUT, async move { drop(stopped.await) });
         (addr, stop, tokio::spawn(served))
     }
 

@@ -1,7 +1,5 @@
 //! The subscriber's layer: events in, whole lines out.
 
-use std::io::{self, Write as _};
-
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
@@ -25,7 +23,7 @@ impl Source {
     }
 }
 
-/// Writes each event as one line to `write`.
+/// Hands each event as one line to `write`.
 pub(super) struct Lines<W> {
     pub(super) format: LogFormat,
     pub(super) source: Source,
@@ -33,19 +31,13 @@ pub(super) struct Lines<W> {
     pub(super) write: W,
 }
 
-impl<S: Subscriber, W: Fn(&[u8]) + 'static> Layer<S> for Lines<W> {
+impl<S: Subscriber, W: Fn(Vec<u8>) + 'static> Layer<S> for Lines<W> {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let record = Record::of(event);
         let line = match self.format {
             LogFormat::Text => text::line(&record, self.colour),
             LogFormat::Json => json::line(&self.source, &record),
         };
-        (self.write)(&line);
+        (self.write)(line);
     }
-}
-
-/// One call, so that lines of several threads do not mix. A node goes on without anybody who reads its
-/// lines, and there is nowhere else to say that nobody does.
-pub(super) fn to_stderr(line: &[u8]) {
-    let _ = io::stderr().lock().write_all(line);
 }

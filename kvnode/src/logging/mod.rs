@@ -1,22 +1,30 @@
 //! Log lines: who sees what, and in which shape. Everything goes to standard error.
 //!
-//! The way of an event: `layer` collects it into a [`record`], `text` or `json` makes a line of that, `layer`
-//! writes the line in one piece. `ecs` says how a field of ours is called in the Elastic Common Schema; `throttle`
-//! keeps what clients can cause from filling a disk; `panic` turns panics into lines.
+//! The way of an event: `filter` lets it through, `layer` collects it into a [`record`], `text` or `json`
+//! makes a line of that, `queue` holds the line, and the thread of `writer` writes it. So a reader that stops
+//! reading costs lines and nothing else. `ecs` says how a field of ours is called in the Elastic Common
+//! Schema; `throttle` keeps what clients can cause from filling a disk; `panic` turns panics into lines.
 
 mod ecs;
+mod filter;
 mod json;
 mod layer;
 mod options;
 mod panic;
+mod queue;
 mod record;
 #[cfg(test)]
 mod tests;
 mod text;
 mod throttle;
+mod writer;
 
+pub use filter::LogFilter;
 pub use layer::Source;
 #[cfg(test)]
 pub(crate) use options::DEFAULT_FILTER;
 pub use options::{LogFormat, LogOptions};
+pub use queue::{FLUSH_TIMEOUT, MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
 pub(crate) use throttle::Throttle;
+pub use writer::FlushAtEnd;
+pub(crate) use writer::{flush, register, say};

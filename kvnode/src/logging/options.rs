@@ -1,14 +1,16 @@
 //! What the operator asks for, and putting it into effect.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::layer::{self, Lines, Source};
+use super::filter::LogFilter;
+use super::layer::{Lines, Source};
 use super::panic;
+use super::writer::{self, FlushAtEnd};
 
 /// What is logged unless the operator says otherwise. openraft narrates every step of its protocol at
 /// info, repeats at warn several times a second that a peer is away (network-grpc says it once), and calls
@@ -42,37 +44,29 @@ impl FromStr for LogFormat {
 pub struct LogOptions {
     /// How lines look.
     pub format: LogFormat,
-    /// Targets and levels; `RUST_LOG`, then a quiet default, if there is none.
-    pub filter: Option<String>,
+    /// Targets and levels; a quiet default if there is none.
+    pub filter: Option<LogFilter>,
 }
 
 impl LogOptions {
-    /// Whether `filter` can be understood.
+    /// Sends this process's log lines and panics to standard error from now on; a second call changes nothing.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn check_filter(filter: &str) -> Result<(), String> {
-        match EnvFilter::try_new(filter) {
-            Ok(_) => Ok(()),
-            Err(e) => Err(format!("'{filter}' is not a log filter, for example info,openraft=debug: {e}")),
-        }
-    }
-
-    /// Sends this process's log lines and panics to standard error from now on; a second call changes nothing.
-    pub fn install(&self, source: Source) {
+    /// If the system gives no thread to write them.
+    pub fn install(&self, source: Source) -> io::Result<FlushAtEnd> {
+        let at_end = writer::start()?;
         let colour =
-            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-        let lines = Lines { format: self.format, source, colour, write: layer::to_stderr };
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+        let lines = Lines { format: self.format, source, colour, write: writer::push };
         match tracing_subscriber::registry().with(self.env_filter()).with(lines).try_init() {
             Ok(()) => panic::install(),
             Err(e) => tracing::debug!("logging is already set up: {e}"),
         }
+        Ok(at_end)
     }
 
     fn env_filter(&self) -> EnvFilter {
-        let wanted = self.filter.clone().or_else(|| std::env::var(EnvFilter::DEFAULT_ENV).ok());
-        wanted
-            .and_then(|filter| EnvFilter::try_new(filter).ok())
-            .unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER))
+        let wanted = self.filter.as_ref().and_then(LogFilter::to_env_filter);
+        wanted.unwrap_or_else(|| EnvFilter::new(DEFAULT_FILTER))
     }
 }

@@ -3,15 +3,20 @@
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
 
-/// From now on panics go to the log. Where errors are filtered out, Rust's own message stays.
+use super::writer;
+
+/// From now on panics go to the log. Where errors are filtered out, the panic is said as Rust does.
+///
+/// Each waits a little for its line to be written: it may be the end of the process.
 pub(super) fn install() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
+    std::panic::set_hook(Box::new(|panic| {
         if tracing::enabled!(tracing::Level::ERROR) {
             report(panic);
         } else {
-            usual(panic);
+            let thread = std::thread::current();
+            writer::say(&format!("thread '{}' {panic}", thread.name().unwrap_or("unnamed")));
         }
+        writer::flush();
     }));
 }
 

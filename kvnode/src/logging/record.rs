@@ -1,6 +1,7 @@
 //! One event, collected and bounded, before it is a line.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use tracing::field::{Field, Visit};
@@ -63,7 +64,8 @@ impl Record {
         let metadata: &Metadata<'_> = event.metadata();
         let target = metadata.target();
         let mut record = Self {
-            time: Utc::now(),
+            // `Utc::now` panics where the clock is before 1970.
+            time: SystemTime::now().into(),
             level: *metadata.level(),
             logger: target.to_owned(),
             message: String::new(),

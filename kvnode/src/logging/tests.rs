@@ -20,7 +20,7 @@ const SCHEMA: &str = include_str!("ecs-9.4.0.csv");
 fn lines(format: LogFormat, log: impl FnOnce()) -> String {
     let written = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&written);
-    let write = move |line: &[u8]| sink.lock().unwrap().extend_from_slice(line);
+    let write = move |line: Vec<u8>| sink.lock().unwrap().extend_from_slice(&line);
     let lines = Lines { format, source: Source::new(7, "test"), colour: false, write };
     tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), log);
     let bytes = written.lock().unwrap().clone();

@@ -33,6 +33,7 @@ impl Metrics {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        crate::logging::register(&registry)?;
         crate::trace::register(&registry)?;
         let info = NodeInfo::new(&registry, id, cluster_name)?;
         Ok(Self {

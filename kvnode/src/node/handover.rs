@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use openraft::Instant as _;
 
+use super::Local;
 use crate::raft::{LEADER_LEASE, Metrics, NodeId, Raft};
+
+/// How long another node may take to take over from a leader that stops, or can store nothing.
+const HANDOVER_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Leadership did not arrive where it was meant to.
 #[derive(Debug, thiserror::Error)]
@@ -54,5 +58,16 @@ pub async fn hand_over(raft: &Raft, to: NodeId, within: Duration) -> Result<Node
         Ok(metrics) => Ok(metrics.current_leader.unwrap_or(to)),
         Err(openraft::metrics::WaitError::Timeout(..)) => Err(HandoverError::Timeout { to, waited: within }),
         Err(e) => Err(stopped(&e)),
+    }
+}
+
+/// Lets the best successor lead, if this node does. Without this, the others would notice only by their
+/// election timeout.
+pub(super) async fn give_leadership_away(local: &Local) {
+    let metrics = local.metrics();
+    let Some(heir) = successor(&metrics, &[]).filter(|_| metrics.state.is_leader()) else { return };
+    match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
+        Ok(leader) => tracing::info!("node {leader} has taken over leadership"),
+        Err(e) => tracing::warn!("cannot hand leadership over: {e}"),
     }
 }

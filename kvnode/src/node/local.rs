@@ -9,6 +9,7 @@ use network_grpc::LocalIdentity;
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
 use storage_leveldb::{Fault, Health, Sizes, StateReader};
+use tokio::sync::watch;
 
 use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
@@ -46,6 +47,8 @@ pub struct Local {
     pub sizes: Sizes,
     /// How long ago a leader was last known to be alive.
     pub leader_watch: LeaderWatch,
+    /// Whether the disk does not answer.
+    disk_hangs: watch::Sender<bool>,
     stopping: AtomicBool,
 }
 
@@ -99,6 +102,7 @@ impl Local {
             health: handles.health,
             sizes: handles.sizes,
             leader_watch: handles.leader_watch,
+            disk_hangs: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
         }
     }
@@ -181,6 +185,27 @@ impl Local {
             Ok(()) => Standing::Good,
             Err(fatal) => Standing::Stopped(fatal.to_string()),
         })
+    }
+
+    /// Whether the disk does not answer.
+    #[must_use]
+    pub fn disk_hangs(&self) -> bool {
+        *self.disk_hangs.borrow()
+    }
+
+    pub(super) fn set_disk_hangs(&self, hangs: bool) {
+        self.disk_hangs.send_replace(hangs);
+    }
+
+    /// What `work` answers, unless the disk hangs before, or does already: nothing that needs a quorum with this
+    /// node ends before the disk answers, and another node may lead.
+    pub async fn unless_disk_hangs<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut disk_hangs = self.disk_hangs.subscribe();
+        tokio::select! {
+            biased;
+            _ = disk_hangs.wait_for(|hangs| *hangs) => None,
+            answer = work => Some(answer),
+        }
     }
 
     /// How much is stored now.

@@ -1,7 +1,9 @@
 //! One running node: its parts, how they are put together, and how they are taken apart.
 
 mod affiliation;
+mod data_dir_watch;
 mod disk_use;
+mod disk_watch;
 mod fault;
 mod faulty;
 mod handover;
@@ -17,6 +19,7 @@ mod steward;
 
 pub use affiliation::Affiliation;
 pub use disk_use::{DiskBytes, DiskSpace};
+pub use disk_watch::DISK_HANGS_AFTER;
 pub use fault::{explain, is_disk_full};
 pub use faulty::Faulty;
 pub use handover::{HandoverError, answers, hand_over, successor};

@@ -1,11 +1,16 @@
-//! How many files this process may have open. Called once, before a node opens any.
+//! How many files this process may have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Asked for where there is no hard limit: the most that Linux grants by default.
 const MAX_OPEN_FILES: u64 = 1 << 20;
 
-/// Raises the soft limit to the hard one. Connections and storage share it, and a storage that may not open a file has
+/// How many files this process may have open.
+pub(super) fn limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Raises the soft limit to the hard one, once, before a node opens any file. Connections and storage share it, and a storage that may not open a file has
 /// failed: 1024, which shells and container runtimes hand down, are as many as some 500 idle clients and a large state take.
 pub(super) fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);

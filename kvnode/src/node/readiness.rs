@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use openraft::LogIdOptionExt as _;
-use storage_leveldb::Fault;
+use storage_leveldb::{Fault, PendingCall};
 
 use super::{DiskSpace, Local, Standing, explain};
 use crate::raft::{Member, committed_end};
@@ -31,6 +31,9 @@ pub enum Problem {
     /// It takes no part in a cluster: why, and what to do.
     #[error("{0}")]
     Outside(String),
+    /// The disk does not answer.
+    #[error("{}", super::disk_watch::explain(.0))]
+    DiskHangs(PendingCall),
     /// Nobody leads.
     #[error("no leader for {}.{:01} s", .0.as_secs(), .0.subsec_millis() / 100)]
     NoLeader(Duration),
@@ -89,6 +92,9 @@ impl Local {
             _ if self.is_stopping() => return vec![Problem::Stopping],
             Standing::Stopped(reason) => return vec![Problem::Stopped(reason)],
             Standing::Good => {}
+        }
+        if let Some(call) = self.hanging_disk() {
+            return vec![Problem::DiskHangs(call)];
         }
         let affiliation = self.affiliation();
         if !affiliation.serves() {

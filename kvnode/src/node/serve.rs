@@ -6,16 +6,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::faulty::FaultyNode;
+use super::handover::give_leadership_away;
 use super::open_files::raise_limit;
 use super::start::Started;
-use super::{Listeners, Local, Node, Standing, explain, hand_over, successor};
+use super::{Listeners, Local, Node, Standing, explain};
 use crate::config::Config;
 use crate::data_dir::{Claim, DataDir};
 use crate::identity::Identity;
 use crate::shutdown::StopRequests;
 
-/// How long another node may take to take over from a leader that stops.
-const HANDOVER_TIMEOUT: Duration = Duration::from_millis(1500);
 /// How long requests under way may take once no new ones are accepted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a peer's streams may take to end once consensus has stopped.
@@ -153,6 +152,7 @@ async fn stop_consensus(local: Arc<Local>) {
 async fn exit_at_the_next(mut requests: StopRequests) {
     let reason = requests.next().await;
     tracing::warn!("exiting at once: {reason} again");
+    crate::logging::flush();
     std::process::exit(1);
 }
 
@@ -176,15 +176,5 @@ impl Node {
         self.servers.raft.stop(PEER_DRAIN_TIMEOUT).await;
         self.servers.http.stop(PEER_DRAIN_TIMEOUT).await;
         tracing::info!("stopped");
-    }
-}
-
-/// Without this, the others would notice only by their election timeout.
-async fn give_leadership_away(local: &Local) {
-    let metrics = local.metrics();
-    let Some(heir) = successor(&metrics, &[]).filter(|_| metrics.state.is_leader()) else { return };
-    match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
-        Ok(leader) => tracing::info!("node {leader} has taken over leadership"),
-        Err(e) => tracing::warn!("cannot hand leadership over: {e}"),
     }
 }

@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::codegen::StdError;
 use tonic::service::Routes;
 
-use super::Listeners;
+use super::{Listeners, open_files};
 use crate::api::Api;
-use crate::http::{HttpLimits, serve};
+use crate::connections::{ConnectionLimits, Incoming, Patience, Places, counted};
+use crate::http::{HTTP_HEADER_TIMEOUT, serve};
 
 /// The servers of one node.
 pub(super) struct Servers {
@@ -33,10 +33,16 @@ pub(super) struct RunningServer {
 impl Servers {
     pub(super) fn start(listeners: Listeners, peers: Routes, clients: Routes, http: Router) -> Self {
         let network = network_grpc::NetworkOptions::default();
+        let limits = ConnectionLimits::of(open_files::limit());
+        let incoming =
+            |name, listener, bound| Incoming::new(name, listener, Places::new(bound, Patience::default()));
+        let client = incoming("client", listeners.client, limits.clients);
+        let raft = incoming("peer", listeners.raft, limits.peers);
+        let http_incoming = incoming("HTTP", listeners.http, limits.http);
         Self {
-            client: serve_grpc("client", Api::server_builder(), clients, listeners.client),
-            raft: serve_grpc("raft", network_grpc::server_builder(&network), peers, listeners.raft),
-            http: serve_http(http, listeners.http),
+            client: serve_grpc("client", Api::server_builder(), clients, client),
+            raft: serve_grpc("peer", network_grpc::server_builder(&network), peers, raft),
+            http: serve_http(http, http_incoming),
         }
     }
 }
@@ -45,18 +51,19 @@ fn serve_grpc(
     name: &'static str,
     mut server: tonic::transport::Server,
     routes: Routes,
-    listener: TcpListener,
+    incoming: Incoming,
 ) -> RunningServer {
+    let routes = Routes::from(counted(routes.into_axum_router()));
     RunningServer::start(name, async move |stopped| {
-        let accepted = network_grpc::incoming(listener);
+        let accepted = incoming.into_stream();
         let served = server.add_routes(routes).serve_with_incoming_shutdown(accepted, stopped).await;
         served.map_err(StdError::from)
     })
 }
 
-fn serve_http(router: Router, listener: TcpListener) -> RunningServer {
+fn serve_http(router: Router, incoming: Incoming) -> RunningServer {
     RunningServer::start("HTTP", async move |stopped| {
-        serve(listener, router, HttpLimits::default(), stopped).await;
+        serve(incoming, router, HTTP_HEADER_TIMEOUT, stopped).await;
         Ok(())
     })
 }

@@ -9,6 +9,8 @@ use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
+use super::data_dir_watch::watch_data_dir;
+use super::disk_watch::watch_disk;
 use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::servers::Servers;
@@ -71,6 +73,8 @@ impl Node {
         match Core::start(config, data_dir, &metrics).await {
             Ok(core) => {
                 let local = Arc::new(Local::new(config, http_addr, core.handles));
+                tokio::spawn(watch_data_dir(data_dir.fingerprint(), local.health.clone()));
+                tokio::spawn(watch_disk(Arc::clone(&local)));
                 Ok(Started::Node(Self::serve(local, (core.inbox, core.places), metrics, listeners)?))
             }
             Err(CoreError::Fault(fault)) => Ok(Started::Faulty(

@@ -15,13 +15,19 @@
 
 mod bad_input;
 mod check;
+mod clock;
+mod connections;
 mod damage;
 mod damage_live;
+mod data_dir;
 mod dedup;
+mod disk_hangs;
 mod fall_behind;
 mod full_disk;
 mod identity;
 mod kill;
+mod log_filter;
+mod log_reader;
 mod logs;
 mod logs_otlp;
 mod membership;
@@ -39,6 +45,7 @@ mod playground;
 mod quorum_lost;
 mod readme;
 mod real_input;
+mod signals;
 mod single_node;
 mod start_up;
 mod support;

@@ -1,6 +1,10 @@
 //! The HTTP/2 settings that belong to [`RaftService`](crate::RaftService).
 
-use tokio::net::TcpListener;
+use std::io;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -18,11 +22,20 @@ pub fn server_builder(options: &NetworkOptions) -> Server {
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
 }
 
-/// The connections of a bound listener, without Nagle's delay.
+/// After the system had no descriptor for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The connections of a bound listener, without Nagle's delay, and as many as come: an application that must
+/// bound them makes a stream of its own.
 ///
 /// `Server::tcp_nodelay` does nothing for a listener that the caller has bound, and with the delay an
-/// answer in two parts waits 40 ms for the peer's acknowledgement.
-#[must_use]
-pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+/// answer in two parts waits 40 ms for the peer's acknowledgement. Without a descriptor for the next
+/// connection it waits a little; tonic would try again at full speed.
+pub fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    TcpIncoming::from(listener).with_nodelay(Some(true)).then(async |accepted| {
+        if accepted.is_err() {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+        accepted
+    })
 }

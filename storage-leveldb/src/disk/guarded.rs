@@ -61,10 +61,25 @@ impl GuardedDisk {
         result.map_err(|e| self.health.latch(path, format!("cannot {doing}: {e}")))
     }
 
-    pub(crate) fn create(&self, path: &Path) -> Result<GuardedFile, Fault> {
+    /// A call that changes the disk: not made after a fault, known while it has not returned, latched if it
+    /// fails.
+    fn change<T>(
+        &self,
+        doing: &'static str,
+        path: &Arc<Path>,
+        call: impl FnOnce() -> io::Result<T>,
+    ) -> Result<T, Fault> {
         self.health.check()?;
-        let file = self.latched("create", path, self.disk.create(path))?;
-        Ok(GuardedFile { file, path: path.to_owned(), name_is_durable: false, disk: self.clone() })
+        let pending = self.health.calls().begin(doing, path);
+        let result = call();
+        drop(pending);
+        self.latched(doing, path, result)
+    }
+
+    pub(crate) fn create(&self, path: &Path) -> Result<GuardedFile, Fault> {
+        let path: Arc<Path> = path.into();
+        let file = self.change("create", &path, || self.disk.create(&path))?;
+        Ok(GuardedFile { file, path, name_is_durable: false, disk: self.clone() })
     }
 
     /// `None`: there is no such file.
@@ -76,8 +91,7 @@ impl GuardedDisk {
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), Fault> {
-        self.health.check()?;
-        self.latched("rename", from, self.disk.rename(from, to))?;
+        self.change("rename", &from.into(), || self.disk.rename(from, to))?;
         self.sync_dir(to.parent().unwrap_or(to))
     }
 
@@ -93,8 +107,7 @@ impl GuardedDisk {
 
     /// Durable when it returns, and so are the directories above it that were missing.
     pub(crate) fn create_dir(&self, path: &Path) -> Result<(), Fault> {
-        self.health.check()?;
-        self.latched("create directory", path, create_dir_durably(self.disk.as_ref(), path))
+        self.change("create directory", &path.into(), || create_dir_durably(self.disk.as_ref(), path))
     }
 
     pub(crate) fn delete_dir(&self, path: &Path) -> Result<(), Fault> {
@@ -103,9 +116,8 @@ impl GuardedDisk {
     }
 
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), Fault> {
-        self.health.check()?;
         let started = Instant::now();
-        self.latched("sync directory", path, self.disk.sync_dir(path))?;
+        self.change("sync directory", &path.into(), || self.disk.sync_dir(path))?;
         self.has_synced(started.elapsed());
         Ok(())
     }
@@ -143,7 +155,7 @@ impl GuardedDisk {
 /// [left](Self::leave_name) to somebody else.
 pub(crate) struct GuardedFile {
     file: Box<dyn WriteFile>,
-    path: PathBuf,
+    path: Arc<Path>,
     name_is_durable: bool,
     disk: GuardedDisk,
 }
@@ -155,7 +167,7 @@ impl GuardedFile {
 
     /// The file has another name now, which is durable.
     pub(crate) fn was_renamed(&mut self, to: &Path) {
-        self.path = to.to_owned();
+        self.path = to.into();
     }
 
     /// From now on a sync is for the content alone: somebody else syncs the directory before the name counts.
@@ -164,27 +176,24 @@ impl GuardedFile {
     }
 
     pub(crate) fn write_all(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.disk.health.check()?;
-        let result = self.file.write_all(bytes);
-        self.disk.latched("write", &self.path, result)?;
+        let Self { file, path, disk, .. } = self;
+        disk.change("write", path, || file.write_all(bytes))?;
         self.disk.observer.wrote(self.disk.db, bytes.len() as u64);
         Ok(())
     }
 
     /// See [`WriteFile::reserve`].
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.disk.health.check()?;
-        let result = self.file.reserve(bytes);
-        self.disk.latched("reserve room in", &self.path, result)?;
+        let Self { file, path, disk, .. } = self;
+        disk.change("reserve room in", path, || file.reserve(bytes))?;
         self.disk.observer.wrote(self.disk.db, bytes);
         Ok(())
     }
 
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {
-        self.disk.health.check()?;
         let started = Instant::now();
-        let result = self.file.sync();
-        self.disk.latched("sync", &self.path, result)?;
+        let Self { file, path, disk, .. } = self;
+        disk.change("sync", path, || file.sync())?;
         self.disk.has_synced(started.elapsed());
         if !self.name_is_durable {
             self.disk.sync_dir(self.path.parent().unwrap_or(&self.path))?;

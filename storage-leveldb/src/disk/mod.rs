@@ -4,6 +4,7 @@
 //! the `testing` feature, which loses, tears and refuses writes. Nothing above this module touches
 //! `std::fs`.
 
+mod calls;
 mod guarded;
 mod overlay;
 mod real;
@@ -12,6 +13,8 @@ use std::any::Any;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub(crate) use calls::Calls;
+pub use calls::PendingCall;
 pub(crate) use guarded::{GuardedDisk, GuardedFile, time_syncing};
 pub(crate) use overlay::OverlayDisk;
 pub use real::RealDisk;

@@ -27,11 +27,20 @@ pub struct ClusterOptions {
     pub disk_mib: Option<u64>,
     /// More flags for every node.
     pub flags: Vec<String>,
+    /// Limits of every node's process, as the shell's `ulimit` takes them.
+    pub ulimits: Vec<String>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        Self { nodes: 3, snapshot_entries: None, traced: false, disk_mib: None, flags: Vec::new() }
+        Self {
+            nodes: 3,
+            snapshot_entries: None,
+            traced: false,
+            disk_mib: None,
+            flags: Vec::new(),
+            ulimits: Vec::new(),
+        }
     }
 }
 
@@ -75,6 +84,8 @@ impl Cluster {
             snapshot_entries: self.options.snapshot_entries,
             trace: self.options.traced.then(|| home.join("strace.log")),
             flags: self.options.flags.clone(),
+            env: Vec::new(),
+            ulimits: self.options.ulimits.clone(),
         };
         self.nodes.push(Node::new(serve, &log_dir));
     }

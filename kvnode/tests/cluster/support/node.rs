@@ -1,5 +1,6 @@
 //! One node of a test cluster: its command line, its process, and the ways to ask it.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -61,6 +62,14 @@ impl Node {
         assert!(self.process.is_none(), "node {} runs already", self.id());
         self.log_start = self.log().len();
         self.process = Some(Process::start(command, &self.log));
+    }
+
+    /// Starts it; what it prints goes to `output` in place of its log.
+    pub fn start_into(&mut self, output: OwnedFd) {
+        assert!(self.process.is_none(), "node {} runs already", self.id());
+        let mut command = self.serve.command();
+        command.arg("--exit-on-stdin-eof");
+        self.process = Some(Process::start_into(&mut command, output, &self.log));
     }
 
     /// How it ended by itself, if it has.

@@ -1,6 +1,7 @@
 //! One child process: started with its output in a file, killed at the latest when dropped.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -22,9 +23,14 @@ impl Process {
     /// Starts `command`; what it prints is appended to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("the log can be written");
+        Self::start_into(command, output.into(), log)
+    }
+
+    /// Starts `command`; what it prints goes to `output`, and not to `log`.
+    pub fn start_into(command: &mut Command, output: OwnedFd, log: &Path) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
-            .stdout(output.try_clone().expect("a second handle on the log"))
+            .stdout(output.try_clone().expect("a second handle on the output"))
             .stderr(output)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));

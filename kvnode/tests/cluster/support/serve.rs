@@ -1,5 +1,6 @@
 //! The command line of one `kvnode serve`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,6 +20,10 @@ pub struct Serve {
     pub trace: Option<PathBuf>,
     /// More flags.
     pub flags: Vec<String>,
+    /// More of the environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// Limits of the process, as the shell's `ulimit` takes them.
+    pub ulimits: Vec<String>,
 }
 
 impl Serve {
@@ -38,6 +43,7 @@ impl Serve {
             command.args(["--peers", &self.peers]);
         }
         command.args(&self.flags);
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(entries) = self.snapshot_entries {
             command.args(["--snapshot-entries", &entries.to_string()]);
         }
@@ -47,6 +53,12 @@ impl Serve {
     /// `-D` makes the node, not strace, this process's child.
     fn program(&self) -> Command {
         let kvnode = env!("CARGO_BIN_EXE_kvnode");
+        if !self.ulimits.is_empty() {
+            let limits: Vec<_> = self.ulimits.iter().map(|limit| format!("ulimit {limit} && ")).collect();
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(format!("{}exec \"$@\"", limits.concat())).args(["sh", kvnode]);
+            return clean(command);
+        }
         let Some(trace) = &self.trace else { return clean(Command::new(kvnode)) };
         let mut command = Command::new("strace");
         command

@@ -1,0 +1,24 @@
+//! Connections of all three listeners: how many there may be, and which of them have to go.
+//!
+//! Anything that reaches a port may connect, and a connection costs a descriptor, of which the storage needs
+//! some too. So each listener has a number of places of its own ([`ConnectionLimits`]), a connection holds
+//! one until it ends ([`Places`]), and [`Incoming`] accepts only as many as there are places. A connection
+//! that has sent nothing is closed after a while; where places are scarce, one without a request under way
+//! makes room for the next. [`counted`] tells which have one.
+
+mod accepted;
+mod clock;
+mod incoming;
+mod limits;
+mod places;
+mod requests;
+
+pub(crate) use accepted::Accepted;
+pub(crate) use clock::{CLOCK_ADVICE, is_before_1970};
+pub(crate) use incoming::Incoming;
+pub use limits::{
+    ConnectionLimits, KEPT_BACK_FILES, MAX_CLIENT_CONNECTIONS, MAX_HTTP_CONNECTIONS, MAX_PEER_CONNECTIONS,
+};
+pub use places::{IDLE_TIMEOUT, ROOM_AFTER, SILENT_TIMEOUT};
+pub(crate) use places::{Patience, Place, Places};
+pub(crate) use requests::counted;

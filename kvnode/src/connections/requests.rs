@@ -1,0 +1,52 @@
+//! Which connections have a request under way.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::clock::dated;
+use super::places::{Requests, UnderWay};
+
+/// The same paths, whose requests count as under way on the connection that they came over: those that carry
+/// its [`Requests`].
+pub(crate) fn counted(router: Router) -> Router {
+    router.layer(middleware::map_response(dated)).layer(middleware::from_fn(count))
+}
+
+async fn count(request: Request, next: Next) -> Response {
+    let under_way = request.extensions().get::<Requests>().map(Requests::begin);
+    next.run(request).await.map(|body| Body::new(Counted { body, _under_way: under_way }))
+}
+
+/// The body of an answer. A stream's request is under way until the last of it is sent, or nothing will be.
+struct Counted {
+    body: Body,
+    _under_way: Option<UnderWay>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

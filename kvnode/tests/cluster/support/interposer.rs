@@ -1,0 +1,61 @@
+//! A library that stands between one node and the C library: its disk hangs, or its clock is wrong.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{Serve, skip};
+
+const SOURCE: &str = include_str!("interposer.c");
+
+/// Built in a directory of its own, with the system's C compiler, which Rust needs for linking, too.
+#[derive(Debug)]
+pub struct Interposer {
+    dir: PathBuf,
+}
+
+impl Interposer {
+    /// `None` without a compiler, after saying that `test` is skipped.
+    pub fn build(dir: &Path, test: &str) -> Option<Self> {
+        if !skip::unless_answers("cc", "--version", test) {
+            return None;
+        }
+        let dir = dir.join("interposer");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("interposer.c"), SOURCE).unwrap();
+        let mut cc = Command::new("cc");
+        cc.current_dir(&dir).args(["-shared", "-fPIC", "-o", "interposer.so", "interposer.c", "-ldl"]);
+        assert!(cc.status().unwrap().success(), "cannot build the interposer");
+        Some(Self { dir })
+    }
+
+    /// From its next start on the node's syncs can be made to hang.
+    pub fn between_disk_and(&self, serve: &mut Serve) {
+        self.preload(serve);
+        serve.env.push(("INTERPOSER_DISK_HANGS".into(), self.switch(serve.id).into()));
+    }
+
+    /// From its next start on the node's clock is before 1970.
+    pub fn set_clock_of(&self, serve: &mut Serve) {
+        self.preload(serve);
+        serve.env.push(("INTERPOSER_BEFORE_1970".into(), "1".into()));
+    }
+
+    fn preload(&self, serve: &mut Serve) {
+        serve.env.push(("LD_PRELOAD".into(), self.dir.join("interposer.so").into()));
+    }
+
+    /// No sync of the node returns any more.
+    pub fn hang(&self, id: u64) {
+        File::create(self.switch(id)).unwrap();
+    }
+
+    /// They return.
+    pub fn answer(&self, id: u64) {
+        fs::remove_file(self.switch(id)).unwrap();
+    }
+
+    fn switch(&self, id: u64) -> PathBuf {
+        self.dir.join(format!("disk-{id}-hangs"))
+    }
+}
