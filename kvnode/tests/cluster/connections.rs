@@ -99,7 +99,7 @@ async fn connections_that_ask_nothing_lock_nothing_out() {
 
 async fn put_through_others(cluster: &Cluster, leader: u64) {
     let others = cluster.nodes.iter().filter(|node| node.id() != leader).map(Node::client_addr);
-    let options = ClientOptions { timeout: PUT_TIMEOUT, connections_per_endpoint: 1 };
+    let options = ClientOptions { timeout: PUT_TIMEOUT, ..ClientOptions::default() };
     let client = Client::connect(others.collect::<Vec<_>>(), options).unwrap();
     wait::until("a put through the others", CHANGE_TIMEOUT, async || {
         client.put("key", "value").await.map(drop).map_err(|e| e.to_string())
