@@ -241,14 +241,15 @@ impl<'a> Call<'a> {
         self.maybe_applied |= self.plan.effect != Effect::None && !failure.proves_not_applied();
         let verdict = if self.is_outsider(&failure) { Verdict::NodeFailed } else { failure.verdict() };
         self.last = Some(failure);
+        if self.maybe_applied && self.plan.effect == Effect::EachTime {
+            return Err(self.give_up());
+        }
         match verdict {
-            Verdict::TryAgain => Ok(()),
-            Verdict::Unknown if self.plan.effect != Effect::EachTime => Ok(()),
+            Verdict::TryAgain | Verdict::Unknown => Ok(()),
             Verdict::NodeFailed => {
                 self.exclude(address);
                 Ok(())
             }
-            Verdict::Unknown => Err(self.give_up()),
             Verdict::Refused => Err(self.refused()),
         }
     }

@@ -195,7 +195,9 @@ async fn nothing_is_sent_while_no_node_answers() {
         }
         fakes[1].with(|state| state.frozen = false);
     };
-    let (put, ()) = tokio::join!(client.put("k", "v"), thaw);
+    let thaw = tokio::time::timeout(Duration::from_secs(10), thaw);
+    let (put, thawed) = tokio::join!(client.put("k", "v"), thaw);
+    thawed.expect("the endpoints were not asked");
     put.unwrap();
     assert_eq!((named(&fakes[0]), named(&fakes[1])), (vec![], vec![Some(CLUSTER.to_owned())]));
 }

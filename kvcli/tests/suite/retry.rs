@@ -126,6 +126,15 @@ async fn a_change_of_the_membership_is_not_sent_twice() {
     assert!(matches!(result, Err(ClientError::OutcomeUnknown { .. })), "{result:?}");
     // The first was not applied, so that a second was allowed.
     assert_eq!(fake.seen().len(), 2);
+    // A node whose storage has failed would be passed over, if it were sure that it did nothing.
+    let (damaged, node) = (Fake::start().await, Fake::start().await);
+    damaged.always(Step::FailBare(Code::DataLoss));
+    let endpoints = [damaged.address.as_str(), &node.address];
+    let result = client(&endpoints, LONG).change_membership(&[4], &[], false).await;
+    assert!(matches!(result, Err(ClientError::OutcomeUnknown { .. })), "{result:?}");
+    assert!(node.seen().is_empty());
+    damaged.always(Step::Fail(Code::DataLoss, None));
+    client(&endpoints, LONG).change_membership(&[4], &[], false).await.unwrap();
 }
 
 #[tokio::test]
