@@ -285,7 +285,8 @@ mod tests {
     /// `RUST_LOG` that cannot be understood was the default without a word.
     #[test]
     fn empty_variables_are_not_set_and_rust_log_is_a_setting() {
-        let env = [("KVNODE_CLUSTER_NAME", ""), ("KVNODE_PEERS", ""), ("KVNODE_CONFIG", ""), ("RUST_LOG", "")];
+        let env =
+            [("KVNODE_CLUSTER_NAME", ""), ("KVNODE_PEERS", ""), ("KVNODE_CONFIG", ""), ("RUST_LOG", "")];
         let config = load(GOOD, &env).unwrap();
         assert_eq!((config.cluster_name.as_str(), config.log.filter), ("kv", None));
         let filter =

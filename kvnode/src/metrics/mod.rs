@@ -9,6 +9,7 @@ mod requests;
 mod storage;
 
 pub use network::NetworkMetrics;
+pub use peers::MemberGauges;
 pub use raft::{LeaderLife, RaftMetrics};
 pub use registry::Metrics;
 pub use requests::{Op, Origin, REQUEST_BUCKETS_SECONDS, RequestMetrics};

@@ -5,8 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use openraft::{Instant as _, LogIdOptionExt as _};
 use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
+use proto::kv::v1 as kv;
 
-use super::raft::signed;
+use super::raft::{count, signed};
 use super::registry::register;
 use crate::node::answers;
 use crate::raft::{Metrics, NodeId};
@@ -65,5 +66,28 @@ impl PeerGauges {
             let _ = self.silence.remove_label_values(&[&gone.to_string()]);
         }
         *shown = present;
+    }
+}
+
+/// What the judgement about the cluster says of each member, on the leader; no series on other nodes.
+pub struct MemberGauges {
+    problems: IntGaugeVec,
+}
+
+impl MemberGauges {
+    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let help =
+            "What is not well about a member, counted, as kvcli cluster status names it; on the leader only.";
+        let opts = Opts::new("kv_member_problems", help);
+        Ok(Self { problems: register(registry, IntGaugeVec::new(opts, &["peer"])?)? })
+    }
+
+    /// `None`: this node does not lead.
+    pub fn refresh(&self, health: Option<&kv::HealthResponse>) {
+        self.problems.reset();
+        for judged in health.iter().flat_map(|health| &health.members) {
+            let id = judged.member.as_ref().map_or(0, |member| member.id);
+            self.problems.with_label_values(&[&id.to_string()]).set(count(judged.problems.iter()));
+        }
     }
 }

@@ -6,7 +6,7 @@ use prometheus::core::Collector;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::raft::count;
-use super::{LeaderLife, NetworkMetrics, RaftMetrics, RequestMetrics, StorageMetrics};
+use super::{LeaderLife, MemberGauges, NetworkMetrics, RaftMetrics, RequestMetrics, StorageMetrics};
 use crate::node::{Local, Standing, is_joint};
 use crate::raft::NodeId;
 
@@ -18,6 +18,8 @@ pub struct Metrics {
     pub requests: RequestMetrics,
     /// Consensus.
     pub raft: RaftMetrics,
+    /// All members, on the leader.
+    pub members: MemberGauges,
     /// Disk.
     pub storage: Arc<StorageMetrics>,
     /// Calls to peers.
@@ -40,6 +42,7 @@ impl Metrics {
             info,
             requests: RequestMetrics::new(&registry)?,
             raft: RaftMetrics::new(&registry)?,
+            members: MemberGauges::new(&registry)?,
             storage: Arc::new(StorageMetrics::new(&registry)?),
             network: Arc::new(NetworkMetrics::new(&registry)?),
             registry,

@@ -159,6 +159,7 @@ async fn no_label_has_values_without_end() {
         }
         values.remove("le");
         let own_id = node.id().to_string();
+        let cluster_id = node.status().await.unwrap().header.unwrap().cluster_id;
         for (name, found) in &values {
             let allowed = match *name {
                 "op" => OPS,
@@ -168,7 +169,8 @@ async fn no_label_has_values_without_end() {
                 "rpc" => "append_stream append vote pre_vote transfer_leader snapshot",
                 "peer" => "1 2 3",
                 "node_id" => &own_id,
-                "cluster_id" => "kv",
+                "cluster_id" => &cluster_id,
+                "cluster_name" => "kv",
                 "version" => env!("CARGO_PKG_VERSION"),
                 other => panic!("node {}: a label {other} with the values {found:?}", node.id()),
             };
