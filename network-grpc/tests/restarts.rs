@@ -1,5 +1,5 @@
-//! What a correct peer may say after a restart, it is heard for: every check on a peer's messages, with the
-//! restart that brings it closest to a mistake.
+//! What a correct peer may say after a restart, it is heard for: every check on a peer's messages,
+//! with the restart that brings it closest to a mistake.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -65,9 +65,9 @@ async fn the_newest_log_wins(size: u64, back: usize) {
     agree(&again, 12).await;
 }
 
-/// Found with two of three alive: the follower's answers to the pre-votes of the restarted leader carried
-/// that leader's own vote, which it had followed last. They were refused as a claim that the leader had
-/// never made, and there was no leader for ever.
+/// Found with two of three alive: the follower's answers to the pre-votes of the restarted leader
+/// carried that leader's own vote, which it had followed last. They were refused as a claim that
+/// the leader had never made, and there was no leader for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restarted_leader_that_alone_has_the_newest_log_is_elected() {
     the_newest_log_wins(3, 1).await;
@@ -113,8 +113,8 @@ async fn a_restarted_leader_gives_up_what_the_others_never_got() {
     agree(&again, 15).await;
 }
 
-/// A snapshot comes from a leader that was elected while the receiver was dead, over a log of the leader
-/// before; then the receiver is restarted again, and takes part in an election.
+/// A snapshot comes from a leader that was elected while the receiver was dead, over a log of the
+/// leader before; then the receiver is restarted again, and takes part in an election.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_after_a_change_of_leader_reaches_a_restarted_follower() {
     let mut nodes = three().await;

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What openraft puts around a command in a log entry: the log id, with a node id of any sensible length.
+/// What openraft puts around a command in a log entry: the log id, with a node id of any sensible
+/// length.
 const ROOM_FOR_THE_ENTRY_BYTES: usize = 4096;
 
 /// The longest encoded command that can be stored and sent.
@@ -24,8 +25,8 @@ pub enum CommandError {
     Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It is encoded, and cannot be read back: no node that has it in its log could start again.
     #[error(
-        "the command cannot be read back from its encoding, which has no names of fields: {0}; its type must not use \
-         serde's `tag`, `untagged`, `flatten` or `skip_serializing_if`"
+        "the command cannot be read back from its encoding, which has no names of fields: {0}; its type \
+         must not use serde's `tag`, `untagged`, `flatten` or `skip_serializing_if`"
     )]
     Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Something else is read back than was encoded.
@@ -39,9 +40,9 @@ pub enum CommandError {
 /// Whether `command` can be stored, sent, and read back as what it is. To be asked before
 /// `openraft::Raft::client_write`.
 ///
-/// openraft has no way to refuse a command once it has taken it. A log that cannot store an entry stops
-/// consensus on the node that leads, and an entry that cannot be read back stops every node that has it,
-/// at every start. A command that is refused here has had no effect on anything.
+/// openraft has no way to refuse a command once it has taken it. A log that cannot store an entry
+/// stops consensus on the node that leads, and an entry that cannot be read back stops every node
+/// that has it, at every start. A command that is refused here has had no effect on anything.
 ///
 /// ```
 /// # use storage_leveldb::{CommandError, MAX_COMMAND_BYTES, check_command};
@@ -107,8 +108,8 @@ mod tests {
         }
     }
 
-    /// Found by an author's trial: the first start after the first write of such a type said that the log
-    /// was damaged, on every node.
+    /// Found by an author's trial: the first start after the first write of such a type said that
+    /// the log was damaged, on every node.
     #[test]
     fn a_command_that_cannot_be_read_back_is_refused() {
         let error = check_command(&Tagged::Push { item: "bread".to_owned() }).unwrap_err();

@@ -1,20 +1,19 @@
 //! The configuration of openraft that belongs to a durable store.
 //!
-//! openraft's defaults are made for a store that has everything it answered on its disk, and for disks
-//! that take no time. [`durable_config`] has the figures for this store; [`check_config`] tells whether
-//! an application's own changes have left them safe.
+//! openraft's defaults are made for a store that has everything it answered on its disk, and for
+//! disks that take no time. [`durable_config`] has the figures for this store; [`check_config`]
+//! tells whether an application's own changes have left them safe.
 //!
 //! ```
 //! # use openraft::{Config, SnapshotPolicy};
 //! # use storage_leveldb::{check_config, durable_config};
-//! let config = Config { snapshot_policy: SnapshotPolicy::LogsSinceLast(10_000), ..durable_config() };
-//! check_config(&config)?;
-//! // `config.into()` goes to `openraft::Raft::new`.
+//! let config = Config { snapshot_policy: SnapshotPolicy::LogsSinceLast(10_000), ..durable_config()
+//! }; check_config(&config)?; // `config.into()` goes to `openraft::Raft::new`.
 //! # Ok::<(), storage_leveldb::UnsafeConfig>(())
 //! ```
 //!
-//! The timing follows from the disk: one append with its sync takes well under a millisecond, a stalled
-//! one up to 0.15 s, and an election timeout is several times the worst of these.
+//! The timing follows from the disk: one append with its sync takes well under a millisecond, a
+//! stalled one up to 0.15 s, and an election timeout is several times the worst of these.
 
 use std::time::Duration;
 
@@ -22,16 +21,18 @@ use openraft::{Config, ConfigError};
 
 /// How often a leader tells the others that it leads.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(150);
-/// A follower whose leader's lease has run out asks for an election after a random time between this ...
+/// A follower whose leader's lease has run out asks for an election after a random time between
+/// this ...
 pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(600);
 /// ... and this.
 pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(1200);
 /// How long a follower holds to a leader it has heard from, and how long a leader may write after a
-/// quorum has acknowledged it. openraft derives it from the election timeout; this constant names the
-/// same value.
+/// quorum has acknowledged it. openraft derives it from the election timeout; this constant names
+/// the same value.
 pub const LEADER_LEASE: Duration = ELECTION_TIMEOUT_MAX;
-/// A leader without a quorum is silent for this long, then sends heartbeats for this long, and so on:
-/// the least that openraft accepts. While it is silent, those it still reaches can join an election.
+/// A leader without a quorum is silent for this long, then sends heartbeats for this long, and so
+/// on: the least that openraft accepts. While it is silent, those it still reaches can join an
+/// election.
 pub const QUORUM_LOSS_PROBE_INTERVAL: Duration = LEADER_LEASE.saturating_add(ELECTION_TIMEOUT_MAX);
 
 /// Most entries in one replication request; network-grpc cuts batches by bytes as well.
@@ -56,20 +57,21 @@ const LEAST_HEARTBEATS_IN_A_TIMEOUT: u64 = 3;
 /// A snapshot is received, checked and synced; one that is given less time is begun for ever.
 const LEAST_SNAPSHOT_TIMEOUT_MS: u64 = 10_000;
 
-/// Why a configuration must not be used with a durable store. Each error names the field and its cure.
+/// Why a configuration must not be used with a durable store. Each error names the field and its
+/// cure.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnsafeConfig {
-    /// A leader that restarts would lead on without an election. It knows of fewer commits than it has
-    /// acknowledged, because neither applying nor the commit mark waits for the disk: a linearizable
-    /// read would miss acknowledged writes.
+    /// A leader that restarts would lead on without an election. It knows of fewer commits than it
+    /// has acknowledged, because neither applying nor the commit mark waits for the disk: a
+    /// linearizable read would miss acknowledged writes.
     #[error(
         "enable_leader_restore is on, which is openraft's default: a leader that restarts would answer \
          linearizable reads without acknowledged writes; set it to Some(false)"
     )]
     LeaderRestore,
-    /// A follower that has lost its log would be filled again as if nothing had happened, and what only
-    /// it had acknowledged would be gone.
+    /// A follower that has lost its log would be filled again as if nothing had happened, and what
+    /// only it had acknowledged would be gone.
     #[error(
         "allow_log_reversion is on: a member that lost its disk would go on voting; leave it at None, and \
          replace such a member by one with a new id"
@@ -88,13 +90,14 @@ pub enum UnsafeConfig {
     NoQuorumLossProbe,
     /// The election timeout is shorter than a stall of a disk.
     #[error(
-        "election_timeout_min is {0} ms: a disk that stalls would depose its leader; set it to {LEAST_ELECTION_TIMEOUT_MS} ms or more"
+        "election_timeout_min is {0} ms: a disk that stalls would depose its leader; set it to \
+         {LEAST_ELECTION_TIMEOUT_MS} ms or more"
     )]
     ElectionTimeout(u64),
     /// One late heartbeat would be an election.
     #[error(
-        "heartbeat_interval is {heartbeat_ms} ms with an election_timeout_min of {election_ms} ms: one late heartbeat would \
-         depose the leader; set it to {} ms or less",
+        "heartbeat_interval is {heartbeat_ms} ms with an election_timeout_min of {election_ms} ms: one \
+         late heartbeat would depose the leader; set it to {} ms or less",
         election_ms / LEAST_HEARTBEATS_IN_A_TIMEOUT
     )]
     Heartbeat {
@@ -114,11 +117,11 @@ pub enum UnsafeConfig {
     Refused(#[from] ConfigError),
 }
 
-/// An openraft configuration that is safe with this store: elections that a stalled disk does not set
-/// off, that a connected majority wins, and after which no read goes back in time.
+/// An openraft configuration that is safe with this store: elections that a stalled disk does not
+/// set off, that a connected majority wins, and after which no read goes back in time.
 ///
-/// An application replaces what is its own (the cluster's name, when to build snapshots), and has the
-/// result looked at by [`check_config`].
+/// An application replaces what is its own (the cluster's name, when to build snapshots), and has
+/// the result looked at by [`check_config`].
 #[must_use]
 pub fn durable_config() -> Config {
     Config {
@@ -127,8 +130,8 @@ pub fn durable_config() -> Config {
         election_timeout_max: millis(ELECTION_TIMEOUT_MAX),
         // Without it, a node that cannot win raises the term whenever it looks for a leader.
         enable_pre_vote: Some(true),
-        // A restarted leader is elected again like any other node: what it had applied before may not
-        // have reached its disk, and an election is where it learns what is committed.
+        // A restarted leader is elected again like any other node: what it had applied before may
+        // not have reached its disk, and an election is where it learns what is committed.
         enable_leader_restore: Some(false),
         quorum_loss_probe_interval: Some(millis(QUORUM_LOSS_PROBE_INTERVAL)),
         install_snapshot_timeout: millis(INSTALL_SNAPSHOT_TIMEOUT),

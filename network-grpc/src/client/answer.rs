@@ -1,9 +1,10 @@
 //! What a peer's answer means, checked before openraft sees it.
 //!
 //! openraft trusts its network: a conflict with the empty log, or an acknowledgement of something
-//! never sent, would panic or corrupt its progress. Such answers become errors here. Each check says why
-//! no correct peer can fail it, whatever was restarted, truncated or replaced by a snapshot meanwhile: a
-//! peer that is refused for something that it may well say is a peer that is lost.
+//! never sent, would panic or corrupt its progress. Such answers become errors here. Each check
+//! says why no correct peer can fail it, whatever was restarted, truncated or replaced by a
+//! snapshot meanwhile: a peer that is refused for something that it may well say is a peer that is
+//! lost.
 
 use std::cmp::Ordering;
 use std::time::Instant;
@@ -59,7 +60,8 @@ impl<C: RaftTypeConfig> Sent<C> {
                 Ok(Answer::Stored(self.last))
             }
             Some(Outcome::Success(success)) => self.partial(&success.partial_up_to, connection),
-            // Every log contains what precedes its first entry, so a correct peer cannot object to it.
+            // Every log contains what precedes its first entry, so a correct peer cannot object to
+            // it.
             Some(Outcome::Conflict(_)) => {
                 self.prev.map(Answer::Conflict).ok_or_else(|| bad("a conflict with the empty log"))
             }
@@ -72,8 +74,8 @@ impl<C: RaftTypeConfig> Sent<C> {
         let up_to = wire::decode::<LogIdOf<C>>(bytes)
             .map_err(|e| connection.bad_answer(format!("partial success: {e}")))?;
         let up_to = Some(up_to);
-        // A peer answers what it made of this very message, on the stream that the message came by. What
-        // its log had before, or has lost since, is no part of the answer.
+        // A peer answers what it made of this very message, on the stream that the message came by.
+        // What its log had before, or has lost since, is no part of the answer.
         if up_to < self.prev || up_to > self.last {
             return Err(connection.bad_answer("a partial success outside of what was sent"));
         }
@@ -83,8 +85,8 @@ impl<C: RaftTypeConfig> Sent<C> {
     fn higher_vote(self, bytes: &[u8], connection: &Connection) -> Result<Answer<C>, PeerError> {
         let vote = wire::decode::<VoteOf<C>>(bytes)
             .map_err(|e| connection.bad_answer(format!("higher vote: {e}")))?;
-        // A peer refuses an append only for a vote that its own is not less than or equal to, and a restart
-        // never takes a peer's vote back: it is durable before it is answered.
+        // A peer refuses an append only where its own vote is not less than or equal to ours, and a
+        // restart never takes its vote back: that is durable before it is answered.
         let ours = RaftVote::partial_cmp(&self.vote, &vote);
         if matches!(ours, Some(Ordering::Greater | Ordering::Equal)) {
             return Err(connection.bad_answer("a higher vote that is not higher"));
@@ -94,14 +96,16 @@ impl<C: RaftTypeConfig> Sent<C> {
     }
 }
 
-/// Refuses a vote for this node, the author of `ours`, that is later than `ours`: openraft would believe
-/// that this node was elected, or has asked for votes, in a term that it knows nothing of, and lead.
+/// Refuses a vote for this node, the author of `ours`, that is later than `ours`: openraft would
+/// believe that this node was elected, or has asked for votes, in a term that it knows nothing of,
+/// and lead.
 ///
-/// This node's vote is durable before it is sent, also over a restart, so what it sends carries the latest
-/// vote that any peer can have of it. A correct peer fails this check only where this node has asked again
-/// since, and has given up the request that is answered: the refusal has no effect then. An *earlier* vote
-/// is no such claim: a leader that was restarted hears from its followers that it was the last that they
-/// followed. Nor is its own vote of the same term, as a leader: the others had elected it by then.
+/// This node's vote is durable before it is sent, also over a restart, so what it sends carries the
+/// latest vote that any peer can have of it. A correct peer fails this check only where this node
+/// has asked again since, and has given up the request that is answered: the refusal has no effect
+/// then. An *earlier* vote is no such claim: a leader that was restarted hears from its followers
+/// that it was the last that they followed. Nor is its own vote of the same term, as a leader: the
+/// others had elected it by then.
 pub(super) fn check_vote<C: RaftTypeConfig>(
     theirs: &VoteOf<C>,
     ours: &VoteOf<C>,

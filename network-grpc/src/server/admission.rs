@@ -1,11 +1,13 @@
 //! What a peer may ask of the local `Raft`.
 //!
-//! openraft trusts its callers: entries with gaps corrupt the log, a vote in this node's own name makes
-//! it lead, a membership without voters panics later. Nothing reaches openraft that did not pass here.
+//! openraft trusts its callers: entries with gaps corrupt the log, a vote in this node's own name
+//! makes it lead, a membership without voters panics later. Nothing reaches openraft that did not
+//! pass here.
 //!
-//! Each check says why no correct peer can fail it, whatever was restarted, truncated or replaced by a
-//! snapshot meanwhile, on either side. All of them rest on what is durable before it is sent: a node's
-//! vote before it asks for votes, and before any entry or snapshot that it accepts under that vote.
+//! Each check says why no correct peer can fail it, whatever was restarted, truncated or replaced
+//! by a snapshot meanwhile, on either side. All of them rest on what is durable before it is sent:
+//! a node's vote before it asks for votes, and before any entry or snapshot that it accepts under
+//! that vote.
 
 use openraft::entry::RaftEntry;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
@@ -37,9 +39,9 @@ fn leader_vote<C: RaftTypeConfig>(own: &C::NodeId, bytes: &[u8]) -> Result<VoteO
     Ok(vote)
 }
 
-/// A node sends entries, snapshots and transfers as a leader only, with the vote it was elected by; a
-/// restart makes it a follower with nothing to send. It never sends to itself, and the header has kept
-/// out what was meant for a node that had this address before.
+/// A node sends entries, snapshots and transfers as a leader only, with the vote it was elected by;
+/// a restart makes it a follower with nothing to send. It never sends to itself, and the header has
+/// kept out what was meant for a node that had this address before.
 fn elected<C: RaftTypeConfig>(own: &C::NodeId, vote: &VoteOf<C>) -> Result<(), Status> {
     if !vote.is_committed() {
         return Err(invalid("vote", format!("{vote} is not a leader's")));
@@ -50,9 +52,9 @@ fn elected<C: RaftTypeConfig>(own: &C::NodeId, vote: &VoteOf<C>) -> Result<(), S
     Ok(())
 }
 
-/// A leader never has a log id beyond its own vote: it accepted each entry and each snapshot under a vote
-/// that was durable by then, and its own is later than all of these. The first entry of a cluster is of
-/// term 0 and needs none.
+/// A leader never has a log id beyond its own vote: it accepted each entry and each snapshot under
+/// a vote that was durable by then, and its own is later than all of these. The first entry of a
+/// cluster is of term 0 and needs none.
 fn owned_by<C: RaftTypeConfig>(what: &str, log_id: &LogIdOf<C>, vote: &VoteOf<C>) -> Result<(), Status> {
     if log_id.committed_leader_id() <= &vote.leader_id().to_committed() {
         Ok(())
@@ -61,8 +63,9 @@ fn owned_by<C: RaftTypeConfig>(what: &str, log_id: &LogIdOf<C>, vote: &VoteOf<C>
     }
 }
 
-/// A request whose entries are consecutive, follow `prev_log_id`, and belong to the leader. They are a
-/// piece of the leader's log, which has no holes; where it was purged, a snapshot is sent instead.
+/// A request whose entries are consecutive, follow `prev_log_id`, and belong to the leader. They
+/// are a piece of the leader's log, which has no holes; where it was purged, a snapshot is sent
+/// instead.
 pub(crate) fn append<C: RaftTypeConfig>(
     own: &C::NodeId,
     request: &pb::AppendRequest,
@@ -84,8 +87,8 @@ pub(crate) fn append<C: RaftTypeConfig>(
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
 }
 
-/// Checks that `entry` comes right after `last`, and its membership; returns its log id. Without a `last`
-/// it is the first of all logs. Leaders' ids ascend along a log, also behind a truncation.
+/// Checks that `entry` comes right after `last`, and its membership; returns its log id. Without a
+/// `last` it is the first of all logs. Leaders' ids ascend along a log, also behind a truncation.
 fn follows<C: RaftTypeConfig>(entry: &C::Entry, last: Option<LogIdOf<C>>) -> Result<LogIdOf<C>, Status> {
     let log_id = wire::log_id_of::<C>(entry);
     let expected = last.as_ref().map_or(Some(0), |last| last.index.checked_add(1));
@@ -101,8 +104,8 @@ fn follows<C: RaftTypeConfig>(entry: &C::Entry, last: Option<LogIdOf<C>>) -> Res
     Ok(log_id)
 }
 
-/// openraft makes no membership without voters, or with a voter that has no address. Only the membership
-/// before the first one is empty, and that is never in an entry.
+/// openraft makes no membership without voters, or with a voter that has no address. Only the
+/// membership before the first one is empty, and that is never in an entry.
 fn voters_known<I: NodeId, N: Node>(membership: &Membership<I, N>) -> Result<(), Status> {
     if membership.get_joint_config().iter().any(std::collections::BTreeSet::is_empty) {
         return Err(invalid("membership", "a configuration without voters"));
@@ -113,9 +116,9 @@ fn voters_known<I: NodeId, N: Node>(membership: &Membership<I, N>) -> Result<(),
     }
 }
 
-/// A candidate's request, made for another node and not for an election that is already won. A candidate
-/// asks under its own id, with a vote it makes for the purpose; what it led by before it was restarted is
-/// an earlier one.
+/// A candidate's request, made for another node and not for an election that is already won. A
+/// candidate asks under its own id, with a vote it makes for the purpose; what it led by before it
+/// was restarted is an earlier one.
 pub(crate) fn vote<C: RaftTypeConfig>(own: &C::NodeId, body: &[u8]) -> Result<VoteRequest<C>, Status> {
     let request: VoteRequest<C> = decode("body", body)?;
     if request.vote.is_committed() {
@@ -144,7 +147,8 @@ pub(crate) fn snapshot<C: RaftTypeConfig>(
 ) -> Result<(VoteOf<C>, SnapshotMetaOf<C>), Status> {
     let vote = leader_vote::<C>(own, &begin.vote)?;
     let meta: SnapshotMetaOf<C> = decode("meta", &begin.meta)?;
-    // A snapshot takes the place of entries that were purged, so there were some, and a membership first.
+    // A snapshot takes the place of entries that were purged, so there were some, and a membership
+    // first.
     let Some(last) = &meta.last_log_id else {
         return Err(invalid("meta", "a snapshot of nothing"));
     };
@@ -159,9 +163,9 @@ pub(crate) fn snapshot<C: RaftTypeConfig>(
 /// Whether installing a snapshot up to `last` over what is `committed` would panic in openraft: it
 /// must be older or the same, or have a greater index.
 ///
-/// Both ends are committed, so they lie on one log, and a later log id on one log has a greater index. A
-/// restarted node knows of fewer commits than before, which lie on that log too; a late snapshot of a
-/// leader that was deposed is older.
+/// Both ends are committed, so they lie on one log, and a later log id on one log has a greater
+/// index. A restarted node knows of fewer commits than before, which lie on that log too; a late
+/// snapshot of a leader that was deposed is older.
 pub(super) fn contradicts<C: RaftTypeConfig>(
     last: Option<&LogIdOf<C>>,
     committed: Option<&LogIdOf<C>>,

@@ -92,7 +92,8 @@ impl Cluster {
         self.nodes.remove(&id).unwrap().shutdown().await.unwrap();
     }
 
-    /// Cuts what `case` does not link, and has the old leader take a write that may reach only some.
+    /// Cuts what `case` does not link, and has the old leader take a write that may reach only
+    /// some.
     async fn strike(&mut self, case: &Case) {
         if let Some(dead) = case.dead {
             self.kill(dead as u64).await;
@@ -165,12 +166,12 @@ fn outcomes(cases: Vec<Case>, config: &Config) -> Vec<(Case, Outcome)> {
 }
 
 /// A majority of three, four or five voters whose members all hear each other has a leader within
-/// [`ELECTED_WITHIN`], whatever other links there are, whichever node led, and also when one voter is
-/// dead; and then the term stays as it is. Every graph is tried.
+/// [`ELECTED_WITHIN`], whatever other links there are, whichever node led, and also when one voter
+/// is dead; and then the term stays as it is. Every graph is tried.
 ///
-/// Found in a partial partition of five voters: a leader that only one of the others heard kept that one
-/// from voting, with heartbeats that were too few to lead by, for as long as the partition lasted
-/// (openraft #2080). `quorum_loss_probe_interval` makes such a leader silent for a while.
+/// Found in a partial partition of five voters: a leader that only one of the others heard kept
+/// that one from voting, with heartbeats that were too few to lead by, for as long as the partition
+/// lasted (openraft #2080). `quorum_loss_probe_interval` makes such a leader silent for a while.
 ///
 /// Not promised: a majority that is connected only through one of its members; see
 /// [`a_majority_that_hears_only_one_of_its_members_has_peace_at_least`].
@@ -190,7 +191,8 @@ fn a_connected_majority_elects_and_keeps_its_leader() {
     assert!(failed.is_empty(), "\n{failed}");
 }
 
-/// The test above can fail: without the probe interval the partition of openraft #2080 has no leader.
+/// The test above can fail: without the probe interval the partition of openraft #2080 has no
+/// leader.
 #[test]
 fn without_the_probe_interval_a_connected_majority_elects_nobody() {
     // 4 is dead; 0 led, and of the others only 1 hears it.
@@ -202,9 +204,10 @@ fn without_the_probe_interval_a_connected_majority_elects_nobody() {
     assert!(outcome.elected.is_none(), "{outcome:?}");
 }
 
-/// Majorities that are connected only through one member, which all of them hear. That such a majority
-/// elects is not promised: only that member can be acknowledged by all. Observed in 20 runs of all cases:
-/// each had a leader within 4 s, and the term rose once. So much is asserted that no term climbs.
+/// Majorities that are connected only through one member, which all of them hear. That such a
+/// majority elects is not promised: only that member can be acknowledged by all. Observed in 20
+/// runs of all cases: each had a leader within 4 s, and the term rose once. So much is asserted
+/// that no term climbs.
 #[test]
 fn a_majority_that_hears_only_one_of_its_members_has_peace_at_least() {
     let cases =
@@ -215,8 +218,8 @@ fn a_majority_that_hears_only_one_of_its_members_has_peace_at_least() {
     }
 }
 
-/// How long writers of three nodes are without a leader when theirs dies: the lease that the others still
-/// hold to it, and then the shorter of their two election timeouts.
+/// How long writers of three nodes are without a leader when theirs dies: the lease that the others
+/// still hold to it, and then the shorter of their two election timeouts.
 #[test]
 fn a_dead_leader_is_replaced_after_its_lease_and_an_election_timeout() {
     const ROUNDS: usize = 30;

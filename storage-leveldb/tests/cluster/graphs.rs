@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 
-/// Which of `size` nodes are linked, which one leads when the others' links break, and which one is dead
-/// from then on. Nodes are numbered from 0.
+/// Which of `size` nodes are linked, which one leads when the others' links break, and which one is
+/// dead from then on. Nodes are numbered from 0.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Case {
     pub size: usize,

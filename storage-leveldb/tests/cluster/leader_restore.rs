@@ -1,10 +1,11 @@
-//! A leader that lost its power comes back at once: does a linearizable read see every acknowledged write?
+//! A leader that lost its power comes back at once: does a linearizable read see every acknowledged
+//! write?
 //!
-//! Found with the configuration of `examples/queue` as it was: after a kill -9 of the leader, reads missed
-//! acknowledged writes in 7 of 20 rounds. openraft's `enable_leader_restore`, which is on by default, has
-//! a restarted leader go on without an election. It confirms reads up to what it knows to be committed,
-//! and knows that from a mark that is not synced: what it had applied is applied again only once a quorum
-//! acknowledges its log anew.
+//! Found with the configuration of `examples/queue` as it was: after a kill -9 of the leader, reads
+//! missed acknowledged writes in 7 of 20 rounds. openraft's `enable_leader_restore`, which is on by
+//! default, has a restarted leader go on without an election. It confirms reads up to what it knows
+//! to be committed, and knows that from a mark that is not synced: what it had applied is applied
+//! again only once a quorum acknowledges its log anew.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -88,8 +89,9 @@ async fn first_read(nodes: &BTreeMap<u64, Node>) -> (u64, u64) {
     }
 }
 
-/// What the first linearizable read answers after the leader's power failed and came back at once. Its
-/// heartbeats arrive then, and its entries take longer: that makes the moment as long as the test needs.
+/// What the first linearizable read answers after the leader's power failed and came back at once.
+/// Its heartbeats arrive then, and its entries take longer: that makes the moment as long as the
+/// test needs.
 async fn read_after_power_loss(config: &Config) -> u64 {
     let network = SimNetwork::default();
     let (mut disks, mut nodes) = (BTreeMap::new(), BTreeMap::new());
@@ -111,7 +113,8 @@ async fn read_after_power_loss(config: &Config) -> u64 {
     nodes.remove(&leader).unwrap().raft.shutdown().await.unwrap();
     network.mute(leader);
     nodes.insert(leader, Node::start(leader, &disk, &network, config).await);
-    // The one that is back is asked first: if it leads on, it is before the others have noticed anything.
+    // The one that is back is asked first: if it leads on, it is before the others have noticed
+    // anything.
     let count = match nodes[&leader].read().await {
         Some(count) => count,
         None => {
@@ -132,7 +135,8 @@ async fn a_read_after_a_power_loss_sees_every_acknowledged_write() {
     assert_eq!(read_after_power_loss(&config).await, WRITES);
 }
 
-/// What the checked configuration is for. If this fails, openraft has learned to restore a leader safely.
+/// What the checked configuration is for. If this fails, openraft has learned to restore a leader
+/// safely.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_leader_restore_it_does_not() {
     let config = Config { enable_leader_restore: None, ..durable_config() };

@@ -1,4 +1,5 @@
-//! Whole clusters of openraft in one process, over a simulated network: what the configuration is for.
+//! Whole clusters of openraft in one process, over a simulated network: what the configuration is
+//! for.
 //!
 //! One binary, because every binary with another type configuration compiles openraft again.
 

@@ -41,7 +41,8 @@ fn is_its_own(error: &StorageError) -> bool {
     matches!(error, StorageError::QueryPanicked(text) if text == "there is no letter 7")
 }
 
-/// Found by an author's trial: one query with an index out of range, and the node answered nothing any more.
+/// Found by an author's trial: one query with an index out of range, and the node answered nothing
+/// any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_that_panics_concerns_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,8 +107,8 @@ impl Application<TaggedTypes> for Nothing {
     }
 }
 
-/// Found by an author's trial: commands of such a type were stored and acknowledged, and then every node
-/// called its log damaged at the next start.
+/// Found by an author's trial: commands of such a type were stored and acknowledged, and then every
+/// node called its log damaged at the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_type_that_cannot_be_read_back_never_gets_into_a_log() {
     let command = Tagged::Push { item: "bread".to_owned() };
