@@ -130,7 +130,7 @@ impl Places {
         let candidates = taken.seats.values().filter(|seat| !seat.is_closed()).map(|seat| (seat.get(), seat));
         let goes = candidates
             .filter(|(usage, _)| usage.requests == 0 && may_go(usage))
-            .max_by_key(|(usage, _)| (!usage.has_spoken, usage.idle()));
+            .min_by_key(|(usage, _)| (usage.has_spoken, usage.since));
         goes.map(|(_, seat)| seat.close()).is_some()
     }
 
