@@ -169,22 +169,28 @@ impl DataDir {
         self.path.join(STORAGE)
     }
 
-    /// What stays the same while this value lives, unless the directory is taken away. To be called once the
+    /// What stays the same while the node runs, unless the directory is taken away. To be called once the
     /// storage is open.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let storage = self.storage();
-        let lasting = [self.path.join(LOCK_FILE), storage.join("log"), storage.join("state"), storage];
-        let lasting = lasting.into_iter().chain([self.path.clone()]);
-        Fingerprint(lasting.filter_map(|path| Some((place(&path).ok()?, path))).collect())
+        let locked = [self.path.clone(), storage.clone()];
+        let locked = locked.into_iter().filter_map(|dir| Some((place(&dir.join(LOCK_FILE)).ok()?, dir)));
+        Fingerprint { locked: locked.collect(), inner: [storage.join("log"), storage.join("state")] }
     }
 }
 
-/// Where directories and files lie on the disk, whatever their names lead to now.
+/// Where a data directory lies on the disk, whatever its name leads to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(Vec<(Place, PathBuf)>);
+pub struct Fingerprint {
+    /// Directories, outermost first, each with the place of the lock in it: while that is open, which it is
+    /// as long as the node runs, no other file can have its place.
+    locked: Vec<(Place, PathBuf)>,
+    /// Directories without a lock.
+    inner: [PathBuf; 2],
+}
 
-/// Device and number. While a file is open, its number is no other's.
+/// Device and number.
 type Place = (u64, u64);
 
 fn place(path: &Path) -> io::Result<Place> {
@@ -192,20 +198,19 @@ fn place(path: &Path) -> io::Result<Place> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
+/// An error in looking is no answer.
+fn is_gone<T>(looked: &io::Result<T>) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(looked, Err(e) if matches!(e.kind(), NotFound | NotADirectory))
+}
+
 impl Fingerprint {
-    /// Which of them is gone or another one, and in which way: the outermost, which says most. An error in
-    /// looking is no answer.
+    /// Which directory is gone or another one, the outermost, and in which way.
     #[must_use]
     pub fn changed(&self) -> Option<(PathBuf, &'static str)> {
-        let change = |(was, path): &(Place, PathBuf)| match place(path) {
-            Ok(is) if is == *was => None,
-            Ok(_) => Some((path.clone(), "replaced by another")),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Some((path.clone(), "removed or moved away"))
-            }
-            Err(_) => None,
-        };
-        self.0.iter().rev().find_map(change)
+        let dirs = self.locked.iter().map(|(place, dir)| (Some(*place), dir));
+        let dirs = dirs.chain(self.inner.iter().map(|dir| (None, dir)));
+        dirs.filter_map(|(lock, dir)| Some((dir.clone(), change(dir, lock)?))).next()
     }
 }
 
@@ -223,6 +228,15 @@ fn check(path: &Path, found: &Identity, copied: bool, claim: &Claim) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+fn change(dir: &Path, lock: Option<Place>) -> Option<&'static str> {
+    if is_gone(&place(dir)) {
+        return Some("removed or moved away");
+    }
+    let is = lock.map(|was| (was, place(&dir.join(LOCK_FILE))));
+    let is_another = is.is_some_and(|(was, is)| is_gone(&is) || is.is_ok_and(|is| is != was));
+    is_another.then_some("emptied or replaced by another")
 }
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDirError {
@@ -380,21 +394,30 @@ mod tests {
     #[test]
     fn a_directory_that_is_taken_away_or_replaced_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("data");
+        let (path, aside) = (dir.path().join("data"), dir.path().join("aside"));
         let data_dir = DataDir::open(&path, &claim()).unwrap();
-        fs::create_dir_all(data_dir.storage().join("log")).unwrap();
+        let storage = data_dir.storage();
+        let make = || {
+            fs::create_dir_all(storage.join("log")).unwrap();
+            fs::create_dir_all(storage.join("state")).unwrap();
+            File::create(storage.join(LOCK_FILE)).unwrap()
+        };
+        let _open = make();
         let fingerprint = data_dir.fingerprint();
         assert_eq!(fingerprint.changed(), None);
-        fs::rename(data_dir.storage(), dir.path().join("aside")).unwrap();
-        assert_eq!(fingerprint.changed(), Some((data_dir.storage(), "removed or moved away")));
-        fs::rename(dir.path().join("aside"), data_dir.storage()).unwrap();
-        assert_eq!(fingerprint.changed(), None);
-        // A new directory may get the number of the old one; a lock that is held keeps its number.
-        fs::remove_dir_all(&path).unwrap();
-        assert_eq!(fingerprint.changed(), Some((path.clone(), "removed or moved away")));
-        fs::create_dir_all(data_dir.storage().join("log")).unwrap();
-        fs::write(path.join(LOCK_FILE), "").unwrap();
-        assert!(fingerprint.changed().unwrap().1.contains("replaced"));
+        let removed = "removed or moved away";
+        for gone in [storage.join("log"), storage.clone(), path.clone()] {
+            fs::rename(&gone, &aside).unwrap();
+            assert_eq!(fingerprint.changed(), Some((gone.clone(), removed)));
+            fs::rename(&aside, &gone).unwrap();
+            assert_eq!(fingerprint.changed(), None);
+        }
+        fs::remove_dir_all(&storage).unwrap();
+        make();
+        let replaced = "emptied or replaced by another";
+        assert_eq!(fingerprint.changed(), Some((storage.clone(), replaced)));
+        fs::remove_file(path.join(LOCK_FILE)).unwrap();
+        assert_eq!(fingerprint.changed(), Some((path.clone(), replaced)));
     }
 
     #[test]

@@ -188,14 +188,14 @@ impl Check<'_> {
 
     fn log(&mut self) -> Option<LogOptions> {
         let format = match self.settings.get("log-format").cloned() {
-            Some(setting) => self.parse::<LogFormat>(&setting)?,
-            None => LogFormat::Text,
+            Some(setting) => self.parse::<LogFormat>(&setting),
+            None => Some(LogFormat::Text),
         };
         let filter = match self.settings.get("log").cloned() {
             Some(setting) => Some(self.parse::<LogFilter>(&setting)?),
             None => None,
         };
-        Some(LogOptions { format, filter })
+        Some(LogOptions { format: format?, filter })
     }
 
     /// The outer option: whether the setting is good.

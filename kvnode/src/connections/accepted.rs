@@ -10,10 +10,12 @@ use tonic::transport::server::Connected;
 
 use super::places::{Place, Requests};
 
-/// With so many bytes a connection has spoken: HTTP/2 begins with as many, and no request is shorter.
+/// With so many bytes a connection has spoken: HTTP/2 begins with as many, and no request is
+/// shorter.
 const FIRST_WORDS_BYTES: usize = 24;
 
-/// Bytes in and out. Ends by itself when its place is wanted: reading then meets the end, and writing fails.
+/// Bytes in and out. Ends by itself when its place is wanted: reading then meets the end, and
+/// writing fails.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     stream: TcpStream,

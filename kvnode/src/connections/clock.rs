@@ -1,7 +1,7 @@
 //! A clock that is set before 1970, as that of a board without a battery can be.
 //!
-//! Nothing here depends on the time of day but what is shown. hyper does: it panics when it writes the date
-//! of an answer from such a time.
+//! Nothing here depends on the time of day but what is shown. hyper does: it panics when it
+//! writes the date of an answer from such a time.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

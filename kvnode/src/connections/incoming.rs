@@ -17,11 +17,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const SILENT_INTERVAL: Duration = Duration::from_millis(500);
 /// That there are as many connections as there may be is said once in such a time.
 const SCARCE_INTERVAL: Duration = Duration::from_secs(60);
-/// Between two attempts to make room. A connection that was closed has let go of its place long before.
+/// Between two attempts to make room. A connection that was closed has let go of its place long
+/// before.
 const ROOM_PAUSE: Duration = Duration::from_millis(50);
 
-/// A listener whose connections each have a place. One more is accepted than there are places: it waits for
-/// its own, so that another one makes room only where there is need.
+/// A listener whose connections each have a place. One more is accepted than there are places: it
+/// waits for its own, so that another one makes room only where there is need.
 pub(crate) struct Incoming {
     /// For messages.
     name: &'static str,
@@ -44,8 +45,8 @@ impl Incoming {
         }
     }
 
-    /// The next connection, once there is a place for it. Closes those that have sent nothing meanwhile. If
-    /// the call is given up, a connection that waits for its place is closed.
+    /// The next connection, once there is a place for it. Closes those that have sent nothing
+    /// meanwhile. If the call is given up, a connection that waits for its place is closed.
     pub(crate) async fn next(&mut self) -> Accepted {
         let stream = loop {
             tokio::select! {

@@ -1,8 +1,10 @@
-//! How many connections each listener may have, which follows from how many files the process may open.
+//! How many connections each listener may have, which follows from how many files the process may
+//! open.
 
-/// Files kept back for what is neither a table of the state nor a connection that was accepted: the log's
-/// segments, locks, the runtime, connections to peers, and one connection in hand for each listener. The
-/// storage keeps as many tables open as half of the limit allows, so that half is kept back as well.
+/// Files kept back for what is neither a table of the state nor a connection that was accepted:
+/// the log's segments, locks, the runtime, connections to peers, and one connection in hand for
+/// each listener. The storage keeps as many tables open as half of the limit allows, so that half
+/// is kept back as well.
 pub const KEPT_BACK_FILES: u64 = 64;
 /// Connections of clients, whatever the limit of open files.
 pub const MAX_CLIENT_CONNECTIONS: usize = 16_384;
@@ -13,11 +15,11 @@ pub const MAX_HTTP_CONNECTIONS: usize = 256;
 /// Connections of each kind, even if the limit is too low for that.
 const MIN_CONNECTIONS: usize = 8;
 
-/// Connections at a time, for each listener by itself: clients cannot take the places of peers, nor peers
-/// those of health checks.
+/// Connections at a time, for each listener by itself: clients cannot take the places of peers,
+/// nor peers those of health checks.
 ///
-/// Invariant: together they are less than half of the open files that they were computed from, unless these
-/// are so few that each listener has its least number.
+/// Invariant: together they are less than half of the open files that they were computed from,
+/// unless these are so few that each listener has its least number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// Of clients.
@@ -29,8 +31,8 @@ pub struct ConnectionLimits {
 }
 
 impl ConnectionLimits {
-    /// For a process that may have so many files open: of one half less [`KEPT_BACK_FILES`], peers and HTTP
-    /// have a quarter each, and clients have what is left.
+    /// For a process that may have so many files open: of one half less [`KEPT_BACK_FILES`],
+    /// peers and HTTP have a quarter each, and clients have what is left.
     #[must_use]
     pub fn of(open_files: u64) -> Self {
         let all = usize::try_from((open_files / 2).saturating_sub(KEPT_BACK_FILES)).unwrap_or(usize::MAX);

@@ -1,10 +1,11 @@
 //! Connections of all three listeners: how many there may be, and which of them have to go.
 //!
-//! Anything that reaches a port may connect, and a connection costs a descriptor, of which the storage needs
-//! some too. So each listener has a number of places of its own ([`ConnectionLimits`]), a connection holds
-//! one until it ends ([`Places`]), and [`Incoming`] accepts only as many as there are places. A connection
-//! that has sent nothing is closed after a while; where places are scarce, one without a request under way
-//! makes room for the next. [`counted`] tells which have one.
+//! Anything that reaches a port may connect, and a connection costs a descriptor, of which the
+//! storage needs some too. So each listener has a number of places of its own
+//! ([`ConnectionLimits`]), a connection holds one until it ends ([`Places`]), and [`Incoming`]
+//! accepts only as many as there are places. A connection that has sent nothing is closed after a
+//! while; where places are scarce, one without a request under way makes room for the next.
+//! [`counted`] tells which have one.
 
 mod accepted;
 mod clock;

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 pub const SILENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Where another one waits for its place, so much earlier.
 pub const ROOM_AFTER: Duration = Duration::from_secs(1);
-/// A connection that has sent something, but has had no request under way for so long, is closed where
-/// another one waits for its place.
+/// A connection that has sent something, but has had no request under way for so long, is closed
+/// where another one waits for its place.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long connections may keep their places.
@@ -121,8 +121,8 @@ impl Places {
         self.0.freed.notified().await;
     }
 
-    /// Closes the connection that can best be done without: one that has sent nothing, else the one that has
-    /// been idle for longest. Answers whether there was one.
+    /// Closes the connection that can best be done without: one that has sent nothing, else the
+    /// one that has been idle for longest. Answers whether there was one.
     pub(crate) fn make_room(&self) -> bool {
         let Patience { room_after, idle, .. } = self.0.patience;
         let may_go = |usage: &Usage| usage.idle() >= if usage.has_spoken { idle } else { room_after };
@@ -130,7 +130,7 @@ impl Places {
         let candidates = taken.seats.values().filter(|seat| !seat.is_closed()).map(|seat| (seat.get(), seat));
         let goes = candidates
             .filter(|(usage, _)| usage.requests == 0 && may_go(usage))
-            .max_by_key(|(usage, _)| (!usage.has_spoken, usage.idle()));
+            .min_by_key(|(usage, _)| (usage.has_spoken, usage.since));
         goes.map(|(_, seat)| seat.close()).is_some()
     }
 
@@ -139,7 +139,8 @@ impl Places {
         self.close_silent_for(self.0.patience.silent);
     }
 
-    /// Closes every connection that has sent nothing. No request of theirs is lost, and they hold up the end.
+    /// Closes every connection that has sent nothing. No request of theirs is lost, and they hold
+    /// up the end.
     pub(crate) fn close_all_silent(&self) {
         self.close_silent_for(Duration::ZERO);
     }
@@ -193,7 +194,8 @@ impl Place {
         self.seat.lock().has_spoken = true;
     }
 
-    /// Whether the connection has to end; if not, `waker` is woken as soon as it has to, until the next call.
+    /// Whether the connection has to end; if not, `waker` is woken as soon as it has to, until
+    /// the next call.
     pub(super) fn is_closed_for_reading(&self, waker: &Waker) -> bool {
         self.seat.reader.register(waker);
         self.seat.is_closed()

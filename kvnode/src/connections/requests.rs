@@ -14,8 +14,8 @@ use http_body::{Frame, SizeHint};
 use super::clock::dated;
 use super::places::{Requests, UnderWay};
 
-/// The same paths, whose requests count as under way on the connection that they came over: those that carry
-/// its [`Requests`].
+/// The same paths, whose requests count as under way on the connection that they came over: those
+/// that carry its [`Requests`].
 pub(crate) fn counted(router: Router) -> Router {
     router.layer(middleware::map_response(dated)).layer(middleware::from_fn(count))
 }
@@ -25,7 +25,8 @@ async fn count(request: Request, next: Next) -> Response {
     next.run(request).await.map(|body| Body::new(Counted { body, _under_way: under_way }))
 }
 
-/// The body of an answer. A stream's request is under way until the last of it is sent, or nothing will be.
+/// The body of an answer. A stream's request is under way until the last of it is sent, or
+/// nothing will be.
 struct Counted {
     body: Body,
     _under_way: Option<UnderWay>,

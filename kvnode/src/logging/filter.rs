@@ -10,8 +10,9 @@ const LEVELS: [&str; 12] = ["off", "error", "warn", "info", "debug", "trace", "0
 
 /// A log filter: `LEVEL` or `TARGET=LEVEL`, several with commas between them.
 ///
-/// Invariants: `EnvFilter` takes it; each directive has a level that was written out. (`EnvFilter` by
-/// itself takes a misspelt level for a target and then logs nothing, and a missing one for `trace`.)
+/// Invariants: `EnvFilter` takes it; each directive has a level that was written out.
+/// (`EnvFilter` by itself takes a misspelt level for a target and then logs nothing, and a
+/// missing one for `trace`.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 

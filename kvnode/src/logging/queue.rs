@@ -10,12 +10,12 @@ use prometheus::IntCounter;
 pub const MAX_QUEUED_LINES: usize = 16_384;
 /// Bytes of lines that wait at most. A line that would be beyond is dropped.
 pub const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
-/// How long the end of the process waits for lines to be written. A reader that has taken nothing for as
-/// long before is not waited for at all.
+/// How long the end of the process waits for lines to be written. A reader that has taken nothing
+/// for as long before is not waited for at all.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A bounded queue between the code that logs and the thread that writes. Adding a line takes a lock that
-/// is held for memory operations only, and never waits for a reader.
+/// A bounded queue between the code that logs and the thread that writes. Adding a line takes a
+/// lock that is held for memory operations only, and never waits for a reader.
 ///
 /// Invariants: `bytes` is the sum of the lengths in `lines`; both are within their bounds.
 pub(super) struct LineQueue {
@@ -93,8 +93,9 @@ impl LineQueue {
         self.dropped.inc();
     }
 
-    /// For the writer thread, which can write again: how many lines were dropped before, to be said once.
-    /// Not before half of the queue is free, so that a slow reader is not told after every line.
+    /// For the writer thread, which can write again: how many lines were dropped before, to be
+    /// said once. Not before half of the queue is free, so that a slow reader is not told after
+    /// every line.
     pub(super) fn take_unsaid(&self) -> Option<u64> {
         let mut state = self.lock();
         let has_room = state.lines.len() <= MAX_QUEUED_LINES / 2 && state.bytes <= MAX_QUEUED_BYTES / 2;
@@ -102,8 +103,8 @@ impl LineQueue {
         (unsaid > 0).then_some(unsaid)
     }
 
-    /// Waits until every line is written, but not for longer than `within`, counted from when the line that
-    /// is being written was begun. Answers whether every line is written.
+    /// Waits until every line is written, but not for longer than `within`, counted from when the
+    /// line that is being written was begun. Answers whether every line is written.
     pub(super) fn wait_until_empty(&self, within: Duration) -> bool {
         let started = Instant::now();
         let mut state = self.lock();

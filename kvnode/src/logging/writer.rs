@@ -1,4 +1,5 @@
-//! The thread that writes lines to standard error, and the end of the process, which waits for it a little.
+//! The thread that writes lines to standard error, and the end of the process, which waits for it
+//! a little.
 
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::OnceLock;
@@ -9,8 +10,8 @@ use prometheus::Registry;
 
 use super::queue::{FLUSH_TIMEOUT, LineQueue};
 
-/// Between two attempts on a standard error that takes nothing now and was made not to block by a process
-/// that shares it.
+/// Between two attempts on a standard error that takes nothing now and was made not to block by a
+/// process that shares it.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// There from when logging is set up, for the rest of the process.
@@ -55,8 +56,8 @@ pub(crate) fn say(text: &str) {
     }
 }
 
-/// Waits until the lines are written, for [`FLUSH_TIMEOUT`] at most. To be called before the process exits
-/// in any way that drops nothing.
+/// Waits until the lines are written, for [`FLUSH_TIMEOUT`] at most. To be called before the
+/// process exits in any way that drops nothing.
 pub(crate) fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.wait_until_empty(FLUSH_TIMEOUT);

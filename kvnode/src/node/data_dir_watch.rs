@@ -1,7 +1,8 @@
-//! A data directory that is taken away while the node runs: removed, moved, or replaced by another.
+//! A data directory that is taken away while the node runs: removed, moved, or replaced by
+//! another.
 //!
-//! The node has its files open and would go on with them, until one has to be opened by its name; and what it
-//! acknowledges meanwhile is gone when it ends.
+//! The node has its files open and would go on with them, until one has to be opened by its name;
+//! and what it acknowledges meanwhile is gone when it ends.
 
 use std::time::Duration;
 

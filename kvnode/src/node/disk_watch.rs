@@ -1,7 +1,9 @@
-//! A disk that does not answer, as it looks from above: a write or a sync that began and does not return.
+//! A disk that does not answer, as it looks from above: a write or a sync that began and does not
+//! return.
 //!
-//! It is no fault: nothing is wrong with what is stored, and when the disk answers again the node is well. But
-//! a leader that can store nothing must not keep the others from electing one that can.
+//! It is no fault: nothing is wrong with what is stored, and when the disk answers again the node
+//! is well. But a leader that can store nothing must not keep the others from electing one that
+//! can.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +13,8 @@ use storage_leveldb::PendingCall;
 use super::Local;
 use super::handover::give_leadership_away;
 
-/// A call to the disk that has not returned for so long hangs. A slow disk takes a tenth of a second.
+/// A call to the disk that has not returned for so long hangs. A slow disk takes a tenth of a
+/// second.
 pub const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
 /// How often the calls are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -28,13 +31,18 @@ impl Local {
 
 /// Looks at the disk as long as the node runs.
 pub(super) async fn watch_disk(local: Arc<Local>) {
+    let mut seen = false;
     loop {
-        if let Some(call) = local.hanging_disk() {
+        let hanging = local.hanging_disk();
+        // Twice: when a process that was stopped goes on, all its calls look as if they had taken
+        // as long.
+        if let Some(call) = hanging.clone().filter(|_| seen) {
             tracing::error!(path = %call.path.display(), "{}", explain(&call));
             local.set_disk_hangs(true);
             wait_for_disk(&local, Instant::now() - call.since).await;
             local.set_disk_hangs(false);
         }
+        seen = hanging.is_some();
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
@@ -55,7 +63,8 @@ async fn wait_for_disk(local: &Local, since: Instant) {
         if leads(local) && handed_over.is_none_or(|at| at.elapsed() >= HANDOVER_PAUSE) {
             give_leadership_away(local).await;
             handed_over = Some(Instant::now());
-            // If no node has taken over, the others elect one when they hear nothing from this one.
+            // If no node has taken over, the others elect one when they hear nothing from this
+            // one.
             raft.runtime_config().heartbeat(false);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;

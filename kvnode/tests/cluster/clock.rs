@@ -7,9 +7,9 @@ use kvcli::ReadMode;
 
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Found: with a clock before 1970 every line of the log was a panic, and a node that did not say anything
-/// panicked with its first answer. It serves, says on HTTP (which cannot be answered otherwise) what is
-/// wrong, and ends well.
+/// Found: with a clock before 1970 every line of the log was a panic, and a node that did not say
+/// anything panicked with its first answer. It serves, says on HTTP (which cannot be answered
+/// otherwise) what is wrong, and ends well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_clock_is_before_1970_serves() {
     let mut cluster = Cluster::prepare(ClusterOptions::default());

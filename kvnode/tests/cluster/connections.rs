@@ -57,10 +57,11 @@ fn processor_ticks(node: &Node) -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Found: a client that leaked connections took all descriptors of the leader. The accept loop then used a whole
-/// processor, the storage latched, and with 4096 files the others could not reach the leader any more. With as
-/// many connections as files and some more on each port: puts through the others, which connect anew, and
-/// health checks are answered, descriptors are left, nothing spins, and what has sent nothing is closed.
+/// Found: a client that leaked connections took all descriptors of the leader. The accept loop
+/// then used a whole processor, the storage latched, and with 4096 files the others could not
+/// reach the leader any more. With as many connections as files and some more on each port: puts
+/// through the others, which connect anew, and health checks are answered, descriptors are left,
+/// nothing spins, and what has sent nothing is closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_ask_nothing_lock_nothing_out() {
     may_open(8192);
@@ -107,8 +108,8 @@ async fn put_through_others(cluster: &Cluster, leader: u64) {
     .await;
 }
 
-/// Connections that began as gRPC does, and then were forgotten: a place is found for a new one, and not at the
-/// cost of one with a request under way.
+/// Connections that began as gRPC does, and then were forgotten: a place is found for a new one,
+/// and not at the cost of one with a request under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_connections_make_room_and_busy_ones_stay() {
     may_open(8192);

@@ -1,4 +1,5 @@
-//! Attacks the data directory of a running node by its name: it is removed, or another one is put in its place.
+//! Attacks the data directory of a running node by its name: it is removed, or another one is put
+//! in its place.
 
 use std::fs;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use tonic::Code;
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Found: `rm -rf` of the leader's data directory was not noticed for as long as no file had to be opened, while
-/// it went on acknowledging. The node names the directory, serves nothing, and the others lead; the same if the
-/// directory is moved away and an empty one made.
+/// Found: `rm -rf` of the leader's data directory was not noticed for as long as no file had to
+/// be opened, while it went on acknowledging. The node names the directory, serves nothing, and
+/// the others lead; the same if the directory is moved away and an empty one made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_that_is_taken_away_is_a_storage_fault() {
     let _alone = alone();

@@ -1,5 +1,6 @@
-//! Attacks with a disk that does not answer: no sync of a node returns for a while. Nothing is wrong with what is
-//! stored, so that this is no fault; but a leader that stores nothing must not keep leading.
+//! Attacks with a disk that does not answer: no sync of a node returns for a while. Nothing is
+//! wrong with what is stored, so that this is no fault; but a leader that stores nothing must not
+//! keep leading.
 
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of the writers, while the leader's disk hangs: until that is noticed, and another one leads.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// Found: a leader whose disk hung went on leading by its heartbeats, and neither `/readyz` nor the log said
-/// anything. It says which file within seconds, another node leads, and when the disk answers the node is well
-/// without a restart.
+/// Found: a leader whose disk hung went on leading by its heartbeats, and neither `/readyz` nor
+/// the log said anything. It says which file within seconds, another node leads, and when the
+/// disk answers the node is well without a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_hangs_hands_over_and_is_well_again() {
     let test = "a_leader_whose_disk_hangs_hands_over_and_is_well_again";

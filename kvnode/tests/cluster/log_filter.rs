@@ -8,9 +8,10 @@ use crate::support::{Cluster, ClusterOptions, Ended, Serve, alone, run_to_end};
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 const EXIT_BAD_ARGUMENTS: i32 = 3;
 
-/// Found: `--log inof` was taken for a module's name, and a node logged nothing, not even its end; a
-/// `RUST_LOG` that could not be understood was ignored. From each of the four sources it is refused with the
-/// exit code of wrong options, before the node has opened anything; an empty variable is none.
+/// Found: `--log inof` was taken for a module's name, and a node logged nothing, not even its
+/// end; a `RUST_LOG` that could not be understood was ignored. From each of the four sources it
+/// is refused with the exit code of wrong options, before the node has opened anything; an empty
+/// variable is none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_that_means_nothing_is_refused() {
     let _alone = alone();

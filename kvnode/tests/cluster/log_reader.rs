@@ -1,5 +1,5 @@
-//! Attacks a node through the reader of its log: a log driver, a shipper behind a pipe or a terminal that takes
-//! nothing any more must cost lines and nothing else.
+//! Attacks a node through the reader of its log: a log driver, a shipper behind a pipe or a
+//! terminal that takes nothing any more must cost lines and nothing else.
 
 use std::io::{PipeReader, Read as _};
 use std::os::fd::OwnedFd;
@@ -66,10 +66,10 @@ async fn dropped(node: &Node) -> Result<f64, String> {
     Ok(Series::parse(&text).sum("log_lines_dropped_total", &[]))
 }
 
-/// Found: nobody read node 1's log, and within a second all its threads waited in `write`: it led, answered
-/// nothing, could not be stopped by SIGTERM, and its open sockets kept the others from noticing. Now its puts
-/// go on, the lines that do not fit are counted and said once somebody reads, and SIGTERM ends it also while
-/// nobody does.
+/// Found: node 1's log was not read, and within a second all its threads waited in `write`: it
+/// led, answered nothing, could not be stopped by SIGTERM, and its open sockets kept the others
+/// from noticing. Now its puts go on, the lines that do not fit are counted and said once the reader
+/// reads again, and SIGTERM ends it also while it does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stops_reading_costs_lines_only() {
     let _alone = alone();
@@ -133,7 +133,8 @@ async fn put_until(cluster: &Cluster, mut done: impl AsyncFnMut() -> Result<bool
     .await;
 }
 
-/// What a node says last is written, also if it says much and its reader is slow: the end waits for it.
+/// What a node says last is written, also if it says much and its reader is slow: the end waits
+/// for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_lines_are_written() {
     let _alone = alone();

@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Found: a terminal that was closed, and a log reader's `kill -HUP`, ended a node without a word.
+/// Found: a terminal that was closed, and a log reader's `kill -HUP`, ended a node without a
+/// word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_outlives_signals_that_are_no_request_to_stop() {
     let _alone = alone();
@@ -25,8 +26,8 @@ async fn a_node_outlives_signals_that_are_no_request_to_stop() {
     assert!(cluster.nodes[0].stop().await.success());
 }
 
-/// Found: a limit on the size of files ended a node in the middle of a write, by SIGXFSZ, without a word. It is a
-/// fault of the storage like any other.
+/// Found: a limit on the size of files ended a node in the middle of a write, by SIGXFSZ, without
+/// a word. It is a fault of the storage like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_may_not_grow_is_a_storage_fault() {
     let _alone = alone();
