@@ -269,7 +269,7 @@ fn not_added(id: NodeId, error: &AskError) -> Status {
 async fn change_voters(local: Arc<Local>, request: kv::ChangeMembershipRequest) -> Result<Metrics, Failure> {
     let _alone = local.membership_change.lock().await;
     let metrics = quorum::of_leader(&local)?;
-    let changes = changes(&metrics, &request)?;
+    let changes = changes(&local, &metrics, &request).await?;
     let Some(changes) = changes else { return Ok(metrics) };
     if request.remove.contains(&local.id) {
         leave_leadership(&local, &metrics, &request.remove).await?;
@@ -291,7 +291,8 @@ async fn leave_leadership(local: &Local, metrics: &Metrics, leaving: &[NodeId]) 
 
 /// The change openraft is asked for: promotions first, so that a voter can be replaced in one go. `None`:
 /// all is so already.
-fn changes(
+async fn changes(
+    local: &Local,
     metrics: &Metrics,
     request: &kv::ChangeMembershipRequest,
 ) -> Result<Option<ChangeMembers<NodeId, Member>>, Status> {
@@ -316,7 +317,7 @@ fn changes(
     if promoted.is_empty() && remove.is_empty() {
         return Ok(None);
     }
-    quorum::check_change(metrics, &promoted, &leaving, *force)?;
+    quorum::check_change(local, &promoted, &leaving, *force).await?;
     Ok(Some(ChangeMembers::Batch(vec![
         ChangeMembers::AddVoterIds(promoted),
         ChangeMembers::RemoveVoters(leaving),

@@ -4,6 +4,7 @@
 //! leader could ever commit the change that takes it out again.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use openraft::LogIdOptionExt as _;
 use proto::kv::v1 as kv;
@@ -12,9 +13,9 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
 use super::status_codes::{self, Failure};
-use crate::node::{Local, answers};
+use crate::node::{Local, silence};
 use crate::peer::ASK_TIMEOUT;
-use crate::raft::{Metrics, NodeId};
+use crate::raft::{LEADER_LEASE, Metrics, NodeId};
 
 /// A learner this close to the end of the leader's log may become a voter.
 const CAUGHT_UP_LAG_ENTRIES: u64 = 10_000;
@@ -31,14 +32,15 @@ pub(super) fn of_leader(local: &Local) -> Result<Metrics, Failure> {
     Err(Failure::NotApplied(status_codes::no_leader("this node does not lead any more")))
 }
 
-/// Whether the voters can change so, without the members that do not answer now.
-pub(super) fn check_change(
-    metrics: &Metrics,
+/// Whether the voters can change so, without the members that do not answer from now on: one that has
+/// just died counts as alive for a lease, and would then keep the change from ending.
+pub(super) async fn check_change(
+    local: &Local,
     promoted: &BTreeSet<NodeId>,
     leaving: &BTreeSet<NodeId>,
     force: bool,
 ) -> Result<(), Status> {
-    let voters: BTreeSet<_> = metrics.membership_config.voter_ids().collect();
+    let voters: BTreeSet<_> = local.with_metrics(|metrics| metrics.membership_config.voter_ids().collect());
     let after: BTreeSet<_> = voters.union(promoted).filter(|id| !leaving.contains(id)).copied().collect();
     if after.is_empty() {
         return Err(refused("no voter would be left; promote another node first"));
@@ -46,8 +48,9 @@ pub(super) fn check_change(
     if force {
         return Ok(());
     }
+    let silent = silent(local, &after).await;
     for id in promoted {
-        check_promotion(metrics, *id)?;
+        check_promotion(&local.metrics(), *id, silent.contains(id))?;
     }
     if leaving.len() > 1 && 2 * leaving.len() >= voters.len() {
         return Err(refused(&format!(
@@ -56,7 +59,6 @@ pub(super) fn check_change(
             voters.len()
         )));
     }
-    let silent: Vec<_> = after.iter().filter(|id| **id != metrics.id && !answers(metrics, **id)).collect();
     let answering = after.len() - silent.len();
     if answering > after.len() / 2 {
         return Ok(());
@@ -68,8 +70,27 @@ pub(super) fn check_change(
     )))
 }
 
-fn check_promotion(metrics: &Metrics, id: NodeId) -> Result<(), Status> {
-    if id != metrics.id && !answers(metrics, id) {
+/// Those of `members` that do not acknowledge this leader within a lease from now on.
+async fn silent(local: &Local, members: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let asked = Instant::now();
+    loop {
+        let silent: BTreeSet<_> = local.with_metrics(|metrics| {
+            let others = members.iter().filter(|id| **id != metrics.id);
+            others
+                .filter(|id| silence(metrics, **id).is_none_or(|ago| ago > asked.elapsed()))
+                .copied()
+                .collect()
+        });
+        if silent.is_empty() || asked.elapsed() > LEADER_LEASE {
+            return silent;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn check_promotion(metrics: &Metrics, id: NodeId, silent: bool) -> Result<(), Status> {
+    if silent {
         return Err(refused(&format!("node {id} does not answer the leader")));
     }
     let matched = metrics.replication.as_ref().and_then(|all| all.get(&id).cloned().flatten());

@@ -41,8 +41,14 @@ pub fn successor(metrics: &Metrics, except: &[NodeId]) -> Option<NodeId> {
 /// Whether a member has acknowledged this leader within the lease.
 #[must_use]
 pub fn answers(metrics: &Metrics, id: NodeId) -> bool {
+    silence(metrics, id).is_some_and(|ago| ago < LEADER_LEASE)
+}
+
+/// How long ago a member has last acknowledged this leader, if it ever has.
+#[must_use]
+pub fn silence(metrics: &Metrics, id: NodeId) -> Option<Duration> {
     let acked = metrics.heartbeat.as_ref().and_then(|heartbeat| *heartbeat.get(&id)?);
-    acked.is_some_and(|at| at.into_inner().elapsed() < LEADER_LEASE)
+    acked.map(|at| at.into_inner().elapsed())
 }
 
 /// Asks `to` to take over and waits until another node leads; answers who.

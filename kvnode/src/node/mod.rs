@@ -22,7 +22,7 @@ pub use disk_use::{DiskBytes, DiskSpace};
 pub use disk_watch::DISK_HANGS_AFTER;
 pub use fault::{explain, is_disk_full};
 pub use faulty::Faulty;
-pub use handover::{HandoverError, answers, hand_over, successor};
+pub use handover::{HandoverError, answers, hand_over, silence, successor};
 pub use leader_watch::LeaderWatch;
 pub use listeners::Listeners;
 pub use local::{Leader, Local, Standing};

@@ -101,8 +101,12 @@ async fn clusters_on_reused_addresses_do_not_mix() {
     b.node_mut(3).serve.flags.extend(advertise);
     b.node_mut(3).start();
     b.node_mut(3).up().await;
+    let mixed = Kvcli::new(&a.endpoints()).run("put key value").await;
+    assert_eq!(mixed.code, Some(3), "endpoints of two clusters: {mixed:#?}");
+    let endpoints = [1, 2].map(|id| a.node(id).client_addr());
+    let client = kvcli::Client::connect(endpoints, kvcli::ClientOptions::default()).unwrap();
     for n in 0..50 {
-        a.client().put(format!("a{n}"), "x").await.unwrap();
+        client.put(format!("a{n}"), "x").await.unwrap();
     }
 
     let (verdict, named) = problems(&a, &[1, 2], 3).await;
@@ -183,7 +187,11 @@ async fn replaced_as_it_says(cluster: &mut Cluster, wiped: u64, rest: [u64; 2]) 
     cluster.all_up().await;
     kvcli.ok(&format!("cluster add-learner 4 {} {}", ports.raft_addr(), ports.client_addr())).await;
     kvcli.ok("cluster promote 4").await;
-    assert_eq!(health(&kvcli).await["health"], "ok");
+    wait::until("all is well", NOTICE, async || {
+        let status = health(&kvcli).await;
+        wait::is(status["health"] == "ok", || format!("{status:#}"))
+    })
+    .await;
     cluster.same_state().await;
 }
 
