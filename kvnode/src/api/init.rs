@@ -28,6 +28,10 @@ use crate::raft::{Member, NodeId};
 
 /// How long the answer waits for the new cluster's first leader, and at most half of the request's time.
 const FIRST_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it then waits until all its nodes have heard of that leader ...
+const SETTLE_TIMEOUT: Duration = Duration::from_millis(1500);
+/// ... and how often it looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A founder that has not written the first entry this long after the first promise gives up: the
 /// promises have half of their time left then.
 const FOUND_WITHIN: Duration = Duration::from_secs(RESERVATION.as_secs() / 2);
@@ -172,8 +176,22 @@ impl Api {
         if !self.local.wait_for_leader(within).await {
             tracing::warn!("initialised, but there is no leader yet: start a majority of the nodes");
         }
+        self.wait_until_all_is_well().await;
         let members = members(&self.local.metrics());
         Ok(kv::InitResponse { header: header(&self.local, 0), already_initialized, members })
+    }
+}
+
+impl Api {
+    /// So that the first look at the new cluster shows what it is: its nodes hear of the leader one by one.
+    async fn wait_until_all_is_well(&self) {
+        let settled = async {
+            while self.overview.health().await.health() != kv::Health::Ok {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        // Without a node that is away it does not get well.
+        drop(tokio::time::timeout(SETTLE_TIMEOUT, settled).await);
     }
 }
 

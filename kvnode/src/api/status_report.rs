@@ -43,7 +43,7 @@ pub async fn status_report(local: &Local) -> kv::StatusResponse {
     kv::StatusResponse {
         role: role(metrics.state).into(),
         members: members(&metrics),
-        replication: replication(&metrics),
+        replication: replication(&metrics, local.leader_watch.is_fresh()),
         joint: is_joint(&metrics),
         membership_index: metrics.membership_config.log_id().index().unwrap_or_default(),
         quorum_acked_ms: local.quorum_acked().and_then(|ago| u64::try_from(ago.as_millis()).ok()),
@@ -81,12 +81,13 @@ fn incarnation(incarnation: Option<Incarnation>) -> String {
     incarnation.map(|incarnation| incarnation.to_string()).unwrap_or_default()
 }
 
-fn replication(metrics: &Metrics) -> Vec<kv::Replication> {
+/// `fresh`: the leader need not have heard from every member yet.
+fn replication(metrics: &Metrics, fresh: bool) -> Vec<kv::Replication> {
     let others = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
     let replication = |(id, matched): (&NodeId, &Option<LogIdOf<TypeConfig>>)| kv::Replication {
         id: *id,
         matched_index: matched.index().unwrap_or_default(),
-        answers: answers(metrics, *id),
+        answers: fresh || answers(metrics, *id),
     };
     others.map(replication).collect()
 }

@@ -119,8 +119,9 @@ pub(super) fn lag(leading: &kv::StatusResponse, id: u64) -> Option<u64> {
         return Some(0);
     }
     let replication = leading.replication.iter().find(|replication| replication.id == id)?;
+    let known = replication.answers && replication.matched_index > 0;
     // Both numbers are from one answer; the second can be the newer one.
-    replication.answers.then(|| leading.last_log_index.saturating_sub(replication.matched_index))
+    known.then(|| leading.last_log_index.saturating_sub(replication.matched_index))
 }
 
 #[cfg(test)]

@@ -25,12 +25,14 @@ pub struct LeaderWatch {
     started: Instant,
     // Milliseconds after `started`; 0: never.
     last_alive: Arc<AtomicU64>,
+    // The same of when another leader, or the same in another term, was first seen.
+    last_change: Arc<AtomicU64>,
 }
 
 impl Default for LeaderWatch {
     /// Silence counts from now on: a node that starts is given time to find a leader.
     fn default() -> Self {
-        Self { started: Instant::now(), last_alive: Arc::default() }
+        Self { started: Instant::now(), last_alive: Arc::default(), last_change: Arc::default() }
     }
 }
 
@@ -40,6 +42,13 @@ impl LeaderWatch {
     pub fn silence(&self) -> Duration {
         let last_alive = Duration::from_millis(self.last_alive.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(last_alive)
+    }
+
+    /// Whether the leader has only just come to power: it may not have heard from every member yet.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let last_change = Duration::from_millis(self.last_change.load(Ordering::Relaxed));
+        self.started.elapsed().saturating_sub(last_change) < LEADER_LEASE
     }
 
     /// Whether there is a leader now. A leader counts as alive for a moment longer than it is heard
@@ -66,20 +75,23 @@ impl LeaderWatch {
             let metrics = raft.metrics().borrow_watched().clone();
             let heard = heard.filter(|_| heard != first);
             if is_alive(&metrics, heard.map(|at| at.elapsed())) {
-                self.mark();
-                note_change(&metrics, &mut seen, &changed);
+                self.mark(&self.last_alive);
+                note_change(&metrics, &mut seen, || {
+                    self.mark(&self.last_change);
+                    changed();
+                });
             }
             tokio::time::sleep(SAMPLE_INTERVAL).await;
         }
     }
 
-    fn mark(&self) {
+    fn mark(&self, at: &AtomicU64) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_alive.store(millis.max(1), Ordering::Relaxed);
+        at.store(millis.max(1), Ordering::Relaxed);
     }
 }
 
-fn note_change(metrics: &Metrics, seen: &mut Option<(u64, NodeId)>, changed: &impl Fn()) {
+fn note_change(metrics: &Metrics, seen: &mut Option<(u64, NodeId)>, changed: impl Fn()) {
     let now = metrics.current_leader.map(|id| (metrics.current_term, id));
     if now.is_some() && *seen != now {
         *seen = now;

@@ -70,7 +70,7 @@ impl Runbook {
         for (mark, text) in blocks(OPERATIONS) {
             for line in text.lines().filter(|_| mark == run) {
                 let ended = self.run(line, endpoints).await;
-                assert_eq!(ended.code, Some(0), "{line}: {ended:#?}");
+                assert!(ended.code == Some(0) || is_a_verdict(line, &ended), "{line}: {ended:#?}");
                 ran.push(Ran { line: line.to_owned(), ended });
             }
             for line in text.lines().filter(|_| mark == background) {
@@ -132,6 +132,11 @@ impl Runbook {
         })
         .await;
     }
+}
+
+/// A cluster with a damaged node is not well, and the command that says so exits with 1.
+fn is_a_verdict(line: &str, ended: &Ended) -> bool {
+    line == "kvcli cluster status" && ended.code == Some(1) && ended.stdout.contains("health  degraded")
 }
 
 /// Standard output of the last line that begins so.
