@@ -37,8 +37,14 @@ impl Overview {
         Arc::new(Self { reporter, known: Mutex::default() })
     }
 
-    /// Whether the cluster is well.
+    /// Whether the cluster is well now: from a round of questions that began after this one was put.
     pub(crate) async fn health(&self) -> kv::HealthResponse {
+        let put = Instant::now();
+        self.read_since(put, |known| known.health.clone()).await
+    }
+
+    /// Whether it was a moment ago.
+    pub(crate) async fn recent_health(&self) -> kv::HealthResponse {
         self.read(|known| known.health.clone()).await
     }
 
@@ -53,13 +59,21 @@ impl Overview {
     }
 
     async fn read<T>(&self, read: impl FnOnce(&Known) -> T) -> T {
+        let now = Instant::now();
+        self.read_since(now.checked_sub(MAX_AGE).unwrap_or(now), read).await
+    }
+
+    /// Reads answers to a round that began at `since` or later. Those that wait for a round under way share
+    /// the next.
+    async fn read_since<T>(&self, since: Instant, read: impl FnOnce(&Known) -> T) -> T {
         let mut known = self.known.lock().await;
-        if known.asked.is_none_or(|asked| asked.elapsed() >= MAX_AGE) {
+        if known.asked.is_none_or(|asked| asked < since) {
+            let began = Instant::now();
             known.peers.ask(&self.reporter).await;
             known.health = judge(self.reporter.header(), &known.peers);
             known.document = Arc::new(ClusterDocument::of(&self.reporter, &known.peers, &known.health));
             known.series = Arc::new(ClusterSeries::of(&known.peers));
-            known.asked = Some(Instant::now());
+            known.asked = Some(began);
         }
         read(&known)
     }

@@ -97,7 +97,7 @@ async fn faulty_metrics(faulty: &Faulty, metrics: &Metrics) -> Response {
 async fn metrics(State(surface): State<Surface>) -> Response {
     surface.metrics.refresh(&surface.local).await;
     let health = match surface.local.quorum_acked() {
-        Some(_) => Some(surface.overview.health().await),
+        Some(_) => Some(surface.overview.recent_health().await),
         None => None,
     };
     surface.metrics.members.refresh(health.as_ref());

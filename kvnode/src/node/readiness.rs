@@ -7,7 +7,7 @@ use openraft::LogIdOptionExt as _;
 use storage_leveldb::{Fault, PendingCall};
 
 use super::{DiskSpace, Local, Standing, explain};
-use crate::raft::{Member, committed_end};
+use crate::raft::{LEADER_LEASE, Member, committed_end};
 
 /// A node that has this many committed entries still to apply is lagging.
 pub const MAX_READY_LAG_ENTRIES: u64 = 10_000;
@@ -80,13 +80,19 @@ impl Local {
     /// # Errors
     /// Why it should not.
     pub fn ready(&self) -> Result<(), Problem> {
-        let serious = self.problems(None).into_iter().find(Problem::keeps_from_serving);
+        let serious = self.all_problems(None).into_iter().find(Problem::keeps_from_serving);
         serious.map_or(Ok(()), Err)
     }
 
-    /// All that is not well, the most serious first. `space`: the room on its disk, if that was measured.
+    /// All that is not well, the most serious first, and worth a look: a node that has only just started
+    /// or joined has heard of no leader yet. `space`: the room on its disk, if that was measured.
     #[must_use]
     pub fn problems(&self, space: Option<DiskSpace>) -> Vec<Problem> {
+        let passing = |problem: &Problem| matches!(problem, Problem::NoLeader(ago) if *ago < LEADER_LEASE);
+        self.all_problems(space).into_iter().filter(|problem| !passing(problem)).collect()
+    }
+
+    fn all_problems(&self, space: Option<DiskSpace>) -> Vec<Problem> {
         match self.standing() {
             Standing::Faulty(fault) => return vec![fault.into()],
             _ if self.is_stopping() => return vec![Problem::Stopping],

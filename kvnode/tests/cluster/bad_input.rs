@@ -125,7 +125,7 @@ async fn unusable_directories(good: &Serve, dir: &Path) {
     let in_foreign = Serve { data_dir: foreign.clone(), ..good.clone() };
     complains(
         run_to_end(in_foreign.command(), REFUSAL_TIMEOUT).await,
-        EXIT_FAILURE,
+        EXIT_BAD_ARGUMENTS,
         &["thesis.doc", "--data-dir"],
     );
     assert_eq!(std::fs::read_dir(&foreign).unwrap().count(), 1, "something was left in a foreign directory");

@@ -82,11 +82,14 @@ async fn directories_of_killed_and_of_stopped_nodes_are_well() {
     drop(load);
 
     let dirs: Vec<PathBuf> = cluster.nodes.iter().map(|node| node.serve.data_dir.clone()).collect();
+    let cluster_id = stamped(&dirs[0], "cluster_id");
     for (id, dir) in (1..).zip(&dirs) {
         let before = fingerprint(dir);
         let ended = check(dir).await;
         assert_eq!(ended.code, Some(ALL_WELL), "{ended:#?}");
-        for part in [&*format!("node {id} of cluster kv"), "All is well.", "log   ", "vote", "state  "] {
+        for part in
+            [&*format!("node {id} of cluster {cluster_id}"), "All is well.", "log   ", "vote", "state  "]
+        {
             assert!(ended.stdout.contains(part), "no '{part}' in {ended:#?}");
         }
         assert_eq!(ended.stderr, "", "progress is for terminals");
@@ -231,6 +234,12 @@ async fn what_is_missing_or_of_another_version_is_told() {
     std::fs::remove_dir(&storage).unwrap();
     std::fs::rename(dir.with_extension("away"), &storage).unwrap();
     assert_eq!(check(&dir).await.code, Some(ALL_WELL));
+}
+
+/// A value of the IDENTITY file.
+fn stamped(dir: &Path, name: &str) -> String {
+    let values: toml::Table = std::fs::read_to_string(dir.join("IDENTITY")).unwrap().parse().unwrap();
+    values[name].as_str().unwrap().to_owned()
 }
 
 /// The stamp as a later version might write it: right in itself.

@@ -286,7 +286,8 @@ async fn outcome(cluster: &mut Cluster, id: u64) -> Outcome {
     wait::until("the damaged node refuses or serves", OUTCOME_TIMEOUT, async || {
         let node = cluster.node_mut(id);
         if let Some(status) = node.exit_status() {
-            assert_eq!(status.code(), Some(1), "{}", node.log_tail());
+            // What a supervisor should not start again.
+            assert_eq!(status.code(), Some(3), "{}", node.log_tail());
             return Ok(Outcome::Ended(node.log_of_this_run()));
         }
         let (code, text) = node.http("/readyz").await?;
