@@ -198,7 +198,9 @@ async fn one_damage(
             let name = path.display().to_string();
             assert!(
                 kind == "IDENTITY"
-                    && (log.contains(&name) || harm == Harm::Remove && log.contains("no IDENTITY")),
+                    && (log.contains(&name)
+                        || harm == Harm::Remove && log.contains("no IDENTITY")
+                        || harm == Harm::Older && log.contains("is a copy")),
                 "{what}: {log}"
             );
             cluster.node_mut(id).kill();

@@ -99,7 +99,7 @@ impl Damage {
         };
         match &after {
             Some(bytes) => fs::write(path, bytes).unwrap(),
-            None => fs::remove_file(path).unwrap(),
+            None => fs::rename(path, aside(path)).unwrap(),
         }
         Self { path: path.to_owned(), harm, at, before, after }
     }
@@ -110,10 +110,22 @@ impl Damage {
 
     /// Puts the file back if it still is as the damage left it.
     pub fn undo(self) {
-        if fs::read(&self.path).ok() == self.after {
-            fs::write(&self.path, &self.before).unwrap();
+        if fs::read(&self.path).ok() != self.after {
+            return;
+        }
+        match self.after {
+            Some(_) => fs::write(&self.path, &self.before).unwrap(),
+            // The file itself: a new one with its content would be a copy.
+            None => fs::rename(aside(&self.path), &self.path).unwrap(),
         }
     }
+}
+
+/// Where a removed file lies: outside of the data directory, in the same file system.
+fn aside(path: &Path) -> PathBuf {
+    let place = std::env::temp_dir().join(format!("kvnode-test-removed-{}", std::process::id()));
+    fs::create_dir_all(&place).unwrap();
+    place.join(path.display().to_string().replace('/', "_"))
 }
 
 impl fmt::Display for Damage {
