@@ -45,5 +45,5 @@ pub fn admit_learner(request: &kv::AddLearnerRequest) -> Result<(NodeId, Member)
     let id = validate::node_id(request.id)?;
     let raft_addr = validate::address("raft", &request.raft_addr)?;
     let client_addr = validate::address("client", &request.client_addr)?;
-    Ok((id, Member { raft_addr, client_addr }))
+    Ok((id, Member::at(raft_addr, client_addr)))
 }

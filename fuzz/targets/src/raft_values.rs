@@ -49,10 +49,8 @@ pub(crate) fn membership(input: &mut Input<'_>) -> Membership<u64, Member> {
         first if first.len() > 2 => vec![first, ids()],
         first => vec![first],
     };
-    let nodes: BTreeMap<u64, Member> = nodes
-        .into_iter()
-        .map(|id| (id, Member { raft_addr: format!("n{id}:1"), client_addr: format!("n{id}:2") }))
-        .collect();
+    let nodes: BTreeMap<u64, Member> =
+        nodes.into_iter().map(|id| (id, Member::at(format!("n{id}:1"), format!("n{id}:2")))).collect();
     // What cannot be made falls back to a valid one: broken ones come as raw bytes.
     let one = || Membership::new_with_defaults(vec![BTreeSet::from([1])], [2]);
     Membership::new(configs, nodes).unwrap_or_else(|_| one())

@@ -50,9 +50,9 @@ pub enum Problem {
         /// This node.
         id: u64,
         /// What the membership says.
-        known: Member,
+        known: Box<Member>,
         /// What this node advertises.
-        own: Member,
+        own: Box<Member>,
     },
     /// The next writes may not fit.
     #[error("the disk is nearly full: {} MiB of {} MiB are free; make room", free / MIB, size / MIB)]
@@ -122,12 +122,31 @@ impl Local {
 
     fn moved(&self) -> Option<Problem> {
         let known = self.with_metrics(|metrics| metrics.membership_config.get_node(&self.id).cloned())?;
-        let (id, own) = (self.id, self.own.clone());
-        (!known.is_at_the_place_of(&own)).then_some(Problem::Moved { id, known, own })
+        let (id, own) = (self.id, Box::new(self.own.clone()));
+        let elsewhere = !known.is_at_the_place_of(&own);
+        elsewhere.then(|| Problem::Moved { id, known: Box::new(known), own })
     }
 }
 
 fn nearly_full(DiskSpace { free, size }: DiskSpace) -> Option<Problem> {
     let enough = (size / NEARLY_FULL_PART).min(NEARLY_FULL_BYTES);
     (size > 0 && free < enough).then_some(Problem::NearlyFull { free, size })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_nearly_full_by_its_part_or_by_what_is_left_of_a_large_one() {
+        let said = |free, size| nearly_full(DiskSpace { free, size }).map(|problem| problem.to_string());
+        assert_eq!(said(6 * MIB, 100 * MIB), None);
+        assert!(said(4 * MIB, 100 * MIB).unwrap().contains("4 MiB of 100 MiB"));
+        let large = 1024 * 1024 * MIB;
+        assert_eq!(said(2 * NEARLY_FULL_BYTES, large), None);
+        assert!(said(NEARLY_FULL_BYTES - 1, large).is_some());
+        assert_eq!(said(0, 0), None, "the system does not say");
+        let problem = nearly_full(DiskSpace { free: 0, size: MIB }).unwrap();
+        assert!(!problem.keeps_from_serving());
+    }
 }

@@ -133,7 +133,7 @@ mod tests {
     openraft::declare_raft_types!(Types: D = String, R = String, NodeId = u64, Node = openraft::BasicNode);
 
     fn is_refused(theirs: VoteOf<Types>, ours: VoteOf<Types>) -> bool {
-        let place = Place { address: "peer:1".to_owned(), incarnation: None };
+        let place = Place { address: "peer:1".to_owned(), alternative: None, incarnation: None };
         let connection = Connection::new(place, Lane::Replication, Arc::new(NetworkOptions::default()));
         check_vote::<Types>(&theirs, &ours, &connection).is_err()
     }
