@@ -98,6 +98,13 @@ impl Incarnation {
     pub fn random(since: u64) -> Self {
         Self((u128::from(since) << 64) | u128::from(rand::random::<u64>()))
     }
+
+    /// What [`random`](Self::random) was given: 0 for the first members of a cluster.
+    #[must_use]
+    pub fn since(self) -> u64 {
+        // The upper half, which fits.
+        (self.0 >> 64) as u64
+    }
 }
 
 /// What makes a node a member of a cluster.
@@ -175,6 +182,7 @@ mod tests {
     #[test]
     fn a_later_incarnation_is_greater() {
         assert!(Incarnation::random(8) > Incarnation::random(7));
+        assert_eq!([0, 7, u64::MAX].map(|since| Incarnation::random(since).since()), [0, 7, u64::MAX]);
         assert_ne!(Incarnation::random(7), Incarnation::random(7));
     }
 

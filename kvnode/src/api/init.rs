@@ -6,10 +6,11 @@
 //! its peers belong to a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use network_grpc::{ClusterId, Incarnation};
+use network_grpc::{ClusterId, Incarnation, MemberIdentity};
 use openraft::errors::{InitializeError, RaftError};
 use proto::kv::v1 as kv;
 use tonic::Status;
@@ -66,7 +67,8 @@ impl Api {
             Affiliation::Founder => true,
             // A founder that was interrupted after it had made this node a member.
             Affiliation::Joining(_) => {
-                local.peers.as_ref().is_some_and(|peers| peers.get(local.id).is_some())
+                let listed = local.peers.as_ref().is_some_and(|peers| peers.get(local.id).is_some());
+                listed && local.identity().member().is_none_or(is_first_member)
             }
             _ => false,
         };
@@ -84,7 +86,12 @@ impl Api {
     async fn survey(&self, peers: &Peers) -> Result<Survey, Status> {
         let own = self.local.id;
         let asked = peers.iter().map(|(id, member)| async move {
-            Some((id, member, peer::describe(&member.raft_addr, own).await.ok()?))
+            // A node need not be able to reach itself under the address that it advertises.
+            let found = match id == own {
+                true => peer::own_description(&self.local).ok(),
+                false => peer::describe(&member.raft_addr, own).await.ok(),
+            };
+            Some((id, member, found?))
         });
         let mut survey = Survey::new();
         for (id, member, found) in join_all(asked).await.into_iter().flatten() {
@@ -94,7 +101,9 @@ impl Api {
                     member.raft_addr, found.node_id
                 )));
             }
-            if let Some(cluster) = found.member.filter(|_| found.initialized && id != own) {
+            // Or is about to receive the log of one that has added it.
+            let runs = |member: &MemberIdentity| found.initialized || !is_first_member(*member);
+            if let Some(cluster) = found.member.filter(|member| id != own && runs(member)) {
                 return Err(Status::failed_precondition(format!(
                     "node {id} of the peer list belongs to cluster {} already; add node {own} to it with `kvcli cluster add-learner \
                      {own} {} {}`, or start the nodes of a new cluster on empty directories",
@@ -125,6 +134,10 @@ impl Api {
         let cluster_id = cluster_id(survey)?;
         let willing = self.reserve(peers, cluster_id).await?;
         let adopted = self.adopt(peers, survey, &willing, cluster_id).await?;
+        // The founder writes the first entry, so it is one of them.
+        if !adopted.contains_key(&self.local.id) {
+            return Err(Status::unavailable("this node could not join itself; not initialised, see its log"));
+        }
         if began.elapsed() > FOUND_WITHIN {
             return Err(Status::unavailable("the nodes took too long to join; not initialised, try again"));
         }
@@ -143,9 +156,15 @@ impl Api {
 
     /// A majority promises to join no other cluster; answers who.
     async fn reserve(&self, peers: &Peers, cluster_id: ClusterId) -> Result<BTreeSet<NodeId>, Status> {
-        let asked = peers
-            .iter()
-            .map(|(id, member)| async move { (id, peer::reserve(&member.raft_addr, id, cluster_id).await) });
+        let asked = peers.iter().map(|(id, member)| async move {
+            let reserved = match id == self.local.id {
+                true => {
+                    self.local.enrollment.reserve(cluster_id).map_err(|e| AskError::Refused(e.to_string()))
+                }
+                false => peer::reserve(&member.raft_addr, id, cluster_id).await,
+            };
+            (id, reserved)
+        });
         majority(peers, join_all(asked).await)
     }
 
@@ -163,10 +182,21 @@ impl Api {
             willing.iter().map(|id| (*id, known(*id).unwrap_or_else(|| Incarnation::random(0)))).collect();
         let asked = peers.iter().filter_map(|(id, member)| Some((id, member, *chosen.get(&id)?)));
         let asked = asked.map(|(id, member, incarnation)| async move {
-            (id, peer::adopt(&member.raft_addr, id, cluster_id, incarnation).await)
+            let adopted = match id == self.local.id {
+                true => self.adopt_self(MemberIdentity { cluster_id, incarnation: Some(incarnation) }).await,
+                false => peer::adopt(&member.raft_addr, id, cluster_id, incarnation).await,
+            };
+            (id, adopted)
         });
         let adopted = majority(peers, join_all(asked).await)?;
         Ok(chosen.into_iter().filter(|(id, _)| adopted.contains(id)).collect())
+    }
+
+    async fn adopt_self(&self, member: MemberIdentity) -> Result<(), AskError> {
+        let enrollment = Arc::clone(&self.local.enrollment);
+        let adopted = tokio::task::spawn_blocking(move || enrollment.adopt(member)).await;
+        let refused = |e: &dyn std::fmt::Display| AskError::Refused(e.to_string());
+        adopted.map_err(|e| refused(&e))?.map_err(|e| refused(&e))
     }
 
     /// Waits a while for the leader that makes the cluster usable. Without one the cluster exists all the
@@ -193,6 +223,11 @@ impl Api {
         // Without a node that is away it does not get well.
         drop(tokio::time::timeout(SETTLE_TIMEOUT, settled).await);
     }
+}
+
+/// Whether it got its identity when the cluster was founded, not when it was added to one that ran.
+fn is_first_member(member: MemberIdentity) -> bool {
+    member.incarnation.is_none_or(|incarnation| incarnation.since() == 0)
 }
 
 /// A new id, or that of a founder that was interrupted.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use openraft::{ChangeMembers, LogIdOptionExt as _};
 use proto::kv::v1 as kv;
+use tokio::sync::MutexGuard;
 use tonic::Status;
 
 use super::call::Call;
@@ -69,7 +70,7 @@ impl Api {
             return Err(Status::invalid_argument("name at least one node to promote or to remove"));
         }
         let here = async || {
-            let changing = change_voters(Arc::clone(&self.local), request.clone());
+            let changing = change_voters(Arc::clone(&self.local), *call, request.clone());
             let metrics = run_to_its_end(call, changing).await?;
             Ok(kv::ChangeMembershipResponse {
                 header: header(&self.local, membership_index(&metrics)),
@@ -94,7 +95,7 @@ impl Api {
             }
         }
         let here = async || {
-            let changing = set_address(Arc::clone(&self.local), request.clone());
+            let changing = set_address(Arc::clone(&self.local), *call, request.clone());
             let metrics = run_to_its_end(call, changing).await?;
             Ok(kv::SetAddressResponse {
                 header: header(&self.local, membership_index(&metrics)),
@@ -166,7 +167,17 @@ async fn run_to_its_end<T: Send + 'static>(
     }
 }
 
-/// Makes a change, once no other is under way.
+/// Waits until no other change is under way, but not longer than the request: a change without a majority
+/// takes as long as there is none.
+async fn alone<'a>(local: &'a Local, call: &Call) -> Result<MutexGuard<'a, ()>, Failure> {
+    tokio::time::timeout_at(call.deadline, local.membership_change.lock()).await.map_err(|_| {
+        Failure::Final(Status::failed_precondition(
+            "another change of the membership is under way and has not ended; nothing was changed, try again",
+        ))
+    })
+}
+
+/// Makes a change.
 async fn change(local: &Local, change: ChangeMembers<NodeId, Member>) -> Result<Metrics, Failure> {
     local.raft.change_membership(change, false).await.map_err(status_codes::write_failure)?;
     Ok(local.metrics())
@@ -180,7 +191,7 @@ async fn add_learner(
     id: NodeId,
     member: Member,
 ) -> Result<(Metrics, bool), Failure> {
-    let _alone = local.membership_change.lock().await;
+    let held = alone(&local, &call).await?;
     let metrics = quorum::of_leader(&local)?;
     check_new_member(&metrics, id, &member)?;
     let found = ask(&local, id, &member).await?;
@@ -203,6 +214,8 @@ async fn add_learner(
     };
     let member = member.in_cluster(own.cluster_id, incarnation);
     let added = local.raft.add_learner(id, member, false).await.map_err(status_codes::write_failure)?;
+    // Others need not wait while it catches up.
+    drop(held);
     catch_up(&local, &call, id, added.log_id.index()).await
 }
 
@@ -216,6 +229,7 @@ async fn catch_up(local: &Local, call: &Call, id: NodeId, index: u64) -> Result<
     let heard = |metrics: &Metrics| deposed(metrics) || matched(metrics).is_some() || answers(metrics, id);
     let first = local.raft.wait(Some(FIRST_ANSWER_TIMEOUT)).metrics(heard, "the learner to answer").await;
     if first.is_err() {
+        let _alone = local.membership_change.lock().await;
         let undo = ChangeMembers::RemoveNodes([id].into());
         let undone = tokio::time::timeout(UNDO_TIMEOUT, local.raft.change_membership(undo, false)).await;
         return Err(match undone {
@@ -266,8 +280,12 @@ fn not_added(id: NodeId, error: &AskError) -> Status {
     Status::failed_precondition(format!("node {id} cannot become a member: {error}; nothing was changed"))
 }
 
-async fn change_voters(local: Arc<Local>, request: kv::ChangeMembershipRequest) -> Result<Metrics, Failure> {
-    let _alone = local.membership_change.lock().await;
+async fn change_voters(
+    local: Arc<Local>,
+    call: Call,
+    request: kv::ChangeMembershipRequest,
+) -> Result<Metrics, Failure> {
+    let _alone = alone(&local, &call).await?;
     let metrics = quorum::of_leader(&local)?;
     let changes = changes(&local, &metrics, &request).await?;
     let Some(changes) = changes else { return Ok(metrics) };
@@ -354,8 +372,12 @@ fn check_addresses(metrics: &Metrics, id: NodeId, member: &Member) -> Result<(),
     }
 }
 
-async fn set_address(local: Arc<Local>, request: kv::SetAddressRequest) -> Result<Metrics, Failure> {
-    let _alone = local.membership_change.lock().await;
+async fn set_address(
+    local: Arc<Local>,
+    call: Call,
+    request: kv::SetAddressRequest,
+) -> Result<Metrics, Failure> {
+    let _alone = alone(&local, &call).await?;
     let metrics = quorum::of_leader(&local)?;
     let id = request.id;
     let known = metrics.membership_config.get_node(&id).cloned();

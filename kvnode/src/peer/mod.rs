@@ -11,4 +11,4 @@ mod service;
 
 pub use enrollment::{Enrollment, EnrollmentError, RESERVATION};
 pub use question::{ASK_TIMEOUT, AskError, Description, adopt, describe, reserve};
-pub use service::PeerService;
+pub use service::{PeerService, own_description};

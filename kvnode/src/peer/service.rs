@@ -9,7 +9,7 @@ use proto::node::v1 as pb;
 use proto::node::v1::peer_server::{Peer, PeerServer};
 use tonic::{Request, Response, Status};
 
-use super::EnrollmentError;
+use super::{Description, EnrollmentError};
 use crate::node::Local;
 use crate::raft::{Member, NodeId};
 
@@ -79,6 +79,11 @@ fn refused(error: &EnrollmentError) -> Status {
 
 fn cluster_id(bytes: &[u8]) -> Result<ClusterId, Status> {
     ClusterId::from_bytes(bytes).ok_or_else(|| Status::invalid_argument("the cluster id has not 16 bytes"))
+}
+
+/// What this node says about itself, to itself.
+pub fn own_description(local: &Local) -> Result<Description, String> {
+    Description::try_from(description(local, local.id))
 }
 
 fn description(local: &Local, asker: NodeId) -> pb::DescribeResponse {
