@@ -10,20 +10,20 @@ const INCLUDE: &str = "proto";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={INCLUDE}");
     if std::env::var_os("CARGO_FEATURE_RAFT").is_some() {
-        generate("raft", "proto/raft/v1/raft.proto")?;
+        generate("raft", &["proto/raft/v1/raft.proto"])?;
     }
     if std::env::var_os("CARGO_FEATURE_NODE").is_some() {
-        generate("node", "proto/node/v1/node.proto")?;
+        generate("node", &["proto/node/v1/peer.proto", "proto/node/v1/cluster.proto", "proto/node/v1/requests.proto"])?;
     }
     if std::env::var_os("CARGO_FEATURE_KV").is_some() {
-        generate("kv", "proto/kv/v1/kv.proto")?;
+        generate("kv", &["proto/kv/v1/kv.proto"])?;
     }
     Ok(())
 }
 
 /// Generates the Rust code of one package, and its descriptors for server reflection.
-fn generate(package: &str, file: &str) -> Result<(), Box<dyn Error>> {
-    let descriptors = protox::compile([file], [INCLUDE])?;
+fn generate(package: &str, files: &[&str]) -> Result<(), Box<dyn Error>> {
+    let descriptors = protox::compile(files, [INCLUDE])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join(format!("{package}.bin")), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;

@@ -23,4 +23,15 @@ pub use client::{
     MAX_CONNECTIONS_PER_ENDPOINT, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Resolver, Scan,
     ScanOptions, TraceId,
 };
-pub use proto::kv::v1 as wire;
+/// The messages of kv.v1, and of node.v1 as far as it is for who administers a cluster.
+pub mod wire {
+    pub use proto::kv::v1::*;
+    pub use proto::node::v1 as node;
+    pub use proto::node::v1::{
+        AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, Health,
+        HealthRequest, HealthResponse, InitRequest, InitResponse, Member, MemberHealth, Replication,
+        ReportRequest, ReportResponse, Role, SetAddressRequest, SetAddressResponse, SnapshotRequest,
+        SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+        VoterChange, cluster_client, cluster_server,
+    };
+}

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use raftnode::StartError;
+use raftnode::trace::Exporter;
 
 use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
-use crate::data_dir::DataDirError;
 use crate::logging::Source;
-use crate::trace::Exporter;
-use crate::{check, logging, node, playground};
+use crate::{check, logging, playground, serve};
 
 /// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
@@ -31,7 +31,7 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     malloc_trim::limit_arenas();
     match Config::load(args, env) {
-        Ok(config) => match config.log.install(Source::new(config.id, &config.cluster_name)) {
+        Ok(config) => match config.log.install(Source::new(config.node.id, &config.node.cluster_name)) {
             Ok(_flush_at_end) => logged(serve_traced(&config)),
             Err(e) => exit_code(Err(anyhow::Error::new(e).context("cannot start the thread that logs"))),
         },
@@ -54,9 +54,9 @@ fn bad_arguments(errors: &ConfigErrors) -> ExitCode {
 
 /// Spans are sent as long as the node runs, and a little longer.
 fn serve_traced(config: &Config) -> anyhow::Result<()> {
-    let start = |endpoint| Exporter::start(endpoint, config.id, &config.cluster_name);
+    let start = |endpoint| Exporter::start(endpoint, config.node.id, &config.node.cluster_name);
     let _exporter = config.otlp_endpoint.as_ref().map(start).transpose()?;
-    node::serve(config)
+    serve::serve(config)
 }
 
 /// Prints clap's message; asking for help or the version is no error.
@@ -82,7 +82,7 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 
 /// A start that no further start will mend has the code that keeps a supervisor from trying again.
 fn failure_code(error: &anyhow::Error) -> u8 {
-    let misfit = error.downcast_ref().is_some_and(DataDirError::is_misfit);
+    let misfit = error.downcast_ref().is_some_and(StartError::is_misfit);
     if misfit || error.is::<ConfigErrors>() { EXIT_BAD_ARGUMENTS } else { EXIT_FAILURE }
 }
 

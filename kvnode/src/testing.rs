@@ -3,9 +3,8 @@
 use proto::kv::v1 as kv;
 use tonic::Status;
 
-use crate::api::validate;
+use crate::api::{name, validate};
 use crate::app::Command;
-use crate::raft::{Member, NodeId};
 
 /// The command that a put becomes.
 ///
@@ -14,9 +13,9 @@ use crate::raft::{Member, NodeId};
 pub fn admit_put(request: kv::PutRequest) -> Result<Command, Status> {
     validate::key(&request.key)?;
     validate::value(&request.value)?;
-    let request_id = validate::request_id(request.request_id)?;
+    name(request.request_id)?;
     let kv::PutRequest { key, value, return_previous, .. } = request;
-    Ok(Command::Put { key, value, request_id, return_previous })
+    Ok(Command::Put { key, value, return_previous })
 }
 
 /// The command that a delete becomes.
@@ -25,8 +24,8 @@ pub fn admit_put(request: kv::PutRequest) -> Result<Command, Status> {
 /// The refusal.
 pub fn admit_delete(request: kv::DeleteRequest) -> Result<Command, Status> {
     validate::key(&request.key)?;
-    let request_id = validate::request_id(request.request_id)?;
-    Ok(Command::Delete { key: request.key, request_id, return_previous: request.return_previous })
+    name(request.request_id)?;
+    Ok(Command::Delete { key: request.key, return_previous: request.return_previous })
 }
 
 /// Whether a scan may run.
@@ -35,15 +34,4 @@ pub fn admit_delete(request: kv::DeleteRequest) -> Result<Command, Status> {
 /// The refusal.
 pub fn admit_scan(request: &kv::ScanRequest) -> Result<(), Status> {
     validate::prefix(&request.prefix)
-}
-
-/// The member that an added learner becomes.
-///
-/// # Errors
-/// The refusal.
-pub fn admit_learner(request: &kv::AddLearnerRequest) -> Result<(NodeId, Member), Status> {
-    let id = validate::node_id(request.id)?;
-    let raft_addr = validate::address("raft", &request.raft_addr)?;
-    let client_addr = validate::address("client", &request.client_addr)?;
-    Ok((id, Member::at(raft_addr, client_addr)))
 }

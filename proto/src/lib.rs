@@ -1,4 +1,5 @@
-//! The wire protocols as generated Rust: `raft.v1` and `node.v1` between peers, `kv.v1` for clients.
+//! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for who
+//! administers them, `kv.v1` for clients.
 //!
 //! The .proto files under `proto/` are the documentation; nothing here is written by hand. Each is
 //! behind a feature, so that a peer library does not see the client protocol and a client does not
@@ -17,17 +18,21 @@ pub mod raft {
     }
 }
 
-/// Between nodes, beside Raft: who a node is, and how it comes to belong to a cluster.
+/// What every node has, whatever application it runs: who it is, how it comes to belong to a cluster, how the
+/// cluster is administered, and requests passed on to the leader.
 #[cfg(feature = "node")]
 pub mod node {
     /// Version 1.
     pub mod v1 {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
         tonic::include_proto!("node.v1");
+
+        /// The encoded `FileDescriptorSet` of this package, for server reflection.
+        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/node.bin"));
     }
 }
 
-/// The client protocol: key-value operations and cluster administration.
+/// The client protocol of the key-value store.
 #[cfg(feature = "kv")]
 pub mod kv {
     /// Version 1.

@@ -55,6 +55,14 @@ pub enum CommandError {
 /// # Errors
 /// Why not.
 pub fn check_command<D: Serialize + DeserializeOwned>(command: &D) -> Result<(), CommandError> {
+    encode_command(command).map(drop)
+}
+
+/// The encoding of a command that [`check_command`] lets pass.
+///
+/// # Errors
+/// As for [`check_command`].
+pub fn encode_command<D: Serialize + DeserializeOwned>(command: &D) -> Result<Vec<u8>, CommandError> {
     let bytes = codec::encode(command).map_err(|e| match e {
         codec::EncodeError::TooLong { len, .. } => CommandError::TooLarge { bytes: len },
         e => CommandError::Encode(Box::new(e)),
@@ -64,7 +72,7 @@ pub fn check_command<D: Serialize + DeserializeOwned>(command: &D) -> Result<(),
     }
     let read: D = codec::decode(&bytes).map_err(|e| CommandError::Unreadable(Box::new(e)))?;
     match codec::encode(&read) {
-        Ok(again) if again == bytes => Ok(()),
+        Ok(again) if again == bytes => Ok(bytes),
         _ => Err(CommandError::Changed),
     }
 }

@@ -22,12 +22,21 @@ pub enum StorageError {
     /// other queries go on. Mend the application, or have it refuse such a query.
     #[error("the application panicked while answering a query: {0}")]
     QueryPanicked(String),
+    /// The application could not answer a query, for this reason. Nothing is latched.
+    #[error("the application could not answer a query: {0}")]
+    QueryFailed(String),
     /// The storage was closed while the request waited.
     #[error("storage is closed")]
     Closed,
 }
 
 impl StorageError {
+    /// What an application read from its state is not what it wrote, for this reason.
+    #[must_use]
+    pub fn corrupt(reason: impl Into<String>) -> Self {
+        Self::Fault(Fault { path: "state".into(), reason: reason.into() })
+    }
+
     /// A fault that has not been latched: only for failures before any storage exists.
     pub(crate) fn at(path: &Path, reason: impl ToString) -> Self {
         Self::Fault(Fault { path: path.to_owned(), reason: reason.to_string() })

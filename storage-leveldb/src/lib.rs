@@ -44,7 +44,7 @@ mod storage;
 pub mod testing;
 mod upgrade;
 
-pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command};
+pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command, encode_command};
 pub use config::{UnsafeConfig, check_config, durable_config};
 pub use disk::{Disk, PendingCall, ReadFile, RealDisk, WriteFile};
 pub use engine::{

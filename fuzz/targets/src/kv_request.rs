@@ -6,6 +6,7 @@ use kvnode::testing::{admit_delete, admit_learner, admit_put, admit_scan};
 use kvnode::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use prost::Message;
 use proto::kv::v1 as kv;
+use proto::node::v1 as pb;
 
 /// Most bytes that the log keeps of a command besides its key and value.
 const MAX_OVERHEAD_BYTES: usize = 64;
@@ -19,7 +20,7 @@ pub fn kv_request(data: &[u8]) {
         2 => drop(decoded::<kv::GetRequest>(bytes)),
         3 => scan(bytes),
         4 => learner(bytes),
-        _ => drop(decoded::<kv::ChangeMembershipRequest>(bytes)),
+        _ => drop(decoded::<pb::ChangeMembershipRequest>(bytes)),
     }
 }
 
@@ -70,7 +71,7 @@ fn scan(bytes: &[u8]) {
 }
 
 fn learner(bytes: &[u8]) {
-    let Some(request) = decoded::<kv::AddLearnerRequest>(bytes) else { return };
+    let Some(request) = decoded::<pb::AddLearnerRequest>(bytes) else { return };
     let Ok((id, member)) = admit_learner(&request) else { return };
     assert!(id == request.id && id > 0);
     for address in [&member.raft_addr, &member.client_addr] {
@@ -79,7 +80,7 @@ fn learner(bytes: &[u8]) {
         assert!(!address.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/'), "{address:?}");
     }
     // What was admitted is admitted again, and means the same.
-    let again = kv::AddLearnerRequest {
+    let again = pb::AddLearnerRequest {
         id,
         raft_addr: member.raft_addr.clone(),
         client_addr: member.client_addr.clone(),

@@ -270,7 +270,7 @@ fn kv_request() -> Vec<Seed> {
         request_id,
         return_previous: true,
     };
-    let learner = |raft: &str, client: &str| kv::AddLearnerRequest {
+    let learner = |raft: &str, client: &str| pb::AddLearnerRequest {
         id: 4,
         raft_addr: raft.to_owned(),
         client_addr: client.to_owned(),
@@ -279,7 +279,7 @@ fn kv_request() -> Vec<Seed> {
         kv::DeleteRequest { key: Bytes::from_static(b"k"), request_id: id(16, 9), return_previous: true };
     let scan = kv::ScanRequest { prefix: Bytes::from_static(b"p"), limit: 10, keys_only: true, stale: true };
     let get = kv::GetRequest { key: Bytes::from_static(b"k"), stale: true };
-    let change = kv::ChangeMembershipRequest { promote: vec![2, 3], remove: vec![1], force: false };
+    let change = pb::ChangeMembershipRequest { promote: vec![2, 3], remove: vec![1], force: false };
     vec![
         named("put", &[&[0], &put(b"key", None).encode_to_vec()]),
         named("put-named", &[&[0], &put(b"key", id(16, 1)).encode_to_vec()]),

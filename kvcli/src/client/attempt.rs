@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 
 use super::connections::Connection;
 use super::names::Address;
-use super::wire::ResponseHeader;
+use super::wire::{ResponseHeader, node};
 use super::{Cause, Client, ClusterId, Failure, TraceId, metadata};
 
 /// What an attempt tells the node besides the request.
@@ -19,9 +19,32 @@ pub(super) struct Terms {
     cluster: Option<ClusterId>,
 }
 
+/// What an answer says about who gave it, whichever protocol it is from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Header<'a> {
+    pub(super) cluster_id: &'a str,
+    pub(super) node_id: u64,
+    pub(super) leader_addr: &'a str,
+    pub(super) term: u64,
+}
+
+impl<'a> From<&'a ResponseHeader> for Header<'a> {
+    fn from(header: &'a ResponseHeader) -> Self {
+        let ResponseHeader { cluster_id, node_id, leader_addr, term, .. } = header;
+        Self { cluster_id, node_id: *node_id, leader_addr, term: *term }
+    }
+}
+
+impl<'a> From<&'a node::ResponseHeader> for Header<'a> {
+    fn from(header: &'a node::ResponseHeader) -> Self {
+        let node::ResponseHeader { cluster_id, node_id, leader_addr, term, .. } = header;
+        Self { cluster_id, node_id: *node_id, leader_addr, term: *term }
+    }
+}
+
 /// An answer that may name the leader, and the cluster.
 pub(super) trait Answer {
-    fn header(&self) -> Option<&ResponseHeader>;
+    fn header(&self) -> Option<Header<'_>>;
 
     /// The cluster of the node that answered; none if it belongs to none, or says nonsense.
     fn cluster(&self) -> Option<ClusterId> {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::attempt::{Answer, Terms, timed};
+use super::attempt::{Answer, Header, Terms, timed};
 use super::call::{Effect, Target};
 use super::kv::MAX_MESSAGE_BYTES;
 use super::survey::Patience;
 use super::wire::cluster_client::ClusterClient;
 use super::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, Health,
-    HealthRequest, HealthResponse, InitRequest, InitResponse, ResponseHeader, Role, SetAddressRequest,
+    HealthRequest, HealthResponse, InitRequest, InitResponse, Role, SetAddressRequest,
     SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
     TransferLeaderRequest, TransferLeaderResponse,
 };
@@ -223,49 +223,49 @@ fn rank(status: &StatusResponse) -> (bool, bool, u64, u64) {
 }
 
 impl Answer for HealthResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for SetAddressResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for InitResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for StatusResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for AddLearnerResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for ChangeMembershipResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for TransferLeaderResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for SnapshotResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use tonic::transport::Channel;
 
-use super::attempt::{Answer, Terms, timed};
+use super::attempt::{Answer, Header, Terms, timed};
 use super::call::{Effect, Target};
 use super::session::Turn;
 use super::wire::kv_client::KvClient;
 use super::wire::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse, ResponseHeader,
+    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
 };
 use super::{Client, ClientError};
 
@@ -132,19 +132,19 @@ fn checked_value(value: Bytes) -> Result<Bytes, ClientError> {
 }
 
 impl Answer for PutResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for DeleteResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }
 
 impl Answer for GetResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.header.as_ref().map(Header::from)
     }
 }

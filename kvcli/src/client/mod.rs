@@ -28,7 +28,7 @@ mod session;
 mod survey;
 mod trace;
 
-use proto::kv::v1 as wire;
+use crate::wire;
 
 pub use cluster_id::ClusterId;
 pub use connections::MAX_CONNECTIONS_PER_ENDPOINT;

@@ -7,10 +7,10 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use super::attempt::{Answer, untimed};
+use super::attempt::{Answer, Header, untimed};
 use super::call::Effect;
 use super::kv::service;
-use super::wire::{Pair, ResponseHeader, ScanRequest, ScanResponse};
+use super::wire::{Pair, ScanRequest, ScanResponse};
 use super::{Cause, Client, ClientError, MAX_KEY_BYTES, ReadMode};
 
 /// What to scan.
@@ -98,7 +98,7 @@ impl Scan {
 }
 
 impl Answer for Opened {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.first.as_ref()?.header.as_ref()
+    fn header(&self) -> Option<Header<'_>> {
+        self.first.as_ref()?.header.as_ref().map(Header::from)
     }
 }

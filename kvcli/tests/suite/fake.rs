@@ -10,7 +10,7 @@ use kvcli::wire::{
     DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse, Pair,
     PutRequest, PutResponse, ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest,
     ScanResponse, SetAddressRequest, SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse,
+    StatusResponse, TransferLeaderRequest, TransferLeaderResponse, node,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -210,6 +210,11 @@ impl Fake {
         status
     }
 
+    fn node_header(&self) -> Option<node::ResponseHeader> {
+        let (leader_addr, cluster_id) = self.with(|state| (state.leader.clone(), state.cluster.clone()));
+        Some(node::ResponseHeader { cluster_id, node_id: 1, leader_id: 1, leader_addr, term: 3 })
+    }
+
     fn header(&self) -> Option<ResponseHeader> {
         let (leader_addr, cluster_id) = self.with(|state| (state.leader.clone(), state.cluster.clone()));
         Some(ResponseHeader { cluster_id, node_id: 1, leader_id: 1, leader_addr, term: 3, revision: 17 })
@@ -319,14 +324,14 @@ impl Cluster for Fake {
     async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
         self.receive("init", &request, None, |_| {}).await?;
         let members = self.with(|state| state.status.members.clone());
-        let header = self.header();
+        let header = self.node_header();
         Ok(Response::new(InitResponse { header, already_initialized: false, members }))
     }
 
     async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         self.with(|state| state.asked += 1);
         self.admit(&named_cluster(&request)).await?;
-        let header = self.header();
+        let header = self.node_header();
         let status = self.with(|state| state.status.clone());
         Ok(Response::new(StatusResponse { header, ..status }))
     }
@@ -337,7 +342,7 @@ impl Cluster for Fake {
     ) -> Result<Response<AddLearnerResponse>, Status> {
         self.receive("add_learner", &request, None, |_| {}).await?;
         let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(AddLearnerResponse { header: self.header(), members, catching_up: false }))
+        Ok(Response::new(AddLearnerResponse { header: self.node_header(), members, catching_up: false }))
     }
 
     async fn change_membership(
@@ -347,14 +352,14 @@ impl Cluster for Fake {
         self.receive("change_membership", &request, None, |_| {}).await?;
         self.with(|state| state.last_request = Some(Changed::Membership(request.into_inner())));
         let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(ChangeMembershipResponse { header: self.header(), members }))
+        Ok(Response::new(ChangeMembershipResponse { header: self.node_header(), members }))
     }
 
     async fn health(&self, request: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
         self.admit(&named_cluster(&request)).await?;
         let health = self.with(|state| state.health.clone());
         let health = health.ok_or_else(|| Status::unimplemented(""))?;
-        Ok(Response::new(HealthResponse { header: self.header(), ..health }))
+        Ok(Response::new(HealthResponse { header: self.node_header(), ..health }))
     }
 
     async fn set_address(
@@ -364,7 +369,7 @@ impl Cluster for Fake {
         self.receive("set_address", &request, None, |_| {}).await?;
         self.with(|state| state.last_request = Some(Changed::Address(request.into_inner())));
         let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(SetAddressResponse { header: self.header(), members }))
+        Ok(Response::new(SetAddressResponse { header: self.node_header(), members }))
     }
 
     async fn transfer_leader(
@@ -373,7 +378,7 @@ impl Cluster for Fake {
     ) -> Result<Response<TransferLeaderResponse>, Status> {
         self.receive("transfer_leader", &request, None, |_| {}).await?;
         let leader_id = request.into_inner().to;
-        Ok(Response::new(TransferLeaderResponse { header: self.header(), leader_id }))
+        Ok(Response::new(TransferLeaderResponse { header: self.node_header(), leader_id }))
     }
 
     async fn snapshot(
@@ -381,7 +386,7 @@ impl Cluster for Fake {
         request: Request<SnapshotRequest>,
     ) -> Result<Response<SnapshotResponse>, Status> {
         self.receive("snapshot", &request, None, |_| {}).await?;
-        Ok(Response::new(SnapshotResponse { header: self.header(), snapshot_index: 42 }))
+        Ok(Response::new(SnapshotResponse { header: self.node_header(), snapshot_index: 42 }))
     }
     async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
         Err(Status::unimplemented("kvcli never asks for a report"))

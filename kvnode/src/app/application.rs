@@ -3,94 +3,116 @@
 use std::fmt;
 
 use bytes::Bytes;
-use storage_leveldb::{Application, Fault, StorageError, Transaction, View};
+use raftnode::{Application, At, MergeOperator, StorageError, Transaction, View};
 
-use super::{Answer, Command, PairRecord, Query, RequestId, Response, keys, query, session, sweep};
-use crate::raft::TypeConfig;
+use super::{Answer, Command, PairRecord, Query, Response, keys, query};
+
+/// A previous value is part of a remembered answer up to this size. When a client repeats a write that
+/// returned a bigger one, the repeated answer has every field of the first but not the previous
+/// pair: remembering it would let each client pin 1 MiB of state.
+pub(crate) const MAX_REMEMBERED_VALUE_BYTES: usize = 4096;
 
 /// The replicated key-value application. It has no state of its own: all of it is in the
 /// transaction.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KvApplication;
 
-impl Application<TypeConfig> for KvApplication {
+impl Application for KvApplication {
+    const SCHEMA: u32 = 1;
+    type Command = Command;
+    type Response = Response;
     type Query = Query;
     type Answer = Answer;
 
     fn apply(
         &self,
-        txn: &mut Transaction<'_>,
-        index: u64,
-        command: &Command,
+        txn: &mut Transaction<'_, '_>,
+        _: At,
+        command: Command,
     ) -> Result<Response, StorageError> {
-        sweep::step(txn, index)?;
-        let request_id = command.request_id();
-        note(index, command, request_id);
-        let Some(id) = request_id else { return write(txn, index, command) };
-        if let Some(response) = session::settled(txn, index, &id)? {
-            return Ok(response);
+        match command {
+            Command::Put { key, value, return_previous } => put(txn, &key, value, return_previous),
+            Command::Delete { key, return_previous } => delete(txn, &key, return_previous),
         }
-        let response = write(txn, index, command)?;
-        session::remember(txn, index, &id, &response)?;
-        Ok(response)
     }
 
-    /// Only pairs are merged, each write with those before it.
-    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
-        PairRecord::merge(older, operand).map_err(|e| corrupt("merging a pair", &e))
-    }
-
-    fn query(&self, view: &mut View<'_>, query: Query) -> Result<Answer, StorageError> {
+    fn query(&self, view: &mut View<'_, '_>, query: Query) -> Result<Answer, StorageError> {
         query::run(view, query)
     }
-}
 
-/// Every node writes this line. The entry does not carry its trace: the index, and the write's name, lead to the line of
-/// the leader that has it.
-fn note(index: u64, command: &Command, request_id: Option<RequestId>) {
-    tracing::debug!(
-        event.action = "apply",
-        log_index = index,
-        client_id = request_id.map(|id| id.client_hex()),
-        sequence = request_id.map(|id| id.sequence),
-        "applying {command}"
-    );
-}
+    fn merge_operator(&self) -> Option<&dyn MergeOperator> {
+        Some(self)
+    }
 
-fn write(txn: &mut Transaction<'_>, revision: u64, command: &Command) -> Result<Response, StorageError> {
-    match command {
-        Command::Put { key, value, return_previous, .. } => {
-            let place = keys::pair(key);
-            // Nothing else has to wait for what was there: see `PairRecord::merge`.
-            let previous = match return_previous {
-                true => txn.get(&place)?.map(decode_pair).transpose()?,
-                false => None,
-            };
-            txn.merge(&place, &PairRecord::created(revision, value.clone()).encode())?;
-            Ok(Response::Put { revision, previous })
-        }
-        Command::Delete { key, return_previous, .. } => {
-            let previous = delete(txn, key)?;
-            let deleted = previous.is_some();
-            Ok(Response::Delete { revision, deleted, previous: previous.filter(|_| *return_previous) })
-        }
+    /// A pair is read at once; a scan may read a megabyte from the disk.
+    fn is_long(query: &Query) -> bool {
+        matches!(query, Query::Scan(_))
+    }
+
+    fn remembered(mut response: Response) -> Response {
+        response.previous_mut().take_if(|pair| pair.value.len() > MAX_REMEMBERED_VALUE_BYTES);
+        response
     }
 }
 
-fn delete(txn: &mut Transaction<'_>, key: &[u8]) -> Result<Option<PairRecord>, StorageError> {
+/// Only pairs are merged, each write with those before it.
+impl MergeOperator for KvApplication {
+    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, String> {
+        PairRecord::merge(older, operand).map_err(|e| e.to_string())
+    }
+}
+
+fn put(
+    txn: &mut Transaction<'_, '_>,
+    key: &[u8],
+    value: Bytes,
+    return_previous: bool,
+) -> Result<Response, StorageError> {
     let place = keys::pair(key);
-    let previous = txn.get(&place)?.map(decode_pair).transpose()?;
-    if previous.is_some() {
-        txn.delete(&place);
-    }
-    Ok(previous)
+    // Nothing else has to wait for what was there: see `PairRecord::merge`.
+    let previous = match return_previous {
+        true => txn.get(&place)?.map(decode_pair).transpose()?,
+        false => None,
+    };
+    let revision = next_revision(txn)?;
+    txn.merge(&place, &PairRecord::created(revision, value).encode())?;
+    Ok(Response::Put { revision, previous })
 }
 
-pub(crate) fn decode_pair(bytes: Bytes) -> Result<PairRecord, StorageError> {
+/// Where there is nothing to delete nothing is changed, and the revision stays as it is.
+fn delete(
+    txn: &mut Transaction<'_, '_>,
+    key: &[u8],
+    return_previous: bool,
+) -> Result<Response, StorageError> {
+    let place = keys::pair(key);
+    let Some(previous) = txn.get(&place)?.map(decode_pair).transpose()? else {
+        let revision = decode_revision(txn.get(&keys::REVISION)?.as_deref())?;
+        return Ok(Response::Delete { revision, deleted: false, previous: None });
+    };
+    txn.delete(&place);
+    let (revision, previous) = (next_revision(txn)?, Some(previous).filter(|_| return_previous));
+    Ok(Response::Delete { revision, deleted: true, previous })
+}
+
+fn next_revision(txn: &mut Transaction<'_, '_>) -> Result<u64, StorageError> {
+    let revision = decode_revision(txn.get(&keys::REVISION)?.as_deref())? + 1;
+    txn.put(&keys::REVISION, &revision.to_le_bytes());
+    Ok(revision)
+}
+
+/// How many writes have changed something, from what is stored about it.
+pub(super) fn decode_revision(stored: Option<&[u8]>) -> Result<u64, StorageError> {
+    let Some(bytes) = stored else { return Ok(0) };
+    let bytes = bytes.try_into().map_err(|_| corrupt("reading the revision", &"it has not 8 bytes"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+pub(super) fn decode_pair(bytes: Bytes) -> Result<PairRecord, StorageError> {
     PairRecord::decode(bytes).map_err(|e| corrupt("reading a pair", &e))
 }
 
-/// Bytes in the state database are not what this application wrote.
-pub(crate) fn corrupt(doing: &str, reason: &dyn fmt::Display) -> StorageError {
-    StorageError::Fault(Fault { path: "state".into(), reason: format!("{doing}: {reason}") })
+/// Bytes in the state are not what this application wrote.
+pub(super) fn corrupt(doing: &str, reason: &dyn fmt::Display) -> StorageError {
+    StorageError::corrupt(format!("{doing}: {reason}"))
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 const HEADER_BYTES: usize = 3 * size_of::<u64>();
 
-/// A stored value and its history. Revisions are Raft log indexes.
+/// A stored value and its history. A revision is how many writes had
+/// changed something.
 ///
 /// Invariants: `1 <= create_revision <= mod_revision`, `version >= 1`, and `version` is at most the
 /// number of revisions from the first to the last write.

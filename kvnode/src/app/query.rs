@@ -1,13 +1,14 @@
 //! Reads: what a query asks and what it answers.
 
 use bytes::Bytes;
-use storage_leveldb::{ScanLimit, StorageError, View};
+use raftnode::{ScanLimit, StorageError, View};
+use serde::{Deserialize, Serialize};
 
-use super::application::{corrupt, decode_pair};
+use super::application::{corrupt, decode_pair, decode_revision};
 use super::{PairRecord, keys};
 
 /// A read of the state this node has applied.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Query {
     /// The pair of one key.
     Get {
@@ -19,7 +20,7 @@ pub enum Query {
 }
 
 /// Which pairs a scan wants, and how much at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScanQuery {
     /// Only keys from here on.
     pub start: Bytes,
@@ -34,7 +35,7 @@ pub struct ScanQuery {
 }
 
 /// A key and what is stored under it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// The user's key.
     pub key: Bytes,
@@ -43,30 +44,30 @@ pub struct Found {
 }
 
 /// What a query saw, and when.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// For a get none or one.
     pub found: Vec<Found>,
-    /// Log index of the last entry the answer reflects.
-    pub applied_index: u64,
+    /// How many writes had changed something in the state that was read.
+    pub revision: u64,
 }
 
-pub(crate) fn run(view: &mut View<'_>, query: Query) -> Result<Answer, StorageError> {
+pub(crate) fn run(view: &mut View<'_, '_>, query: Query) -> Result<Answer, StorageError> {
     let found = match query {
         Query::Get { key } => get(view, key)?.into_iter().collect(),
         Query::Scan(scan) => self::scan(view, &scan)?,
     };
-    Ok(Answer { found, applied_index: view.applied_index() })
+    Ok(Answer { found, revision: decode_revision(view.get(&keys::REVISION)?.as_deref())? })
 }
 
-fn get(view: &mut View<'_>, key: Bytes) -> Result<Option<Found>, StorageError> {
+fn get(view: &mut View<'_, '_>, key: Bytes) -> Result<Option<Found>, StorageError> {
     let Some(bytes) = view.get(&keys::pair(&key))? else { return Ok(None) };
     Ok(Some(Found { record: decode_pair(bytes)?, key }))
 }
 
-fn scan(view: &mut View<'_>, scan: &ScanQuery) -> Result<Vec<Found>, StorageError> {
+fn scan(view: &mut View<'_, '_>, scan: &ScanQuery) -> Result<Vec<Found>, StorageError> {
     let limit = ScanLimit { pairs: scan.max_pairs, bytes: scan.max_bytes };
-    let pairs = view.scan(keys::pairs(&scan.start, &scan.prefix), limit)?;
+    let pairs = view.scan(&keys::pairs(&scan.start, &scan.prefix), limit)?;
     pairs.into_iter().map(|(key, value)| found(&key, value, scan.keys_only)).collect()
 }
 

@@ -1,75 +1,56 @@
 //! Whether stored pairs are what this application writes. Called by `kvnode check`, for every pair.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
-use super::keys::{self, Place};
-use super::session::{self, Session};
-use super::{PairRecord, Response};
+use super::application::decode_revision;
+use super::{PairRecord, keys};
 
-/// Says what is wrong with a key and its value, in a state that has the entries up to `applied_index`.
-pub(crate) fn check_stored(applied_index: u64, key: &[u8], value: &[u8]) -> Result<(), String> {
-    match keys::place(key) {
-        Some(Place::Pair) => {
-            let pair = PairRecord::decode(Bytes::copy_from_slice(value)).map_err(|e| e.to_string())?;
-            written_by(applied_index, pair.mod_revision)
-        }
-        Some(Place::Session(generation)) => {
-            let session: Session = codec::decode(value).map_err(|e| e.to_string())?;
-            if generation > session::generation(applied_index) {
-                return Err(format!("a session of generation {generation}, which has not begun"));
-            }
-            match session.response {
-                Response::Put { revision, .. } | Response::Delete { revision, .. } => {
-                    written_by(applied_index, revision)
-                }
-                Response::Nothing | Response::SequenceTooLow { .. } => {
-                    Err("a session that remembers the answer to no write".to_owned())
-                }
-            }
-        }
-        None => Err("neither a pair nor a session".to_owned()),
-    }
+/// Looks at what is stored, in the order of the keys: the revision comes after the pairs.
+#[derive(Debug, Default)]
+pub(crate) struct StoredPairs {
+    last_revision: Cell<u64>,
 }
 
-fn written_by(applied_index: u64, revision: u64) -> Result<(), String> {
-    if revision <= applied_index {
-        return Ok(());
+impl StoredPairs {
+    /// Says what is wrong with a key and its value.
+    pub(crate) fn check(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        if keys::user_key_of(key).is_some() {
+            let pair = PairRecord::decode(Bytes::copy_from_slice(value)).map_err(|e| e.to_string())?;
+            self.last_revision.set(self.last_revision.get().max(pair.mod_revision));
+            return Ok(());
+        }
+        if key != keys::REVISION {
+            return Err("neither a pair nor the revision".to_owned());
+        }
+        let (revision, last) =
+            (decode_revision(Some(value)).map_err(|e| e.to_string())?, self.last_revision.get());
+        if last > revision {
+            return Err(format!("the revision is {revision}, but a pair was written at {last}"));
+        }
+        Ok(())
     }
-    Err(format!("written by entry {revision}, but the last applied entry is {applied_index}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn session(revision: u64) -> Vec<u8> {
-        let response = Response::Put { revision, previous: None };
-        codec::encode(&Session { sequence: 1, response }).unwrap()
-    }
-
     #[test]
-    fn what_the_application_writes_is_right() {
+    fn what_the_application_writes_is_right_and_everything_else_is_told() {
         let pair = PairRecord::created(7, Bytes::from_static(b"v")).encode();
-        assert_eq!(check_stored(7, &keys::pair(b"k"), &pair), Ok(()));
-        assert_eq!(check_stored(7, &keys::session(0, &[1; 16]), &session(7)), Ok(()));
-    }
-
-    #[test]
-    fn everything_else_is_told() {
-        let pair = PairRecord::created(7, Bytes::from_static(b"v")).encode();
-        let nothing = codec::encode(&Session { sequence: 1, response: Response::Nothing }).unwrap();
+        let stored = StoredPairs::default();
+        stored.check(&keys::pair(b"k"), &pair).unwrap();
+        stored.check(&keys::REVISION, &7_u64.to_le_bytes()).unwrap();
         for (key, value, part) in [
-            (keys::pair(b"k"), pair.clone(), "last applied entry is 6"),
+            (keys::REVISION.to_vec(), 6_u64.to_le_bytes().to_vec(), "written at 7"),
+            (keys::REVISION.to_vec(), vec![0; 7], "8 bytes"),
             (keys::pair(b"k"), pair[..20].to_vec(), "too short"),
             (keys::pair(b""), pair.clone(), "neither"),
-            (keys::session(0, &[1; 16])[..20].to_vec(), session(5), "neither"),
             (b"x".to_vec(), pair, "neither"),
-            (keys::session(0, &[1; 16]), session(7), "last applied entry is 6"),
-            (keys::session(1, &[1; 16]), session(5), "not begun"),
-            (keys::session(0, &[1; 16]), vec![0xff; 3], "not a valid"),
-            (keys::session(0, &[1; 16]), nothing, "no write"),
         ] {
-            let reason = check_stored(6, &key, &value).unwrap_err();
+            let reason = stored.check(&key, &value).unwrap_err();
             assert!(reason.contains(part), "no '{part}' in {reason}");
         }
     }

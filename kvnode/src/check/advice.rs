@@ -2,7 +2,7 @@
 
 use storage_leveldb::check::ProblemKind;
 
-use crate::raft::NodeId;
+use raftnode::NodeId;
 
 /// Every kind, the most serious first.
 pub(super) const KINDS: [ProblemKind; 3] =

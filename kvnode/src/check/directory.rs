@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use storage_leveldb::check::{Note, Problem, ProblemKind};
 
-use crate::data_dir::{LOCK_FILE, STORAGE};
-use crate::identity::{FORMAT_VERSION, Found, IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
+use raftnode::data_dir::{LOCK_FILE, STORAGE};
+use raftnode::identity::{FORMAT_VERSION, Found, IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
 
 /// Nothing can be said about a directory.
 #[derive(Debug, thiserror::Error)]

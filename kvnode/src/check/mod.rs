@@ -15,15 +15,14 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use storage_leveldb::Options;
+use raftnode::check::check_storage;
 
 use self::directory::StoppedNode;
 use self::outcome::Outcome;
 use self::progress::ProgressLine;
-use crate::app::{KvApplication, check_stored};
+use crate::app::{KvApplication, StoredPairs};
 use crate::config::ReportFormat;
 use crate::program::EXIT_FAILURE;
-use crate::raft::TypeConfig;
 
 /// Exit code if nothing can be said about the directory.
 const EXIT_NOT_CHECKED: u8 = 2;
@@ -54,12 +53,12 @@ fn examine(data_dir: &Path) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::of(&node);
     if let Some(storage) = node.storage() {
         let mut line = ProgressLine::default();
-        let options = Options { must_exist: node.has_stored, ..Options::default() };
-        let report = storage_leveldb::check::check::<TypeConfig, _>(
+        let pairs = StoredPairs::default();
+        let report = check_storage(
             &storage,
-            options,
+            node.has_stored,
             KvApplication,
-            &check_stored,
+            &|key, value| pairs.check(key, value),
             &mut |progress| line.show(progress),
         );
         line.clear();

@@ -6,7 +6,7 @@ use storage_leveldb::StorageError;
 use storage_leveldb::check::{CheckedLog, CheckedPairs, Note, Problem, ProblemKind, Report};
 
 use super::directory::StoppedNode;
-use crate::identity::Identity;
+use raftnode::identity::Identity;
 
 /// Everything that is reported. Empty `problems`: all is well.
 pub(super) struct Outcome {

@@ -6,7 +6,7 @@ use storage_leveldb::check::{CheckedLog, CheckedPairs, CheckedPosition, Problem,
 
 use super::advice::{KINDS, advice, procedure};
 use super::outcome::Outcome;
-use crate::identity::Identity;
+use raftnode::identity::Identity;
 
 pub(super) fn of(outcome: &Outcome) -> String {
     let mut text = String::new();

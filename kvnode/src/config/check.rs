@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
+use raftnode::config::Listener;
+use raftnode::trace::OtlpEndpoint;
+use raftnode::{Address, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES};
 
 use super::settings::{Setting, Settings};
-use super::{Address, Config, MemoryLimits, Peers};
+use super::Config;
 use crate::logging::{LogFilter, LogFormat, LogOptions};
-use crate::raft::{NodeId, SNAPSHOT_ENTRIES};
-use crate::trace::OtlpEndpoint;
 
 /// Used when no cluster name is given.
 const DEFAULT_CLUSTER_NAME: &str = "kv";
@@ -19,24 +19,9 @@ const MAX_CLUSTER_NAME_BYTES: usize = 64;
 /// Fewest entries between snapshots: below this a node does little else.
 const MIN_SNAPSHOT_ENTRIES: u64 = 100;
 
-/// Where a listener is bound and where others find it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Listener {
-    /// Bound here.
-    pub bind: Address,
-    /// Dialled here by others.
-    pub advertise: Address,
-}
-
 /// Everything that is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigErrors(Vec<String>);
-
-impl ConfigErrors {
-    pub(super) fn of(complaint: String) -> Self {
-        Self(vec![complaint])
-    }
-}
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +67,7 @@ impl Check<'_> {
         let memory = self.memory();
         let log = self.log();
         let otlp_endpoint = self.otlp_endpoint();
-        Some(Config {
+        let node = NodeConfig {
             id: id?,
             cluster_name: cluster_name?,
             data_dir: data_dir?,
@@ -92,9 +77,12 @@ impl Check<'_> {
             peers: peers?,
             snapshot_entries: snapshot_entries?,
             memory: memory?,
+            accept_moved_data: self.settings.accept_moved_data,
+        };
+        Some(Config {
+            node,
             log: log?,
             otlp_endpoint: otlp_endpoint?,
-            accept_moved_data: self.settings.accept_moved_data,
             exit_on_stdin_eof: self.settings.exit_on_stdin_eof,
         })
     }
@@ -241,8 +229,8 @@ mod tests {
     #[test]
     fn defaults() {
         let config = load(GOOD, &[]).unwrap();
-        assert_eq!((config.id, config.cluster_name.as_str(), config.snapshot_entries), (1, "kv", 50_000));
-        assert_eq!(config.client.advertise, config.client.bind);
+        assert_eq!((config.node.id, config.node.cluster_name.as_str(), config.node.snapshot_entries), (1, "kv", 50_000));
+        assert_eq!(config.node.client.advertise, config.node.client.bind);
     }
 
     #[test]
@@ -278,7 +266,7 @@ mod tests {
         let line = format!("{GOOD} --config {}", file.display());
         let env = [("KVNODE_CLUSTER_NAME", "env"), ("KVNODE_ID", "8")];
         let config = load(&line, &env).unwrap();
-        assert_eq!((config.id, config.cluster_name.as_str(), config.snapshot_entries), (1, "env", 1000));
+        assert_eq!((config.node.id, config.node.cluster_name.as_str(), config.node.snapshot_entries), (1, "env", 1000));
     }
 
     /// Found: an empty variable, as a compose file passes one that is not set, was a wrong setting; and a
@@ -288,7 +276,7 @@ mod tests {
         let env =
             [("KVNODE_CLUSTER_NAME", ""), ("KVNODE_PEERS", ""), ("KVNODE_CONFIG", ""), ("RUST_LOG", "")];
         let config = load(GOOD, &env).unwrap();
-        assert_eq!((config.cluster_name.as_str(), config.log.filter), ("kv", None));
+        assert_eq!((config.node.cluster_name.as_str(), config.log.filter), ("kv", None));
         let filter =
             |line: &str, env: &[(&str, &str)]| load(line, env).unwrap().log.filter.unwrap().to_string();
         assert_eq!(filter(GOOD, &[("RUST_LOG", "debug")]), "debug");
@@ -322,15 +310,15 @@ mod tests {
 
     #[test]
     fn a_founder_agrees_with_its_peer_list() {
-        let complaint = |line: &str| load(line, &[]).unwrap().check_own_entry().unwrap_err().to_string();
+        let complaint = |line: &str| load(line, &[]).unwrap().node.check_own_entry().unwrap_err().to_string();
         let error = complaint(&GOOD.replace("1=a:2/a:1", "2=a:2/a:1"));
         assert!(error.contains("does not list node 1") && error.contains("1=a:2/a:1"), "{error}");
         let error = complaint(&GOOD.replace("1=a:2/a:1", "1=b:2/a:1"));
         assert!(error.contains("b:2/a:1") && error.contains("a:2/a:1"), "{error}");
-        load(GOOD, &[]).unwrap().check_own_entry().unwrap();
+        load(GOOD, &[]).unwrap().node.check_own_entry().unwrap();
         let added = load(&GOOD.replace(" --peers 1=a:2/a:1", ""), &[]).unwrap();
-        assert_eq!(added.peers, None);
-        added.check_own_entry().unwrap();
+        assert_eq!(added.node.peers, None);
+        added.node.check_own_entry().unwrap();
     }
 
     #[test]
@@ -338,6 +326,6 @@ mod tests {
         let line = GOOD.replace("--client-addr a:1", "--client-addr 0.0.0.0:1");
         assert!(load(&line, &[]).unwrap_err().contains("--advertise-client-addr"));
         let config = load(&format!("{line} --advertise-client-addr a:1"), &[]).unwrap();
-        assert_eq!(config.own_member().client_addr, "a:1");
+        assert_eq!(config.node.own_member().client_addr, "a:1");
     }
 }

@@ -6,7 +6,7 @@ use tracing_subscriber::layer::Context;
 
 use super::record::Record;
 use super::{LogFormat, json, text};
-use crate::raft::NodeId;
+use raftnode::NodeId;
 
 /// Whose lines these are.
 #[derive(Debug, Clone, PartialEq, Eq)]

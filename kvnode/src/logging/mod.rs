@@ -3,7 +3,7 @@
 //! The way of an event: `filter` lets it through, `layer` collects it into a [`record`], `text` or `json`
 //! makes a line of that, `queue` holds the line, and the thread of `writer` writes it. So a reader that stops
 //! reading costs lines and nothing else. `ecs` says how a field of ours is called in the Elastic Common
-//! Schema; `throttle` keeps what clients can cause from filling a disk; `panic` turns panics into lines.
+//! Schema; `panic` turns panics into lines.
 
 mod ecs;
 mod filter;
@@ -16,7 +16,6 @@ mod record;
 #[cfg(test)]
 mod tests;
 mod text;
-mod throttle;
 mod writer;
 
 pub use filter::LogFilter;
@@ -25,6 +24,5 @@ pub use layer::Source;
 pub(crate) use options::DEFAULT_FILTER;
 pub use options::{LogFormat, LogOptions};
 pub use queue::{FLUSH_TIMEOUT, MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
-pub(crate) use throttle::Throttle;
 pub use writer::FlushAtEnd;
-pub(crate) use writer::{flush, register, say};
+pub(crate) use writer::{collectors, flush, say};

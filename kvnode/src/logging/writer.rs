@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
-use prometheus::Registry;
+use prometheus::core::Collector;
 
 use super::queue::{FLUSH_TIMEOUT, LineQueue};
 
@@ -64,14 +64,14 @@ pub(crate) fn flush() {
     }
 }
 
-/// Adds the series of dropped lines.
-pub(crate) fn register(registry: &Registry) -> prometheus::Result<()> {
+/// The series of dropped lines.
+pub(crate) fn collectors() -> prometheus::Result<[Box<dyn Collector>; 1]> {
     let counter = match QUEUE.get() {
         Some(queue) => queue.dropped().clone(),
         // A test's, without a log of its own.
         None => LineQueue::new()?.dropped().clone(),
     };
-    registry.register(Box::new(counter))
+    Ok([Box::new(counter)])
 }
 
 fn run(queue: &LineQueue) {

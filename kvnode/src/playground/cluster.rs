@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::future::{join_all, select_all};
-use proto::kv::v1 as kv;
-use proto::kv::v1::cluster_client::ClusterClient;
+use proto::node::v1 as pb;
+use proto::node::v1::cluster_client::ClusterClient;
+use raftnode::shutdown::StopRequests;
 use tokio::time::Instant;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
@@ -16,7 +17,6 @@ use super::child::Child;
 use super::print;
 use super::settings::{Ports, Settings};
 use crate::config::PlaygroundArgs;
-use crate::shutdown::StopRequests;
 
 /// How long the cluster may take until every node knows its leader.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -168,9 +168,9 @@ async fn first_end(children: &mut [Child]) -> (usize, String) {
 }
 
 /// Initialises as soon as the node answers.
-async fn init(mut client: ClusterClient<Channel>) -> anyhow::Result<kv::InitResponse> {
+async fn init(mut client: ClusterClient<Channel>) -> anyhow::Result<pb::InitResponse> {
     loop {
-        let mut request = Request::new(kv::InitRequest {});
+        let mut request = Request::new(pb::InitRequest {});
         request.set_timeout(ASK_TIMEOUT);
         match client.init(request).await {
             Ok(response) => return Ok(response.into_inner()),
@@ -183,7 +183,7 @@ async fn init(mut client: ClusterClient<Channel>) -> anyhow::Result<kv::InitResp
 }
 
 /// Asks until every node names the same leader, and that node leads.
-async fn agreement(clients: &[ClusterClient<Channel>]) -> anyhow::Result<Vec<kv::StatusResponse>> {
+async fn agreement(clients: &[ClusterClient<Channel>]) -> anyhow::Result<Vec<pb::StatusResponse>> {
     loop {
         let statuses: Vec<_> =
             join_all(clients.iter().cloned().map(status)).await.into_iter().flatten().collect();
@@ -191,8 +191,8 @@ async fn agreement(clients: &[ClusterClient<Channel>]) -> anyhow::Result<Vec<kv:
             bail!("node {} cannot serve: {}", failed.node_id, failed.fault);
         }
         let leading =
-            statuses.iter().find(|status| status.role() == kv::Role::Leader).map(|status| status.node_id);
-        let named = |status: &kv::StatusResponse| status.header.as_ref().map(|header| header.leader_id);
+            statuses.iter().find(|status| status.role() == pb::Role::Leader).map(|status| status.node_id);
+        let named = |status: &pb::StatusResponse| status.header.as_ref().map(|header| header.leader_id);
         if statuses.len() == clients.len()
             && leading.is_some()
             && statuses.iter().all(|s| named(s) == leading)
@@ -203,8 +203,8 @@ async fn agreement(clients: &[ClusterClient<Channel>]) -> anyhow::Result<Vec<kv:
     }
 }
 
-async fn status(mut client: ClusterClient<Channel>) -> Option<kv::StatusResponse> {
-    let mut request = Request::new(kv::StatusRequest {});
+async fn status(mut client: ClusterClient<Channel>) -> Option<pb::StatusResponse> {
+    let mut request = Request::new(pb::StatusRequest {});
     request.set_timeout(ASK_TIMEOUT);
     Some(client.status(request).await.ok()?.into_inner())
 }

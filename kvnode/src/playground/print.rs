@@ -4,7 +4,7 @@ use std::io::{Write as _, stdout};
 use std::path::Path;
 use std::time::Duration;
 
-use proto::kv::v1 as kv;
+use proto::node::v1 as pb;
 
 use super::child::Child;
 use super::settings::Settings;
@@ -25,7 +25,7 @@ pub(super) fn up(
     kept: bool,
     settings: &Settings,
     children: &[Child],
-    statuses: &[kv::StatusResponse],
+    statuses: &[pb::StatusResponse],
     found_again: bool,
     took: Duration,
 ) {
@@ -49,15 +49,15 @@ pub(super) fn up(
     say!("Ctrl-C stops the cluster.");
 }
 
-fn row(child: &Child, status: &kv::StatusResponse) -> String {
+fn row(child: &Child, status: &pb::StatusResponse) -> String {
     let clients = format!("127.0.0.1:{}", child.ports.client);
     let page = format!("http://127.0.0.1:{}/", child.ports.http);
     let pid = child.pid().map(|pid| pid.to_string()).unwrap_or_default();
     format!("  {:<4}  {:<8}  {clients:<17}  {page:<23}  {pid}", child.id, role(status))
 }
 
-fn role(status: &kv::StatusResponse) -> &'static str {
-    if status.role() == kv::Role::Leader { "leader" } else { "follower" }
+fn role(status: &pb::StatusResponse) -> &'static str {
+    if status.role() == pb::Role::Leader { "leader" } else { "follower" }
 }
 
 /// Commands to paste; the endpoints are exported once, so that each stays short.
@@ -72,7 +72,7 @@ fn commands(settings: &Settings) -> Vec<String> {
     commands
 }
 
-fn survival(children: &[Child], statuses: &[kv::StatusResponse]) -> String {
+fn survival(children: &[Child], statuses: &[pb::StatusResponse]) -> String {
     let leader = children.iter().zip(statuses).find(|(_, status)| role(status) == "leader");
     match leader.and_then(|(child, _)| child.pid()) {
         Some(pid) if children.len() > 2 => {

@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn the_peer_list_is_one_that_a_node_accepts() {
         let settings = Settings { nodes: free_ports(3).unwrap() };
-        let peers: crate::config::Peers = settings.peers().parse().unwrap();
+        let peers: raftnode::Peers = settings.peers().parse().unwrap();
         assert_eq!(peers.iter().count(), 3);
     }
 }

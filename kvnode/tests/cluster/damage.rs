@@ -12,7 +12,7 @@ use crate::support::{
     refuses_everything, used_bytes, wait,
 };
 use futures_util::future::try_join_all;
-use proto::kv::v1 as kv;
+use proto::node::v1 as pb;
 use tonic::Code;
 
 /// Every kind of file in a data directory, as a path in it; `*` stands for numbers and the like. A missing lock file is
@@ -124,7 +124,7 @@ async fn stopped_follower(
     let mut older = OlderCopies::new(&cluster.node(id).serve.data_dir, cluster.path().join("older"));
     older.take();
     wait::until("a snapshot is built", PROGRESS_TIMEOUT, async || {
-        let built = cluster.node(id).admin().snapshot(kv::SnapshotRequest {}).await;
+        let built = cluster.node(id).admin().snapshot(pb::SnapshotRequest {}).await;
         built.map(drop).map_err(|e| e.to_string())
     })
     .await;

@@ -40,7 +40,7 @@ async fn a_directory_that_is_taken_away_is_a_storage_fault() {
         wait::until("another node leads", PROGRESS_TIMEOUT, async || {
             let others = cluster.nodes.iter().filter(|node| node.id() != id);
             let leaders = futures_util::future::try_join_all(others.map(Node::status)).await?;
-            let leader = |s: &proto::kv::v1::StatusResponse| s.header.as_ref().map_or(0, |h| h.leader_id);
+            let leader = |s: &proto::node::v1::StatusResponse| s.header.as_ref().map_or(0, |h| h.leader_id);
             let leaders: Vec<_> = leaders.iter().map(leader).collect();
             wait::is(leaders[0] != 0 && leaders[0] != id, || format!("{leaders:?}"))
         })

@@ -42,7 +42,7 @@ async fn a_leader_whose_disk_hangs_hands_over_and_is_well_again() {
     wait::until("another node leads", CHANGE_TIMEOUT, async || {
         let others = cluster.nodes.iter().filter(|node| node.id() != id);
         let statuses = futures_util::future::try_join_all(others.map(Node::status)).await?;
-        let leader = |s: &proto::kv::v1::StatusResponse| s.header.as_ref().map_or(0, |h| h.leader_id);
+        let leader = |s: &proto::node::v1::StatusResponse| s.header.as_ref().map_or(0, |h| h.leader_id);
         let leaders: Vec<_> = statuses.iter().map(leader).collect();
         wait::is(leaders[0] != 0 && leaders[0] != id && leaders[0] == leaders[1], || format!("{leaders:?}"))
     })

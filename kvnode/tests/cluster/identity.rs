@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::support::{Cluster, ClusterOptions, Kvcli, Node, alone, free_ports, run_to_end, wait};
 use kvcli::ReadMode;
-use proto::kv::v1::{GetRequest, InitRequest, PutRequest, Role};
+use proto::kv::v1::{GetRequest, PutRequest};
+use proto::node::v1::{InitRequest, Role};
 use serde_json::Value;
 use tonic::{Code, Request};
 

@@ -377,7 +377,7 @@ async fn a_node_survives_the_reader_of_its_log() {
     shell.args(["-c", &format!("exec {line} --exit-on-stdin-eof 2> >(true)")]);
     let mut process = crate::support::Process::start(&mut shell, &cluster.path().join("shell.log"));
     wait::until("the node answers", Duration::from_secs(20), async || node.status().await).await;
-    node.admin().init(proto::kv::v1::InitRequest {}).await.unwrap();
+    node.admin().init(proto::node::v1::InitRequest {}).await.unwrap();
     cluster.client().put("key", "value").await.unwrap();
     assert_eq!(process.exit_status(), None);
 }

@@ -63,7 +63,7 @@ async fn use_everything(node: &Node) {
     kv.delete(DeleteRequest { key: "k2".into(), ..DeleteRequest::default() }).await.unwrap();
     kv.scan(ScanRequest::default()).await.unwrap().into_inner().message().await.unwrap();
     kv.get(GetRequest::default()).await.unwrap_err();
-    node.admin().snapshot(proto::kv::v1::SnapshotRequest {}).await.unwrap();
+    node.admin().snapshot(proto::node::v1::SnapshotRequest {}).await.unwrap();
 }
 
 fn assert_requests_counted(before: &Series, after: &Series) {

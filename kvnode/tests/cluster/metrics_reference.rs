@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::support::{Cluster, ClusterOptions, Node, Series, alone, skip, wait};
-use proto::kv::v1::{PutRequest, SnapshotRequest};
+use proto::kv::v1::PutRequest;
+use proto::node::v1::SnapshotRequest;
 
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);

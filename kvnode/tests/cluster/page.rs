@@ -14,6 +14,7 @@ use crate::support::{
     Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Series, alone, files, signal, wait,
 };
 use proto::kv::v1 as kv;
+use proto::node::v1 as pb;
 
 /// Two samples of 5 s, and a look at them.
 const MOVE_TIMEOUT: Duration = Duration::from_secs(18);
@@ -91,7 +92,7 @@ async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
     }
     cluster.settled().await;
     wait::until("a snapshot is built", SHOW_TIMEOUT, async || {
-        let built = cluster.node(leader).admin().snapshot(kv::SnapshotRequest {}).await;
+        let built = cluster.node(leader).admin().snapshot(pb::SnapshotRequest {}).await;
         built.map(drop).map_err(|e| e.to_string())
     })
     .await;

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use proto::kv::v1 as kv;
-use proto::kv::v1::cluster_client::ClusterClient;
+use proto::node::v1 as pb;
+use proto::node::v1::cluster_client::ClusterClient;
 use proto::kv::v1::kv_client::KvClient;
 use tempfile::TempDir;
 use tonic::Code;
@@ -46,7 +47,7 @@ impl OneNode {
 
     async fn wait_until_up(&self) {
         let started = Instant::now();
-        while self.cluster().status(kv::StatusRequest {}).await.is_err() {
+        while self.cluster().status(pb::StatusRequest {}).await.is_err() {
             assert!(started.elapsed() < PATIENCE, "the node does not answer");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -96,7 +97,7 @@ async fn before_init_every_request_says_what_to_do() {
 async fn limits_are_refused_by_name_and_garbage_is_survived() {
     let _alone = crate::support::alone();
     let node = OneNode::start().await;
-    node.cluster().init(kv::InitRequest {}).await.unwrap();
+    node.cluster().init(pb::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
     for (request, limit) in [
         (put(b"", vec![]), "4096"),
@@ -123,7 +124,7 @@ async fn limits_are_refused_by_name_and_garbage_is_survived() {
 async fn a_named_write_is_applied_once() {
     let _alone = crate::support::alone();
     let node = OneNode::start().await;
-    node.cluster().init(kv::InitRequest {}).await.unwrap();
+    node.cluster().init(pb::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
     let first = kv.put(named("a", 1, 5)).await.unwrap().into_inner().header.unwrap();
     let again = kv.put(named("a", 1, 5)).await.unwrap().into_inner().header.unwrap();
@@ -136,7 +137,7 @@ async fn a_named_write_is_applied_once() {
 async fn a_scan_larger_than_one_message_arrives_whole_and_in_order() {
     let _alone = crate::support::alone();
     let node = OneNode::start().await;
-    node.cluster().init(kv::InitRequest {}).await.unwrap();
+    node.cluster().init(pb::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
     for n in 0..12_u8 {
         kv.put(put(&[b'k', n], vec![n; 700 * 1024])).await.unwrap();
@@ -154,9 +155,9 @@ async fn a_scan_larger_than_one_message_arrives_whole_and_in_order() {
 async fn a_snapshot_is_built_on_request() {
     let _alone = crate::support::alone();
     let node = OneNode::start().await;
-    node.cluster().init(kv::InitRequest {}).await.unwrap();
+    node.cluster().init(pb::InitRequest {}).await.unwrap();
     let put = node.kv().put(put(b"k", vec![1])).await.unwrap().into_inner().header.unwrap();
-    let snapshot = node.cluster().snapshot(kv::SnapshotRequest {}).await.unwrap().into_inner();
+    let snapshot = node.cluster().snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
     assert!(snapshot.snapshot_index >= put.revision, "{snapshot:?}");
 }
 
@@ -188,7 +189,7 @@ async fn grpc_health_and_reflection_tell_the_truth() {
         status == tonic_health::pb::health_check_response::ServingStatus::Serving
     };
     assert!(!serving().await);
-    node.cluster().init(kv::InitRequest {}).await.unwrap();
+    node.cluster().init(pb::InitRequest {}).await.unwrap();
     let look = async || crate::support::wait::is(serving().await, || "not serving".to_owned());
     crate::support::wait::until("health follows readiness", PATIENCE, look).await;
 

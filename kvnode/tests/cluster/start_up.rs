@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::{Cluster, ClusterOptions, Kvcli, Series, Serve, alone, run_to_end, wait};
 use kvcli::ReadMode;
-use proto::kv::v1::{InitRequest, Role};
+use proto::node::v1::{InitRequest, Role};
 
 /// How long some nodes are kept waiting for the others.
 const ABSENCE: Duration = Duration::from_secs(30);

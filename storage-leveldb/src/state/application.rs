@@ -64,8 +64,9 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// Answers a query from the state as it is.
     ///
     /// # Errors
-    /// What the view answered, or a [`Fault`](crate::Fault) that says what it read and cannot understand; it is latched.
-    /// A panic is answered with [`StorageError::QueryPanicked`], latches nothing, and concerns no other query.
+    /// What the view answered, or a [`Fault`](crate::Fault) that says what it read and cannot understand: that becomes
+    /// [`StorageError::QueryFailed`]. A panic becomes [`StorageError::QueryPanicked`]. Neither is latched, or concerns
+    /// another query.
     fn query(&self, view: &mut View<'_>, query: Self::Query) -> Result<Self::Answer, StorageError>;
 }
 

@@ -30,16 +30,21 @@ pub(super) fn of_application<T>(
     }
 }
 
-/// Has the application answer a query. An error is a fault of what is stored in `dir`, as it is of
-/// [`of_application`]. A panic is not: it changes nothing, and a query that nobody else asks must not
-/// take the state away from everybody.
+/// Has the application answer a query. Neither an error nor a panic of its own is a fault of what is stored: it
+/// changes nothing, and a query that nobody else asks must not take the state away from everybody.
 pub(super) fn for_an_answer<T>(
     disk: &GuardedDisk,
-    dir: &Path,
     call: impl FnOnce() -> Result<T, StorageError>,
 ) -> Result<T, StorageError> {
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => judged(disk, dir, format_args!("answering a query"), result),
+        Ok(result) => {
+            // An application may take an error for an empty answer.
+            disk.health.check()?;
+            result.map_err(|e| match e {
+                StorageError::Fault(fault) => StorageError::QueryFailed(fault.reason),
+                e => e,
+            })
+        }
         Err(panic) => {
             // An application may panic because of a fault.
             disk.health.check()?;

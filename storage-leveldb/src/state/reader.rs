@@ -41,7 +41,7 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         self.store.disk.health.check()?;
         let pinned = self.store.pin();
         let mut view = View::new(&pinned);
-        for_an_answer(&self.store.disk, self.store.dir(), || self.application.query(&mut view, query))
+        for_an_answer(&self.store.disk, || self.application.query(&mut view, query))
     }
 
     /// The same for tasks. It does not hand the query to another thread, which would cost more than most queries do: one

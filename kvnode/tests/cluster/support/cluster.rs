@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kvcli::{Client, ClientOptions};
-use proto::kv::v1 as kv;
+use proto::node::v1 as pb;
 use tempfile::TempDir;
 
 use super::serve::peer_list;
@@ -191,7 +191,7 @@ impl Cluster {
     }
 
     /// What every running node says about itself.
-    pub async fn statuses(&self) -> Result<Vec<kv::StatusResponse>, String> {
+    pub async fn statuses(&self) -> Result<Vec<pb::StatusResponse>, String> {
         let running = self.nodes.iter().filter(|node| node.is_started());
         futures_util::future::try_join_all(running.map(Node::status)).await
     }
@@ -242,10 +242,10 @@ impl Cluster {
     }
 }
 
-fn agreed_leader(statuses: &[kv::StatusResponse]) -> Result<u64, String> {
-    let names = |s: &kv::StatusResponse| s.header.as_ref().map_or(0, |header| header.leader_id);
+fn agreed_leader(statuses: &[pb::StatusResponse]) -> Result<u64, String> {
+    let names = |s: &pb::StatusResponse| s.header.as_ref().map_or(0, |header| header.leader_id);
     let views: Vec<_> = statuses.iter().map(|s| (s.node_id, s.role(), s.term, names(s))).collect();
-    let leader = statuses.iter().find(|s| s.role() == kv::Role::Leader && names(s) == s.node_id);
+    let leader = statuses.iter().find(|s| s.role() == pb::Role::Leader && names(s) == s.node_id);
     let agreed = leader.filter(|leader| {
         statuses.iter().filter(|s| s.initialized).all(|s| names(s) == leader.node_id && s.term == leader.term)
     });

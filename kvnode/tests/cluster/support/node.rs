@@ -6,7 +6,8 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use proto::kv::v1 as kv;
-use proto::kv::v1::cluster_client::ClusterClient;
+use proto::node::v1 as pb;
+use proto::node::v1::cluster_client::ClusterClient;
 use proto::kv::v1::kv_client::KvClient;
 use rustix::process::Signal;
 use tonic::Request;
@@ -112,7 +113,7 @@ impl Node {
     }
 
     /// Waits until it answers; `Err` if the process has ended instead.
-    pub async fn try_up(&mut self) -> Result<kv::StatusResponse, String> {
+    pub async fn try_up(&mut self) -> Result<pb::StatusResponse, String> {
         let id = self.id();
         wait::until(&format!("node {id} answers"), START_TIMEOUT, async || {
             if let Some(status) = self.process.as_mut().and_then(Process::exit_status) {
@@ -124,15 +125,15 @@ impl Node {
     }
 
     /// Waits until it answers.
-    pub async fn up(&mut self) -> kv::StatusResponse {
+    pub async fn up(&mut self) -> pb::StatusResponse {
         self.try_up().await.unwrap_or_else(|ended| panic!("{ended}"))
     }
 
     /// What it says about itself.
-    pub async fn status(&self) -> Result<kv::StatusResponse, String> {
+    pub async fn status(&self) -> Result<pb::StatusResponse, String> {
         let mut admin = self.admin();
         let answer =
-            tokio::time::timeout(STATUS_TIMEOUT, admin.status(Request::new(kv::StatusRequest {}))).await;
+            tokio::time::timeout(STATUS_TIMEOUT, admin.status(Request::new(pb::StatusRequest {}))).await;
         let answer = answer.map_err(|_| format!("node {} gives no status", self.id()))?;
         Ok(answer.map_err(|e| format!("node {}: {}", self.id(), e.message()))?.into_inner())
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::kv::v1 as kv;
+use proto::node::v1 as pb;
 use proto::kv::v1::{GetRequest, PutRequest};
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -25,8 +26,8 @@ pub async fn refuses_everything(node: &Node, code: Code, name: &str) {
     refused("a get", kv.get(get(false)).await.map(drop));
     refused("a put", kv.put(PutRequest { key: "x".into(), ..PutRequest::default() }).await.map(drop));
     refused("a scan", State::try_of(node).await.map(drop));
-    refused("init", admin.init(kv::InitRequest {}).await.map(drop));
-    let status = admin.status(kv::StatusRequest {}).await.unwrap().into_inner();
+    refused("init", admin.init(pb::InitRequest {}).await.map(drop));
+    let status = admin.status(pb::StatusRequest {}).await.unwrap().into_inner();
     assert!(status.node_id == node.id() && status.fault.contains(name), "{status:?}");
 
     for path in ["/readyz", "/livez"] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::kv::v1::cluster_client::ClusterClient;
+use proto::node::v1::cluster_client::ClusterClient;
 use proto::kv::v1::kv_client::KvClient;
 use tonic::transport::{Channel, Endpoint};
 

@@ -1,0 +1,41 @@
+//! What a node does for clients, whatever its application is: commands and queries (`requests`), and the service
+//! `node.v1.Cluster`.
+//!
+//! The way of a request: a place among those in flight taken (`admission`), the leader found (`route`), then either
+//! answered here (`requests`, by way of `proposals` or `read_index`) or passed on (`forward`). Whatever fails becomes a
+//! status that says whether the request was applied (`status_codes`). Every request has a line in the log
+//! (`request_log`). A node without storage answers nothing but why (`refusal`).
+
+mod admission;
+mod call;
+mod cluster;
+mod forward;
+mod header;
+mod init;
+mod membership;
+mod proposals;
+mod quorum;
+mod read_index;
+pub(crate) mod refusal;
+mod report;
+mod request_log;
+mod requests;
+mod requests_service;
+mod route;
+mod server;
+pub(crate) mod status_codes;
+mod status_report;
+mod validate;
+
+pub use admission::{MAX_REQUESTS_IN_FLIGHT, MAX_SCANS_IN_FLIGHT, MAX_WRITE_BYTES_IN_FLIGHT, Place};
+pub use call::{Call, DEFAULT_DEADLINE};
+pub(crate) use forward::address;
+pub(crate) use header::{NODE_FAULT_METADATA, header};
+pub use proposals::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_BATCHES_IN_FLIGHT};
+pub(crate) use report::Reporter;
+pub use requests::{Answered, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES};
+pub(crate) use requests::{Found, Question};
+pub(crate) use requests_service::check_length;
+pub(crate) use server::{Api, HEALTH_SERVICES};
+pub use server::{ClientServices, MAX_MESSAGE_BYTES};
+pub(crate) use status_report::status_report;

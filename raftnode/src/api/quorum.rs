@@ -1,0 +1,123 @@
+//! Whether a change of the membership would lose the quorum, asked before anything is written.
+//!
+//! A voter that does not answer, made a majority's part by a typing error, stops a cluster for good: no
+//! leader could ever commit the change that takes it out again.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use openraft::LogIdOptionExt as _;
+use proto::node::v1 as pb;
+use proto::node::v1::cluster_client::ClusterClient;
+use tonic::transport::Endpoint;
+use tonic::{Request, Status};
+
+use super::status_codes::{self, Failure};
+use crate::node::{Local, silence};
+use crate::peer::ASK_TIMEOUT;
+use crate::raft::{LEADER_LEASE, Metrics, NodeId};
+
+/// A learner this close to the end of the leader's log may become a voter.
+const CAUGHT_UP_LAG_ENTRIES: u64 = 10_000;
+
+/// What this node knows as a leader that a majority follows.
+pub(super) fn of_leader(local: &Local) -> Result<Metrics, Failure> {
+    if local.has_lost_quorum() {
+        return Err(status_codes::no_quorum().into());
+    }
+    let metrics = local.metrics();
+    if metrics.state.is_leader() {
+        return Ok(metrics);
+    }
+    Err(Failure::NotApplied(status_codes::no_leader("this node does not lead any more")))
+}
+
+/// Whether the voters can change so, without the members that do not answer from now on: one that has
+/// just died counts as alive for a lease, and would then keep the change from ending.
+pub(super) async fn check_change(
+    local: &Local,
+    promoted: &BTreeSet<NodeId>,
+    leaving: &BTreeSet<NodeId>,
+    force: bool,
+) -> Result<(), Status> {
+    let voters: BTreeSet<_> = local.with_metrics(|metrics| metrics.membership_config.voter_ids().collect());
+    let after: BTreeSet<_> = voters.union(promoted).filter(|id| !leaving.contains(id)).copied().collect();
+    if after.is_empty() {
+        return Err(refused("no voter would be left; promote another node first"));
+    }
+    if force {
+        return Ok(());
+    }
+    let silent = silent(local, &after).await;
+    for id in promoted {
+        check_promotion(&local.metrics(), *id, silent.contains(id))?;
+    }
+    if leaving.len() > 1 && 2 * leaving.len() >= voters.len() {
+        return Err(refused(&format!(
+            "{} of {} voters would leave at once; remove fewer at a time",
+            leaving.len(),
+            voters.len()
+        )));
+    }
+    let answering = after.len() - silent.len();
+    if answering > after.len() / 2 {
+        return Ok(());
+    }
+    Err(refused(&format!(
+        "of the {} voters afterwards only {answering} answer, which is no majority (silent: {})",
+        after.len(),
+        silent.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )))
+}
+
+/// Those of `members` that do not acknowledge this leader within a lease from now on.
+async fn silent(local: &Local, members: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    const LOOK_AGAIN: Duration = Duration::from_millis(20);
+    let asked = Instant::now();
+    loop {
+        let silent: BTreeSet<_> = local.with_metrics(|metrics| {
+            let others = members.iter().filter(|id| **id != metrics.id);
+            others
+                .filter(|id| silence(metrics, **id).is_none_or(|ago| ago > asked.elapsed()))
+                .copied()
+                .collect()
+        });
+        if silent.is_empty() || asked.elapsed() > LEADER_LEASE {
+            return silent;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn check_promotion(metrics: &Metrics, id: NodeId, silent: bool) -> Result<(), Status> {
+    if silent {
+        return Err(refused(&format!("node {id} does not answer the leader")));
+    }
+    let matched = metrics.replication.as_ref().and_then(|all| all.get(&id).cloned().flatten());
+    let (last, has) = (metrics.last_log_index.map_or(0, |index| index + 1), matched.next_index());
+    match last.checked_sub(has) {
+        Some(lag) if lag > CAUGHT_UP_LAG_ENTRIES && id != metrics.id => Err(refused(&format!(
+            "node {id} lacks {lag} entries of the log; wait until it has at most {CAUGHT_UP_LAG_ENTRIES} to go"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn refused(reason: &str) -> Status {
+    Status::failed_precondition(format!(
+        "refused, because the cluster could stop taking writes: {reason}; nothing was changed (--force does it all the same)"
+    ))
+}
+
+/// The id of the node that serves clients at `addr`.
+pub(super) async fn node_at(addr: &str) -> Result<NodeId, String> {
+    let asking = async {
+        let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|e| e.to_string())?;
+        let channel = endpoint.connect_timeout(ASK_TIMEOUT).connect().await.map_err(|e| e.to_string())?;
+        let mut request = Request::new(pb::StatusRequest {});
+        request.set_timeout(ASK_TIMEOUT);
+        let status = ClusterClient::new(channel).status(request).await;
+        status.map(|status| status.into_inner().node_id).map_err(|status| status.message().to_owned())
+    };
+    tokio::time::timeout(ASK_TIMEOUT, asking).await.map_err(|_| format!("nothing within {ASK_TIMEOUT:?}"))?
+}

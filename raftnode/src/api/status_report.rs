@@ -1,0 +1,111 @@
+//! What a node says about itself: `Cluster.Status`, the status page and `/api/status`.
+
+use std::collections::BTreeSet;
+
+use network_grpc::Incarnation;
+use openraft::type_config::alias::LogIdOf;
+use openraft::{LogIdOptionExt as _, ServerState};
+use proto::node::v1 as pb;
+
+use super::header::header;
+use crate::node::{Affiliation, Local, Standing, answers, is_joint};
+use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
+
+/// Everything this node knows about itself and the membership, now. A node that was removed claims nothing
+/// about the cluster.
+pub async fn status_report(local: &Local) -> pb::StatusResponse {
+    let bytes = local.disk_bytes().await;
+    let space = local.disk_space().await;
+    let metrics = local.metrics();
+    let applied_index = metrics.last_applied.index().unwrap_or_default();
+    let own = pb::StatusResponse {
+        header: header(local),
+        node_id: local.id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        initialized: local.is_initialized(),
+        term: metrics.current_term,
+        last_log_index: metrics.last_log_index.unwrap_or_default(),
+        committed_index: committed_end(&metrics).saturating_sub(1),
+        applied_index,
+        snapshot_index: metrics.snapshot.index().unwrap_or_default(),
+        purged_index: metrics.purged.index().unwrap_or_default(),
+        log_size_bytes: bytes.log,
+        state_size_bytes: bytes.state,
+        fault: fault(local),
+        cluster_name: local.cluster_name.clone(),
+        incarnation: incarnation(local.identity().member().and_then(|member| member.incarnation)),
+        problems: local.problems(space).iter().map(ToString::to_string).collect(),
+        ..pb::StatusResponse::default()
+    };
+    if matches!(local.affiliation(), Affiliation::Removed(_) | Affiliation::Replaced(_)) {
+        return own;
+    }
+    pb::StatusResponse {
+        role: role(metrics.state).into(),
+        members: members(&metrics),
+        replication: replication(&metrics, local.leader_watch.is_fresh()),
+        joint: is_joint(&metrics),
+        membership_index: metrics.membership_config.log_id().index().unwrap_or_default(),
+        quorum_acked_ms: local.quorum_acked().and_then(|ago| u64::try_from(ago.as_millis()).ok()),
+        ..own
+    }
+}
+
+/// The members this node knows of, in the order of their ids.
+pub(super) fn members(metrics: &Metrics) -> Vec<pb::Member> {
+    let membership = metrics.membership_config.membership();
+    let configs = membership.get_joint_config();
+    let (old, new) = (configs.first(), configs.last());
+    let votes_in =
+        |config: Option<&BTreeSet<NodeId>>, id: &NodeId| config.is_some_and(|voters| voters.contains(id));
+    let member = |(id, member): (&NodeId, &Member)| {
+        let (before, after) = (votes_in(old, id), votes_in(new, id));
+        let change = match (before, after) {
+            (false, true) => pb::VoterChange::Joining,
+            (true, false) => pb::VoterChange::Leaving,
+            _ => pb::VoterChange::Unspecified,
+        };
+        pb::Member {
+            id: *id,
+            raft_addr: member.raft_addr.clone(),
+            client_addr: member.client_addr.clone(),
+            voter: before || after,
+            incarnation: incarnation(member.incarnation()),
+            change: change.into(),
+        }
+    };
+    membership.nodes().map(member).collect()
+}
+
+fn incarnation(incarnation: Option<Incarnation>) -> String {
+    incarnation.map(|incarnation| incarnation.to_string()).unwrap_or_default()
+}
+
+/// `fresh`: the leader need not have heard from every member yet.
+fn replication(metrics: &Metrics, fresh: bool) -> Vec<pb::Replication> {
+    let others = metrics.replication.iter().flatten().filter(|(id, _)| **id != metrics.id);
+    let replication = |(id, matched): (&NodeId, &Option<LogIdOf<TypeConfig>>)| pb::Replication {
+        id: *id,
+        matched_index: matched.index().unwrap_or_default(),
+        answers: fresh || answers(metrics, *id),
+    };
+    others.map(replication).collect()
+}
+
+fn role(state: ServerState) -> pb::Role {
+    match state {
+        ServerState::Leader => pb::Role::Leader,
+        ServerState::Follower => pb::Role::Follower,
+        ServerState::Candidate => pb::Role::Candidate,
+        ServerState::Learner => pb::Role::Learner,
+        ServerState::Shutdown => pb::Role::Unspecified,
+    }
+}
+
+fn fault(local: &Local) -> String {
+    match local.standing() {
+        Standing::Good => String::new(),
+        Standing::Faulty(fault) => fault.to_string(),
+        Standing::Stopped(reason) => format!("consensus has stopped: {reason}"),
+    }
+}

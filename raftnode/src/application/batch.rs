@@ -1,0 +1,169 @@
+//! What a Raft entry carries: some commands, encoded once where they came in.
+//!
+//! ```text
+//! [time u64, milliseconds]  then for each command
+//! [0] | [1][client id 16 bytes][sequence u64]   [length u32][command]
+//! ```
+//!
+//! Integers are little endian. The bytes are stored, sent and stored again as they are.
+
+use std::fmt;
+
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use super::request_id::RequestId;
+use super::time::ClusterTime;
+
+/// What a batch has beside the commands' own bytes.
+const BATCH_BYTES: usize = size_of::<u64>();
+/// What a command has beside its own bytes, at most.
+const COMMAND_BYTES: usize = 1 + 16 + size_of::<u64>() + size_of::<u32>();
+
+/// Commands that are stored and sent as one entry, in the order in which they are applied.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Batch(Bytes);
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Command {
+    pub(crate) request_id: Option<RequestId>,
+    /// The application's encoding.
+    pub(crate) bytes: Bytes,
+}
+
+impl Command {
+    /// What it adds to a batch, at most.
+    pub(crate) fn cost_bytes(&self) -> usize {
+        COMMAND_BYTES + self.bytes.len()
+    }
+}
+
+/// Bytes are not a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a batch of commands is malformed")]
+pub(crate) struct Malformed;
+
+impl Batch {
+    /// Proposed at `time`.
+    pub(crate) fn new<'a>(time: ClusterTime, commands: impl IntoIterator<Item = &'a Command> + Clone) -> Self {
+        let bytes: usize = commands.clone().into_iter().map(Command::cost_bytes).sum();
+        let mut encoded = BytesMut::with_capacity(BATCH_BYTES + bytes);
+        encoded.put_u64_le(time.as_millis());
+        for command in commands {
+            match command.request_id {
+                None => encoded.put_u8(0),
+                Some(id) => {
+                    encoded.put_u8(1);
+                    encoded.put_slice(&id.client_id);
+                    encoded.put_u64_le(id.sequence);
+                }
+            }
+            let length = u32::try_from(command.bytes.len());
+            debug_assert!(length.is_ok(), "a command is at most as long as an entry");
+            encoded.put_u32_le(length.unwrap_or(u32::MAX));
+            encoded.put_slice(&command.bytes);
+        }
+        Self(encoded.freeze())
+    }
+
+    /// When it was proposed, and the commands.
+    pub(crate) fn open(&self) -> Result<(ClusterTime, Commands), Malformed> {
+        let mut rest = self.0.clone();
+        let time = ClusterTime::from_millis(rest.try_get_u64_le().map_err(|_| Malformed)?);
+        Ok((time, Commands { rest }))
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Batch({self})")
+    }
+}
+
+/// Sizes only: users' data does not belong in logs.
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let commands = self.open().map(|(_, commands)| commands.count()).unwrap_or_default();
+        write!(f, "{commands} commands, {} bytes", self.0.len())
+    }
+}
+
+/// The commands of a batch, in order; ends after the first that is malformed.
+pub(crate) struct Commands {
+    rest: Bytes,
+}
+
+impl Iterator for Commands {
+    type Item = Result<Command, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let command = self.command();
+        if command.is_none() {
+            self.rest.clear();
+        }
+        Some(command.ok_or(Malformed))
+    }
+}
+
+impl Commands {
+    fn command(&mut self) -> Option<Command> {
+        let request_id = match self.rest.try_get_u8().ok()? {
+            0 => None,
+            1 => {
+                let mut client_id = [0; 16];
+                self.rest.try_copy_to_slice(&mut client_id).ok()?;
+                Some(RequestId { client_id, sequence: self.rest.try_get_u64_le().ok()? })
+            }
+            _ => return None,
+        };
+        let length = usize::try_from(self.rest.try_get_u32_le().ok()?).ok()?;
+        let bytes = (length <= self.rest.len()).then(|| self.rest.split_to(length))?;
+        Some(Command { request_id, bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands() -> [Command; 3] {
+        let id = RequestId { client_id: [7; 16], sequence: u64::MAX };
+        [
+            Command { request_id: None, bytes: Bytes::from_static(b"one") },
+            Command { request_id: Some(id), bytes: Bytes::new() },
+            Command { request_id: Some(id), bytes: Bytes::from_static(&[0xff; 300]) },
+        ]
+    }
+
+    #[test]
+    fn what_was_put_in_comes_out() {
+        let batch = Batch::new(ClusterTime::from_millis(5), &commands());
+        let (time, found) = batch.open().unwrap();
+        assert_eq!(time, ClusterTime::from_millis(5));
+        assert_eq!(found.collect::<Result<Vec<_>, _>>().unwrap(), commands());
+        assert_eq!(batch.to_string(), "3 commands, 387 bytes");
+    }
+
+    /// Whatever is cut off or changed: an error, or other commands, but no panic and no more memory than there are bytes.
+    #[test]
+    fn malformed_bytes_are_told() {
+        let Batch(bytes) = Batch::new(ClusterTime::default(), &commands());
+        let is_whole = |bytes: Bytes| match Batch(bytes).open() {
+            Ok((_, mut commands)) => commands.all(|command| command.is_ok()),
+            Err(Malformed) => false,
+        };
+        let ends = [8, 16, 45, bytes.len()];
+        for end in 0..=bytes.len() {
+            assert_eq!(is_whole(bytes.slice(..end)), ends.contains(&end), "cut off at {end}");
+        }
+        for at in 0..bytes.len() {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= 0x80;
+            is_whole(changed.into());
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! An application as the storage sees it: one type, whatever it is.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use storage_leveldb::{Fault, StorageError};
+
+use super::batch::{Batch, Command};
+use super::place::{Meta, Place};
+use super::time::Clock;
+use super::{Application, At, Transaction, View, session};
+use crate::raft::TypeConfig;
+
+/// A query on its way to the state: what it finds comes back as it is, to whoever knows its type.
+pub(crate) type Ask = Box<
+    dyn FnOnce(&mut storage_leveldb::View<'_>) -> Result<Box<dyn Any + Send>, StorageError> + Send,
+>;
+
+/// What became of one command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// It was applied, now or when it arrived before: the application's response, encoded.
+    Applied(Bytes),
+    /// Refused: a write with a higher sequence was applied for this client before.
+    SequenceTooLow {
+        /// The highest sequence applied.
+        last: u64,
+    },
+}
+
+/// What became of the commands of a batch, in their order.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
+
+/// An application whose types nobody needs to know.
+pub(crate) trait Host: Send + Sync {
+    /// Applies an encoded command; answers the encoded response, and what of it is to be remembered.
+    fn apply(
+        &self,
+        txn: &mut storage_leveldb::Transaction<'_>,
+        at: At,
+        command: &[u8],
+    ) -> Result<Bytes, StorageError>;
+
+    /// What is to be remembered of an encoded response.
+    fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError>;
+
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError>;
+
+    /// Answers an encoded query.
+    fn query(&self, view: &mut storage_leveldb::View<'_>, query: &[u8]) -> Result<Bytes, StorageError>;
+
+    /// Whether an encoded query may have to wait for the disk.
+    fn is_long(&self, query: &[u8]) -> bool;
+
+    fn schema(&self) -> u32;
+}
+
+/// The host of an application of these types.
+pub(crate) struct Typed<A>(pub(crate) Arc<A>);
+
+impl<A: Application> Host for Typed<A> {
+    fn apply(
+        &self,
+        txn: &mut storage_leveldb::Transaction<'_>,
+        at: At,
+        command: &[u8],
+    ) -> Result<Bytes, StorageError> {
+        let command = codec::decode(command).map_err(|e| {
+            fault(format!(
+                "a command cannot be read: {e}; was its type changed without raising SCHEMA, now {}?",
+                A::SCHEMA
+            ))
+        })?;
+        let response = self.0.apply(&mut Transaction::new(txn), at, command)?;
+        encoded("a response", &response)
+    }
+
+    fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError> {
+        let response = codec::decode(response).map_err(|e| fault(format!("a response cannot be read: {e}")))?;
+        encoded("a response", &A::remembered(response))
+    }
+
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        let merged = match (self.0.merge_operator(), Place::of(key)) {
+            (Some(operator), Some(Place::Application(key))) => operator.merge(key, older, operand),
+            _ => Err("the application does not say how: see `Application::merge_operator`".to_owned()),
+        };
+        merged.map_err(|e| fault(format!("merging into {}: {e}", key.escape_ascii())))
+    }
+
+    fn query(&self, view: &mut storage_leveldb::View<'_>, query: &[u8]) -> Result<Bytes, StorageError> {
+        let query = codec::decode(query).map_err(|e| fault(format!("a query cannot be read: {e}")))?;
+        encoded("an answer", &self.0.query(&mut View::new(view), query)?)
+    }
+
+    fn is_long(&self, query: &[u8]) -> bool {
+        codec::decode(query).map_or(true, |query| A::is_long(&query))
+    }
+
+    fn schema(&self) -> u32 {
+        A::SCHEMA
+    }
+}
+
+fn encoded(what: &str, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {
+    codec::encode(value).map(Bytes::from).map_err(|e| fault(format!("{what} cannot be encoded: {e}")))
+}
+
+/// What the application made of the state cannot be gone on with.
+pub(super) fn fault(reason: String) -> StorageError {
+    StorageError::Fault(Fault { path: "state".into(), reason })
+}
+
+/// How far the application is, from what is stored about it.
+pub(super) fn meta_of(stored: Option<&[u8]>) -> Result<Meta, StorageError> {
+    match stored {
+        None => Ok(Meta::default()),
+        Some(bytes) => Meta::decode(bytes).ok_or_else(|| fault("how far it is cannot be read".to_owned())),
+    }
+}
+
+/// Asks how far the application is.
+pub(crate) fn stored_meta() -> Ask {
+    Box::new(|view| Ok(Box::new(meta_of(view.get(&Meta::KEY)?.as_deref())?)))
+}
+
+/// What came back.
+pub(crate) fn meta_found(found: Box<dyn Any + Send>) -> Meta {
+    debug_assert!(found.is::<Meta>(), "the answer to `stored_meta`");
+    found.downcast().map_or_else(|_| Meta::default(), |meta| *meta)
+}
+
+/// What the storage calls.
+#[derive(Clone)]
+pub(crate) struct Hosted {
+    host: Arc<dyn Host>,
+    clock: Arc<Clock>,
+}
+
+impl Hosted {
+    pub(crate) fn new(host: Arc<dyn Host>) -> Self {
+        Self { host, clock: Arc::new(Clock::new()) }
+    }
+
+    pub(crate) fn host(&self) -> &Arc<dyn Host> {
+        &self.host
+    }
+
+    /// The time for the next entry, if this node leads.
+    pub(crate) fn clock(&self) -> &Arc<Clock> {
+        &self.clock
+    }
+
+    fn apply_one(
+        &self,
+        txn: &mut storage_leveldb::Transaction<'_>,
+        at: At,
+        command: &Command,
+    ) -> Result<Outcome, StorageError> {
+        session::sweep(txn, at.position)?;
+        let Some(id) = at.request_id else {
+            return self.host.apply(txn, at, &command.bytes).map(Outcome::Applied);
+        };
+        if let Some(outcome) = session::settled(txn, at.position, &id)? {
+            return Ok(outcome);
+        }
+        let response = self.host.apply(txn, at, &command.bytes)?;
+        session::remember(txn, at.position, &id, self.host.remembered(&response)?)?;
+        Ok(Outcome::Applied(response))
+    }
+}
+
+impl storage_leveldb::Application<TypeConfig> for Hosted {
+    type Query = Ask;
+    type Answer = Box<dyn Any + Send>;
+
+    fn apply(
+        &self,
+        txn: &mut storage_leveldb::Transaction<'_>,
+        index: u64,
+        batch: &Batch,
+    ) -> Result<Outcomes, StorageError> {
+        let (time, commands) = batch.open().map_err(|e| fault(e.to_string()))?;
+        let mut meta = meta_of(txn.get(&Meta::KEY)?.as_deref())?;
+        // A leader that was elected while its clock was behind.
+        meta.time = meta.time.max(time);
+        let mut outcomes = Vec::new();
+        for command in commands {
+            let command = command.map_err(|e| fault(e.to_string()))?;
+            meta.position += 1;
+            let at = At { position: meta.position, time: meta.time, request_id: command.request_id };
+            note(index, &at, &command);
+            outcomes.push(self.apply_one(txn, at, &command)?);
+        }
+        txn.put(&Meta::KEY, &meta.encode());
+        self.clock.applied(meta.time);
+        Ok(Outcomes(outcomes))
+    }
+
+    fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
+        self.host.merge(key, older, operand)
+    }
+
+    fn query(
+        &self,
+        view: &mut storage_leveldb::View<'_>,
+        ask: Ask,
+    ) -> Result<Box<dyn Any + Send>, StorageError> {
+        ask(view)
+    }
+}
+
+/// Every node writes this line. The entry does not carry its trace: the index, and the write's name, lead to the line of
+/// the leader that has it.
+fn note(index: u64, at: &At, command: &Command) {
+    tracing::debug!(
+        event.action = "apply",
+        log_index = index,
+        position = at.position,
+        client_id = at.request_id.map(|id| id.client_hex()),
+        sequence = at.request_id.map(|id| id.sequence),
+        "applying a command of {} bytes",
+        command.bytes.len()
+    );
+}

@@ -1,0 +1,121 @@
+//! What an application is to its node: how a command changes its state, and how a query reads it.
+//!
+//! `Application` is what an author writes. `Hosted` makes of it what the storage calls, the same type for every
+//! application: so consensus, storage and network are compiled once, here. A `Batch` is what a Raft entry carries;
+//! `Session`s make each of its commands happen once.
+
+mod batch;
+mod hosted;
+mod merge;
+mod place;
+mod request_id;
+mod session;
+mod time;
+mod transaction;
+mod view;
+#[cfg(test)]
+mod tests;
+
+pub use self::merge::MergeOperator;
+pub use self::request_id::RequestId;
+pub use self::time::ClusterTime;
+pub use self::transaction::Transaction;
+pub use self::view::View;
+pub(crate) use batch::{Batch, Command};
+pub(crate) use hosted::{Ask, Host, Hosted, Outcome, Outcomes, Typed, meta_found, stored_meta};
+pub(crate) use time::Clock;
+pub(crate) use place::{Meta, Place};
+pub(crate) use session::{Session, generation};
+#[cfg(test)]
+pub(crate) use session::GENERATION_COMMANDS;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use storage_leveldb::StorageError;
+
+/// A replicated application: how a command changes its state, and how a query reads it.
+///
+/// The state is pairs of bytes, and only those: an application keeps nothing else that changes, in memory or
+/// anywhere. What a [`Transaction`] writes is durable, in snapshots, and the same on every member.
+///
+/// Commands and the rest are encoded without the names of their fields (`bincode`). Types must not use serde's
+/// `tag`, `untagged`, `flatten` or `skip_serializing_if`: such a command is refused before it is proposed.
+pub trait Application: Send + Sync + 'static {
+    /// To be raised when one of the four types, or what `apply` does, changes in a way that older programs do not
+    /// understand.
+    const SCHEMA: u32;
+
+    /// What a client asks to be done.
+    type Command: Serialize + DeserializeOwned + Send + 'static;
+    /// What it is answered once that is done.
+    type Response: Serialize + DeserializeOwned + Send + 'static;
+    /// What can be asked.
+    type Query: Serialize + DeserializeOwned + Send + 'static;
+    /// What is answered.
+    type Answer: Serialize + DeserializeOwned + Send + 'static;
+
+    /// Applies one committed command.
+    ///
+    /// Called in log order, on every member, and again after a crash for commands whose effects were lost with it:
+    /// so it depends on nothing but its arguments. No clock but `at`, no random numbers, no order of a `HashMap`, no
+    /// counters outside the transaction.
+    ///
+    /// # Errors
+    /// What the transaction answered, or a fault that says what it read and cannot understand. The command is
+    /// committed and cannot be refused, so an error stops the node; a command that makes no sense is answered with a
+    /// response that says so. A panic stops the node in the same way, and would again at every start.
+    fn apply(
+        &self,
+        txn: &mut Transaction<'_, '_>,
+        at: At,
+        command: Self::Command,
+    ) -> Result<Self::Response, StorageError>;
+
+    /// Answers a query from the state as it is. An error or a panic is answered to whoever asked, and concerns no
+    /// other query.
+    ///
+    /// # Errors
+    /// What the view answered, or what it read and cannot understand.
+    fn query(&self, view: &mut View<'_, '_>, query: Self::Query) -> Result<Self::Answer, StorageError>;
+
+    /// How values are merged, for an application that calls [`Transaction::merge`].
+    fn merge_operator(&self) -> Option<&dyn MergeOperator> {
+        None
+    }
+
+    /// Whether a query may read more than a few pairs: it is then run where it holds nothing else up while it waits
+    /// for the disk.
+    fn is_long(query: &Self::Query) -> bool {
+        let _ = query;
+        true
+    }
+
+    /// What is remembered of a response, to be answered again when the client repeats the write. An application whose
+    /// responses can be large leaves out here what a client can do without.
+    fn remembered(response: Self::Response) -> Self::Response {
+        response
+    }
+}
+
+/// Where in the history of its cluster a command is applied. The same on every member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct At {
+    /// Which command it is, of all that were ever applied: 1, 2, 3 …
+    pub position: u64,
+    /// When it was proposed.
+    pub time: ClusterTime,
+    /// The name that its client gave it, if it did.
+    pub request_id: Option<RequestId>,
+}
+
+/// Where tests elsewhere find what is stored.
+#[cfg(test)]
+pub(crate) fn meta_key() -> Vec<u8> {
+    Meta::KEY.to_vec()
+}
+
+/// Where tests elsewhere find what is stored.
+#[cfg(test)]
+pub(crate) fn session_key(generation: u64) -> Vec<u8> {
+    place::session(generation, &[1; 16])
+}

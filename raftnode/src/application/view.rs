@@ -1,0 +1,44 @@
+//! What a query may see.
+
+use bytes::Bytes;
+use storage_leveldb::{KeyRange, ScanLimit, StorageError};
+
+use super::hosted::meta_of;
+use super::place;
+
+/// Reads the application's pairs as they are after the last applied command. Nothing changes while one query runs.
+pub struct View<'v, 'a> {
+    inner: &'v mut storage_leveldb::View<'a>,
+}
+
+impl<'v, 'a> View<'v, 'a> {
+    pub(crate) fn new(inner: &'v mut storage_leveldb::View<'a>) -> Self {
+        Self { inner }
+    }
+
+    /// How many commands have been applied: the [`position`](super::At::position) of the last.
+    ///
+    /// # Errors
+    /// A storage fault.
+    pub fn position(&mut self) -> Result<u64, StorageError> {
+        let stored = self.inner.get(&place::Meta::KEY)?;
+        Ok(meta_of(stored.as_deref())?.position)
+    }
+
+    /// The value of `key`.
+    ///
+    /// # Errors
+    /// A storage fault.
+    pub fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+        self.inner.get(&place::application(key))
+    }
+
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    ///
+    /// # Errors
+    /// A storage fault.
+    pub fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
+        let pairs = self.inner.scan(place::application_range(range), limit)?;
+        Ok(pairs.into_iter().map(|(key, value)| (place::without_prefix(&key), value)).collect())
+    }
+}

@@ -1,0 +1,37 @@
+//! A member of a Raft cluster, for any application.
+//!
+//! An author writes an [`Application`]: how a command changes pairs of bytes, and how a query reads them. A [`Node`] is
+//! everything between that and its sockets: consensus (openraft), durable storage (`storage-leveldb`), the network
+//! (`network-grpc`), identity, forwarding of writes and linearizable reads, exactly-once, membership, health, metrics,
+//! a status page, and a graceful stop.
+
+mod api;
+mod application;
+pub mod check;
+mod cluster;
+pub mod config;
+mod connections;
+pub mod data_dir;
+mod history;
+mod http;
+pub mod identity;
+mod metrics;
+mod node;
+mod peer;
+mod raft;
+pub mod shutdown;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod throttle;
+pub mod trace;
+
+pub use api::{
+    Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, Place,
+};
+pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
+pub use config::{Address, MemoryLimits, NodeConfig, Peers};
+pub use metrics::{Op, OpKind};
+pub use node::{Builder, Error, Failed, Node, StartError, UntilError};
+pub use proto::node::v1 as wire;
+pub use raft::{Member, NodeId, SNAPSHOT_ENTRIES};
+pub use storage_leveldb::{KeyRange, ScanLimit, StorageError};

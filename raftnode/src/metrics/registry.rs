@@ -1,0 +1,126 @@
+//! All series of one node, and their text form.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::raft::count;
+use super::{LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
+use crate::node::{Local, Standing, is_joint};
+use crate::raft::NodeId;
+
+/// Series that others count.
+pub type Collectors = Vec<Box<dyn Collector>>;
+
+/// Every series of this node. Cheap to share; counting never blocks.
+pub struct Metrics {
+    registry: Registry,
+    info: NodeInfo,
+    /// Client requests.
+    pub requests: RequestMetrics,
+    /// Consensus.
+    pub raft: RaftMetrics,
+    /// All members, on the leader.
+    pub members: MemberGauges,
+    /// Disk.
+    pub storage: Arc<StorageMetrics>,
+    /// Calls to peers.
+    pub network: Arc<NetworkMetrics>,
+}
+
+impl Metrics {
+    /// Registers every series of node `id`, whose application has these operations.
+    ///
+    /// # Errors
+    /// If two series have one name, which is a mistake in this program.
+    pub fn new(id: NodeId, cluster_name: &str, ops: &[Op]) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        crate::trace::register(&registry)?;
+        let info = NodeInfo::new(&registry, id, cluster_name)?;
+        Ok(Self {
+            info,
+            requests: RequestMetrics::new(&registry, ops)?,
+            raft: RaftMetrics::new(&registry)?,
+            members: MemberGauges::new(&registry)?,
+            storage: Arc::new(StorageMetrics::new(&registry)?),
+            network: Arc::new(NetworkMetrics::new(&registry)?),
+            registry,
+        })
+    }
+
+    /// Shows these, too.
+    ///
+    /// # Errors
+    /// If two series have one name.
+    pub fn add(&self, collectors: Collectors) -> prometheus::Result<()> {
+        collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
+    }
+
+    /// Takes over what is measured only when somebody looks.
+    pub async fn refresh(&self, local: &Local) {
+        self.info.set(&local.cluster_id());
+        let watch = &local.leader_watch;
+        let leader = LeaderLife { alive: watch.is_alive(), silence: watch.silence() };
+        local.with_metrics(|now| {
+            self.raft.refresh(now, leader);
+            self.raft.joint.set(i64::from(is_joint(now)));
+            self.network.refresh(now.membership_config.nodes().map(|(id, _)| *id), local.id);
+        });
+        self.storage.refresh_faulted(matches!(local.standing(), Standing::Faulty(_)));
+        let space = local.disk_space().await;
+        self.raft.problems.set(count(local.problems(space).iter()));
+        self.storage.refresh_sizes(local.disk_bytes().await);
+        if let Some(space) = space {
+            self.storage.refresh_space(space);
+        }
+    }
+
+    /// All series in the Prometheus text format.
+    ///
+    /// # Errors
+    /// If a series cannot be written, which is a mistake in this program.
+    pub fn encode(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Joins a node id, as it appears in `peer` labels, to a scraped instance.
+struct NodeInfo {
+    gauge: IntGaugeVec,
+    id: NodeId,
+    cluster_name: String,
+}
+
+impl NodeInfo {
+    fn new(registry: &Registry, id: NodeId, cluster_name: &str) -> prometheus::Result<Self> {
+        let help = "Always 1; the labels say which node of which cluster runs what.";
+        let labels = ["node_id", "cluster_id", "cluster_name", "version"];
+        let gauge = register(registry, IntGaugeVec::new(Opts::new("kv_node_info", help), &labels)?)?;
+        let info = Self { gauge, id, cluster_name: cluster_name.to_owned() };
+        info.set("");
+        Ok(info)
+    }
+
+    /// A node gets its cluster's id while it runs, once.
+    fn set(&self, cluster_id: &str) {
+        let id = self.id.to_string();
+        let labels = |cluster_id| [&*id, cluster_id, &*self.cluster_name, env!("CARGO_PKG_VERSION")];
+        if !cluster_id.is_empty() {
+            // It is missing if it was replaced before.
+            let _ = self.gauge.remove_label_values(&labels(""));
+        }
+        self.gauge.with_label_values(&labels(cluster_id)).set(1);
+    }
+}
+
+/// Adds a collector to the registry and hands it back.
+pub(super) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}

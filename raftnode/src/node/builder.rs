@@ -1,0 +1,84 @@
+//! What a node is started with.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+
+use super::error::StartError;
+use super::handle::{Node, Part};
+use super::lifetime::Lifetime;
+use super::start::{Plan, Started};
+use crate::api::ClientServices;
+use crate::application::{Application, Hosted, Typed};
+use crate::config::NodeConfig;
+use crate::metrics::{Collectors, Op};
+
+/// Makes the services of an application, over its node.
+type MakeServices<A> = Box<dyn FnOnce(Node<A>) -> ClientServices + Send>;
+
+/// A node that is to be started.
+pub struct Builder<A: Application> {
+    application: Arc<A>,
+    services: Option<MakeServices<A>>,
+    ops: Vec<Op>,
+    collectors: Collectors,
+}
+
+impl<A: Application> Builder<A> {
+    pub(super) fn new(application: A) -> Self {
+        let ops = vec![Op::WRITE, Op::READ];
+        Self { application: Arc::new(application), services: None, ops, collectors: Collectors::default() }
+    }
+
+    /// Serves these on the port for clients, besides what every node does.
+    #[must_use]
+    pub fn services(mut self, make: impl FnOnce(Node<A>) -> ClientServices + Send + 'static) -> Self {
+        self.services = Some(Box::new(make));
+        self
+    }
+
+    /// The operations of those services, for the metrics, in place of `write` and `read`.
+    #[must_use]
+    pub fn operations(mut self, ops: &[Op]) -> Self {
+        self.ops = ops.to_vec();
+        self
+    }
+
+    /// Shows these on `/metrics`, too.
+    #[must_use]
+    pub fn metrics(mut self, collectors: impl IntoIterator<Item = Box<dyn Collector>>) -> Self {
+        self.collectors.extend(collectors);
+        self
+    }
+
+    /// Starts the node: binds its sockets, claims its data directory, recovers what it stores, and serves.
+    ///
+    /// A node whose storage is damaged, or whose disk is full, starts all the same: it keeps its sockets and answers
+    /// every request with what is wrong, until it is stopped.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing has been changed that keeps it from starting later.
+    pub async fn start(self, config: NodeConfig) -> Result<Node<A>, StartError> {
+        let hosted = Hosted::new(Arc::new(Typed(Arc::clone(&self.application))));
+        let application = Arc::clone(&self.application);
+        let services = self.services;
+        let plan = Plan {
+            config,
+            hosted,
+            ops: self.ops,
+            collectors: self.collectors,
+            services: Box::new(move |api| match services {
+                Some(make) => make(Node::new(application, Part::Serving(Arc::clone(api)))),
+                None => ClientServices::default(),
+            }),
+        };
+        let started = plan.start().await?;
+        let part = match &started {
+            Started::Serving { api, .. } => Part::Serving(Arc::clone(api)),
+            Started::Faulty(node) => Part::Faulty(Arc::clone(&node.faulty)),
+        };
+        let node = Node::new(self.application, part);
+        node.begin(Lifetime::new(started));
+        Ok(node)
+    }
+}

@@ -1,0 +1,118 @@
+//! Why a node does not start, and why it does not do what it is asked.
+
+use std::io;
+use std::path::PathBuf;
+
+use storage_leveldb::{StorageError, UnsafeConfig};
+use tonic::{Code, Status};
+
+use super::BindError;
+use crate::api::NODE_FAULT_METADATA;
+use crate::config::OwnEntryError;
+use crate::data_dir::DataDirError;
+
+/// A node does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The peer list does not fit this node.
+    #[error(transparent)]
+    OwnEntry(#[from] OwnEntryError),
+    /// The data directory is not this node's, or cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The storage cannot be opened, for another reason than a fault of the storage: a node with such a fault starts,
+    /// and says so.
+    #[error("cannot open the storage in {}", path.display())]
+    Storage {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: StorageError,
+    },
+    /// The directories of two nodes were mixed.
+    #[error(
+        "{} stores the log of another cluster than its IDENTITY names; put back what belongs together, or remove this \
+         node and add one with a new id and an empty directory",
+        .0.display()
+    )]
+    Mixed(PathBuf),
+    /// The figures for consensus are not safe, which is a mistake in this crate.
+    #[error(transparent)]
+    Config(#[from] UnsafeConfig),
+    /// The system refuses something.
+    #[error("cannot {action}")]
+    System {
+        /// `listen for signals`, …
+        action: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Consensus, metrics or services cannot be set up.
+    #[error("cannot start {what}: {reason}")]
+    Part {
+        /// `consensus`, …
+        what: &'static str,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl StartError {
+    /// Whether another directory or other options are needed, so that a supervisor need not try again.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        match self {
+            Self::OwnEntry(_) => true,
+            Self::DataDir(e) => e.is_misfit(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn part(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> Self {
+        move |reason| Self::Part { what, reason: reason.to_string() }
+    }
+}
+
+/// A node that had failed was stopped; its log has said how it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped, having served nothing since the failure named in the log")]
+pub struct Failed;
+
+/// A request was not answered.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It has changed nothing and never will; it may be tried again.
+    #[error("{0}")]
+    NotApplied(String),
+    /// It may have been applied. A write with a request id may be tried again all the same.
+    #[error("{0}")]
+    Unknown(String),
+    /// Too much is in flight here. It has changed nothing; try again later.
+    #[error("{0}")]
+    Overloaded(String),
+    /// This node's storage has failed, and it answers nothing any more. It has changed nothing; ask another node.
+    #[error("{0}")]
+    Faulty(String),
+    /// It cannot be done. It has changed nothing, and would not if it were tried again.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let text = status.message().to_owned();
+        match status.code() {
+            _ if status.metadata().contains_key(NODE_FAULT_METADATA) => Self::Faulty(text),
+            Code::Unavailable => Self::NotApplied(text),
+            Code::ResourceExhausted => Self::Overloaded(text),
+            Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => Self::Refused(text),
+            Code::DataLoss => Self::Faulty(text),
+            _ => Self::Unknown(text),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A node whose storage cannot be opened: it stays up to say why, and does nothing else.
+//!
+//! A process that exits is started again by its supervisor, and again, and its reason scrolls away. This one
+//! keeps its ports and its data directory, and answers every request with the fault until it is told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::node::v1::EventKind;
+use storage_leveldb::Fault;
+
+use super::servers::Servers;
+use super::{Listeners, explain};
+use crate::api::{Reporter, refusal};
+use crate::cluster::Overview;
+use crate::config::{NodeConfig, Peers};
+use crate::data_dir::DataDir;
+use crate::history::History;
+use crate::http;
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::raft::{Member, NodeId};
+
+/// How long answers under way may take when the node is stopped.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the surfaces of a node without storage know.
+#[derive(Debug)]
+pub struct Faulty {
+    /// This node.
+    pub id: NodeId,
+    /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
+    pub cluster_id: String,
+    /// The label of its cluster.
+    pub cluster_name: String,
+    /// How the others know this node.
+    pub own: Member,
+    /// Where HTTP is reached.
+    pub http_addr: String,
+    /// Everything it stores, or tried to.
+    pub data_dir: PathBuf,
+    /// The nodes that it knows without its storage.
+    pub peers: Option<Peers>,
+    /// Why it does not serve.
+    pub fault: Fault,
+}
+
+/// A running node that refuses everything.
+pub(super) struct FaultyNode {
+    pub(super) faulty: Arc<Faulty>,
+    servers: Servers,
+    // Nobody else may use the directory meanwhile.
+    _data_dir: Arc<DataDir>,
+}
+
+impl FaultyNode {
+    pub(super) async fn start(
+        config: &NodeConfig,
+        identity: &Identity,
+        fault: Fault,
+        http_addr: String,
+        metrics: Arc<Metrics>,
+        listeners: Listeners,
+        data_dir: Arc<DataDir>,
+    ) -> Self {
+        let faulty = Arc::new(Faulty {
+            id: config.id,
+            cluster_id: identity.member.map(|member| member.cluster_id.to_string()).unwrap_or_default(),
+            cluster_name: config.cluster_name.clone(),
+            own: config.own_member(),
+            http_addr,
+            data_dir: config.data_dir.clone(),
+            peers: identity.peers.clone(),
+            fault,
+        });
+        let history = Arc::new(History::default());
+        history.add_event(EventKind::Fault, explain(&faulty.fault));
+        let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);
+        let overview = Overview::new(reporter.clone());
+        let clients = refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview)).await;
+        let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
+        let servers = Servers::start(listeners, refusal::peer_routes(&faulty), clients, http);
+        Self { faulty, servers, _data_dir: data_dir }
+    }
+
+    pub(super) async fn stop(self) {
+        self.servers.client.stop(DRAIN_TIMEOUT).await;
+        self.servers.raft.stop(DRAIN_TIMEOUT).await;
+        self.servers.http.stop(DRAIN_TIMEOUT).await;
+    }
+}

@@ -1,0 +1,303 @@
+//! A node, as its application and whoever embeds it see it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use proto::node::v1 as pb;
+use tonic::{Response, Status};
+
+use super::builder::Builder;
+use super::error::{Error, Failed, StartError};
+use super::faulty::Faulty;
+use super::lifetime::Lifetime;
+use crate::api::{
+    self, Answered, Api, Call, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Place, Question,
+    check_length, status_codes,
+};
+use crate::application::{Application, Ask, Command, RequestId, View};
+use crate::metrics::Op;
+use crate::raft::NodeId;
+use crate::shutdown::StopRequests;
+
+/// A member of a cluster that runs the application `A`. Cheap to clone.
+///
+/// Dropping it stops nothing: [`until_stopped`](Self::until_stopped) and [`stop`](Self::stop) do.
+pub struct Node<A: Application> {
+    application: Arc<A>,
+    part: Part,
+    lifetime: Arc<Mutex<Option<Lifetime>>>,
+}
+
+/// What a node can do.
+#[derive(Clone)]
+pub(super) enum Part {
+    Serving(Arc<Api>),
+    Faulty(Arc<Faulty>),
+}
+
+impl<A: Application> Clone for Node<A> {
+    fn clone(&self) -> Self {
+        let (application, part) = (Arc::clone(&self.application), self.part.clone());
+        Self { application, part, lifetime: Arc::clone(&self.lifetime) }
+    }
+}
+
+impl<A: Application> fmt::Debug for Node<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl<A: Application> Node<A> {
+    /// To say where it listens and stores, and to start it.
+    pub fn builder(application: A) -> Builder<A> {
+        Builder::new(application)
+    }
+
+    pub(super) fn new(application: Arc<A>, part: Part) -> Self {
+        Self { application, part, lifetime: Arc::default() }
+    }
+
+    pub(super) fn begin(&self, lifetime: Lifetime) {
+        *self.lifetime.lock().unwrap_or_else(PoisonError::into_inner) = Some(lifetime);
+    }
+
+    /// This node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        match &self.part {
+            Part::Serving(api) => api.local().id,
+            Part::Faulty(faulty) => faulty.id,
+        }
+    }
+
+    /// Has a command applied, by whichever node leads.
+    ///
+    /// # Errors
+    /// [`Error`]: it says whether the command may have been applied.
+    pub async fn write(&self, command: &A::Command) -> Result<A::Response, Error> {
+        self.written(None, command).await
+    }
+
+    /// The same under a name: however often it arrives, it is applied once, and answered with the first response.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write); also if a later write of this client was applied before.
+    pub async fn write_once(&self, id: RequestId, command: &A::Command) -> Result<A::Response, Error> {
+        self.written(Some(id), command).await
+    }
+
+    async fn written(&self, id: Option<RequestId>, command: &A::Command) -> Result<A::Response, Error> {
+        let call = Call::within(DEFAULT_DEADLINE);
+        let work = async { self.write_for(&call, id, command).await.map(|answered| answered.value) };
+        Ok(self.answer(Op::WRITE, &call, work).await?.into_inner())
+    }
+
+    /// Answers a query with everything in it that was acknowledged before the call, whichever node it is asked of.
+    ///
+    /// # Errors
+    /// [`Error`]: never [`Error::Unknown`].
+    pub async fn read(&self, query: A::Query) -> Result<A::Answer, Error> {
+        let call = Call::within(DEFAULT_DEADLINE);
+        let work = async { self.read_for(&call, query).await.map(|answered| answered.value) };
+        Ok(self.answer(Op::READ, &call, work).await?.into_inner())
+    }
+
+    /// Answers a query from what this node has applied, however old that is.
+    ///
+    /// # Errors
+    /// [`Error`]: never [`Error::Unknown`].
+    pub async fn read_stale(&self, query: A::Query) -> Result<A::Answer, Error> {
+        let call = Call::within(DEFAULT_DEADLINE);
+        let work = async { self.read_stale_for(query).await.map(|answered| answered.value) };
+        Ok(self.answer(Op::READ, &call, work).await?.into_inner())
+    }
+
+    /// What the node knows about itself and the membership.
+    pub async fn status(&self) -> pb::StatusResponse {
+        match &self.part {
+            Part::Serving(api) => api::status_report(api.local()).await,
+            Part::Faulty(faulty) => api::refusal::status_report(faulty),
+        }
+    }
+
+    /// The members of the cluster, as far as this node knows them.
+    pub async fn members(&self) -> Vec<pb::Member> {
+        self.status().await.members
+    }
+
+    /// Runs until the process is asked to stop by SIGTERM or SIGINT, then hands leadership over, finishes what is
+    /// under way and stops. A second signal ends the process at once.
+    ///
+    /// # Errors
+    /// The node had failed before it was asked to stop; its log says how.
+    pub async fn until_stopped(&self) -> Result<(), UntilError> {
+        let requests = StopRequests::listen(false);
+        let requests = requests.map_err(|source| StartError::System { action: "listen for signals", source })?;
+        Ok(self.run_until(requests, || ()).await?)
+    }
+
+    /// The same for a process that listens by itself; `at_once` is called before a second request ends the process.
+    ///
+    /// # Errors
+    /// The node had failed before.
+    pub async fn run_until(&self, requests: StopRequests, at_once: fn()) -> Result<(), Failed> {
+        match self.take_lifetime() {
+            Some(lifetime) => lifetime.run(requests, at_once).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Hands leadership over, finishes what is under way and stops. The storage is closed once the last clone of this
+    /// is dropped.
+    pub async fn stop(&self) {
+        if let Some(lifetime) = self.take_lifetime() {
+            lifetime.stop().await;
+        }
+    }
+
+    fn take_lifetime(&self) -> Option<Lifetime> {
+        self.lifetime.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// A node did not run, or not to a good end.
+#[derive(Debug, thiserror::Error)]
+pub enum UntilError {
+    /// It had failed.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+    /// It could not be listened for.
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// For an application with a gRPC service of its own: requests under the deadline, trace and addressee of a call. Each
+/// is to run within [`answer`](Self::answer).
+impl<A: Application> Node<A> {
+    /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs it, and completes
+    /// its failure with who answered and who leads.
+    ///
+    /// # Errors
+    /// What the work ended with, or the refusal.
+    pub async fn answer<T>(
+        &self,
+        op: Op,
+        call: &Call,
+        work: impl Future<Output = Result<T, Status>>,
+    ) -> Result<Response<T>, Status> {
+        self.api()?.answer(op, call, work).await
+    }
+
+    /// Has a command applied, by whichever node leads.
+    ///
+    /// # Errors
+    /// The status says whether the command may have been applied.
+    pub async fn write_for(
+        &self,
+        call: &Call,
+        request_id: Option<RequestId>,
+        command: &A::Command,
+    ) -> Result<Answered<A::Response>, Status> {
+        let bytes = storage_leveldb::encode_command(command);
+        let bytes = Bytes::from(bytes.map_err(|e| Status::invalid_argument(format!("{e}; not applied")))?);
+        check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
+        let Answered { value, node } = self.api()?.write(call, Command { request_id, bytes }).await?;
+        let response = codec::decode(&value);
+        let unreadable = |e| Status::unknown(format!("the write was applied, its response cannot be read: {e}"));
+        Ok(Answered { value: response.map_err(unreadable)?, node })
+    }
+
+    /// Answers a query with everything in it that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub async fn read_for(&self, call: &Call, query: A::Query) -> Result<Answered<A::Answer>, Status> {
+        let question = self.question(query);
+        let Answered { value, node } = self.api()?.read(call, &question).await?;
+        Ok(Answered { value: answer_of::<A>(value)?, node })
+    }
+
+    /// Answers a query from what this node has applied, however old that is.
+    ///
+    /// # Errors
+    /// Nothing was changed.
+    pub async fn read_stale_for(&self, query: A::Query) -> Result<Answered<A::Answer>, Status> {
+        let api = self.api()?;
+        api.refuse_outsiders()?;
+        let Answered { value, node } = api.read_stale(&self.question(query)).await?;
+        Ok(Answered { value: answer_of::<A>(value)?, node })
+    }
+
+    /// A place for a request that answers in many parts; hold it as long as it does.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: all are taken.
+    pub fn place_for_stream(&self) -> Result<Place, Status> {
+        self.api()?.admission.scan()
+    }
+
+    /// Who answers, and who leads, as far as that is known now.
+    #[must_use]
+    pub fn header(&self) -> pb::ResponseHeader {
+        match &self.part {
+            Part::Serving(api) => api::header(api.local()).unwrap_or_default(),
+            Part::Faulty(faulty) => api::refusal::header(faulty),
+        }
+    }
+
+    fn api(&self) -> Result<&Arc<Api>, Status> {
+        match &self.part {
+            Part::Serving(api) => Ok(api),
+            Part::Faulty(faulty) => Err(status_codes::fault_status(faulty.id, &faulty.fault)),
+        }
+    }
+
+    fn question(&self, query: A::Query) -> TypedQuestion<A> {
+        let (long, query) = (A::is_long(&query), Mutex::new(Some(query)));
+        TypedQuestion { application: Arc::clone(&self.application), query, long }
+    }
+}
+
+fn answer_of<A: Application>(found: Found) -> Result<A::Answer, Status> {
+    match found {
+        Found::Here(found) => {
+            found.downcast().map(|answer| *answer).map_err(|_| Status::internal("an answer of another type"))
+        }
+        Found::There(bytes) => {
+            codec::decode(&bytes).map_err(|e| Status::unavailable(format!("the leader's answer cannot be read: {e}")))
+        }
+    }
+}
+
+/// A query of this application. It is taken out when it is asked here, which is after all that can be tried again.
+struct TypedQuestion<A: Application> {
+    application: Arc<A>,
+    query: Mutex<Option<A::Query>>,
+    long: bool,
+}
+
+impl<A: Application> Question for TypedQuestion<A> {
+    fn ask(&self) -> Option<Ask> {
+        let query = self.query.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let application = Arc::clone(&self.application);
+        Some(Box::new(move |view| {
+            let answer = application.query(&mut View::new(view), query)?;
+            Ok(Box::new(answer))
+        }))
+    }
+
+    fn encoded(&self) -> Result<Bytes, Status> {
+        let query = self.query.lock().unwrap_or_else(PoisonError::into_inner);
+        let encoded = codec::encode(&*query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?);
+        let bytes = encoded.map_err(|e| Status::invalid_argument(format!("the query cannot be encoded: {e}")))?;
+        check_length("query", bytes.len(), MAX_ANSWER_BYTES)?;
+        Ok(bytes.into())
+    }
+
+    fn is_long(&self) -> bool {
+        self.long
+    }
+}
+

@@ -1,0 +1,268 @@
+//! What every surface of this node (clients, HTTP, shutdown) shares.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use network_grpc::LocalIdentity;
+use openraft::Instant as _;
+use openraft::async_runtime::WatchReceiver as _;
+use storage_leveldb::{Fault, Health, Sizes, StateReader};
+use tokio::sync::watch;
+
+use super::affiliation::Hearsay;
+use super::{DiskBytes, DiskSpace, LeaderWatch};
+use crate::application::Hosted;
+use crate::config::{NodeConfig, Peers};
+use crate::peer::Enrollment;
+use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
+
+/// This node's identity and the handles on its parts.
+pub struct Local {
+    /// This node.
+    pub id: NodeId,
+    /// The label of its cluster.
+    pub cluster_name: String,
+    /// How the others know this node.
+    pub own: Member,
+    /// The nodes that may found a cluster with this one; none if it waits to be added to one.
+    pub peers: Option<Peers>,
+    /// How it belongs to a cluster.
+    pub enrollment: Arc<Enrollment>,
+    /// One change of the membership at a time; held by whatever makes one.
+    pub membership_change: tokio::sync::Mutex<()>,
+    pub(super) hearsay: Hearsay,
+    /// Where HTTP is reached.
+    pub http_addr: String,
+    /// Everything it stores.
+    pub data_dir: PathBuf,
+    /// Consensus.
+    pub raft: Raft,
+    /// Queries on the applied state.
+    pub reader: StateReader<TypeConfig, Hosted>,
+    /// The first storage fault.
+    pub health: Health,
+    /// Bytes on disk.
+    pub sizes: Sizes,
+    /// How long ago a leader was last known to be alive.
+    pub leader_watch: LeaderWatch,
+    /// Whether the disk does not answer.
+    disk_hangs: watch::Sender<bool>,
+    stopping: AtomicBool,
+}
+
+/// Who leads, as far as this node knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leader {
+    /// This node.
+    Here,
+    /// Another node.
+    There(NodeId, Member),
+    /// Nobody, or somebody whose address is not known.
+    Nobody,
+}
+
+/// Whether this node's consensus and storage work.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// They do.
+    Good,
+    /// Storage failed; nothing is answered from it any more.
+    Faulty(Fault),
+    /// Consensus stopped for another reason.
+    Stopped(String),
+}
+
+/// The handles a [`Local`] is made of, beside the configuration.
+pub(super) struct Handles {
+    pub(super) raft: Raft,
+    pub(super) reader: StateReader<TypeConfig, Hosted>,
+    pub(super) health: Health,
+    pub(super) sizes: Sizes,
+    pub(super) leader_watch: LeaderWatch,
+    pub(super) enrollment: Arc<Enrollment>,
+    pub(super) peers: Option<Peers>,
+}
+
+impl Local {
+    pub(super) fn new(config: &NodeConfig, http_addr: String, handles: Handles) -> Self {
+        Self {
+            id: config.id,
+            cluster_name: config.cluster_name.clone(),
+            own: config.own_member(),
+            peers: handles.peers,
+            enrollment: handles.enrollment,
+            membership_change: tokio::sync::Mutex::default(),
+            hearsay: Hearsay::default(),
+            http_addr,
+            data_dir: config.data_dir.clone(),
+            raft: handles.raft,
+            reader: handles.reader,
+            health: handles.health,
+            sizes: handles.sizes,
+            leader_watch: handles.leader_watch,
+            disk_hangs: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> &LocalIdentity<NodeId> {
+        self.enrollment.identity()
+    }
+
+    /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        self.identity().member().map(|member| member.cluster_id.to_string()).unwrap_or_default()
+    }
+
+    /// Everything openraft says about itself now.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Reads openraft's metrics without copying them; `read` must be quick.
+    pub fn with_metrics<T>(&self, read: impl FnOnce(&Metrics) -> T) -> T {
+        read(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Who leads.
+    #[must_use]
+    pub fn leader(&self) -> Leader {
+        self.with_metrics(|metrics| {
+            if metrics.state.is_leader() {
+                return Leader::Here;
+            }
+            let other = metrics.current_leader.filter(|id| *id != self.id);
+            match other.and_then(|id| Some((id, metrics.membership_config.get_node(&id)?.clone()))) {
+                Some((id, member)) => Leader::There(id, member),
+                None => Leader::Nobody,
+            }
+        })
+    }
+
+    /// Whether this node has ever been part of a cluster.
+    #[must_use]
+    pub fn is_initialized(&self) -> bool {
+        self.with_metrics(|metrics| metrics.last_log_index.is_some() || metrics.snapshot.is_some())
+    }
+
+    /// Whether this node leads but no quorum has acknowledged that for a whole lease. A leader that
+    /// has only just been elected, and not been acknowledged at all, has not lost anything.
+    #[must_use]
+    pub fn has_lost_quorum(&self) -> bool {
+        self.with_metrics(|metrics| {
+            metrics.state.is_leader()
+                && metrics.membership_config.voter_ids().nth(1).is_some()
+                && metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner().elapsed() > LEADER_LEASE)
+        })
+    }
+
+    /// On a leader: how long ago a majority last acknowledged that it leads. A sole voter is its own.
+    #[must_use]
+    pub fn quorum_acked(&self) -> Option<Duration> {
+        self.with_metrics(|metrics| {
+            let sole = metrics.membership_config.voter_ids().nth(1).is_none();
+            match metrics.last_quorum_acked {
+                _ if !metrics.state.is_leader() => None,
+                _ if sole => Some(Duration::ZERO),
+                acked => acked.map(|acked| acked.into_inner().elapsed()),
+            }
+        })
+    }
+
+    /// Whether consensus and storage work.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        if let Some(fault) = self.health.fault() {
+            return Standing::Faulty(fault);
+        }
+        self.with_metrics(|metrics| match &metrics.running_state {
+            Ok(()) => Standing::Good,
+            Err(fatal) => Standing::Stopped(fatal.to_string()),
+        })
+    }
+
+    /// Whether the disk does not answer.
+    #[must_use]
+    pub fn disk_hangs(&self) -> bool {
+        *self.disk_hangs.borrow()
+    }
+
+    pub(super) fn set_disk_hangs(&self, hangs: bool) {
+        self.disk_hangs.send_replace(hangs);
+    }
+
+    /// What `work` answers, unless the disk hangs before, or does already: nothing that needs a quorum with this
+    /// node ends before the disk answers, and another node may lead.
+    pub async fn unless_disk_hangs<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut disk_hangs = self.disk_hangs.subscribe();
+        tokio::select! {
+            biased;
+            _ = disk_hangs.wait_for(|hangs| *hangs) => None,
+            answer = work => Some(answer),
+        }
+    }
+
+    /// How much is stored now.
+    pub async fn disk_bytes(&self) -> DiskBytes {
+        DiskBytes::measure(&self.sizes).await
+    }
+
+    /// The room on the disk that holds the data directory, if the system can say.
+    pub async fn disk_space(&self) -> Option<DiskSpace> {
+        DiskSpace::of(&self.data_dir).await
+    }
+
+    /// From now on this node refuses to be ready.
+    pub fn begin_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this node is on its way down.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Waits until a leader is known to be alive, but no longer than `within`; answers whether one is.
+    pub async fn wait_for_leader(&self, within: Duration) -> bool {
+        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        let alive = async {
+            while !self.leader_watch.is_alive() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(within, alive).await.is_ok()
+    }
+
+    /// Returns once this node leads, or knows another leader than `not`.
+    pub async fn another_leader(&self, not: NodeId) {
+        let mut changes = self.raft.server_metrics();
+        loop {
+            let leader = changes.borrow_and_update().current_leader;
+            if leader.is_some_and(|leader| leader != not) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                // The core has stopped; there will be no other.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Waits until openraft's view of leader, role or membership changes, but no longer than `pause`.
+    pub async fn leadership_change(&self, pause: Duration) {
+        let mut changes = self.raft.server_metrics();
+        // A new receiver has seen nothing: without this, what is known already would count as news.
+        drop(changes.borrow_and_update());
+        if matches!(tokio::time::timeout(pause, changes.changed()).await, Ok(Err(_))) {
+            // The core has stopped; there will be no more news.
+            tokio::time::sleep(pause).await;
+        }
+    }
+}

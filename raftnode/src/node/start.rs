@@ -1,0 +1,288 @@
+//! Putting a node together: sockets first, then storage, then consensus, then the surfaces.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use network_grpc::{GrpcNetwork, NetworkOptions, PeerPlaces, RaftService};
+use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic_health::server::HealthReporter;
+
+use super::data_dir_watch::watch_data_dir;
+use super::disk_watch::watch_disk;
+use super::error::StartError;
+use super::faulty::FaultyNode;
+use super::local::Handles;
+use super::open_files::raise_limit;
+use super::servers::Servers;
+use super::{LeaderWatch, Listeners, Local, steward};
+use crate::api::{Api, ClientServices, HEALTH_SERVICES, Reporter};
+use crate::application::{Hosted, stored_meta};
+use crate::cluster::Overview;
+use crate::config::{NodeConfig, Peers};
+use crate::data_dir::{Claim, DataDir};
+use crate::history::{self, History};
+use crate::http;
+use crate::identity::Identity;
+use crate::metrics::{Collectors, Metrics, Op};
+use crate::peer::{Enrollment, PeerService};
+use crate::raft::{Raft, TypeConfig, raft_config};
+
+/// How often gRPC health is brought in line with readiness.
+const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a node is started with, whatever its application is.
+pub(super) struct Plan {
+    pub(super) config: NodeConfig,
+    pub(super) hosted: Hosted,
+    /// The application's own operations, for the metrics.
+    pub(super) ops: Vec<Op>,
+    pub(super) collectors: Collectors,
+    /// What the application serves, once it has something to serve it with.
+    pub(super) services: Box<dyn FnOnce(&Arc<Api>) -> ClientServices + Send>,
+}
+
+/// How a start ended that has not failed altogether.
+pub(super) enum Started {
+    /// It serves.
+    Serving { api: Arc<Api>, servers: Servers, watchers: JoinSet<()> },
+    /// Its storage cannot be used; it says so.
+    Faulty(FaultyNode),
+}
+
+/// Storage and consensus, running.
+struct Core {
+    handles: Handles,
+    inbox: SnapshotInbox,
+    places: PeerPlaces<TypeConfig>,
+}
+
+/// Why there is no [`Core`].
+enum CoreError {
+    /// The storage is damaged, or there is no room to write.
+    Fault(Fault),
+    /// Anything else.
+    Other(StartError),
+}
+
+impl<E: Into<StartError>> From<E> for CoreError {
+    fn from(e: E) -> Self {
+        Self::Other(e.into())
+    }
+}
+
+impl Plan {
+    /// Binds the sockets, claims the data directory, and starts everything over it.
+    ///
+    /// # Errors
+    /// If the node cannot start for another reason than a fault of its storage.
+    pub(super) async fn start(mut self) -> Result<Started, StartError> {
+        raise_limit();
+        // Before the data directory is stamped: who has to choose another port has another peer list then.
+        let listeners = Listeners::bind(&self.config).await?;
+        let config = self.config.clone();
+        let opened = tokio::task::spawn_blocking(move || open(&config)).await;
+        let data_dir = Arc::new(opened.map_err(|e| StartError::part("the data directory")(&e))??);
+        let (id, name) = (self.config.id, &self.config.cluster_name);
+        let metrics = Metrics::new(id, name, &self.ops).and_then(|metrics| {
+            metrics.add(std::mem::take(&mut self.collectors))?;
+            Ok(Arc::new(metrics))
+        });
+        let metrics = metrics.map_err(|e| StartError::part("the metrics")(&e))?;
+        let http_addr = http_addr(&self.config, &listeners)?;
+        match Core::start(&self.config, self.hosted.clone(), &data_dir, &metrics).await {
+            Ok(core) => self.serve(core, http_addr, metrics, listeners, &data_dir),
+            Err(CoreError::Fault(fault)) => Ok(Started::Faulty(
+                FaultyNode::start(
+                    &self.config,
+                    &data_dir.identity(),
+                    fault,
+                    http_addr,
+                    metrics,
+                    listeners,
+                    Arc::clone(&data_dir),
+                )
+                .await,
+            )),
+            Err(CoreError::Other(e)) => Err(e),
+        }
+    }
+
+    fn serve(
+        self,
+        core: Core,
+        http_addr: String,
+        metrics: Arc<Metrics>,
+        listeners: Listeners,
+        data_dir: &DataDir,
+    ) -> Result<Started, StartError> {
+        let Core { handles, inbox, places } = core;
+        let local = Arc::new(Local::new(&self.config, http_addr, handles));
+        let history = Arc::new(History::default());
+        let reporter = Reporter::new(Arc::clone(&local), Arc::clone(&history));
+        let overview = Overview::new(reporter.clone());
+        let api = Api::new(
+            Arc::clone(&local),
+            Arc::clone(&metrics),
+            reporter.clone(),
+            Arc::clone(&overview),
+            &self.hosted,
+        );
+        let application = (self.services)(&api);
+        let names = [&HEALTH_SERVICES[..], &application.names].concat();
+        let services = api.services(application);
+        let (clients, health) = services.map_err(|e| StartError::part("gRPC reflection")(&e))?;
+
+        let mut watchers = JoinSet::new();
+        watchers.spawn(watch_data_dir(data_dir.fingerprint(), local.health.clone()));
+        watchers.spawn(watch_disk(Arc::clone(&local)));
+        watchers.spawn(watch_leader(&local, &metrics));
+        watchers.spawn(Arc::clone(&local).watch_affiliation());
+        watchers.spawn(steward::run(Arc::clone(&local)));
+        watchers.spawn(steward::follow_places(Arc::clone(&local), places));
+        watchers.spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), history));
+        watchers.spawn(report_health(Arc::clone(&local), health, names));
+
+        let peers = peer_routes(&local, inbox, &metrics);
+        let surface = http::Surface::new(local, metrics, reporter, overview);
+        let servers = Servers::start(listeners, peers, clients, http::router(surface));
+        Ok(Started::Serving { api, servers, watchers })
+    }
+}
+
+/// Claims the data directory. Blocks on the disk.
+fn open(config: &NodeConfig) -> Result<DataDir, StartError> {
+    let found = Identity::read(&config.data_dir).ok().flatten();
+    let member = found.and_then(|found| found.identity.member);
+    if member.is_none() {
+        config.check_own_entry()?;
+    }
+    let claim =
+        Claim { node_id: config.id, peers: config.peers.clone(), accept_moved: config.accept_moved_data };
+    Ok(DataDir::open(&config.data_dir, &claim)?)
+}
+
+fn peer_routes(local: &Arc<Local>, inbox: SnapshotInbox, metrics: &Metrics) -> Routes {
+    let make_room = move || {
+        let inbox = inbox.clone();
+        async move { inbox.create().await }
+    };
+    let (raft, network) = (local.raft.clone(), network_options(metrics));
+    let peers = RaftService::new(raft, local.identity().clone(), make_room, network);
+    Routes::new(peers.into_server()).add_service(PeerService::server(Arc::clone(local)))
+}
+
+impl Core {
+    async fn start(
+        config: &NodeConfig,
+        hosted: Hosted,
+        data_dir: &Arc<DataDir>,
+        metrics: &Metrics,
+    ) -> Result<Self, CoreError> {
+        let dir = data_dir.storage();
+        let must_exist = data_dir.identity().stored;
+        let options = Options { must_exist, observer: metrics.storage.clone(), ..config.memory.options() };
+        let clock = Arc::clone(hosted.clock());
+        let storage = Storage::open(&dir, hosted, options).await.map_err(|e| match e {
+            StorageError::Fault(fault) => CoreError::Fault(fault),
+            source => StartError::Storage { path: dir.clone(), source }.into(),
+        })?;
+        // What it took to replay the logs is not needed again.
+        tokio::task::spawn_blocking(malloc_trim::malloc_trim);
+        // Before the first vote is given.
+        data_dir.mark_stored()?;
+        let health = storage.health.clone();
+        // Consensus reads what it finds: damage may come to light only here.
+        let core = async {
+            let meta = storage.reader.query(stored_meta()).await;
+            let meta = meta.map_err(|source| StartError::Storage { path: dir.clone(), source })?;
+            clock.applied(crate::application::meta_found(meta).time);
+            Self::over(config, data_dir, storage, metrics).await
+        };
+        core.await.map_err(|e| match health.fault() {
+            Some(fault) => CoreError::Fault(fault),
+            None => CoreError::Other(e),
+        })
+    }
+
+    async fn over(
+        config: &NodeConfig,
+        data_dir: &Arc<DataDir>,
+        storage: Storage<TypeConfig, Hosted>,
+        metrics: &Metrics,
+    ) -> Result<Self, StartError> {
+        let raft_config = Arc::new(raft_config(&config.cluster_name, config.snapshot_entries)?);
+        let enrollment = Arc::new(Enrollment::new(Arc::clone(data_dir)));
+        let network = GrpcNetwork::new(enrollment.identity().clone(), network_options(metrics));
+        let places = network.places();
+        // All members may have moved at once; then only the options know where they are.
+        for (id, peer) in config.peers.iter().flat_map(Peers::iter) {
+            places.also_at(&id, &peer.raft_addr);
+        }
+        let raft = Raft::new(config.id, raft_config, network, storage.log, storage.state).await;
+        let raft = raft.map_err(|e| StartError::part("consensus")(&e))?;
+        // The core publishes what it found on disk before it answers its first question. Until then its
+        // metrics are those of a node that belongs to no cluster, and clients would be told so.
+        let cluster = raft.with_raft_state(|state| {
+            let membership = state.membership_state.effective();
+            membership.nodes().next().map(|(_, member)| member.cluster_id())
+        });
+        let cluster = cluster.await.map_err(|e| StartError::part("consensus")(&e))?;
+        let own = enrollment.identity().member().map(|member| member.cluster_id);
+        if cluster.is_some() && cluster != own {
+            return Err(StartError::Mixed(config.data_dir.clone()));
+        }
+        let handles = Handles {
+            raft,
+            reader: storage.reader,
+            health: storage.health,
+            sizes: storage.sizes,
+            leader_watch: LeaderWatch::default(),
+            enrollment,
+            peers: data_dir.identity().peers,
+        };
+        Ok(Self { handles, inbox: storage.inbox, places })
+    }
+}
+
+/// What is advertised, unless port 0 was asked for.
+fn http_addr(config: &NodeConfig, listeners: &Listeners) -> Result<String, StartError> {
+    if config.http.advertise != config.http.bind {
+        return Ok(config.http.advertise.to_string());
+    }
+    let bound = listeners.http_addr();
+    let bound = bound.map_err(|source| StartError::System { action: "tell the HTTP address", source })?;
+    Ok(bound.to_string())
+}
+
+fn network_options(metrics: &Metrics) -> NetworkOptions {
+    let mut options = NetworkOptions::default();
+    options.observer = metrics.network.clone();
+    options
+}
+
+fn watch_leader(local: &Arc<Local>, metrics: &Arc<Metrics>) -> impl Future<Output = ()> + use<> {
+    let metrics = Arc::clone(metrics);
+    let changed = move || metrics.raft.leader_changes.inc();
+    local.leader_watch.clone().run(local.raft.clone(), changed)
+}
+
+async fn report_health(local: Arc<Local>, health: HealthReporter, services: Vec<&'static str>) {
+    let mut reported = None;
+    loop {
+        let ready = local.ready().is_ok();
+        if reported != Some(ready) {
+            let status = if ready {
+                tonic_health::ServingStatus::Serving
+            } else {
+                tonic_health::ServingStatus::NotServing
+            };
+            for service in &services {
+                health.set_service_status(service, status).await;
+            }
+            reported = Some(ready);
+        }
+        tokio::time::sleep(HEALTH_INTERVAL).await;
+    }
+}
