@@ -13,7 +13,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         generate("raft", &["proto/raft/v1/raft.proto"])?;
     }
     if std::env::var_os("CARGO_FEATURE_NODE").is_some() {
-        generate("node", &["proto/node/v1/peer.proto", "proto/node/v1/cluster.proto", "proto/node/v1/requests.proto"])?;
+        generate(
+            "node",
+            &["proto/node/v1/peer.proto", "proto/node/v1/cluster.proto", "proto/node/v1/requests.proto"],
+        )?;
     }
     if std::env::var_os("CARGO_FEATURE_KV").is_some() {
         generate("kv", &["proto/kv/v1/kv.proto"])?;

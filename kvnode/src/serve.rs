@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use raftnode::shutdown::StopRequests;
 use raftnode::Node;
+use raftnode::shutdown::StopRequests;
 
 use crate::api::{self, DELETE, GET, PUT, SCAN};
 use crate::app::KvApplication;

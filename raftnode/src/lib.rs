@@ -26,7 +26,8 @@ mod throttle;
 pub mod trace;
 
 pub use api::{
-    Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, Place,
+    Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES,
+    Place,
 };
 pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
 pub use config::{Address, MemoryLimits, NodeConfig, Peers};

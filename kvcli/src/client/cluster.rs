@@ -12,9 +12,9 @@ use super::survey::Patience;
 use super::wire::cluster_client::ClusterClient;
 use super::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, Health,
-    HealthRequest, HealthResponse, InitRequest, InitResponse, Role, SetAddressRequest,
-    SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
-    TransferLeaderRequest, TransferLeaderResponse,
+    HealthRequest, HealthResponse, InitRequest, InitResponse, Role, SetAddressRequest, SetAddressResponse,
+    SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse, TransferLeaderRequest,
+    TransferLeaderResponse,
 };
 use super::{Client, ClientError, Endpoint, Failure};
 

@@ -7,9 +7,7 @@ use super::attempt::{Answer, Header, Terms, timed};
 use super::call::{Effect, Target};
 use super::session::Turn;
 use super::wire::kv_client::KvClient;
-use super::wire::{
-    DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse,
-};
+use super::wire::{DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse};
 use super::{Client, ClientError};
 
 /// Longest key.

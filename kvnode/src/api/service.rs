@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use proto::kv::v1 as kv;
 use proto::kv::v1::kv_server::{Kv, KvServer};
-use raftnode::{Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node, Op, OpKind, RequestId};
+use raftnode::{
+    Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node, Op, OpKind, RequestId,
+};
 use tonic::{Request, Response, Status};
 
 use super::scan::{ScanStream, scan};

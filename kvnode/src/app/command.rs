@@ -29,11 +29,7 @@ mod tests {
     use super::*;
 
     fn put(value: Vec<u8>) -> Command {
-        Command::Put {
-            key: Bytes::from_static(b"k"),
-            value: value.into(),
-            return_previous: true,
-        }
+        Command::Put { key: Bytes::from_static(b"k"), value: value.into(), return_previous: true }
     }
 
     #[test]

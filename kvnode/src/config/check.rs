@@ -8,8 +8,8 @@ use raftnode::config::Listener;
 use raftnode::trace::OtlpEndpoint;
 use raftnode::{Address, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES};
 
-use super::settings::{Setting, Settings};
 use super::Config;
+use super::settings::{Setting, Settings};
 use crate::logging::{LogFilter, LogFormat, LogOptions};
 
 /// Used when no cluster name is given.
@@ -229,7 +229,10 @@ mod tests {
     #[test]
     fn defaults() {
         let config = load(GOOD, &[]).unwrap();
-        assert_eq!((config.node.id, config.node.cluster_name.as_str(), config.node.snapshot_entries), (1, "kv", 50_000));
+        assert_eq!(
+            (config.node.id, config.node.cluster_name.as_str(), config.node.snapshot_entries),
+            (1, "kv", 50_000)
+        );
         assert_eq!(config.node.client.advertise, config.node.client.bind);
     }
 
@@ -266,7 +269,10 @@ mod tests {
         let line = format!("{GOOD} --config {}", file.display());
         let env = [("KVNODE_CLUSTER_NAME", "env"), ("KVNODE_ID", "8")];
         let config = load(&line, &env).unwrap();
-        assert_eq!((config.node.id, config.node.cluster_name.as_str(), config.node.snapshot_entries), (1, "env", 1000));
+        assert_eq!(
+            (config.node.id, config.node.cluster_name.as_str(), config.node.snapshot_entries),
+            (1, "env", 1000)
+        );
     }
 
     /// Found: an empty variable, as a compose file passes one that is not set, was a wrong setting; and a

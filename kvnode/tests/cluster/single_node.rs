@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use proto::kv::v1 as kv;
+use proto::kv::v1::kv_client::KvClient;
 use proto::node::v1 as pb;
 use proto::node::v1::cluster_client::ClusterClient;
-use proto::kv::v1::kv_client::KvClient;
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};

@@ -7,11 +7,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 /// Requests being worked on, scans apart.
-pub const MAX_REQUESTS_IN_FLIGHT: usize = 4096;
+pub(super) const MAX_REQUESTS_IN_FLIGHT: usize = 4096;
 /// Scans being worked on; each holds up to one response of a megabyte.
-pub const MAX_SCANS_IN_FLIGHT: usize = 64;
+pub(super) const MAX_SCANS_IN_FLIGHT: usize = 64;
 /// Keys and values of the writes being worked on.
-pub const MAX_WRITE_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
+pub(super) const MAX_WRITE_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
 
 /// The places for requests.
 pub(crate) struct Admission {

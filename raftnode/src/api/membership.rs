@@ -72,10 +72,7 @@ impl Api {
         let here = async || {
             let changing = change_voters(Arc::clone(&self.local), *call, request.clone());
             let metrics = run_to_its_end(call, changing).await?;
-            Ok(pb::ChangeMembershipResponse {
-                header: header(&self.local),
-                members: members(&metrics),
-            })
+            Ok(pb::ChangeMembershipResponse { header: header(&self.local), members: members(&metrics) })
         };
         let there = async |hop: Hop| {
             Ok(hop.cluster().change_membership(hop.request(request.clone())).await?.into_inner())
@@ -97,10 +94,7 @@ impl Api {
         let here = async || {
             let changing = set_address(Arc::clone(&self.local), *call, request.clone());
             let metrics = run_to_its_end(call, changing).await?;
-            Ok(pb::SetAddressResponse {
-                header: header(&self.local),
-                members: members(&metrics),
-            })
+            Ok(pb::SetAddressResponse { header: header(&self.local), members: members(&metrics) })
         };
         let there =
             async |hop: Hop| Ok(hop.cluster().set_address(hop.request(request.clone())).await?.into_inner());
@@ -405,10 +399,6 @@ async fn set_address(
         }
     }
     change(&local, ChangeMembers::SetNodes([(id, moved)].into())).await
-}
-
-fn membership_index(metrics: &Metrics) -> u64 {
-    metrics.membership_config.log_id().index().unwrap_or_default()
 }
 
 fn check_heir(metrics: &Metrics, to: NodeId) -> Result<(), Status> {

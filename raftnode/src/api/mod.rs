@@ -27,11 +27,10 @@ pub(crate) mod status_codes;
 mod status_report;
 mod validate;
 
-pub use admission::{MAX_REQUESTS_IN_FLIGHT, MAX_SCANS_IN_FLIGHT, MAX_WRITE_BYTES_IN_FLIGHT, Place};
+pub use admission::Place;
 pub use call::{Call, DEFAULT_DEADLINE};
 pub(crate) use forward::address;
 pub(crate) use header::{NODE_FAULT_METADATA, header};
-pub use proposals::{MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, MAX_BATCHES_IN_FLIGHT};
 pub(crate) use report::Reporter;
 pub use requests::{Answered, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES};
 pub(crate) use requests::{Found, Question};

@@ -17,11 +17,11 @@ use crate::application::{Batch, Clock, Command, Outcome};
 use crate::raft::{Raft, TypeConfig};
 
 /// Commands in one entry.
-pub const MAX_BATCH_COMMANDS: usize = 1024;
+pub(super) const MAX_BATCH_COMMANDS: usize = 1024;
 /// An entry is full once its commands have this many bytes; a single command may have more.
-pub const MAX_BATCH_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Entries that are proposed and not applied yet.
-pub const MAX_BATCHES_IN_FLIGHT: usize = 4;
+pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 4;
 /// Commands waiting for the next entry: as many as can be in flight.
 const WAITING_COMMANDS: usize = MAX_REQUESTS_IN_FLIGHT;
 

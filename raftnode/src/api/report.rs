@@ -15,7 +15,7 @@ use crate::raft::NodeId;
 
 /// Speaks for this node, whatever state it is in.
 #[derive(Clone)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     subject: Subject,
     history: Arc<History>,
 }
@@ -29,7 +29,7 @@ enum Subject {
 impl Reporter {
     /// For a node that runs.
     #[must_use]
-    pub fn new(local: Arc<Local>, history: Arc<History>) -> Self {
+    pub(crate) fn new(local: Arc<Local>, history: Arc<History>) -> Self {
         Self { subject: Subject::Node(local), history }
     }
 
@@ -40,7 +40,7 @@ impl Reporter {
 
     /// This node's id.
     #[must_use]
-    pub fn id(&self) -> NodeId {
+    pub(crate) fn id(&self) -> NodeId {
         match &self.subject {
             Subject::Node(local) => local.id,
             Subject::Faulty(faulty) => faulty.id,
@@ -49,7 +49,7 @@ impl Reporter {
 
     /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
     #[must_use]
-    pub fn cluster_id(&self) -> String {
+    pub(crate) fn cluster_id(&self) -> String {
         match &self.subject {
             Subject::Node(local) => local.cluster_id(),
             Subject::Faulty(faulty) => faulty.cluster_id.clone(),
@@ -58,7 +58,7 @@ impl Reporter {
 
     /// The label of its cluster.
     #[must_use]
-    pub fn cluster_name(&self) -> &str {
+    pub(crate) fn cluster_name(&self) -> &str {
         match &self.subject {
             Subject::Node(local) => &local.cluster_name,
             Subject::Faulty(faulty) => &faulty.cluster_name,
@@ -75,7 +75,7 @@ impl Reporter {
 
     /// The members as far as this node knows them: without a membership, those it was started with.
     #[must_use]
-    pub fn members(&self) -> Vec<pb::Member> {
+    pub(crate) fn members(&self) -> Vec<pb::Member> {
         let (known, peers) = match &self.subject {
             Subject::Node(local) => (local.with_metrics(members), &local.peers),
             Subject::Faulty(faulty) => (Vec::new(), &faulty.peers),
@@ -94,7 +94,7 @@ impl Reporter {
     }
 
     /// Everything that `request` does not have yet.
-    pub async fn report(&self, request: &pb::ReportRequest) -> pb::ReportResponse {
+    pub(crate) async fn report(&self, request: &pb::ReportRequest) -> pb::ReportResponse {
         let (samples, events) = self.history.since(request);
         let report = match &self.subject {
             Subject::Node(local) => of_node(local).await,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
 use super::call::Call;
-use crate::throttle::Throttle;
 use crate::metrics::{Op, OpKind, Origin, RequestMetrics};
+use crate::throttle::Throttle;
 use crate::trace::{self, Span, SpanKind};
 
 /// A read or write that takes this long is worth a line. Changes of the cluster may take long.

@@ -17,10 +17,7 @@ pub(super) struct RequestsService(pub(super) Arc<Api>);
 
 #[tonic::async_trait]
 impl Requests for RequestsService {
-    async fn write(
-        &self,
-        request: Request<pb::WriteRequest>,
-    ) -> Result<Response<pb::WriteResponse>, Status> {
+    async fn write(&self, request: Request<pb::WriteRequest>) -> Result<Response<pb::WriteResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let request = request.into_inner();
         let work = async {
@@ -76,7 +73,8 @@ impl Question for Encoded {
         Some(Box::new(move |view| {
             let answer = host.query(view, &query)?;
             if answer.len() > MAX_ANSWER_BYTES {
-                let reason = format!("the answer has {} bytes; at most {MAX_ANSWER_BYTES} are sent", answer.len());
+                let reason =
+                    format!("the answer has {} bytes; at most {MAX_ANSWER_BYTES} are sent", answer.len());
                 return Err(StorageError::QueryFailed(reason));
             }
             Ok(Box::new(answer))
@@ -96,7 +94,9 @@ pub(crate) fn check_length(what: &str, bytes: usize, most: usize) -> Result<(), 
     if bytes <= most {
         return Ok(());
     }
-    Err(Status::invalid_argument(format!("the {what} has {bytes} bytes encoded; at most {most}; not applied")))
+    Err(Status::invalid_argument(format!(
+        "the {what} has {bytes} bytes encoded; at most {most}; not applied"
+    )))
 }
 
 impl TryFrom<pb::RequestId> for RequestId {

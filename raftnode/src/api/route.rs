@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use network_grpc::ClusterId;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -87,13 +88,13 @@ impl Api {
         tracing::debug!(
             trace.id = %call.trace.trace, span.id = %call.trace.span, to = id, "forwarding to the leader"
         );
-        let (addr, cluster) = (&leader.client_addr, self.local.identity().member().map(|m| m.cluster_id));
+        let cluster = self.local.identity().member().map(|m| m.cluster_id);
         let connected = tokio::select! {
-            hop = within(call, Effect::Read, self.forwarder.hop(call, cluster, id, addr)) => hop,
+            connected = within(call, Effect::Read, self.connect(call, cluster, id, leader)) => connected,
             () = self.local.another_leader(id) => return Sent::LetGo,
         };
-        let hop = match connected {
-            Ok(hop) => hop,
+        let (hop, addr) = match connected {
+            Ok(connected) => connected,
             Err(failure) => return Sent::Ended(Err(failure)),
         };
         let answer =
@@ -105,6 +106,27 @@ impl Api {
         tokio::select! {
             answer = answer => Sent::Ended(answer),
             () = self.local.another_leader(id) => Sent::LetGo,
+        }
+    }
+
+    /// A connection to the leader: where the membership has it, or else where this node was told at its start that it is.
+    /// All members may have moved at once, and then the membership can only be corrected by way of the latter.
+    async fn connect<'a>(
+        &'a self,
+        call: &Call,
+        cluster: Option<ClusterId>,
+        id: NodeId,
+        leader: &'a Member,
+    ) -> Result<(Hop, &'a str), Failure> {
+        let known = &*leader.client_addr;
+        let failure = match self.forwarder.hop(call, cluster, id, known).await {
+            Ok(hop) => return Ok((hop, known)),
+            Err(failure) => failure,
+        };
+        let told = self.local.peers.as_ref().and_then(|peers| peers.get(id));
+        match told.map(|peer| &*peer.client_addr).filter(|told| *told != known) {
+            Some(told) => Ok((self.forwarder.hop(call, cluster, id, told).await?, told)),
+            None => Err(failure),
         }
     }
 

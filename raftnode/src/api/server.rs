@@ -21,8 +21,8 @@ use super::report::Reporter;
 use super::request_log::RequestLog;
 use super::requests_service::RequestsService;
 use super::status_codes;
-use crate::cluster::Overview;
 use crate::application::{Host, Hosted};
+use crate::cluster::Overview;
 use crate::metrics::{Metrics, Op, OpKind};
 use crate::node::{Affiliation, Local};
 
@@ -67,7 +67,7 @@ pub struct ClientServices {
 impl Api {
     /// Must be called in the runtime that serves: it starts the task that confirms reads.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         local: Arc<Local>,
         metrics: Arc<Metrics>,
         reporter: Reporter,
@@ -137,7 +137,7 @@ impl Api {
 
     /// The server the services run in.
     #[must_use]
-    pub fn server_builder() -> Server {
+    pub(crate) fn server_builder() -> Server {
         Server::builder()
             .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))

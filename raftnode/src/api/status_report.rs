@@ -13,7 +13,7 @@ use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
 
 /// Everything this node knows about itself and the membership, now. A node that was removed claims nothing
 /// about the cluster.
-pub async fn status_report(local: &Local) -> pb::StatusResponse {
+pub(crate) async fn status_report(local: &Local) -> pb::StatusResponse {
     let bytes = local.disk_bytes().await;
     let space = local.disk_space().await;
     let metrics = local.metrics();

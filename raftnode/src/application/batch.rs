@@ -46,7 +46,10 @@ pub(crate) struct Malformed;
 
 impl Batch {
     /// Proposed at `time`.
-    pub(crate) fn new<'a>(time: ClusterTime, commands: impl IntoIterator<Item = &'a Command> + Clone) -> Self {
+    pub(crate) fn new<'a>(
+        time: ClusterTime,
+        commands: impl IntoIterator<Item = &'a Command> + Clone,
+    ) -> Self {
         let bytes: usize = commands.clone().into_iter().map(Command::cost_bytes).sum();
         let mut encoded = BytesMut::with_capacity(BATCH_BYTES + bytes);
         encoded.put_u64_le(time.as_millis());

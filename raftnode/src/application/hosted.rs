@@ -14,9 +14,8 @@ use super::{Application, At, Transaction, View, session};
 use crate::raft::TypeConfig;
 
 /// A query on its way to the state: what it finds comes back as it is, to whoever knows its type.
-pub(crate) type Ask = Box<
-    dyn FnOnce(&mut storage_leveldb::View<'_>) -> Result<Box<dyn Any + Send>, StorageError> + Send,
->;
+pub(crate) type Ask =
+    Box<dyn FnOnce(&mut storage_leveldb::View<'_>) -> Result<Box<dyn Any + Send>, StorageError> + Send>;
 
 /// What became of one command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +78,8 @@ impl<A: Application> Host for Typed<A> {
     }
 
     fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError> {
-        let response = codec::decode(response).map_err(|e| fault(format!("a response cannot be read: {e}")))?;
+        let response =
+            codec::decode(response).map_err(|e| fault(format!("a response cannot be read: {e}")))?;
         encoded("a response", &A::remembered(response))
     }
 

@@ -10,11 +10,11 @@ mod merge;
 mod place;
 mod request_id;
 mod session;
+#[cfg(test)]
+mod tests;
 mod time;
 mod transaction;
 mod view;
-#[cfg(test)]
-mod tests;
 
 pub use self::merge::MergeOperator;
 pub use self::request_id::RequestId;
@@ -23,11 +23,11 @@ pub use self::transaction::Transaction;
 pub use self::view::View;
 pub(crate) use batch::{Batch, Command};
 pub(crate) use hosted::{Ask, Host, Hosted, Outcome, Outcomes, Typed, meta_found, stored_meta};
-pub(crate) use time::Clock;
 pub(crate) use place::{Meta, Place};
-pub(crate) use session::{Session, generation};
 #[cfg(test)]
 pub(crate) use session::GENERATION_COMMANDS;
+pub(crate) use session::{Session, generation};
+pub(crate) use time::Clock;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

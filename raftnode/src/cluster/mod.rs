@@ -12,4 +12,4 @@ mod peers;
 mod series;
 
 pub(crate) use events::kind as event_kind;
-pub use overview::Overview;
+pub(crate) use overview::Overview;

@@ -17,7 +17,7 @@ use crate::api::Reporter;
 const MAX_AGE: Duration = Duration::from_millis(900);
 
 /// What all pages and questions share.
-pub struct Overview {
+pub(crate) struct Overview {
     reporter: Reporter,
     // Whoever holds it asks; the others wait for the same answers.
     known: Mutex<Known>,

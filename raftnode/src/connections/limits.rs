@@ -5,13 +5,13 @@
 /// the log's segments, locks, the runtime, connections to peers, and one connection in hand for
 /// each listener. The storage keeps as many tables open as half of the limit allows, so that half
 /// is kept back as well.
-pub const KEPT_BACK_FILES: u64 = 64;
+pub(super) const KEPT_BACK_FILES: u64 = 64;
 /// Connections of clients, whatever the limit of open files.
-pub const MAX_CLIENT_CONNECTIONS: usize = 16_384;
+pub(super) const MAX_CLIENT_CONNECTIONS: usize = 16_384;
 /// Connections of peers, whatever the limit. A peer has a few.
-pub const MAX_PEER_CONNECTIONS: usize = 256;
+pub(super) const MAX_PEER_CONNECTIONS: usize = 256;
 /// HTTP connections, whatever the limit.
-pub const MAX_HTTP_CONNECTIONS: usize = 256;
+pub(super) const MAX_HTTP_CONNECTIONS: usize = 256;
 /// Connections of each kind, even if the limit is too low for that.
 const MIN_CONNECTIONS: usize = 8;
 
@@ -21,7 +21,7 @@ const MIN_CONNECTIONS: usize = 8;
 /// Invariant: together they are less than half of the open files that they were computed from,
 /// unless these are so few that each listener has its least number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// Of clients.
     pub clients: usize,
     /// Of other nodes.
@@ -34,7 +34,7 @@ impl ConnectionLimits {
     /// For a process that may have so many files open: of one half less [`KEPT_BACK_FILES`],
     /// peers and HTTP have a quarter each, and clients have what is left.
     #[must_use]
-    pub fn of(open_files: u64) -> Self {
+    pub(crate) fn of(open_files: u64) -> Self {
         let all = usize::try_from((open_files / 2).saturating_sub(KEPT_BACK_FILES)).unwrap_or(usize::MAX);
         let peers = (all / 4).clamp(MIN_CONNECTIONS, MAX_PEER_CONNECTIONS);
         let http = (all / 4).clamp(MIN_CONNECTIONS, MAX_HTTP_CONNECTIONS);

@@ -17,9 +17,6 @@ mod requests;
 pub(crate) use accepted::Accepted;
 pub(crate) use clock::{CLOCK_ADVICE, is_before_1970};
 pub(crate) use incoming::Incoming;
-pub use limits::{
-    ConnectionLimits, KEPT_BACK_FILES, MAX_CLIENT_CONNECTIONS, MAX_HTTP_CONNECTIONS, MAX_PEER_CONNECTIONS,
-};
-pub use places::{IDLE_TIMEOUT, ROOM_AFTER, SILENT_TIMEOUT};
+pub(crate) use limits::ConnectionLimits;
 pub(crate) use places::{Patience, Place, Places};
 pub(crate) use requests::counted;

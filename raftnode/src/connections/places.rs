@@ -10,12 +10,12 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
 /// A connection that has sent nothing for so long is closed.
-pub const SILENT_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const SILENT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Where another one waits for its place, so much earlier.
-pub const ROOM_AFTER: Duration = Duration::from_secs(1);
+pub(super) const ROOM_AFTER: Duration = Duration::from_secs(1);
 /// A connection that has sent something, but has had no request under way for so long, is closed
 /// where another one waits for its place.
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long connections may keep their places.
 #[derive(Debug, Clone, Copy)]

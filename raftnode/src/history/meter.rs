@@ -11,9 +11,9 @@ use super::store::unix_millis;
 use crate::metrics::{DISK_BUCKETS_SECONDS, Metrics, OpKind, REQUEST_BUCKETS_SECONDS};
 
 /// Upper bounds of the counts of requests; one more count is above all of them.
-pub const REQUEST_BOUNDS_SECONDS: &[f64] = &REQUEST_BUCKETS_SECONDS;
+pub(crate) const REQUEST_BOUNDS_SECONDS: &[f64] = &REQUEST_BUCKETS_SECONDS;
 /// The same of syncs and applies.
-pub const DISK_BOUNDS_SECONDS: &[f64] = &DISK_BUCKETS_SECONDS;
+pub(crate) const DISK_BOUNDS_SECONDS: &[f64] = &DISK_BUCKETS_SECONDS;
 
 /// The last look.
 pub(super) struct Meter {
@@ -80,7 +80,7 @@ fn difference(before: &[u64], after: &[u64]) -> Vec<u32> {
 /// The time within which a share `q` of the observations ended, interpolated within a bucket; `None` if there are none.
 /// What lies above every bound is taken for the greatest bound.
 #[must_use]
-pub fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<Duration> {
+pub(crate) fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<Duration> {
     let total: u64 = counts.iter().sum();
     if total == 0 {
         return None;
@@ -113,12 +113,7 @@ mod tests {
         let (put, delete) = (Op::new("put", OpKind::Write), Op::new("delete", OpKind::Write));
         let metrics = Metrics::new(1, "kv", &[put, delete]).unwrap();
         let write = |op, micros| {
-            metrics.requests.answered(
-                op,
-                Origin::Client,
-                tonic::Code::Ok,
-                Duration::from_micros(micros),
-            );
+            metrics.requests.answered(op, Origin::Client, tonic::Code::Ok, Duration::from_micros(micros));
         };
         write(put, 50);
         let before = Meter::read(&metrics);

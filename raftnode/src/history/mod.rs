@@ -7,6 +7,8 @@ mod meter;
 mod store;
 mod watch;
 
-pub use meter::{DISK_BOUNDS_SECONDS, REQUEST_BOUNDS_SECONDS, quantile};
-pub use store::{History, MAX_EVENT_TEXT_BYTES, MAX_EVENTS, MAX_SAMPLES, SAMPLE_INTERVAL, unix_millis};
-pub use watch::run;
+pub(crate) use meter::{DISK_BOUNDS_SECONDS, REQUEST_BOUNDS_SECONDS, quantile};
+pub(crate) use store::{
+    History, MAX_EVENT_TEXT_BYTES, MAX_EVENTS, MAX_SAMPLES, SAMPLE_INTERVAL, unix_millis,
+};
+pub(crate) use watch::run;

@@ -9,19 +9,19 @@ use proto::node::v1 as pb;
 use crate::raft::NodeId;
 
 /// Time covered by one sample.
-pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 /// Samples kept: 15 minutes of them.
-pub const MAX_SAMPLES: usize = 180;
+pub(crate) const MAX_SAMPLES: usize = 180;
 /// Events kept.
-pub const MAX_EVENTS: usize = 100;
+pub(crate) const MAX_EVENTS: usize = 100;
 /// Longest text of an event; more is cut off.
-pub const MAX_EVENT_TEXT_BYTES: usize = 300;
+pub(crate) const MAX_EVENT_TEXT_BYTES: usize = 300;
 
 /// The samples and events of this process.
 ///
 /// Invariants: at most [`MAX_SAMPLES`] and [`MAX_EVENTS`], each numbered from 1 without holes, oldest first.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     /// Another one after every start: the time of it, in milliseconds since 1970.
     pub run: u64,
     kept: Mutex<Kept>,
@@ -46,7 +46,7 @@ impl Default for History {
 
 impl History {
     /// Numbers and keeps a sample.
-    pub fn add_sample(&self, mut sample: pb::Sample) {
+    pub(crate) fn add_sample(&self, mut sample: pb::Sample) {
         let mut kept = self.kept();
         kept.last_sample += 1;
         sample.number = kept.last_sample;
@@ -54,7 +54,7 @@ impl History {
     }
 
     /// Something happened just now.
-    pub fn add_event(&self, kind: pb::EventKind, text: impl Into<String>) {
+    pub(crate) fn add_event(&self, kind: pb::EventKind, text: impl Into<String>) {
         let mut text = text.into();
         let end =
             (0..=MAX_EVENT_TEXT_BYTES).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
@@ -67,7 +67,7 @@ impl History {
     }
 
     /// From now on this node leads in this term, or nobody does. A leader that was out of sight for a moment has led all along.
-    pub fn leader_changed(&self, leader: Option<(NodeId, u64)>) {
+    pub(crate) fn leader_changed(&self, leader: Option<(NodeId, u64)>) {
         let mut kept = self.kept();
         kept.leader_alive = leader.is_some();
         if leader.is_some() && kept.leader != leader {
@@ -78,14 +78,14 @@ impl History {
 
     /// When this node first saw the present leader lead, in milliseconds since 1970; 0: there is none.
     #[must_use]
-    pub fn leader_since_unix_ms(&self) -> u64 {
+    pub(crate) fn leader_since_unix_ms(&self) -> u64 {
         let kept = self.kept();
         if kept.leader_alive { kept.leader_since_unix_ms } else { 0 }
     }
 
     /// What `request` does not have yet.
     #[must_use]
-    pub fn since(&self, request: &pb::ReportRequest) -> (Vec<pb::Sample>, Vec<pb::Event>) {
+    pub(crate) fn since(&self, request: &pb::ReportRequest) -> (Vec<pb::Sample>, Vec<pb::Event>) {
         let known = request.run == self.run;
         let (sample, event) = if known { (request.after_sample, request.after_event) } else { (0, 0) };
         let kept = self.kept();
@@ -108,7 +108,7 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, item: T, most: usize) {
 
 /// The time of day.
 #[must_use]
-pub fn unix_millis() -> u64 {
+pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

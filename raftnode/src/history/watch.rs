@@ -33,7 +33,7 @@ struct View {
 }
 
 /// Samples and watches until the process ends.
-pub async fn run(local: Arc<Local>, metrics: Arc<Metrics>, history: Arc<History>) {
+pub(crate) async fn run(local: Arc<Local>, metrics: Arc<Metrics>, history: Arc<History>) {
     history.add_event(
         EventKind::Node,
         format!("node {} started, version {}", local.id, env!("CARGO_PKG_VERSION")),

@@ -12,8 +12,8 @@ mod server;
 mod status;
 
 pub(crate) use router::faulty_router;
-pub use router::{Surface, router};
-pub use server::HTTP_HEADER_TIMEOUT;
+pub(crate) use router::{Surface, router};
+pub(crate) use server::HTTP_HEADER_TIMEOUT;
 pub(crate) use server::serve;
-pub use status::StatusDocument;
+pub(crate) use status::StatusDocument;
 pub(crate) use status::role;

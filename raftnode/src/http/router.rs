@@ -20,7 +20,7 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What HTTP shows.
 #[derive(Clone)]
-pub struct Surface {
+pub(crate) struct Surface {
     /// This node.
     pub local: Arc<Local>,
     /// Its series.
@@ -32,7 +32,7 @@ pub struct Surface {
 impl Surface {
     /// Of a node that runs.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         local: Arc<Local>,
         metrics: Arc<Metrics>,
         reporter: Reporter,
@@ -43,7 +43,7 @@ impl Surface {
 }
 
 /// All paths.
-pub fn router(surface: Surface) -> Router {
+pub(crate) fn router(surface: Surface) -> Router {
     let cluster = cluster_router(surface.reporter.clone(), Arc::clone(&surface.overview));
     Router::new()
         .route("/api/status", get(status))

@@ -15,7 +15,7 @@ use crate::connections::{Accepted, CLOCK_ADVICE, Incoming, counted, is_before_19
 
 /// How long the head of a request may take, from the connection or the answer before: a connection that asks
 /// nothing for so long is closed.
-pub const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves until `stopped`, then answers what is under way.
 pub(crate) async fn serve(

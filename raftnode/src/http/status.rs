@@ -9,7 +9,7 @@ use crate::raft::Member;
 
 /// What a node says about itself, as JSON. Indexes are Raft log indexes, sizes are bytes.
 #[derive(Debug, Clone, Serialize)]
-pub struct StatusDocument {
+pub(crate) struct StatusDocument {
     /// Empty: it belongs to none.
     cluster_id: String,
     cluster_name: String,
@@ -54,7 +54,7 @@ struct MemberStatus {
 
 impl StatusDocument {
     /// What `local` says now.
-    pub async fn of(local: &Local) -> Self {
+    pub(crate) async fn of(local: &Local) -> Self {
         let report = status_report(local).await;
         let not_ready_because = local.ready().err().map(|reason| reason.to_string());
         Self::new(report, not_ready_because, &local.own, &local.http_addr)

@@ -8,9 +8,10 @@ mod registry;
 mod requests;
 mod storage;
 
-pub use network::NetworkMetrics;
-pub use peers::MemberGauges;
-pub use raft::{LeaderLife, RaftMetrics};
-pub use registry::{Collectors, Metrics};
-pub use requests::{Op, OpKind, Origin, REQUEST_BUCKETS_SECONDS, RequestMetrics};
-pub use storage::{DISK_BUCKETS_SECONDS, StorageMetrics};
+pub(crate) use network::NetworkMetrics;
+pub(crate) use peers::MemberGauges;
+pub(crate) use raft::{LeaderLife, RaftMetrics};
+pub(crate) use registry::{Collectors, Metrics};
+pub use requests::{Op, OpKind};
+pub(crate) use requests::{Origin, REQUEST_BUCKETS_SECONDS, RequestMetrics};
+pub(crate) use storage::{DISK_BUCKETS_SECONDS, StorageMetrics};

@@ -15,7 +15,7 @@ const RPC_BUCKETS_SECONDS: [f64; 13] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// Counts and times calls to peers.
-pub struct NetworkMetrics {
+pub(crate) struct NetworkMetrics {
     seconds: HistogramVec,
     failures: IntCounterVec,
     snapshot_sent: IntCounterVec,

@@ -70,7 +70,7 @@ impl PeerGauges {
 }
 
 /// What the judgement about the cluster says of each member, on the leader; no series on other nodes.
-pub struct MemberGauges {
+pub(crate) struct MemberGauges {
     problems: IntGaugeVec,
 }
 
@@ -83,7 +83,7 @@ impl MemberGauges {
     }
 
     /// `None`: this node does not lead.
-    pub fn refresh(&self, health: Option<&pb::HealthResponse>) {
+    pub(crate) fn refresh(&self, health: Option<&pb::HealthResponse>) {
         self.problems.reset();
         for judged in health.iter().flat_map(|health| &health.members) {
             let id = judged.member.as_ref().map_or(0, |member| member.id);

@@ -10,7 +10,7 @@ use super::registry::register;
 use crate::raft::{Metrics, committed_end};
 
 /// Gauges of the consensus core.
-pub struct RaftMetrics {
+pub(crate) struct RaftMetrics {
     is_leader: IntGauge,
     leader_id: IntGauge,
     leader_silence: Gauge,
@@ -32,7 +32,7 @@ pub struct RaftMetrics {
 
 /// What openraft does not say: it names a dead leader until another term begins.
 #[derive(Debug, Clone, Copy)]
-pub struct LeaderLife {
+pub(crate) struct LeaderLife {
     /// Whether a leader is known to be alive.
     pub alive: bool,
     /// How long none has been known to be.
@@ -90,7 +90,7 @@ impl RaftMetrics {
     }
 
     /// Takes over what openraft says now.
-    pub fn refresh(&self, now: &Metrics, leader: LeaderLife) {
+    pub(crate) fn refresh(&self, now: &Metrics, leader: LeaderLife) {
         self.refresh_leader(now, leader);
         let (committed, applied) = (committed_end(now), now.last_applied.next_index());
         self.last_log_index.set(signed(now.last_log_index.unwrap_or_default()));

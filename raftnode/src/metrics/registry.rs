@@ -11,10 +11,10 @@ use crate::node::{Local, Standing, is_joint};
 use crate::raft::NodeId;
 
 /// Series that others count.
-pub type Collectors = Vec<Box<dyn Collector>>;
+pub(crate) type Collectors = Vec<Box<dyn Collector>>;
 
 /// Every series of this node. Cheap to share; counting never blocks.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     info: NodeInfo,
     /// Client requests.
@@ -34,7 +34,7 @@ impl Metrics {
     ///
     /// # Errors
     /// If two series have one name, which is a mistake in this program.
-    pub fn new(id: NodeId, cluster_name: &str, ops: &[Op]) -> prometheus::Result<Self> {
+    pub(crate) fn new(id: NodeId, cluster_name: &str, ops: &[Op]) -> prometheus::Result<Self> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
@@ -55,12 +55,12 @@ impl Metrics {
     ///
     /// # Errors
     /// If two series have one name.
-    pub fn add(&self, collectors: Collectors) -> prometheus::Result<()> {
+    pub(crate) fn add(&self, collectors: Collectors) -> prometheus::Result<()> {
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
     /// Takes over what is measured only when somebody looks.
-    pub async fn refresh(&self, local: &Local) {
+    pub(crate) async fn refresh(&self, local: &Local) {
         self.info.set(&local.cluster_id());
         let watch = &local.leader_watch;
         let leader = LeaderLife { alive: watch.is_alive(), silence: watch.silence() };
@@ -82,7 +82,7 @@ impl Metrics {
     ///
     /// # Errors
     /// If a series cannot be written, which is a mistake in this program.
-    pub fn encode(&self) -> prometheus::Result<String> {
+    pub(crate) fn encode(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 }

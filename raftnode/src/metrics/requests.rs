@@ -8,7 +8,7 @@ use tonic::Code;
 use super::registry::register;
 
 /// From a memory hit to twice the default deadline.
-pub const REQUEST_BUCKETS_SECONDS: [f64; 16] = [
+pub(crate) const REQUEST_BUCKETS_SECONDS: [f64; 16] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
@@ -71,7 +71,7 @@ impl Op {
 
 /// Who sent a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// A client.
     Client,
     /// Another node, on behalf of a client.
@@ -80,7 +80,7 @@ pub enum Origin {
 
 /// Counts and times requests. A request is counted where its client sent it, and nowhere else, so that sums over the
 /// nodes are right; what another node sent on is counted apart.
-pub struct RequestMetrics {
+pub(crate) struct RequestMetrics {
     total: IntCounterVec,
     seconds: HistogramVec,
     forwarded: IntCounterVec,
@@ -123,7 +123,7 @@ impl RequestMetrics {
     }
 
     /// One request was answered with `code` after `took`, or given up by its client ([`Code::Cancelled`]).
-    pub fn answered(&self, op: Op, origin: Origin, code: Code, took: Duration) {
+    pub(crate) fn answered(&self, op: Op, origin: Origin, code: Code, took: Duration) {
         if origin == Origin::Node {
             return self.forwarded.with_label_values(&[op.name]).inc();
         }

@@ -13,7 +13,7 @@ use super::registry::register;
 use crate::node::{DiskBytes, DiskSpace};
 
 /// From a cached write to a disk in trouble.
-pub const DISK_BUCKETS_SECONDS: [f64; 14] =
+pub(crate) const DISK_BUCKETS_SECONDS: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
 /// From a wait worth reporting to one that ends in timeouts.
 const STALL_BUCKETS_SECONDS: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -24,7 +24,7 @@ const BATCH_BUCKETS_ENTRIES: [f64; 13] =
 const SNAPSHOT_BUCKETS_SECONDS: [f64; 9] = [0.01, 0.05, 0.25, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0];
 
 /// Counts and times disk work.
-pub struct StorageMetrics {
+pub(crate) struct StorageMetrics {
     synced: PerDb<Histogram>,
     stalled: HashMap<(Db, StallCause), Histogram>,
     wrote: PerDb<IntCounter>,
@@ -116,7 +116,7 @@ impl StorageMetrics {
     }
 
     /// Takes over the sizes at the time of a scrape.
-    pub fn refresh_sizes(&self, on_disk: DiskBytes) {
+    pub(crate) fn refresh_sizes(&self, on_disk: DiskBytes) {
         for (db, bytes) in
             [(Db::Log, on_disk.log), (Db::State, on_disk.state), (Db::Snapshot, on_disk.snapshot)]
         {
@@ -125,25 +125,25 @@ impl StorageMetrics {
     }
 
     /// Takes over what the file system says.
-    pub fn refresh_space(&self, space: DiskSpace) {
+    pub(crate) fn refresh_space(&self, space: DiskSpace) {
         self.space.free.set(signed(space.free));
         self.space.size.set(signed(space.size));
     }
 
     /// Takes over whether the storage has failed.
-    pub fn refresh_faulted(&self, faulted: bool) {
+    pub(crate) fn refresh_faulted(&self, faulted: bool) {
         self.faulted.set(faulted.into());
     }
 
     /// The distribution of sync times of one database since the start.
     #[must_use]
-    pub fn syncs(&self, db: Db) -> &Histogram {
+    pub(crate) fn syncs(&self, db: Db) -> &Histogram {
         self.synced.get(db)
     }
 
     /// The distribution of apply times since the start.
     #[must_use]
-    pub fn applies(&self) -> &Histogram {
+    pub(crate) fn applies(&self) -> &Histogram {
         &self.applied
     }
 }

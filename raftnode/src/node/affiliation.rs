@@ -24,7 +24,7 @@ const MAX_ASKED: usize = 64;
 
 /// What this node is to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Affiliation {
+pub(crate) enum Affiliation {
     /// It belongs to none, and may found one with its peers.
     Founder,
     /// It belongs to none and waits to be added; to this one, if its peers have said so.
@@ -64,7 +64,7 @@ impl Hearsay {
 impl Affiliation {
     /// Whether this node answers requests of clients, or passes them on.
     #[must_use]
-    pub fn serves(self) -> bool {
+    pub(crate) fn serves(self) -> bool {
         matches!(self, Self::Member(_))
     }
 }
@@ -72,7 +72,7 @@ impl Affiliation {
 impl Local {
     /// What this node is to a cluster.
     #[must_use]
-    pub fn affiliation(&self) -> Affiliation {
+    pub(crate) fn affiliation(&self) -> Affiliation {
         let own = self.identity().member();
         match (own, self.hearsay.get(own)) {
             (_, Some(heard)) => heard,
@@ -143,7 +143,7 @@ impl Local {
 
     /// What it is and what to do, in words.
     #[must_use]
-    pub fn describe_affiliation(&self, affiliation: Affiliation) -> String {
+    pub(crate) fn describe_affiliation(&self, affiliation: Affiliation) -> String {
         let (id, own) = (self.id, &self.own);
         match affiliation {
             Affiliation::Founder => {

@@ -6,7 +6,7 @@ use storage_leveldb::Sizes;
 
 /// How much is stored, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DiskBytes {
+pub(crate) struct DiskBytes {
     /// The Raft log.
     pub log: u64,
     /// The runs that make up the state.
@@ -30,7 +30,7 @@ impl DiskBytes {
 
 /// The file system that holds a data directory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DiskSpace {
+pub(crate) struct DiskSpace {
     /// What an ordinary user can still write.
     pub free: u64,
     /// All of it.
@@ -39,7 +39,7 @@ pub struct DiskSpace {
 
 impl DiskSpace {
     /// What the system says about the file system of `dir`; `None` if it does not say.
-    pub async fn of(dir: &Path) -> Option<Self> {
+    pub(crate) async fn of(dir: &Path) -> Option<Self> {
         let dir: PathBuf = dir.to_owned();
         let ask = move || rustix::fs::statvfs(&dir).ok();
         let said = tokio::task::spawn_blocking(ask).await.ok()??;

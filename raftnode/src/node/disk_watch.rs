@@ -15,7 +15,7 @@ use super::handover::give_leadership_away;
 
 /// A call to the disk that has not returned for so long hangs. A slow disk takes a tenth of a
 /// second.
-pub const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
+pub(super) const DISK_HANGS_AFTER: Duration = Duration::from_secs(3);
 /// How often the calls are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Between two attempts of a leader to hand over.
@@ -24,7 +24,7 @@ const HANDOVER_PAUSE: Duration = Duration::from_secs(5);
 impl Local {
     /// The call to the disk that hangs, if one does.
     #[must_use]
-    pub fn hanging_disk(&self) -> Option<PendingCall> {
+    pub(crate) fn hanging_disk(&self) -> Option<PendingCall> {
         self.health.pending_call().filter(|call| call.since >= DISK_HANGS_AFTER)
     }
 }

@@ -10,14 +10,14 @@ const NO_ROOM: [Errno; 2] = [Errno::NOSPC, Errno::DQUOT];
 
 /// Whether there was no room to write, which loses nothing: what is on disk is good.
 #[must_use]
-pub fn is_disk_full(fault: &Fault) -> bool {
+pub(crate) fn is_disk_full(fault: &Fault) -> bool {
     // A fault keeps the system's words and not its number.
     NO_ROOM.iter().any(|errno| fault.reason.contains(&io::Error::from(*errno).to_string()))
 }
 
 /// File, reason and what to do, for the log, `/livez` and `/readyz`.
 #[must_use]
-pub fn explain(fault: &Fault) -> String {
+pub(crate) fn explain(fault: &Fault) -> String {
     if is_disk_full(fault) {
         return format!(
             "disk full: {fault}; this node serves nothing until there is room and it is restarted"

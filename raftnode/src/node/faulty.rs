@@ -27,7 +27,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the surfaces of a node without storage know.
 #[derive(Debug)]
-pub struct Faulty {
+pub(crate) struct Faulty {
     /// This node.
     pub id: NodeId,
     /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.

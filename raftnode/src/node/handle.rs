@@ -134,7 +134,8 @@ impl<A: Application> Node<A> {
     /// The node had failed before it was asked to stop; its log says how.
     pub async fn until_stopped(&self) -> Result<(), UntilError> {
         let requests = StopRequests::listen(false);
-        let requests = requests.map_err(|source| StartError::System { action: "listen for signals", source })?;
+        let requests =
+            requests.map_err(|source| StartError::System { action: "listen for signals", source })?;
         Ok(self.run_until(requests, || ()).await?)
     }
 
@@ -205,7 +206,8 @@ impl<A: Application> Node<A> {
         check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
         let Answered { value, node } = self.api()?.write(call, Command { request_id, bytes }).await?;
         let response = codec::decode(&value);
-        let unreadable = |e| Status::unknown(format!("the write was applied, its response cannot be read: {e}"));
+        let unreadable =
+            |e| Status::unknown(format!("the write was applied, its response cannot be read: {e}"));
         Ok(Answered { value: response.map_err(unreadable)?, node })
     }
 
@@ -265,9 +267,8 @@ fn answer_of<A: Application>(found: Found) -> Result<A::Answer, Status> {
         Found::Here(found) => {
             found.downcast().map(|answer| *answer).map_err(|_| Status::internal("an answer of another type"))
         }
-        Found::There(bytes) => {
-            codec::decode(&bytes).map_err(|e| Status::unavailable(format!("the leader's answer cannot be read: {e}")))
-        }
+        Found::There(bytes) => codec::decode(&bytes)
+            .map_err(|e| Status::unavailable(format!("the leader's answer cannot be read: {e}"))),
     }
 }
 
@@ -290,8 +291,10 @@ impl<A: Application> Question for TypedQuestion<A> {
 
     fn encoded(&self) -> Result<Bytes, Status> {
         let query = self.query.lock().unwrap_or_else(PoisonError::into_inner);
-        let encoded = codec::encode(&*query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?);
-        let bytes = encoded.map_err(|e| Status::invalid_argument(format!("the query cannot be encoded: {e}")))?;
+        let encoded =
+            codec::encode(&*query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?);
+        let bytes =
+            encoded.map_err(|e| Status::invalid_argument(format!("the query cannot be encoded: {e}")))?;
         check_length("query", bytes.len(), MAX_ANSWER_BYTES)?;
         Ok(bytes.into())
     }
@@ -300,4 +303,3 @@ impl<A: Application> Question for TypedQuestion<A> {
         self.long
     }
 }
-

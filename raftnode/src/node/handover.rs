@@ -12,7 +12,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Leadership did not arrive where it was meant to.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoverError {
+pub(crate) enum HandoverError {
     /// Nobody took over in time.
     #[error("node {to} did not take over within {waited:?}; the cluster elects a leader by itself")]
     Timeout {
@@ -29,7 +29,7 @@ pub enum HandoverError {
 /// The voter that can take over soonest: it answers, and it has most of the log. `None` if this node does not
 /// lead, or no other voter answers.
 #[must_use]
-pub fn successor(metrics: &Metrics, except: &[NodeId]) -> Option<NodeId> {
+pub(crate) fn successor(metrics: &Metrics, except: &[NodeId]) -> Option<NodeId> {
     let replication = metrics.replication.as_ref()?;
     metrics
         .membership_config
@@ -40,13 +40,13 @@ pub fn successor(metrics: &Metrics, except: &[NodeId]) -> Option<NodeId> {
 
 /// Whether a member has acknowledged this leader within the lease.
 #[must_use]
-pub fn answers(metrics: &Metrics, id: NodeId) -> bool {
+pub(crate) fn answers(metrics: &Metrics, id: NodeId) -> bool {
     silence(metrics, id).is_some_and(|ago| ago < LEADER_LEASE)
 }
 
 /// How long ago a member has last acknowledged this leader, if it ever has.
 #[must_use]
-pub fn silence(metrics: &Metrics, id: NodeId) -> Option<Duration> {
+pub(crate) fn silence(metrics: &Metrics, id: NodeId) -> Option<Duration> {
     let acked = metrics.heartbeat.as_ref().and_then(|heartbeat| *heartbeat.get(&id)?);
     acked.map(|at| at.into_inner().elapsed())
 }
@@ -55,7 +55,7 @@ pub fn silence(metrics: &Metrics, id: NodeId) -> Option<Duration> {
 ///
 /// # Errors
 /// [`HandoverError`]: this node may then still lead, or nobody may.
-pub async fn hand_over(raft: &Raft, to: NodeId, within: Duration) -> Result<NodeId, HandoverError> {
+pub(crate) async fn hand_over(raft: &Raft, to: NodeId, within: Duration) -> Result<NodeId, HandoverError> {
     let stopped = |e: &dyn std::fmt::Display| HandoverError::Stopped(e.to_string());
     let own = *raft.node_id();
     raft.trigger().transfer_leader(to).await.map_err(|e| stopped(&e))?;

@@ -21,7 +21,7 @@ const FOLLOWER_PATIENCE: Duration = LEADER_LEASE.saturating_add(ELECTION_TIMEOUT
 
 /// When a leader was last known to be alive. Cheap to clone; clones share one clock.
 #[derive(Debug, Clone)]
-pub struct LeaderWatch {
+pub(crate) struct LeaderWatch {
     started: Instant,
     // Milliseconds after `started`; 0: never.
     last_alive: Arc<AtomicU64>,
@@ -39,14 +39,14 @@ impl Default for LeaderWatch {
 impl LeaderWatch {
     /// How long no leader has been known to be alive.
     #[must_use]
-    pub fn silence(&self) -> Duration {
+    pub(crate) fn silence(&self) -> Duration {
         let last_alive = Duration::from_millis(self.last_alive.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(last_alive)
     }
 
     /// Whether the leader has only just come to power: it may not have heard from every member yet.
     #[must_use]
-    pub fn is_fresh(&self) -> bool {
+    pub(crate) fn is_fresh(&self) -> bool {
         let last_change = Duration::from_millis(self.last_change.load(Ordering::Relaxed));
         self.started.elapsed().saturating_sub(last_change) < LEADER_LEASE
     }
@@ -54,13 +54,13 @@ impl LeaderWatch {
     /// Whether there is a leader now. A leader counts as alive for a moment longer than it is heard
     /// from, so that one late heartbeat is no news.
     #[must_use]
-    pub fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         self.last_alive.load(Ordering::Relaxed) > 0 && self.silence() < SAMPLE_INTERVAL * 5
     }
 
     /// Whether there was a leader and it has been gone for longer than an election takes.
     #[must_use]
-    pub fn has_lost_leader(&self) -> bool {
+    pub(crate) fn has_lost_leader(&self) -> bool {
         self.last_alive.load(Ordering::Relaxed) > 0 && !self.is_alive()
     }
 

@@ -26,8 +26,9 @@ pub(super) struct Lifetime(Started);
 
 impl Lifetime {
     pub(super) fn new(started: Started) -> Self {
-        if let Started::Faulty(node) = &started {
-            tracing::error!("{}", explain(&node.faulty.fault));
+        match &started {
+            Started::Serving { api, .. } => announce(api.local()),
+            Started::Faulty(node) => tracing::error!("{}", explain(&node.faulty.fault)),
         }
         Self(started)
     }
@@ -60,6 +61,19 @@ impl Lifetime {
         }
         tracing::info!("stopped");
     }
+}
+
+fn announce(local: &Local) {
+    tracing::info!(
+        node = local.id,
+        cluster = local.cluster_name,
+        cluster_id = local.cluster_id(),
+        clients = local.own.client_addr,
+        peers = local.own.raft_addr,
+        http = local.http_addr,
+        data = %local.data_dir.display(),
+        "the node is up, version {}", env!("CARGO_PKG_VERSION")
+    );
 }
 
 async fn until_stopped(api: &Api, requests: &mut StopRequests) -> (&'static str, bool) {

@@ -9,7 +9,7 @@ use crate::config::{Address, NodeConfig};
 
 /// Bound and listening; connections wait in the kernel until somebody serves them.
 #[derive(Debug)]
-pub struct Listeners {
+pub(crate) struct Listeners {
     /// For clients.
     pub client: TcpListener,
     /// For peers.
@@ -33,7 +33,7 @@ impl Listeners {
     ///
     /// # Errors
     /// [`BindError`] for the first that cannot be bound.
-    pub async fn bind(config: &NodeConfig) -> Result<Self, BindError> {
+    pub(crate) async fn bind(config: &NodeConfig) -> Result<Self, BindError> {
         Ok(Self {
             client: bind("--client-addr", &config.client.bind).await?,
             raft: bind("--raft-addr", &config.raft.bind).await?,
@@ -45,7 +45,7 @@ impl Listeners {
     ///
     /// # Errors
     /// If the system cannot say.
-    pub fn http_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn http_addr(&self) -> io::Result<SocketAddr> {
         self.http.local_addr()
     }
 }

@@ -19,7 +19,7 @@ use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
 
 /// This node's identity and the handles on its parts.
-pub struct Local {
+pub(crate) struct Local {
     /// This node.
     pub id: NodeId,
     /// The label of its cluster.
@@ -54,7 +54,7 @@ pub struct Local {
 
 /// Who leads, as far as this node knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leader {
+pub(crate) enum Leader {
     /// This node.
     Here,
     /// Another node.
@@ -65,7 +65,7 @@ pub enum Leader {
 
 /// Whether this node's consensus and storage work.
 #[derive(Debug, Clone)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// They do.
     Good,
     /// Storage failed; nothing is answered from it any more.
@@ -109,30 +109,30 @@ impl Local {
 
     /// Who this node is.
     #[must_use]
-    pub fn identity(&self) -> &LocalIdentity<NodeId> {
+    pub(crate) fn identity(&self) -> &LocalIdentity<NodeId> {
         self.enrollment.identity()
     }
 
     /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
     #[must_use]
-    pub fn cluster_id(&self) -> String {
+    pub(crate) fn cluster_id(&self) -> String {
         self.identity().member().map(|member| member.cluster_id.to_string()).unwrap_or_default()
     }
 
     /// Everything openraft says about itself now.
     #[must_use]
-    pub fn metrics(&self) -> Metrics {
+    pub(crate) fn metrics(&self) -> Metrics {
         self.raft.metrics().borrow_watched().clone()
     }
 
     /// Reads openraft's metrics without copying them; `read` must be quick.
-    pub fn with_metrics<T>(&self, read: impl FnOnce(&Metrics) -> T) -> T {
+    pub(crate) fn with_metrics<T>(&self, read: impl FnOnce(&Metrics) -> T) -> T {
         read(&self.raft.metrics().borrow_watched())
     }
 
     /// Who leads.
     #[must_use]
-    pub fn leader(&self) -> Leader {
+    pub(crate) fn leader(&self) -> Leader {
         self.with_metrics(|metrics| {
             if metrics.state.is_leader() {
                 return Leader::Here;
@@ -147,14 +147,14 @@ impl Local {
 
     /// Whether this node has ever been part of a cluster.
     #[must_use]
-    pub fn is_initialized(&self) -> bool {
+    pub(crate) fn is_initialized(&self) -> bool {
         self.with_metrics(|metrics| metrics.last_log_index.is_some() || metrics.snapshot.is_some())
     }
 
     /// Whether this node leads but no quorum has acknowledged that for a whole lease. A leader that
     /// has only just been elected, and not been acknowledged at all, has not lost anything.
     #[must_use]
-    pub fn has_lost_quorum(&self) -> bool {
+    pub(crate) fn has_lost_quorum(&self) -> bool {
         self.with_metrics(|metrics| {
             metrics.state.is_leader()
                 && metrics.membership_config.voter_ids().nth(1).is_some()
@@ -164,7 +164,7 @@ impl Local {
 
     /// On a leader: how long ago a majority last acknowledged that it leads. A sole voter is its own.
     #[must_use]
-    pub fn quorum_acked(&self) -> Option<Duration> {
+    pub(crate) fn quorum_acked(&self) -> Option<Duration> {
         self.with_metrics(|metrics| {
             let sole = metrics.membership_config.voter_ids().nth(1).is_none();
             match metrics.last_quorum_acked {
@@ -177,7 +177,7 @@ impl Local {
 
     /// Whether consensus and storage work.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         if let Some(fault) = self.health.fault() {
             return Standing::Faulty(fault);
         }
@@ -189,7 +189,7 @@ impl Local {
 
     /// Whether the disk does not answer.
     #[must_use]
-    pub fn disk_hangs(&self) -> bool {
+    pub(crate) fn disk_hangs(&self) -> bool {
         *self.disk_hangs.borrow()
     }
 
@@ -199,7 +199,7 @@ impl Local {
 
     /// What `work` answers, unless the disk hangs before, or does already: nothing that needs a quorum with this
     /// node ends before the disk answers, and another node may lead.
-    pub async fn unless_disk_hangs<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn unless_disk_hangs<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut disk_hangs = self.disk_hangs.subscribe();
         tokio::select! {
             biased;
@@ -209,28 +209,28 @@ impl Local {
     }
 
     /// How much is stored now.
-    pub async fn disk_bytes(&self) -> DiskBytes {
+    pub(crate) async fn disk_bytes(&self) -> DiskBytes {
         DiskBytes::measure(&self.sizes).await
     }
 
     /// The room on the disk that holds the data directory, if the system can say.
-    pub async fn disk_space(&self) -> Option<DiskSpace> {
+    pub(crate) async fn disk_space(&self) -> Option<DiskSpace> {
         DiskSpace::of(&self.data_dir).await
     }
 
     /// From now on this node refuses to be ready.
-    pub fn begin_stopping(&self) {
+    pub(crate) fn begin_stopping(&self) {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
     /// Whether this node is on its way down.
     #[must_use]
-    pub fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
     /// Waits until a leader is known to be alive, but no longer than `within`; answers whether one is.
-    pub async fn wait_for_leader(&self, within: Duration) -> bool {
+    pub(crate) async fn wait_for_leader(&self, within: Duration) -> bool {
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let alive = async {
             while !self.leader_watch.is_alive() {
@@ -241,7 +241,7 @@ impl Local {
     }
 
     /// Returns once this node leads, or knows another leader than `not`.
-    pub async fn another_leader(&self, not: NodeId) {
+    pub(crate) async fn another_leader(&self, not: NodeId) {
         let mut changes = self.raft.server_metrics();
         loop {
             let leader = changes.borrow_and_update().current_leader;
@@ -256,7 +256,7 @@ impl Local {
     }
 
     /// Waits until openraft's view of leader, role or membership changes, but no longer than `pause`.
-    pub async fn leadership_change(&self, pause: Duration) {
+    pub(crate) async fn leadership_change(&self, pause: Duration) {
         let mut changes = self.raft.server_metrics();
         // A new receiver has seen nothing: without this, what is known already would count as news.
         drop(changes.borrow_and_update());

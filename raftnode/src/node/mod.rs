@@ -20,17 +20,18 @@ mod servers;
 mod start;
 mod steward;
 
-pub use affiliation::Affiliation;
-pub use disk_use::{DiskBytes, DiskSpace};
-pub use disk_watch::DISK_HANGS_AFTER;
+pub(crate) use affiliation::Affiliation;
 pub use builder::Builder;
+pub(crate) use disk_use::{DiskBytes, DiskSpace};
 pub use error::{Error, Failed, StartError};
-pub use fault::{explain, is_disk_full};
-pub use faulty::Faulty;
+pub(crate) use fault::{explain, is_disk_full};
+pub(crate) use faulty::Faulty;
 pub use handle::{Node, UntilError};
-pub use handover::{HandoverError, answers, hand_over, silence, successor};
-pub use leader_watch::LeaderWatch;
-pub use listeners::{BindError, Listeners};
-pub use local::{Leader, Local, Standing};
-pub use readiness::{MAX_READY_LAG_ENTRIES, Problem};
+pub(crate) use handover::{HandoverError, answers, hand_over, silence, successor};
+pub(crate) use leader_watch::LeaderWatch;
+pub(crate) use listeners::BindError;
+pub(crate) use listeners::Listeners;
+pub(crate) use local::{Leader, Local, Standing};
+
+pub(crate) use readiness::MAX_READY_LAG_ENTRIES;
 pub(crate) use steward::is_joint;

@@ -10,7 +10,7 @@ use super::{DiskSpace, Local, Standing, explain};
 use crate::raft::{LEADER_LEASE, Member, committed_end};
 
 /// A node that has this many committed entries still to apply is lagging.
-pub const MAX_READY_LAG_ENTRIES: u64 = 10_000;
+pub(crate) const MAX_READY_LAG_ENTRIES: u64 = 10_000;
 /// A disk with less room than one part in this is nearly full ...
 const NEARLY_FULL_PART: u64 = 20;
 /// ... unless there is as much room as this.
@@ -18,7 +18,7 @@ const NEARLY_FULL_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// What is not well about a node.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// It was asked to stop.
     #[error("stopping")]
     Stopping,
@@ -69,7 +69,7 @@ const MIB: u64 = 1024 * 1024;
 impl Problem {
     /// Whether requests should not be sent to this node.
     #[must_use]
-    pub fn keeps_from_serving(&self) -> bool {
+    pub(crate) fn keeps_from_serving(&self) -> bool {
         !matches!(self, Self::Moved { .. } | Self::NearlyFull { .. })
     }
 }
@@ -79,7 +79,7 @@ impl Local {
     ///
     /// # Errors
     /// Why it should not.
-    pub fn ready(&self) -> Result<(), Problem> {
+    pub(crate) fn ready(&self) -> Result<(), Problem> {
         let serious = self.all_problems(None).into_iter().find(Problem::keeps_from_serving);
         serious.map_or(Ok(()), Err)
     }
@@ -87,7 +87,7 @@ impl Local {
     /// All that is not well, the most serious first, and worth a look: a node that has only just started
     /// or joined has heard of no leader yet. `space`: the room on its disk, if that was measured.
     #[must_use]
-    pub fn problems(&self, space: Option<DiskSpace>) -> Vec<Problem> {
+    pub(crate) fn problems(&self, space: Option<DiskSpace>) -> Vec<Problem> {
         let passing = |problem: &Problem| matches!(problem, Problem::NoLeader(ago) if *ago < LEADER_LEASE);
         self.all_problems(space).into_iter().filter(|problem| !passing(problem)).collect()
     }

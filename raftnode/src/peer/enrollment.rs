@@ -9,12 +9,12 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::raft::NodeId;
 
 /// How long a node keeps its promise to join no other cluster than the one that is being founded.
-pub const RESERVATION: Duration = Duration::from_secs(10);
+pub(crate) const RESERVATION: Duration = Duration::from_secs(10);
 
 /// This node's identity, in memory and on disk.
 ///
 /// Invariant: `identity` says nothing that is not durable in `data_dir`.
-pub struct Enrollment {
+pub(crate) struct Enrollment {
     data_dir: Arc<DataDir>,
     identity: LocalIdentity<NodeId>,
     promised: Mutex<Option<(ClusterId, Instant)>>,
@@ -22,7 +22,7 @@ pub struct Enrollment {
 
 /// This node does not join.
 #[derive(Debug, thiserror::Error)]
-pub enum EnrollmentError {
+pub(crate) enum EnrollmentError {
     /// It belongs to another cluster, or is another data directory of this one.
     #[error(
         "node {node} belongs to cluster {} already, and a node never changes its cluster; give it a new id and an empty data directory",
@@ -50,7 +50,7 @@ pub enum EnrollmentError {
 impl Enrollment {
     /// Of the node whose data directory this is.
     #[must_use]
-    pub fn new(data_dir: Arc<DataDir>) -> Self {
+    pub(crate) fn new(data_dir: Arc<DataDir>) -> Self {
         let stored = data_dir.identity();
         let identity = match stored.member {
             Some(member) => LocalIdentity::member_of(stored.node_id, member),
@@ -61,7 +61,7 @@ impl Enrollment {
 
     /// Who this node is, now and later.
     #[must_use]
-    pub fn identity(&self) -> &LocalIdentity<NodeId> {
+    pub(crate) fn identity(&self) -> &LocalIdentity<NodeId> {
         &self.identity
     }
 
@@ -69,7 +69,7 @@ impl Enrollment {
     ///
     /// # Errors
     /// It belongs to another cluster, or has promised itself.
-    pub fn reserve(&self, cluster: ClusterId) -> Result<(), EnrollmentError> {
+    pub(crate) fn reserve(&self, cluster: ClusterId) -> Result<(), EnrollmentError> {
         let node = *self.identity.node_id();
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(has) = self.identity.member().filter(|has| has.cluster_id != cluster) {
@@ -90,7 +90,7 @@ impl Enrollment {
     ///
     /// # Errors
     /// It belongs to another cluster, has promised itself to one, or the disk fails.
-    pub fn adopt(&self, member: MemberIdentity) -> Result<(), EnrollmentError> {
+    pub(crate) fn adopt(&self, member: MemberIdentity) -> Result<(), EnrollmentError> {
         let node = *self.identity.node_id();
         // Held while the disk works, so that two cannot adopt this node at once.
         let promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);

@@ -9,6 +9,6 @@ mod enrollment;
 mod question;
 mod service;
 
-pub use enrollment::{Enrollment, EnrollmentError, RESERVATION};
-pub use question::{ASK_TIMEOUT, AskError, Description, adopt, describe, reserve};
-pub use service::{PeerService, own_description};
+pub(crate) use enrollment::{Enrollment, EnrollmentError, RESERVATION};
+pub(crate) use question::{ASK_TIMEOUT, AskError, Description, adopt, describe, reserve};
+pub(crate) use service::{PeerService, own_description};

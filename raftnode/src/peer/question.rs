@@ -11,11 +11,11 @@ use tonic::{Code, Request, Status};
 use crate::raft::NodeId;
 
 /// How long another node may take to answer, the connection included.
-pub const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a node says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
+pub(crate) struct Description {
     /// Its id.
     pub node_id: NodeId,
     /// The cluster it belongs to, and which data directory it is.
@@ -30,7 +30,7 @@ pub struct Description {
 
 /// Another node did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum AskError {
+pub(crate) enum AskError {
     /// No answer.
     #[error("no answer at {address}: {reason}")]
     Silent {
@@ -48,7 +48,7 @@ pub enum AskError {
 ///
 /// # Errors
 /// It does not answer, or not as a node does.
-pub async fn describe(address: &str, asker: NodeId) -> Result<Description, AskError> {
+pub(crate) async fn describe(address: &str, asker: NodeId) -> Result<Description, AskError> {
     let request = pb::DescribeRequest { asker };
     let answer = ask(address, async |mut peer| peer.describe(timed(request)).await).await?;
     Description::try_from(answer).map_err(|reason| AskError::Silent { address: address.to_owned(), reason })
@@ -58,7 +58,7 @@ pub async fn describe(address: &str, asker: NodeId) -> Result<Description, AskEr
 ///
 /// # Errors
 /// It does not answer, or refuses.
-pub async fn reserve(address: &str, target: NodeId, cluster_id: ClusterId) -> Result<(), AskError> {
+pub(crate) async fn reserve(address: &str, target: NodeId, cluster_id: ClusterId) -> Result<(), AskError> {
     let request = pb::ReserveRequest { cluster_id: cluster_id.to_bytes(), target };
     ask(address, async |mut peer| peer.reserve(timed(request)).await).await.map(drop)
 }
@@ -67,7 +67,7 @@ pub async fn reserve(address: &str, target: NodeId, cluster_id: ClusterId) -> Re
 ///
 /// # Errors
 /// It does not answer, or refuses.
-pub async fn adopt(
+pub(crate) async fn adopt(
     address: &str,
     target: NodeId,
     cluster_id: ClusterId,

@@ -14,14 +14,14 @@ use crate::node::Local;
 use crate::raft::{Member, NodeId};
 
 /// Answers for this node.
-pub struct PeerService {
+pub(crate) struct PeerService {
     local: Arc<Local>,
 }
 
 impl PeerService {
     /// The tonic service, to be served beside Raft's.
     #[must_use]
-    pub fn server(local: Arc<Local>) -> PeerServer<Self> {
+    pub(crate) fn server(local: Arc<Local>) -> PeerServer<Self> {
         PeerServer::new(Self { local })
     }
 
@@ -82,7 +82,7 @@ fn cluster_id(bytes: &[u8]) -> Result<ClusterId, Status> {
 }
 
 /// What this node says about itself, to itself.
-pub fn own_description(local: &Local) -> Result<Description, String> {
+pub(crate) fn own_description(local: &Local) -> Result<Description, String> {
     Description::try_from(description(local, local.id))
 }
 

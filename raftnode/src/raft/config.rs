@@ -2,7 +2,7 @@
 //! build snapshots.
 
 use openraft::{Config, SnapshotPolicy};
-pub use storage_leveldb::config::{ELECTION_TIMEOUT_MAX, LEADER_LEASE};
+pub(crate) use storage_leveldb::config::{ELECTION_TIMEOUT_MAX, LEADER_LEASE};
 use storage_leveldb::{UnsafeConfig, check_config, durable_config};
 
 /// Default of `--snapshot-entries`: a snapshot is built once the log has grown by this many.
@@ -20,7 +20,7 @@ const CAUGHT_UP_LAG_ENTRIES: u64 = 1000;
 ///
 /// # Errors
 /// If the figures are unsafe; with the constants above they are not.
-pub fn raft_config(cluster_id: &str, snapshot_entries: u64) -> Result<Config, UnsafeConfig> {
+pub(crate) fn raft_config(cluster_id: &str, snapshot_entries: u64) -> Result<Config, UnsafeConfig> {
     let config = Config {
         cluster_name: cluster_id.to_owned(),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries),

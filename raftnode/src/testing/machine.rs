@@ -124,6 +124,7 @@ impl<A: Application> Machine<A> {
     }
 
     /// Everything stored, the node's own records included.
+    #[cfg(test)]
     pub(crate) async fn stored(&self, range: KeyRange) -> Vec<(Bytes, Bytes)> {
         let all = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
         let ask: Ask = Box::new(move |view| Ok(Box::new(view.scan(range, all)?)));

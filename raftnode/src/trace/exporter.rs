@@ -71,9 +71,7 @@ impl Exporter {
             });
             drop(end);
         };
-        thread::Builder::new()
-            .name("otlp".to_owned())
-            .spawn(run)?;
+        thread::Builder::new().name("otlp".to_owned()).spawn(run)?;
         Ok(Self { stop: Some(stop), ended })
     }
 }

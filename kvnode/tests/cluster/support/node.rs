@@ -6,9 +6,9 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use proto::kv::v1 as kv;
+use proto::kv::v1::kv_client::KvClient;
 use proto::node::v1 as pb;
 use proto::node::v1::cluster_client::ClusterClient;
-use proto::kv::v1::kv_client::KvClient;
 use rustix::process::Signal;
 use tonic::Request;
 use tonic::transport::Channel;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use proto::kv::v1 as kv;
-use proto::node::v1 as pb;
 use proto::kv::v1::{GetRequest, PutRequest};
+use proto::node::v1 as pb;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;

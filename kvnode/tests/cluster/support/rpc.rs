@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use proto::node::v1::cluster_client::ClusterClient;
 use proto::kv::v1::kv_client::KvClient;
+use proto::node::v1::cluster_client::ClusterClient;
 use tonic::transport::{Channel, Endpoint};
 
 /// Enough for any answer.
