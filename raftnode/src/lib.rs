@@ -7,6 +7,8 @@
 
 mod api;
 mod application;
+#[cfg(feature = "args")]
+pub mod args;
 pub mod check;
 mod cluster;
 pub mod config;
@@ -36,3 +38,11 @@ pub use node::{Builder, Error, Failed, Node, StartError, UntilError};
 pub use proto::node::v1 as wire;
 pub use raft::{Member, NodeId, SNAPSHOT_ENTRIES};
 pub use storage_leveldb::{KeyRange, ScanLimit, StorageError};
+
+/// What a typed value that was found in a scan is.
+///
+/// # Errors
+/// It is no `T`.
+pub fn decode<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StorageError> {
+    application::decoded(key, value)
+}

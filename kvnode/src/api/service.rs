@@ -90,7 +90,7 @@ impl KvService {
     async fn put(&self, call: &Call, request: kv::PutRequest) -> Result<kv::PutResponse, Status> {
         let kv::PutRequest { key, value, request_id, return_previous } = request;
         let command = Command::Put { key: key.clone(), value, return_previous };
-        let Answered { value, node } = self.0.write_for(call, name(request_id)?, &command).await?;
+        let Answered { value, node } = self.0.write_for(call, name(request_id)?, command).await?;
         match value {
             app::Response::Put { revision, previous } => Ok(kv::PutResponse {
                 header: header(&self.0, node, revision),
@@ -103,7 +103,7 @@ impl KvService {
     async fn delete(&self, call: &Call, request: kv::DeleteRequest) -> Result<kv::DeleteResponse, Status> {
         let kv::DeleteRequest { key, request_id, return_previous } = request;
         let command = Command::Delete { key: key.clone(), return_previous };
-        let Answered { value, node } = self.0.write_for(call, name(request_id)?, &command).await?;
+        let Answered { value, node } = self.0.write_for(call, name(request_id)?, command).await?;
         match value {
             app::Response::Delete { revision, deleted, previous } => Ok(kv::DeleteResponse {
                 header: header(&self.0, node, revision),

@@ -41,7 +41,7 @@ const FOUND_WITHIN: Duration = Duration::from_secs(RESERVATION.as_secs() / 2);
 type Survey = BTreeMap<NodeId, Description>;
 
 impl Api {
-    pub(super) async fn init(&self, call: &Call) -> Result<pb::InitResponse, Status> {
+    pub(crate) async fn init(&self, call: &Call) -> Result<pb::InitResponse, Status> {
         if self.local.is_initialized() {
             return self.initialized(call, true).await;
         }

@@ -28,6 +28,7 @@ mod status_report;
 mod validate;
 
 pub use admission::Place;
+pub(crate) use call::DEFAULT_CLUSTER_DEADLINE;
 pub use call::{Call, DEFAULT_DEADLINE};
 pub(crate) use forward::address;
 pub(crate) use header::{NODE_FAULT_METADATA, header};

@@ -28,6 +28,7 @@ pub(crate) use place::{Meta, Place};
 pub(crate) use session::GENERATION_COMMANDS;
 pub(crate) use session::{Session, generation};
 pub(crate) use time::Clock;
+pub(crate) use view::decoded;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,9 +1,12 @@
 //! What applying a command may do to the application's pairs.
 
 use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use storage_leveldb::{KeyRange, ScanLimit, StorageError};
 
 use super::place;
+use super::view::decoded;
 
 /// Reads and changes the application's pairs; reads its own writes, and those of the commands before it. Nothing of
 /// it is seen by others before the command has been applied, and after a crash either all of it is there or nothing.
@@ -27,6 +30,25 @@ impl<'t, 'b> Transaction<'t, 'b> {
     /// Sets the value of `key`.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         self.inner.put(&place::application(key), value);
+    }
+
+    /// The value of `key` that [`store`](Self::store) put there.
+    ///
+    /// # Errors
+    /// A storage fault, or what is there is not the encoding of a `T`.
+    pub fn load<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, StorageError> {
+        self.get(key)?.map(|bytes| decoded(key, &bytes)).transpose()
+    }
+
+    /// Sets the value of `key` to the encoding of `value`.
+    ///
+    /// # Errors
+    /// It cannot be encoded.
+    pub fn store<T: Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), StorageError> {
+        let encoded = codec::encode(value);
+        let bytes = encoded.map_err(|e| StorageError::corrupt(format!("{}: {e}", key.escape_ascii())))?;
+        self.put(key, &bytes);
+        Ok(())
     }
 
     /// Merges `operand` into the value of `key`, as the application's [`MergeOperator`](super::MergeOperator) says;

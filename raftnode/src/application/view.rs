@@ -1,6 +1,7 @@
 //! What a query may see.
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use storage_leveldb::{KeyRange, ScanLimit, StorageError};
 
 use super::hosted::meta_of;
@@ -33,6 +34,14 @@ impl<'v, 'a> View<'v, 'a> {
         self.inner.get(&place::application(key))
     }
 
+    /// The value of `key` that [`Transaction::store`](super::Transaction::store) put there.
+    ///
+    /// # Errors
+    /// A storage fault, or what is there is not the encoding of a `T`.
+    pub fn load<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, StorageError> {
+        self.get(key)?.map(|bytes| decoded(key, &bytes)).transpose()
+    }
+
     /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
     ///
     /// # Errors
@@ -41,4 +50,12 @@ impl<'v, 'a> View<'v, 'a> {
         let pairs = self.inner.scan(place::application_range(range), limit)?;
         Ok(pairs.into_iter().map(|(key, value)| (place::without_prefix(&key), value)).collect())
     }
+}
+
+/// A typed value, from what is stored under `key`.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn decoded<T: DeserializeOwned>(key: &[u8], bytes: &[u8]) -> Result<T, StorageError> {
+    codec::decode(bytes).map_err(|e| StorageError::corrupt(format!("{}: {e}", key.escape_ascii())))
 }

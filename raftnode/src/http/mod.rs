@@ -6,11 +6,13 @@
 
 mod health;
 mod history;
+mod json;
 mod page;
 mod router;
 mod server;
 mod status;
 
+pub(crate) use json::json_router;
 pub(crate) use router::faulty_router;
 pub(crate) use router::{Surface, router};
 pub(crate) use server::HTTP_HEADER_TIMEOUT;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use prometheus::core::Collector;
 
 use super::error::StartError;
@@ -11,15 +12,19 @@ use super::start::{Plan, Started};
 use crate::api::ClientServices;
 use crate::application::{Application, Hosted, Typed};
 use crate::config::NodeConfig;
+use crate::http::json_router;
 use crate::metrics::{Collectors, Op};
 
 /// Makes the services of an application, over its node.
 type MakeServices<A> = Box<dyn FnOnce(Node<A>) -> ClientServices + Send>;
+/// Makes what is served over HTTP besides what every node does.
+type MakeRouter<A> = fn(Node<A>) -> Router;
 
 /// A node that is to be started.
 pub struct Builder<A: Application> {
     application: Arc<A>,
     services: Option<MakeServices<A>>,
+    http: Option<MakeRouter<A>>,
     ops: Vec<Op>,
     collectors: Collectors,
 }
@@ -27,13 +32,22 @@ pub struct Builder<A: Application> {
 impl<A: Application> Builder<A> {
     pub(super) fn new(application: A) -> Self {
         let ops = vec![Op::WRITE, Op::READ];
-        Self { application: Arc::new(application), services: None, ops, collectors: Collectors::default() }
+        Self { application: Arc::new(application), services: None, http: None, ops, collectors: Collectors::default() }
     }
 
     /// Serves these on the port for clients, besides what every node does.
     #[must_use]
     pub fn services(mut self, make: impl FnOnce(Node<A>) -> ClientServices + Send + 'static) -> Self {
         self.services = Some(Box::new(make));
+        self
+    }
+
+    /// Serves commands and queries as JSON over HTTP: `POST /write`, `POST /read`, `POST /read-stale`; `POST
+    /// /admin/init` makes the nodes of the peer list a cluster. A write with the headers `client-id` (32 hexadecimal digits) and
+    /// `sequence` is applied once. A failure is an object with `error` and `applied`, which is `no` or `unknown`.
+    #[must_use]
+    pub fn http_json(mut self) -> Self {
+        self.http = Some(json_router);
         self
     }
 
@@ -60,16 +74,16 @@ impl<A: Application> Builder<A> {
     /// [`StartError`]; nothing has been changed that keeps it from starting later.
     pub async fn start(self, config: NodeConfig) -> Result<Node<A>, StartError> {
         let hosted = Hosted::new(Arc::new(Typed(Arc::clone(&self.application))));
-        let application = Arc::clone(&self.application);
-        let services = self.services;
+        let (application, services, router) = (Arc::clone(&self.application), self.services, self.http);
         let plan = Plan {
             config,
             hosted,
             ops: self.ops,
             collectors: self.collectors,
-            services: Box::new(move |api| match services {
-                Some(make) => make(Node::new(application, Part::Serving(Arc::clone(api)))),
-                None => ClientServices::default(),
+            surfaces: Box::new(move |api| {
+                let node = Node::new(application, Part::Serving(Arc::clone(api)));
+                let http = router.map_or_else(Router::new, |make| make(node.clone()));
+                (services.map_or_else(ClientServices::default, |make| make(node)), http)
             }),
         };
         let started = plan.start().await?;

@@ -12,7 +12,7 @@ use super::error::{Error, Failed, StartError};
 use super::faulty::Faulty;
 use super::lifetime::Lifetime;
 use crate::api::{
-    self, Answered, Api, Call, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Place, Question,
+    self, Answered, Api, Call, DEFAULT_CLUSTER_DEADLINE, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Place, Question,
     check_length, status_codes,
 };
 use crate::application::{Application, Ask, Command, RequestId, View};
@@ -76,7 +76,7 @@ impl<A: Application> Node<A> {
     ///
     /// # Errors
     /// [`Error`]: it says whether the command may have been applied.
-    pub async fn write(&self, command: &A::Command) -> Result<A::Response, Error> {
+    pub async fn write(&self, command: A::Command) -> Result<A::Response, Error> {
         self.written(None, command).await
     }
 
@@ -84,11 +84,11 @@ impl<A: Application> Node<A> {
     ///
     /// # Errors
     /// As for [`write`](Self::write); also if a later write of this client was applied before.
-    pub async fn write_once(&self, id: RequestId, command: &A::Command) -> Result<A::Response, Error> {
+    pub async fn write_once(&self, id: RequestId, command: A::Command) -> Result<A::Response, Error> {
         self.written(Some(id), command).await
     }
 
-    async fn written(&self, id: Option<RequestId>, command: &A::Command) -> Result<A::Response, Error> {
+    async fn written(&self, id: Option<RequestId>, command: A::Command) -> Result<A::Response, Error> {
         let call = Call::within(DEFAULT_DEADLINE);
         let work = async { self.write_for(&call, id, command).await.map(|answered| answered.value) };
         Ok(self.answer(Op::WRITE, &call, work).await?.into_inner())
@@ -112,6 +112,17 @@ impl<A: Application> Node<A> {
         let call = Call::within(DEFAULT_DEADLINE);
         let work = async { self.read_stale_for(query).await.map(|answered| answered.value) };
         Ok(self.answer(Op::READ, &call, work).await?.into_inner())
+    }
+
+    /// Makes the nodes of the peer list a cluster, if they are none yet; answers its members. Harmless when repeated, or
+    /// when asked of several nodes at once.
+    ///
+    /// # Errors
+    /// No majority of them can be reached, or one of them belongs to a cluster.
+    pub async fn init(&self) -> Result<Vec<pb::Member>, Error> {
+        let call = Call::within(DEFAULT_CLUSTER_DEADLINE);
+        let work = async { self.api()?.init(&call).await };
+        Ok(self.answer(Op::INIT, &call, work).await?.into_inner().members)
     }
 
     /// What the node knows about itself and the membership.
@@ -199,9 +210,9 @@ impl<A: Application> Node<A> {
         &self,
         call: &Call,
         request_id: Option<RequestId>,
-        command: &A::Command,
+        command: A::Command,
     ) -> Result<Answered<A::Response>, Status> {
-        let bytes = storage_leveldb::encode_command(command);
+        let bytes = storage_leveldb::encode_command(&command);
         let bytes = Bytes::from(bytes.map_err(|e| Status::invalid_argument(format!("{e}; not applied")))?);
         check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
         let Answered { value, node } = self.api()?.write(call, Command { request_id, bytes }).await?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use network_grpc::{GrpcNetwork, NetworkOptions, PeerPlaces, RaftService};
 use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
 use tokio::task::JoinSet;
@@ -39,8 +40,8 @@ pub(super) struct Plan {
     /// The application's own operations, for the metrics.
     pub(super) ops: Vec<Op>,
     pub(super) collectors: Collectors,
-    /// What the application serves, once it has something to serve it with.
-    pub(super) services: Box<dyn FnOnce(&Arc<Api>) -> ClientServices + Send>,
+    /// What the application serves to clients and over HTTP, once it has something to serve it with.
+    pub(super) surfaces: Box<dyn FnOnce(&Arc<Api>) -> (ClientServices, Router) + Send>,
 }
 
 /// How a start ended that has not failed altogether.
@@ -129,7 +130,7 @@ impl Plan {
             Arc::clone(&overview),
             &self.hosted,
         );
-        let application = (self.services)(&api);
+        let (application, application_http) = (self.surfaces)(&api);
         let names = [&HEALTH_SERVICES[..], &application.names].concat();
         let services = api.services(application);
         let (clients, health) = services.map_err(|e| StartError::part("gRPC reflection")(&e))?;
@@ -146,7 +147,7 @@ impl Plan {
 
         let peers = peer_routes(&local, inbox, &metrics);
         let surface = http::Surface::new(local, metrics, reporter, overview);
-        let servers = Servers::start(listeners, peers, clients, http::router(surface));
+        let servers = Servers::start(listeners, peers, clients, http::router(surface).merge(application_http));
         Ok(Started::Serving { api, servers, watchers })
     }
 }

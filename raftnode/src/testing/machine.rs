@@ -3,12 +3,11 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use futures_util::stream;
 use openraft::entry::RaftEntry as _;
 use openraft::storage::RaftStateMachine as _;
 use openraft::{EntryPayload, LogId, RaftSnapshotBuilder as _};
-use storage_leveldb::{KeyRange, Options, ScanLimit, Storage, StorageError};
+use storage_leveldb::{Options, Storage, StorageError};
 use tempfile::TempDir;
 
 use super::encoded;
@@ -125,8 +124,11 @@ impl<A: Application> Machine<A> {
 
     /// Everything stored, the node's own records included.
     #[cfg(test)]
-    pub(crate) async fn stored(&self, range: KeyRange) -> Vec<(Bytes, Bytes)> {
-        let all = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
+    pub(crate) async fn stored(
+        &self,
+        range: storage_leveldb::KeyRange,
+    ) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+        let all = storage_leveldb::ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
         let ask: Ask = Box::new(move |view| Ok(Box::new(view.scan(range, all)?)));
         *self.storage.reader.query(ask).await.expect("pairs").downcast().expect("what was asked")
     }
