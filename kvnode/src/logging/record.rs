@@ -134,7 +134,7 @@ impl Record {
 
 fn is_ours(target: &str) -> bool {
     let root = target.split("::").next().unwrap_or_default();
-    matches!(root, "kvnode" | "storage_leveldb" | "network_grpc")
+    matches!(root, "kvnode" | "raftnode" | "storage_leveldb" | "network_grpc")
 }
 
 fn longest(name: &str) -> usize {

@@ -26,7 +26,7 @@ fn line_at<Tz: TimeZone<Offset: std::fmt::Display>>(
     let (on, off) = if colour { (level_colour(record.level), "\u{1b}[0m") } else { ("", "") };
     let _ = write!(line, "{on}{:<5}{off} ", record.level);
     let mut message = String::new();
-    if !record.logger.starts_with("kvnode") {
+    if !["kvnode", "raftnode"].iter().any(|own| record.logger.starts_with(own)) {
         push_plain(&mut message, &record.logger);
         message.push_str(": ");
     }

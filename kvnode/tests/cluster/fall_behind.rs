@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, Series, alone, wait};
 
 const WRITES: u64 = 50_000;
-const SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Each carries several writes.
+const SNAPSHOT_ENTRIES: u64 = 500;
 /// 50,000 writes on a slow machine.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);

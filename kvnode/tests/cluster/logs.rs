@@ -98,7 +98,7 @@ async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
             total += 1;
             let logger = record["log.logger"].as_str().unwrap();
             foreign += usize::from(
-                !["kvnode", "network_grpc", "storage_leveldb"].iter().any(|own| logger.starts_with(own)),
+                !["kvnode", "raftnode", "network_grpc", "storage_leveldb"].iter().any(|own| logger.starts_with(own)),
             );
             for (name, value) in record.as_object().unwrap() {
                 let kind = std::mem::discriminant(value);
@@ -119,7 +119,7 @@ async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_followed_from_kvcli_to_the_apply_on_every_node() {
     let _alone = alone();
-    let cluster = Cluster::start(flags("--log-format json --log info,kvnode=debug")).await;
+    let cluster = Cluster::start(flags("--log-format json --log info,kvnode=debug,raftnode=debug")).await;
     let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
     let ended = Kvcli::new(&[cluster.node(follower).client_addr()]).run("--verbose put key value").await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "OK\n"), "{ended:#?}");
@@ -131,10 +131,10 @@ async fn a_request_is_followed_from_kvcli_to_the_apply_on_every_node() {
     let at_follower = found(cluster.node(follower), &trace, &["put", "forwarding to the leader"]).await;
     assert_eq!(at_follower["forwarding to the leader"]["kvnode.to"], leader);
     assert_eq!(at_follower["put"]["kvnode.forwarded"], false);
-    let at_leader = found(cluster.node(leader), &trace, &["put", "applied"]).await;
-    assert_eq!(at_leader["put"]["kvnode.forwarded"], true);
-    assert_eq!(at_leader["put"]["event.outcome"], "success");
-    assert_ne!(at_leader["put"]["span.id"], at_follower["put"]["span.id"]);
+    let at_leader = found(cluster.node(leader), &trace, &["write", "applied"]).await;
+    assert_eq!(at_leader["write"]["kvnode.forwarded"], true);
+    assert_eq!(at_leader["write"]["event.outcome"], "success");
+    assert_ne!(at_leader["write"]["span.id"], at_follower["put"]["span.id"]);
     let applied = &at_leader["applied"];
     let names = ["kvnode.log_index", "kvnode.client_id", "kvnode.sequence"];
     assert!(

@@ -117,7 +117,7 @@ async fn a_forwarded_put_is_one_tree_of_spans() {
         &found.unwrap_or_else(|| panic!("no {name} of node {node}: {spans:#?}")).1
     };
     let (entry, led, written) =
-        (one(follower, "put"), one(leader, "put"), one(leader, "replicate and apply"));
+        (one(follower, "put"), one(leader, "write"), one(leader, "replicate and apply"));
     assert_eq!((&led.parent_span_id, &written.parent_span_id), (&entry.span_id, &led.span_id));
     assert_eq!(
         (entry.kind(), led.kind(), written.kind()),

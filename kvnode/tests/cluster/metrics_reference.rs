@@ -131,7 +131,7 @@ async fn buckets_fit_what_they_measure() {
 async fn no_label_has_values_without_end() {
     /// Of a leader of three that has answered every operation in a few ways.
     const MOST_SERIES: usize = 800;
-    const OPS: &str = "put get delete scan init status add_learner change_membership transfer_leader snapshot report health set_address";
+    const OPS: &str = "put get delete scan write read init status add_learner change_membership transfer_leader snapshot report health set_address";
     const OUTCOMES: &str = "ok cancelled unknown invalid_argument deadline_exceeded resource_exhausted failed_precondition internal unavailable data_loss other";
     let _alone = alone();
     let cluster = busy_cluster().await;
@@ -216,7 +216,7 @@ async fn a_forwarded_request_is_counted_once() {
     let at = async |id| Series::parse(&metrics(cluster.node(id)).await);
     let puts = |series: &Series| series.sum("kv_requests_total", &["op=\"put\""]);
     let timed = |series: &Series| series.sum("kv_request_duration_seconds_count", &["op=\"put\""]);
-    let forwarded = |series: &Series| series.sum("kv_forwarded_requests_total", &["op=\"put\""]);
+    let forwarded = |series: &Series| series.sum("kv_forwarded_requests_total", &["op=\"write\""]);
     let (there, here) = (at(leader).await, at(follower).await);
     assert_eq!((puts(&here), timed(&here), forwarded(&here)), (1.0, 1.0, 0.0), "on the follower");
     assert_eq!((puts(&there), timed(&there), forwarded(&there)), (0.0, 0.0, 1.0), "on the leader");

@@ -51,7 +51,7 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
             && moves("Log sync", "node 3")
             && moves("Apply", "node 1");
         let rates = told.iter().find(|text| text.starts_with("Requests")).is_some_and(|text| {
-            !text.contains("put: 0") && ["put", "get", "delete"].iter().all(|op| highest(text, op) > 0.0)
+            !text.contains("write: 0") && ["write", "read"].iter().all(|op| highest(text, op) > 0.0)
         });
         wait::is(all && rates, || format!("{told:#?}"))
     })

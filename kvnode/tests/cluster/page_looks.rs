@@ -55,7 +55,7 @@ async fn assert_large_numbers_fit(browser: &Browser) {
                 fill(member.said, ['log_size_bytes', 'state_size_bytes', 'snapshot_size_bytes', 'disk_free_bytes'], 999 * 2 ** 30);
                 fill(member.said, ['disk_size_bytes'], 1000 * 2 ** 30);
                 fill(member.said, ['started_unix_ms'], 1.6e12);
-                fill(member.recent, ['put_per_second', 'get_per_second', 'delete_per_second'], 23456);
+                fill(member.recent, ['write_per_second', 'read_per_second'], 35184);
                 fill(member.recent, ['sync_p50_ms', 'sync_p99_ms', 'apply_p50_ms', 'apply_p99_ms'], 123.4);
             }
             return new Response(JSON.stringify(view));

@@ -203,6 +203,6 @@ async fn grpc_health_and_reflection_tell_the_truth() {
     let asked = reflection.server_reflection_info(tokio_stream::once(question));
     let answer = asked.await.unwrap().into_inner().message().await.unwrap();
     let answer = format!("{answer:?}");
-    assert!(answer.contains("kv.v1.Kv") && answer.contains("kv.v1.Cluster"), "{answer}");
+    assert!(answer.contains("kv.v1.Kv") && answer.contains("node.v1.Cluster"), "{answer}");
     assert!(!answer.contains("raft.v1"), "{answer}");
 }

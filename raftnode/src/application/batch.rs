@@ -70,6 +70,11 @@ impl Batch {
         Self(encoded.freeze())
     }
 
+    /// Its bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When it was proposed, and the commands.
     pub(crate) fn open(&self) -> Result<(ClusterTime, Commands), Malformed> {
         let mut rest = self.0.clone();

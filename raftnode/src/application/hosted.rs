@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -138,11 +139,12 @@ pub(crate) fn meta_found(found: Box<dyn Any + Send>) -> Meta {
 pub(crate) struct Hosted {
     host: Arc<dyn Host>,
     clock: Arc<Clock>,
+    applied_bytes: Arc<AtomicU64>,
 }
 
 impl Hosted {
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
-        Self { host, clock: Arc::new(Clock::new()) }
+        Self { host, clock: Arc::new(Clock::new()), applied_bytes: Arc::default() }
     }
 
     pub(crate) fn host(&self) -> &Arc<dyn Host> {
@@ -152,6 +154,11 @@ impl Hosted {
     /// The time for the next entry, if this node leads.
     pub(crate) fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    /// Bytes of all batches applied since the start.
+    pub(crate) fn applied_bytes(&self) -> &Arc<AtomicU64> {
+        &self.applied_bytes
     }
 
     fn apply_one(
@@ -197,6 +204,7 @@ impl storage_leveldb::Application<TypeConfig> for Hosted {
         }
         txn.put(&Meta::KEY, &meta.encode());
         self.clock.applied(meta.time);
+        self.applied_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         Ok(Outcomes(outcomes))
     }
 

@@ -118,6 +118,9 @@ impl RequestMetrics {
         for op in &self.ops {
             self.total.with_label_values(&[op.name, outcome(Code::Ok)]);
             self.seconds.with_label_values(&[op.name]);
+        }
+        // Whatever the application calls its own, these are passed on.
+        for op in [Op::WRITE, Op::READ].iter().chain(&Op::OF_EVERY_NODE) {
             self.forwarded.with_label_values(&[op.name]);
         }
     }

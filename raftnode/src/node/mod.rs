@@ -17,6 +17,7 @@ mod local;
 mod open_files;
 mod readiness;
 mod servers;
+mod snapshot_watch;
 mod start;
 mod steward;
 

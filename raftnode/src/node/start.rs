@@ -17,6 +17,7 @@ use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::open_files::raise_limit;
 use super::servers::Servers;
+use super::snapshot_watch::watch_snapshots;
 use super::{LeaderWatch, Listeners, Local, steward};
 use crate::api::{Api, ClientServices, HEALTH_SERVICES, Reporter};
 use crate::application::{Hosted, stored_meta};
@@ -143,6 +144,7 @@ impl Plan {
         watchers.spawn(steward::run(Arc::clone(&local)));
         watchers.spawn(steward::follow_places(Arc::clone(&local), places));
         watchers.spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), history));
+        watchers.spawn(watch_snapshots(Arc::clone(&local), Arc::clone(self.hosted.applied_bytes())));
         watchers.spawn(report_health(Arc::clone(&local), health, names));
 
         let peers = peer_routes(&local, inbox, &metrics);
