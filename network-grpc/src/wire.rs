@@ -4,7 +4,8 @@ use bytes::Bytes;
 use codec::{DecodeError, EncodeError};
 use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesRequest;
-use openraft::type_config::alias::LogIdOf;
+use openraft::type_config::alias::{LogIdOf, VoteOf};
+use openraft::vote::{RaftLeaderId, RaftTerm, RaftVote};
 use openraft::{LogId, RaftTypeConfig};
 use proto::raft::v1::AppendRequest;
 use serde::Serialize;
@@ -134,4 +135,13 @@ impl<C: RaftTypeConfig> Pieces<C> {
         })?;
         Ok(Some((log_id, bytes)))
     }
+}
+
+/// No cluster gets to such a term: with an election each millisecond it would take 292 million years. A node that
+/// believed in one would count the next up to an overflow, and stop for good.
+const MAX_TERM: u64 = 1 << 63;
+
+/// Whether a vote is of a term that there can be.
+pub(crate) fn is_possible<C: RaftTypeConfig>(vote: &VoteOf<C>) -> bool {
+    vote.leader_id().term().as_u64().is_none_or(|term| term < MAX_TERM)
 }

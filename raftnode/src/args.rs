@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn a_command_line_becomes_a_configuration() {
-        let line = "p --id 2 --data-dir d --client-addr a:1 --raft-addr a:2 --http-addr a:3 --peers 2=a:2/a:1";
+        let line =
+            "p --id 2 --data-dir d --client-addr a:1 --raft-addr a:2 --http-addr a:3 --peers 2=a:2/a:1";
         let config = NodeConfig::from(Program::parse_from(line.split(' ')).node);
         assert_eq!((config.id, config.own_member().to_string()), (2, "a:2/a:1".to_owned()));
         config.check_own_entry().unwrap();

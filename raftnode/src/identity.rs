@@ -159,7 +159,14 @@ impl Identity {
             return Err(damaged(format!("{} bytes", metadata.len())));
         }
         let lines = parse(&fs::read(&path).map_err(failed)?).map_err(damaged)?;
-        let copied = !lines.born.is_empty() && lines.born != born(&metadata);
+        let now = born(&metadata);
+        if !lines.born.is_empty() && now.is_empty() {
+            tracing::warn!(
+                path = %path.display(),
+                "the file system does not tell any more when a file was made: a copy of this directory would not be known as one"
+            );
+        }
+        let copied = !lines.born.is_empty() && !now.is_empty() && lines.born != now;
         let identity = Self::try_from(lines).map_err(damaged)?;
         Ok(Some(Found { identity, copied }))
     }

@@ -1,5 +1,5 @@
-//! A replicated queue, first in, first out: an openraft application of its own on `storage-leveldb` and
-//! `network-grpc`, in less than a hundred lines. `cargo run --release -p examples --bin queue` tells a story
+//! Without the framework: a replicated queue, an openraft application of its own on `storage-leveldb` and
+//! `network-grpc`, in less than a hundred lines. `cargo run --release -p examples --bin bare_openraft` tells a story
 //! with three nodes in one process and ends with an error if anything in it is not as it should be.
 //!
 //! From the top: the application, how a node is put together, a client, the story.

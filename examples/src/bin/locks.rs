@@ -11,15 +11,30 @@ use std::time::Duration;
 
 use clap::Parser;
 use raftnode::args::NodeArgs;
-use raftnode::{Application, At, ClusterTime, KeyRange, MergeOperator, Node, ScanLimit, StorageError, Transaction, View};
+use raftnode::{
+    Application, At, ClusterTime, KeyRange, MergeOperator, Node, ScanLimit, StorageError, Transaction, View,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Command {
     /// The token is a fencing token: it only grows.
-    Acquire { lock: String, owner: String, ttl_ms: u64 },
-    Renew { lock: String, owner: String, token: u64, ttl_ms: u64 },
-    Release { lock: String, owner: String, token: u64 },
+    Acquire {
+        lock: String,
+        owner: String,
+        ttl_ms: u64,
+    },
+    Renew {
+        lock: String,
+        owner: String,
+        token: u64,
+        ttl_ms: u64,
+    },
+    Release {
+        lock: String,
+        owner: String,
+        token: u64,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

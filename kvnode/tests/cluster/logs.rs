@@ -98,7 +98,9 @@ async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
             total += 1;
             let logger = record["log.logger"].as_str().unwrap();
             foreign += usize::from(
-                !["kvnode", "raftnode", "network_grpc", "storage_leveldb"].iter().any(|own| logger.starts_with(own)),
+                !["kvnode", "raftnode", "network_grpc", "storage_leveldb"]
+                    .iter()
+                    .any(|own| logger.starts_with(own)),
             );
             for (name, value) in record.as_object().unwrap() {
                 let kind = std::mem::discriminant(value);

@@ -111,6 +111,9 @@ pub(super) fn check_vote<C: RaftTypeConfig>(
     ours: &VoteOf<C>,
     connection: &Connection,
 ) -> Result<(), PeerError> {
+    if !wire::is_possible::<C>(theirs) {
+        return Err(connection.bad_answer(format!("{theirs} is of a term that no cluster gets to")));
+    }
     let (theirs_for, ours_for) = (theirs.leader_id(), ours.leader_id());
     let is_earlier = matches!(RaftVote::partial_cmp(theirs, ours), Some(Ordering::Less));
     if theirs_for.node_id() == ours_for.node_id() && theirs_for != ours_for && !is_earlier {
@@ -154,6 +157,15 @@ mod tests {
         for theirs in [Vote::new(9, 2), Vote::new_committed(9, 2), Vote::new_committed(1, 2)] {
             assert!(!is_refused(theirs, Vote::new(6, 1)));
         }
+    }
+
+    /// Found by a reviewer: the next term after the last one is 0, and openraft stops for good when it gets there.
+    #[test]
+    fn a_term_at_the_end_of_all_terms_is_not_believed() {
+        for theirs in [Vote::new(u64::MAX, 2), Vote::new_committed(1 << 63, 2)] {
+            assert!(is_refused(theirs, Vote::new(6, 1)));
+        }
+        assert!(!is_refused(Vote::new((1 << 63) - 1, 2), Vote::new(6, 1)));
     }
 
     #[test]

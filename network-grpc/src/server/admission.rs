@@ -49,6 +49,14 @@ fn elected<C: RaftTypeConfig>(own: &C::NodeId, vote: &VoteOf<C>) -> Result<(), S
     if vote.leader_id().node_id() == own {
         return Err(invalid("vote", format!("{vote} is this node's own")));
     }
+    possible::<C>(vote)
+}
+
+/// See [`wire::is_possible`].
+fn possible<C: RaftTypeConfig>(vote: &VoteOf<C>) -> Result<(), Status> {
+    if !wire::is_possible::<C>(vote) {
+        return Err(invalid("vote", format!("{vote} is of a term that no cluster gets to")));
+    }
     Ok(())
 }
 
@@ -127,6 +135,7 @@ pub(crate) fn vote<C: RaftTypeConfig>(own: &C::NodeId, body: &[u8]) -> Result<Vo
     if request.vote.leader_id().node_id() == own {
         return Err(invalid("body", format!("{} is this node's own vote", request.vote)));
     }
+    possible::<C>(&request.vote)?;
     Ok(request)
 }
 

@@ -182,16 +182,17 @@ impl Forwarder {
             };
         }
         self.channels().remove(addr);
-        if was_never_sent(&status) || effect.may_repeat() {
+        if was_never_sent(&status) || effect == Effect::Read {
             return Failure::NotApplied(status_codes::no_leader(format_args!(
                 "cannot reach {addr}, which last led: {}",
                 root_cause(&status)
             )));
         }
-        Failure::Final(Status::unknown(format!(
+        let unknown = Status::unknown(format!(
             "the connection to the leader {addr} broke ({}); whether the write was applied is unknown",
             root_cause(&status)
-        )))
+        ));
+        if effect.may_repeat() { Failure::Lost(unknown) } else { Failure::Final(unknown) }
     }
 }
 
@@ -293,6 +294,14 @@ mod tests {
             assert_eq!(status.code(), Code::Unavailable);
             assert!(!status.metadata().contains_key(NODE_FAULT_METADATA) && status.message().contains("a:1"));
         }
+    }
+
+    /// Found by a reviewer: a write with a request id whose answer was lost with the leader counted as not applied, and
+    /// if nobody led after that its client was given the proof.
+    #[test]
+    fn a_lost_write_with_a_name_may_be_sent_again_and_may_have_been_applied() {
+        let failure = Forwarder::default().judge("a:1", CLUSTER, Effect::Once, Status::unknown("gone"));
+        assert!(matches!(failure, Failure::Lost(s) if s.code() == Code::Unknown));
     }
 
     #[test]

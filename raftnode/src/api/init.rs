@@ -125,7 +125,7 @@ impl Api {
         };
         match route::within(call, Effect::Once, sent).await {
             Ok(answer) => Ok(answer.into_inner()),
-            Err(Failure::Final(status) | Failure::NotApplied(status)) => Err(status),
+            Err(Failure::Final(status) | Failure::NotApplied(status) | Failure::Lost(status)) => Err(status),
         }
     }
 

@@ -173,8 +173,19 @@ async fn alone<'a>(local: &'a Local, call: &Call) -> Result<MutexGuard<'a, ()>, 
 
 /// Makes a change.
 async fn change(local: &Local, change: ChangeMembers<NodeId, Member>) -> Result<Metrics, Failure> {
-    local.raft.change_membership(change, false).await.map_err(status_codes::write_failure)?;
-    Ok(local.metrics())
+    let before = local.with_metrics(|metrics| metrics.membership_config.log_id().index());
+    match local.raft.change_membership(change, false).await {
+        Ok(_) => Ok(local.metrics()),
+        Err(e) => {
+            let after = local.with_metrics(|metrics| metrics.membership_config.log_id().index());
+            // The first of a change's two entries is in the log, and whoever leads ends it.
+            Err(if after == before { status_codes::write_failure(e) } else { begun_elsewhere().into() })
+        }
+    }
+}
+
+fn begun_elsewhere() -> Status {
+    Status::unknown("the leader changed while the membership did; look at the members")
 }
 
 /// Asks the node who it is, makes it a member of this cluster, and waits until it has caught up; answers
@@ -191,6 +202,14 @@ async fn add_learner(
     let found = ask(&local, id, &member).await?;
     let own =
         local.identity().member().ok_or_else(|| status_codes::no_leader("this node is in no cluster"))?;
+    let known = metrics.membership_config.membership().get_node(&id).and_then(Member::incarnation);
+    if known.is_some_and(|known| found.member.and_then(|member| member.incarnation) != Some(known)) {
+        return Err(Status::failed_precondition(format!(
+            "node {id} is a learner already, with another data directory; remove it and add a node with a new id; \
+             nothing was changed"
+        ))
+        .into());
+    }
     let incarnation = match found.member {
         Some(theirs) if theirs.cluster_id == own.cluster_id => theirs.incarnation,
         Some(theirs) => {

@@ -24,8 +24,25 @@ const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How an attempt at another node ended.
 enum Sent<T> {
     Ended(Result<T, Failure>),
-    /// Another leader is known, and the request may go there.
-    LetGo,
+    /// Another leader is known, and the request may go there. It may have been sent to this one.
+    LetGo {
+        sent: bool,
+    },
+}
+
+/// What is known of a request that has failed so far.
+#[derive(Default)]
+struct Attempts {
+    /// How an attempt ended that may have applied it.
+    lost: Option<Status>,
+}
+
+impl Attempts {
+    /// The end of the request, if `status` is the end of its last attempt: what may have been applied before is not
+    /// undone by an attempt that was not.
+    fn end(self, status: Status) -> Status {
+        self.lost.unwrap_or(status)
+    }
 }
 
 impl Api {
@@ -47,26 +64,36 @@ impl Api {
         RF: Future<Output = Result<T, Status>>,
     {
         let give_up = call.deadline.min(Instant::now() + patience);
+        let mut attempts = Attempts::default();
         loop {
             let attempt = match self.local.leader() {
                 Leader::Here => here().await,
-                Leader::There(..) if call.forwarded => return Err(self.does_not_lead()),
+                Leader::There(..) if call.forwarded => return Err(attempts.end(self.does_not_lead())),
                 Leader::There(id, leader) if !self.is_hopeless() => {
                     match self.send(call, effect, id, &leader, &there).await {
                         Sent::Ended(attempt) => attempt,
-                        Sent::LetGo => continue,
+                        Sent::LetGo { sent } => {
+                            if sent && effect != Effect::Read {
+                                attempts.lost = Some(status_codes::leader_lost(id));
+                            }
+                            continue;
+                        }
                     }
                 }
                 Leader::There(..) | Leader::Nobody => self.nobody_leads(),
             };
             let status = match attempt {
                 Ok(answer) => return Ok(answer),
-                Err(Failure::Final(status)) => return Err(status),
+                Err(Failure::Final(status)) => return Err(attempts.end(status)),
                 Err(Failure::NotApplied(status)) => status,
+                Err(Failure::Lost(status)) => {
+                    attempts.lost = Some(status.clone());
+                    status
+                }
             };
             let left = give_up.saturating_duration_since(Instant::now());
             if left < LOOK_AGAIN || self.is_hopeless() || self.local.is_stopping() && call.forwarded {
-                return Err(status);
+                return Err(attempts.end(status));
             }
             self.local.leadership_change(LOOK_AGAIN).await;
         }
@@ -91,7 +118,7 @@ impl Api {
         let cluster = self.local.identity().member().map(|m| m.cluster_id);
         let connected = tokio::select! {
             connected = within(call, Effect::Read, self.connect(call, cluster, id, leader)) => connected,
-            () = self.local.another_leader(id) => return Sent::LetGo,
+            () = self.local.another_leader(id) => return Sent::LetGo { sent: false },
         };
         let (hop, addr) = match connected {
             Ok(connected) => connected,
@@ -105,7 +132,7 @@ impl Api {
         }
         tokio::select! {
             answer = answer => Sent::Ended(answer),
-            () = self.local.another_leader(id) => Sent::LetGo,
+            () = self.local.another_leader(id) => Sent::LetGo { sent: true },
         }
     }
 

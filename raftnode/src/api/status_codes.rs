@@ -21,6 +21,9 @@ use crate::raft::{NodeId, TypeConfig};
 pub(crate) enum Failure {
     /// Not applied, and another node may be able to: look for the leader again.
     NotApplied(Status),
+    /// It may have been applied, and may be sent again all the same. If it is not, or not answered then, this is how it
+    /// ended.
+    Lost(Status),
     /// The client's to judge.
     Final(Status),
 }
@@ -107,6 +110,12 @@ pub(crate) fn disk_hangs() -> Status {
 
 pub(crate) fn disk_hangs_unknown() -> Status {
     Status::unknown("the disk of this node does not answer; whether the write was applied is unknown")
+}
+
+pub(crate) fn leader_lost(id: NodeId) -> Status {
+    Status::unknown(format!(
+        "node {id} did not answer before another one led; whether the write was applied is unknown"
+    ))
 }
 
 pub(crate) fn stopped_unknown() -> Status {

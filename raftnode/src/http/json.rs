@@ -3,12 +3,12 @@
 //!
 //! A failure is an object with `error`, and `applied`: `no` (it has changed nothing and never will) or `unknown`.
 
+use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Json, Response};
 use axum::routing::post;
-use axum::Router;
 use serde::Serialize;
 use serde_json::json;
 

@@ -96,8 +96,10 @@ impl Local {
                 self.hearsay.set(None);
             } else {
                 let answers = self.ask_the_others().await;
-                if let Some(affiliation) = self.judge(own, &answers) {
-                    self.hearsay.set(Some(Heard { own, affiliation }));
+                match self.judge(own, &answers) {
+                    Some(affiliation) => self.hearsay.set(Some(Heard { own, affiliation })),
+                    None if own.is_none() && are_all_new(&answers) => self.hearsay.set(None),
+                    None => {}
                 }
             }
             let now = self.affiliation();
@@ -172,6 +174,11 @@ impl Local {
     }
 }
 
+/// What they belonged to before is not there any more.
+fn are_all_new(answers: &[Description]) -> bool {
+    !answers.is_empty() && answers.iter().all(|answer| !answer.initialized)
+}
+
 fn judge(own: Option<MemberIdentity>, own_index: u64, answers: &[Description]) -> Option<Affiliation> {
     let same = |cluster: ClusterId| own.is_none_or(|own| own.cluster_id == cluster);
     let answers = answers.iter().filter(|answer| answer.initialized);
@@ -186,6 +193,8 @@ fn judge(own: Option<MemberIdentity>, own_index: u64, answers: &[Description]) -
         (None, Some(None)) => Some(Affiliation::Joining(cluster)),
         (None, Some(Some(_))) => Some(Affiliation::Replaced(cluster)),
         (Some(_), Some(Some(known))) if incarnation != Some(known) => Some(Affiliation::Replaced(cluster)),
+        // It was made a member, and the leader failed before it could be one.
+        (Some(_), None) if own_index == 0 => Some(Affiliation::Joining(cluster)),
         (Some(_), None) if newest.membership_index >= own_index => Some(Affiliation::Removed(cluster)),
         (Some(_), _) => None,
     }

@@ -32,7 +32,13 @@ pub struct Builder<A: Application> {
 impl<A: Application> Builder<A> {
     pub(super) fn new(application: A) -> Self {
         let ops = vec![Op::WRITE, Op::READ];
-        Self { application: Arc::new(application), services: None, http: None, ops, collectors: Collectors::default() }
+        Self {
+            application: Arc::new(application),
+            services: None,
+            http: None,
+            ops,
+            collectors: Collectors::default(),
+        }
     }
 
     /// Serves these on the port for clients, besides what every node does.

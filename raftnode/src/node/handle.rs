@@ -12,8 +12,8 @@ use super::error::{Error, Failed, StartError};
 use super::faulty::Faulty;
 use super::lifetime::Lifetime;
 use crate::api::{
-    self, Answered, Api, Call, DEFAULT_CLUSTER_DEADLINE, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Place, Question,
-    check_length, status_codes,
+    self, Answered, Api, Call, DEFAULT_CLUSTER_DEADLINE, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES,
+    MAX_COMMAND_BYTES, Place, Question, check_length, status_codes,
 };
 use crate::application::{Application, Ask, Command, RequestId, View};
 use crate::metrics::Op;

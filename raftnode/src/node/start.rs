@@ -149,7 +149,8 @@ impl Plan {
 
         let peers = peer_routes(&local, inbox, &metrics);
         let surface = http::Surface::new(local, metrics, reporter, overview);
-        let servers = Servers::start(listeners, peers, clients, http::router(surface).merge(application_http));
+        let servers =
+            Servers::start(listeners, peers, clients, http::router(surface).merge(application_http));
         Ok(Started::Serving { api, servers, watchers })
     }
 }

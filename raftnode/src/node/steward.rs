@@ -30,8 +30,10 @@ pub(super) async fn run(local: Arc<Local>) {
         }
         if is_joint(&metrics) {
             end_change(&local).await;
-        } else if let Some((id, member)) = stranger(&metrics) {
-            take_in(&local, id, member).await;
+        } else {
+            for (id, member) in strangers(&metrics) {
+                take_in(&local, id, member).await;
+            }
         }
     }
 }
@@ -41,10 +43,11 @@ pub(crate) fn is_joint(metrics: &Metrics) -> bool {
     metrics.membership_config.get_joint_config().len() > 1
 }
 
-/// A member that nobody has reached yet.
-fn stranger(metrics: &Metrics) -> Option<(NodeId, Member)> {
-    let mut nodes = metrics.membership_config.nodes();
-    nodes.find(|(_, member)| member.incarnation().is_none()).map(|(id, member)| (*id, member.clone()))
+/// Members that nobody has reached yet.
+fn strangers(metrics: &Metrics) -> Vec<(NodeId, Member)> {
+    let nodes = metrics.membership_config.nodes();
+    let strangers = nodes.filter(|(_, member)| member.incarnation().is_none());
+    strangers.map(|(id, member)| (*id, member.clone())).collect()
 }
 
 async fn end_change(local: &Local) {
@@ -64,10 +67,12 @@ async fn end_change(local: &Local) {
 
 /// Only a leader that knows its whole log may decide that a member has never been reached.
 async fn take_in(local: &Local, id: NodeId, member: Member) {
+    // Others may change the membership as long as the node does not answer.
+    let Ok(found) = peer::describe(&member.raft_addr, local.id).await else { return };
     let Ok(_alone) = local.membership_change.try_lock() else { return };
     let Some(own) = local.identity().member() else { return };
-    let Ok(found) = peer::describe(&member.raft_addr, local.id).await else { return };
-    if found.node_id != id {
+    let still = local.with_metrics(|now| strangers(now).contains(&(id, member.clone())));
+    if found.node_id != id || !still {
         return;
     }
     let incarnation = match found.member {

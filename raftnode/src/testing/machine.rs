@@ -124,10 +124,7 @@ impl<A: Application> Machine<A> {
 
     /// Everything stored, the node's own records included.
     #[cfg(test)]
-    pub(crate) async fn stored(
-        &self,
-        range: storage_leveldb::KeyRange,
-    ) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+    pub(crate) async fn stored(&self, range: storage_leveldb::KeyRange) -> Vec<(bytes::Bytes, bytes::Bytes)> {
         let all = storage_leveldb::ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
         let ask: Ask = Box::new(move |view| Ok(Box::new(view.scan(range, all)?)));
         *self.storage.reader.query(ask).await.expect("pairs").downcast().expect("what was asked")

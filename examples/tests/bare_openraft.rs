@@ -1,4 +1,4 @@
-//! The queue example tells its story to a good end, and stays as short as it promises.
+//! The example without the framework tells its story to a good end, and stays as short as it promises.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "test code")]
 
 use std::io::Read;
@@ -13,7 +13,7 @@ const MAX_LINES: usize = 99;
 
 #[test]
 fn the_story_ends_well() {
-    let mut queue = Command::new(env!("CARGO_BIN_EXE_queue"))
+    let mut queue = Command::new(env!("CARGO_BIN_EXE_bare_openraft"))
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
@@ -39,6 +39,6 @@ fn the_story_ends_well() {
 #[test]
 fn it_is_under_a_hundred_lines() {
     let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
-    let lines = include_str!("../src/bin/queue.rs").lines().filter(is_code).count();
+    let lines = include_str!("../src/bin/bare_openraft.rs").lines().filter(is_code).count();
     assert!(lines <= MAX_LINES, "{lines} lines of code");
 }
