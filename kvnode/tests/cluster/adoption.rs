@@ -279,6 +279,36 @@ async fn is_one_cluster(cluster: &Cluster) {
     assert_eq!(cluster.same_state().await.get(b"key").unwrap().value, "value");
 }
 
+/// `init` at a first member that belongs to the cluster and has not received its first entry. Found, with
+/// the founder killed at random moments: it was refused, with the advice to add the node to its own cluster
+/// as a learner, or to start it on an empty directory, with which a member would have been lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() {
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    let Some(interposer) = Interposer::build(cluster.path(), "a member that has nothing yet") else { return };
+    interposer.between_disk_and(&mut cluster.node_mut(3).serve);
+    cluster.start_all();
+    cluster.all_up().await;
+    // Node 3 belongs to the cluster and does not answer so; the others found it without waiting for more.
+    interposer.hang_directories(3);
+    cluster.node(1).admin().init(InitRequest {}).await.unwrap();
+    assert_eq!(adopted(cluster.node(3)).await, adopted(cluster.node(1)).await);
+    // Now there is no leader that could take it in.
+    cluster.node_mut(2).kill();
+    cluster.node_mut(3).kill();
+    interposer.answer(3);
+    cluster.node_mut(3).start();
+    assert!(!cluster.node_mut(3).up().await.initialized);
+
+    let there = Kvcli::new(&[cluster.node(3).client_addr()]).ok("cluster init").await;
+    assert!(there.contains("was initialised before"), "{there}");
+    cluster.start_all();
+    cluster.all_up().await;
+    cluster.client().put("key", "value").await.unwrap();
+    is_one_cluster(&cluster).await;
+}
+
 /// The founder, or the founder and others, are killed at random moments after `init` was begun. Whatever
 /// was reached, a later `init` at any node makes one cluster, or is refused in words that say to try again,
 /// and works when a promise to the dead founder has run out.
