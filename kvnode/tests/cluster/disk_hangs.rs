@@ -2,10 +2,15 @@
 //! wrong with what is stored, so that this is no fault; but a leader that stores nothing must not
 //! keep leading.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Dice, Interposer, Load, LoadOptions, Node, alone, wait};
+use crate::support::{
+    Cluster, ClusterOptions, Dice, Interposer, Kvcli, Load, LoadOptions, Node, alone, signal, wait,
+};
 use kvcli::ReadMode;
+use proto::kv::v1::{GetRequest, PutRequest};
+use rustix::process::Signal;
+use tonic::{Code, Request, Status};
 
 /// A call counts as hanging after 3 s.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -13,6 +18,12 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// Of the writers, while the leader's disk hangs: until that is noticed, and another one leads.
 const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// Of a request to a leader whose disk hangs.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// Shorter than it takes to notice that the disk hangs.
+const SHORT_DEADLINE: Duration = Duration::from_secs(1);
+/// Once the node says that its disk hangs, no request waits for it.
+const PROMPT: Duration = Duration::from_millis(500);
 
 /// Found: a leader whose disk hung went on leading by its heartbeats, and neither `/readyz` nor
 /// the log said anything. It says which file within seconds, another node leads, and when the
@@ -24,14 +35,7 @@ async fn a_leader_whose_disk_hangs_hands_over_and_is_well_again() {
     let mut dice = Dice::new("disk_hangs");
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let Some(interposer) = Interposer::build(cluster.path(), test) else { return };
-    let id = cluster.followers().await[0];
-    interposer.between_disk_and(&mut cluster.node_mut(id).serve);
-    cluster.node_mut(id).restart().await;
-    wait::until("the node leads", CHANGE_TIMEOUT, async || {
-        drop(cluster.client().transfer_leader(id).await);
-        wait::is(cluster.leader().await == id, || "another one leads".to_owned())
-    })
-    .await;
+    let id = leader_on(&mut cluster, &interposer).await;
 
     let options = LoadOptions { writers: 4, readers: 1, ..LoadOptions::default() };
     let mut load = Load::start(&cluster.client(), options, &mut dice);
@@ -89,6 +93,122 @@ async fn a_single_node_whose_disk_hangs_goes_on_when_it_answers() {
         assert!(client.get(key, ReadMode::Linearizable).await.unwrap().pair.is_some(), "{key}");
     }
     assert!(cluster.nodes[0].stop().await.success());
+}
+
+/// A leader whose disk can be made to hang.
+async fn leader_on(cluster: &mut Cluster, interposer: &Interposer) -> u64 {
+    let id = cluster.followers().await[0];
+    interposer.between_disk_and(&mut cluster.node_mut(id).serve);
+    cluster.node_mut(id).restart().await;
+    wait::until("the node leads", CHANGE_TIMEOUT, async || {
+        drop(cluster.client().transfer_leader(id).await);
+        wait::is(cluster.leader().await == id, || "another one leads".to_owned())
+    })
+    .await;
+    id
+}
+
+/// How both followers of a leader are away.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    Killed,
+    Frozen,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_and_whose_followers_were_killed_answers_what_is_so() {
+    nobody_can_take_over(Away::Killed).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_hangs_and_whose_followers_are_frozen_answers_what_is_so() {
+    nobody_can_take_over(Away::Frozen).await;
+}
+
+/// The disk of the leader of three hangs while nobody can take over. A write that was under way is
+/// unknown, at the latest at its deadline; later ones, and reads, are refused at once and not applied;
+/// `/readyz` says why. When the followers are back, another node leads, though the disk still hangs.
+async fn nobody_can_take_over(away: Away) {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let Some(interposer) = Interposer::build(cluster.path(), &format!("followers {away:?}")) else { return };
+    let id = leader_on(&mut cluster, &interposer).await;
+    cluster.client().put("before", "x").await.unwrap();
+    cluster.settled().await;
+    let followers = cluster.followers().await;
+    for follower in &followers {
+        match away {
+            Away::Killed => cluster.node_mut(*follower).kill(),
+            Away::Frozen => signal(cluster.node(*follower).pid(), Signal::STOP),
+        }
+    }
+    interposer.hang(id);
+    let node = cluster.node(id);
+    let (during, short, ()) =
+        tokio::join!(put(node, "during", DEADLINE), put(node, "short", SHORT_DEADLINE), says_so(node));
+    for (outcome, code) in [(during, Code::Unknown), (short, Code::DeadlineExceeded)] {
+        let (outcome, took) = outcome;
+        let status = outcome.expect_err("a majority stores nothing");
+        println!("{away:?}: a write under way: {code:?} after {took:.1?}");
+        assert!(status.code() == code && status.message().contains("is unknown"), "{status:?}");
+        assert!(proof(&status).is_none() && took < DEADLINE, "after {took:.1?}: {status:?}");
+    }
+    for (outcome, took) in [put(node, "later", DEADLINE).await, get(node, "before", DEADLINE).await] {
+        let status = outcome.expect_err("a majority stores nothing");
+        assert!(status.code() == Code::Unavailable && proof(&status) == Some("1"), "{status:?}");
+        assert!(took < PROMPT && status.message().contains("not applied"), "after {took:.1?}: {status:?}");
+    }
+    let refused = Kvcli::new(&[node.client_addr()]).run("put later x --timeout 3s").await;
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+
+    for follower in &followers {
+        match away {
+            Away::Killed => cluster.node_mut(*follower).start(),
+            Away::Frozen => signal(cluster.node(*follower).pid(), Signal::CONT),
+        }
+    }
+    wait::until("another node leads", CHANGE_TIMEOUT, async || {
+        let others = cluster.nodes.iter().filter(|node| node.id() != id);
+        let statuses = futures_util::future::try_join_all(others.map(Node::status)).await?;
+        let leaders: Vec<_> = statuses.iter().map(|s| s.header.as_ref().map_or(0, |h| h.leader_id)).collect();
+        wait::is(followers.contains(&leaders[0]) && leaders[0] == leaders[1], || format!("{leaders:?}"))
+    })
+    .await;
+    cluster.client().put("after", "x").await.unwrap();
+    says_so(cluster.node(id)).await;
+
+    interposer.answer(id);
+    is_well_again(cluster.node(id)).await;
+    let state = cluster.same_state().await;
+    for (key, kept) in [("before", true), ("later", false), ("after", true)] {
+        assert_eq!(state.get(key.as_bytes()).is_some(), kept, "{key}");
+    }
+}
+
+/// How it ended, and after how long.
+async fn put(node: &Node, key: &str, deadline: Duration) -> (Result<(), Status>, Duration) {
+    let message = PutRequest { key: key.to_owned().into(), value: "x".into(), ..PutRequest::default() };
+    let started = Instant::now();
+    let answer = node.kv().put(timed(message, deadline)).await;
+    (answer.map(drop), started.elapsed())
+}
+
+async fn get(node: &Node, key: &str, deadline: Duration) -> (Result<(), Status>, Duration) {
+    let message = GetRequest { key: key.to_owned().into(), stale: false };
+    let started = Instant::now();
+    let answer = node.kv().get(timed(message, deadline)).await;
+    (answer.map(drop), started.elapsed())
+}
+
+fn timed<T>(message: T, deadline: Duration) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(deadline);
+    request
+}
+
+/// What proves that nothing was applied.
+fn proof(status: &Status) -> Option<&str> {
+    status.metadata().get("kv-not-applied").map(|proof| proof.to_str().unwrap())
 }
 
 /// The file below its data directory. It is live: a restart would not help.

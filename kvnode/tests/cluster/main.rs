@@ -13,6 +13,7 @@
     reason = "test code"
 )]
 
+mod adoption;
 mod bad_input;
 mod check;
 mod clock;

@@ -47,6 +47,11 @@ impl Api {
         }
         let peers = self.founding_peers()?;
         let survey = self.survey(&peers).await?;
+        // This node's cluster runs, and its first entry has not come here yet.
+        let mut running = survey.iter().filter(|(id, found)| **id != self.local.id && found.initialized);
+        if let Some((id, member)) = running.find_map(|(id, _)| Some((*id, peers.get(*id)?))) {
+            return self.pass_on(call, id, member).await;
+        }
         let first = survey.keys().next().copied().filter(|first| *first < self.local.id && !call.forwarded);
         if let Some((first, member)) = first.and_then(|first| Some((first, peers.get(first)?))) {
             return self.pass_on(call, first, member).await;
@@ -82,9 +87,11 @@ impl Api {
         }
     }
 
-    /// Asks all peers at once who they are. A peer that belongs to a running cluster ends the matter.
+    /// Asks all peers at once who they are. A peer that belongs to a running cluster ends the matter,
+    /// unless it is this node's own.
     async fn survey(&self, peers: &Peers) -> Result<Survey, Status> {
         let own = self.local.id;
+        let own_cluster = self.local.identity().member().map(|member| member.cluster_id);
         let asked = peers.iter().map(|(id, member)| async move {
             // A node need not be able to reach itself under the address that it advertises.
             let found = match id == own {
@@ -103,7 +110,10 @@ impl Api {
             }
             // Or is about to receive the log of one that has added it.
             let runs = |member: &MemberIdentity| found.initialized || !is_first_member(*member);
-            if let Some(cluster) = found.member.filter(|member| id != own && runs(member)) {
+            let is_own =
+                |member: &MemberIdentity| found.initialized && own_cluster == Some(member.cluster_id);
+            let foreign = |member: &MemberIdentity| id != own && runs(member) && !is_own(member);
+            if let Some(cluster) = found.member.filter(foreign) {
                 return Err(Status::failed_precondition(format!(
                     "node {id} of the peer list belongs to cluster {} already; add node {own} to it with `kvcli cluster add-learner \
                      {own} {} {}`, or start the nodes of a new cluster on empty directories",

@@ -3,25 +3,32 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-/* While the file that this variable names exists, no sync returns. */
-static void wait_for_disk(void) {
-    const char *hangs = getenv("INTERPOSER_DISK_HANGS");
-    while (hangs && access(hangs, F_OK) == 0)
+static int exists(const char *variable) {
+    const char *path = getenv(variable);
+    return path && access(path, F_OK) == 0;
+}
+
+/* While the file that the first variable names exists, no sync returns; with the second, none of a directory. */
+static void wait_for_disk(int fd) {
+    struct stat what;
+    int is_directory = fstat(fd, &what) == 0 && S_ISDIR(what.st_mode);
+    while (exists("INTERPOSER_DISK_HANGS") || (is_directory && exists("INTERPOSER_DIRECTORIES_HANG")))
         usleep(10000);
 }
 
 int fdatasync(int fd) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
-    wait_for_disk();
+    wait_for_disk(fd);
     return real(fd);
 }
 
 int fsync(int fd) {
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-    wait_for_disk();
+    wait_for_disk(fd);
     return real(fd);
 }
 

@@ -33,6 +33,7 @@ impl Interposer {
     pub fn between_disk_and(&self, serve: &mut Serve) {
         self.preload(serve);
         serve.env.push(("INTERPOSER_DISK_HANGS".into(), self.switch(serve.id).into()));
+        serve.env.push(("INTERPOSER_DIRECTORIES_HANG".into(), self.directories(serve.id).into()));
     }
 
     /// From its next start on the node's clock is before 1970.
@@ -50,12 +51,27 @@ impl Interposer {
         File::create(self.switch(id)).unwrap();
     }
 
+    /// No sync of a directory returns any more: what a file is called from now on is there to be
+    /// read, and the node does not know that it is.
+    pub fn hang_directories(&self, id: u64) {
+        File::create(self.directories(id)).unwrap();
+    }
+
     /// They return.
     pub fn answer(&self, id: u64) {
-        fs::remove_file(self.switch(id)).unwrap();
+        for switch in [self.switch(id), self.directories(id)] {
+            match fs::remove_file(switch) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => panic!("{e}"),
+                _ => {}
+            }
+        }
     }
 
     fn switch(&self, id: u64) -> PathBuf {
         self.dir.join(format!("disk-{id}-hangs"))
+    }
+
+    fn directories(&self, id: u64) -> PathBuf {
+        self.dir.join(format!("directories-{id}-hang"))
     }
 }

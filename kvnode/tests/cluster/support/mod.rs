@@ -2,7 +2,7 @@
 //! them and compare them. Every test file includes this module and uses a part of it.
 //!
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
-//! line; `small_disk`, `damage`, `interposer` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http`
+//! line; `small_disk`, `damage`, `interposer`, `front` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http`
 //! and `kvcli_binary` talk to them; `load` writes and remembers what was promised; `state` compares what is stored, and
 //! `refusal` looks at a node that must answer nothing; `browser` is a real one, and `status_page` what it shows.
 #![allow(unused_imports, reason = "each test uses a part")]
@@ -12,6 +12,7 @@ mod damage;
 mod dice;
 pub mod document;
 mod exclusive;
+mod front;
 mod http;
 mod interposer;
 mod kvcli_binary;
@@ -34,6 +35,7 @@ pub use cluster::{Cluster, ClusterOptions};
 pub use damage::{Damage, Harm, OlderCopies, files, used_bytes};
 pub use dice::Dice;
 pub use exclusive::alone;
+pub use front::Front;
 pub use http::{Series, get as http_get};
 pub use interposer::Interposer;
 pub use kvcli_binary::Kvcli;

@@ -1,0 +1,363 @@
+//! Attacks the moment in which a node comes to belong to a cluster: whoever makes it a member dies, or
+//! it falls silent, between the two steps of that. A node that belongs to a cluster and has nothing of
+//! it must neither be lost nor found a cluster of its own.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{
+    Cluster, ClusterOptions, Dice, Ended, Front, Interposer, Kvcli, Node, alone, free_ports, wait,
+};
+use proto::kv::v1::{InitRequest, StatusResponse};
+use serde_json::Value;
+
+/// How long a step that is waited for may take.
+const NOTICE: Duration = Duration::from_secs(15);
+/// After it was interrupted, `init` may be refused for as long as a promise to another founder holds,
+/// which is 10 s, and not for longer.
+const INIT_WORKS_WITHIN: Duration = Duration::from_secs(25);
+const REFUSED: Option<i32> = Some(4);
+/// Founders that are killed at a random moment.
+const ROUNDS: usize = 8;
+/// All nodes belong to the cluster some 6 ms after `init` was begun, and the first entry follows; the
+/// founder is killed this long after the beginning at the latest.
+const MAX_DELAY_MICROS: usize = 12_000;
+
+/// The cluster that the node's directory says it belongs to.
+fn cluster_in(data_dir: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(data_dir.join("IDENTITY")).ok()?;
+    let id = text.lines().find_map(|line| line.strip_prefix("cluster_id = \"")?.strip_suffix('"'));
+    id.filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+fn cluster_of(node: &Node) -> Option<String> {
+    cluster_in(&node.serve.data_dir)
+}
+
+async fn adopted(node: &Node) -> String {
+    wait::until(&format!("node {} belongs to a cluster", node.id()), NOTICE, async || {
+        cluster_of(node).ok_or_else(|| "to none".to_owned())
+    })
+    .await
+}
+
+async fn is_well(kvcli: &Kvcli) {
+    wait::until("all is well", NOTICE, async || {
+        let ended = kvcli.run("--output json cluster status").await;
+        let status: Value = serde_json::from_str(&ended.stdout).map_err(|e| format!("{e}: {ended:#?}"))?;
+        wait::is(status["health"] == "ok", || format!("{status:#}"))
+    })
+    .await;
+}
+
+fn assert_refused(ended: &Ended, parts: &[&str]) {
+    assert_eq!(ended.code, REFUSED, "{ended:#?}");
+    for part in parts {
+        assert!(ended.stderr.contains(part), "no {part:?} in {ended:#?}");
+    }
+}
+
+/// A node that is to be added, behind a front that, while it is told to, falls silent towards the leader
+/// once the node belongs to a cluster: the adoption passes, and nothing after it.
+struct Learner {
+    id: u64,
+    front: Front,
+    falls_silent: Arc<AtomicBool>,
+}
+
+impl Learner {
+    /// Started; `founder`: its peer list has itself and nobody else.
+    async fn start(cluster: &mut Cluster, id: u64, founder: bool) -> Self {
+        let ports = free_ports(1)[0];
+        cluster.push(id, ports, String::new());
+        let data_dir = cluster.node(id).serve.data_dir.clone();
+        let falls_silent = Arc::new(AtomicBool::new(true));
+        let told = falls_silent.clone();
+        let silent = move || told.load(Ordering::Relaxed) && cluster_in(&data_dir).is_some();
+        let front = Front::of(ports.raft_addr(), silent).await;
+        let serve = &mut cluster.node_mut(id).serve;
+        serve.flags.extend(["--advertise-raft-addr".to_owned(), front.addr().to_owned()]);
+        if founder {
+            serve.peers = format!("{id}={}/{}", front.addr(), ports.client_addr());
+        }
+        cluster.start_all();
+        cluster.all_up().await;
+        Self { id, front, falls_silent }
+    }
+
+    async fn add(&self, cluster: &Cluster, kvcli: &Kvcli) -> Ended {
+        let client = cluster.node(self.id).client_addr();
+        kvcli.run(&format!("cluster add-learner {} {} {client}", self.id, self.front.addr())).await
+    }
+
+    fn speaks(&self) {
+        self.falls_silent.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The new node is asked who it is and made a member of the cluster, and from then on the leader hears
+/// nothing of it. It is taken out again, `add-learner` says so, the cluster is as it was; and it can be
+/// added as soon as it answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_that_falls_silent_once_it_is_adopted_is_taken_out_again() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let kvcli = Kvcli::new(&cluster.endpoints());
+    let learner = Learner::start(&mut cluster, 4, false).await;
+    let members = async || Ok::<_, String>(cluster.node(1).status().await?.members.len());
+    let (refused, ()) = tokio::join!(
+        learner.add(&cluster, &kvcli),
+        wait::until("it is a member for a while", NOTICE, async || {
+            let members = members().await?;
+            wait::is(members == 4, || format!("{members} members"))
+        })
+    );
+    assert_refused(&refused, &["node 4 was added, did not answer the leader", "and was taken out again"]);
+    wait::until("the membership is as it was", NOTICE, async || {
+        let members = members().await?;
+        wait::is(members == 3, || format!("{members} members"))
+    })
+    .await;
+    is_well(&kvcli).await;
+    cluster.client().put("without", "it").await.unwrap();
+    let node = cluster.node(4).status().await.unwrap();
+    assert!(!node.initialized && node.last_log_index == 0, "{node:?}");
+
+    learner.speaks();
+    let added = learner.add(&cluster, &kvcli).await;
+    assert!(added.code == Some(0) && added.stdout.contains("node 4 is a learner"), "{added:#?}");
+    kvcli.ok("cluster promote 4").await;
+    is_well(&kvcli).await;
+    assert_eq!(cluster.same_state().await.get(b"without").unwrap().value, "it");
+}
+
+/// What `init` must leave as it is.
+fn standing(status: &StatusResponse) -> (String, u64, u64, Vec<(u64, bool)>) {
+    let id = status.header.as_ref().unwrap().cluster_id.clone();
+    let members = status.members.iter().map(|member| (member.id, member.voter)).collect();
+    (id, status.term, status.last_log_index, members)
+}
+
+/// `init` at a node that a running cluster has made its own: while it has nothing of that cluster yet,
+/// once it is a learner, and once it votes. Its peer list names nobody but itself, so that nothing but
+/// its own incarnation tells it that it is no first member. Nor does `init` of another node, whose peer
+/// list names this one, make anything of the two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_at_a_node_that_was_added_changes_nothing() {
+    let _alone = alone();
+    let mut cluster = Cluster::start(ClusterOptions::default()).await;
+    let kvcli = Kvcli::new(&cluster.endpoints());
+    let own = adopted(cluster.node(1)).await;
+    let learner = Learner::start(&mut cluster, 4, true).await;
+    let ports = free_ports(1)[0];
+    let [at, beside] =
+        [cluster.node(4).ports(), ports].map(|at| format!("{}/{}", at.raft_addr(), at.client_addr()));
+    cluster.push(5, ports, format!("4={at},5={beside}"));
+    cluster.start_all();
+    cluster.all_up().await;
+    let init_at = async |id: u64| Kvcli::new(&[cluster.node(id).client_addr()]).run("cluster init").await;
+    let founds_nothing = async || {
+        assert_refused(&init_at(4).await, &["founds no cluster", "has joined cluster", &own]);
+        assert_refused(&init_at(5).await, &["node 4", "belongs to cluster", &own]);
+        for id in [4, 5] {
+            let status = cluster.node(id).status().await.unwrap();
+            assert!(!status.initialized && status.term == 0 && status.last_log_index == 0, "{status:?}");
+        }
+    };
+
+    let (taken_out, ()) = tokio::join!(learner.add(&cluster, &kvcli), async {
+        assert_eq!(adopted(cluster.node(4)).await, own);
+        founds_nothing().await;
+    });
+    assert_refused(&taken_out, &["and was taken out again"]);
+    founds_nothing().await;
+
+    learner.speaks();
+    for change in ["add", "promote"] {
+        match change {
+            "add" => assert_eq!(learner.add(&cluster, &kvcli).await.code, Some(0)),
+            _ => drop(kvcli.ok("cluster promote 4").await),
+        }
+        let leader = cluster.leader().await;
+        let before = standing(&cluster.node(leader).status().await.unwrap());
+        let again = init_at(4).await;
+        assert!(again.code == Some(0) && again.stdout.contains("was initialised before"), "{again:#?}");
+        assert_refused(&init_at(5).await, &["node 4", "belongs to cluster", &own]);
+        assert_eq!(standing(&cluster.node(leader).status().await.unwrap()), before, "after {change}");
+    }
+    cluster.node_mut(5).kill();
+    is_well(&kvcli).await;
+    cluster.client().put("key", "value").await.unwrap();
+    cluster.same_state().await;
+    assert_eq!(cluster_of(cluster.node(4)), Some(own));
+}
+
+/// When the founder dies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Died {
+    /// Its peers belong to the cluster that it was founding, and it does not.
+    BeforeItBelonged,
+    /// All belong to it, and there is no entry.
+    BeforeTheFirstEntry,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_that_dies_before_it_belonged_itself_founds_when_it_is_back() {
+    founder_dies(Died::BeforeItBelonged, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_that_dies_before_the_first_entry_founds_when_it_is_back() {
+    founder_dies(Died::BeforeTheFirstEntry, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_others_found_without_a_founder_that_died_before_it_belonged_itself() {
+    founder_dies(Died::BeforeItBelonged, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_others_found_without_a_founder_that_died_before_the_first_entry() {
+    founder_dies(Died::BeforeTheFirstEntry, false).await;
+}
+
+/// The founder is killed while its disk lets it go no further than to `died`. `init` at another node
+/// afterwards makes the cluster that was begun, with the founder if it is back, else without it, and it
+/// joins when it comes.
+async fn founder_dies(died: Died, comes_back: bool) {
+    const FOUNDER: u64 = 1;
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    let Some(interposer) = Interposer::build(cluster.path(), &format!("{died:?}")) else { return };
+    interposer.between_disk_and(&mut cluster.node_mut(FOUNDER).serve);
+    cluster.start_all();
+    cluster.all_up().await;
+    match died {
+        Died::BeforeItBelonged => interposer.hang(FOUNDER),
+        Died::BeforeTheFirstEntry => interposer.hang_directories(FOUNDER),
+    }
+    let mut admin = cluster.node(FOUNDER).admin();
+    let begun = tokio::spawn(async move { admin.init(InitRequest {}).await });
+    let cluster_id = adopted(cluster.node(2)).await;
+    assert_eq!(adopted(cluster.node(3)).await, cluster_id);
+    match died {
+        Died::BeforeItBelonged => assert_eq!(cluster_of(cluster.node(FOUNDER)), None),
+        Died::BeforeTheFirstEntry => assert_eq!(adopted(cluster.node(FOUNDER)).await, cluster_id),
+    }
+    for status in cluster.statuses().await.unwrap() {
+        assert!(!status.initialized, "{status:?}");
+    }
+    cluster.node_mut(FOUNDER).kill();
+    begun.await.unwrap().expect_err("there is no cluster yet");
+    interposer.answer(FOUNDER);
+
+    if comes_back {
+        cluster.node_mut(FOUNDER).start();
+        cluster.node_mut(FOUNDER).up().await;
+    }
+    Kvcli::new(&[cluster.node(3).client_addr()]).ok("cluster init").await;
+    cluster.client().put("key", "value").await.unwrap();
+    cluster.start_all();
+    cluster.all_up().await;
+    is_one_cluster(&cluster).await;
+    assert_eq!(cluster_of(cluster.node(FOUNDER)), Some(cluster_id), "the one that was begun");
+}
+
+/// All nodes belong to one cluster that works, and it is there already for whoever initialises again.
+async fn is_one_cluster(cluster: &Cluster) {
+    is_well(&Kvcli::new(&cluster.endpoints())).await;
+    let ids: BTreeSet<_> = cluster.nodes.iter().map(|node| cluster_of(node).unwrap()).collect();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    for node in &cluster.nodes {
+        let again = node.admin().init(InitRequest {}).await.unwrap().into_inner();
+        assert!(again.already_initialized, "{again:?}");
+        assert!(ids.contains(&again.header.unwrap().cluster_id));
+    }
+    assert_eq!(cluster.same_state().await.get(b"key").unwrap().value, "value");
+}
+
+/// `init` at a first member that belongs to the cluster and has not received its first entry. Found, with
+/// the founder killed at random moments: it was refused, with the advice to add the node to its own cluster
+/// as a learner, or to start it on an empty directory, with which a member would have been lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() {
+    let _alone = alone();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    let Some(interposer) = Interposer::build(cluster.path(), "a member that has nothing yet") else { return };
+    interposer.between_disk_and(&mut cluster.node_mut(3).serve);
+    cluster.start_all();
+    cluster.all_up().await;
+    // Node 3 belongs to the cluster and does not answer so; the others found it without waiting for more.
+    interposer.hang_directories(3);
+    cluster.node(1).admin().init(InitRequest {}).await.unwrap();
+    assert_eq!(adopted(cluster.node(3)).await, adopted(cluster.node(1)).await);
+    // Now there is no leader that could take it in.
+    cluster.node_mut(2).kill();
+    cluster.node_mut(3).kill();
+    interposer.answer(3);
+    cluster.node_mut(3).start();
+    assert!(!cluster.node_mut(3).up().await.initialized);
+
+    let there = Kvcli::new(&[cluster.node(3).client_addr()]).ok("cluster init").await;
+    assert!(there.contains("was initialised before"), "{there}");
+    cluster.start_all();
+    cluster.all_up().await;
+    cluster.client().put("key", "value").await.unwrap();
+    is_one_cluster(&cluster).await;
+}
+
+/// The founder, or the founder and others, are killed at random moments after `init` was begun. Whatever
+/// was reached, a later `init` at any node makes one cluster, or is refused in words that say to try again,
+/// and works when a promise to the dead founder has run out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_the_founder_dies_one_cluster_comes_of_it() {
+    let _alone = alone();
+    let mut dice = Dice::new("whenever_the_founder_dies");
+    for round in 1..=ROUNDS {
+        let mut cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;
+        let mut admin = cluster.node(dice.pick(&[1, 2, 3])).admin();
+        let begun = tokio::spawn(async move { admin.init(InitRequest {}).await });
+        let delay = Duration::from_micros(dice.below(MAX_DELAY_MICROS) as u64);
+        tokio::time::sleep(delay).await;
+        let killed = dice.pick(&[&[1][..], &[1], &[1, 2], &[1, 2, 3]]);
+        killed.iter().for_each(|id| cluster.node_mut(*id).send_kill());
+        killed.iter().for_each(|id| cluster.node_mut(*id).kill());
+        let belonging = cluster.nodes.iter().filter(|node| cluster_of(node).is_some()).count();
+        drop(begun.await);
+
+        let comes_back = killed.len() > 1 || dice.pick(&[true, false]);
+        if comes_back {
+            cluster.start_all();
+            cluster.all_up().await;
+        }
+        let asked = dice.pick(&[2, 3]);
+        let refused = init_until_it_works(&cluster, asked).await;
+        println!(
+            "round {round}: killed {killed:?} after {delay:.1?}, {belonging} nodes belonged to a cluster; init at \
+             node {asked}, founder back {comes_back}: refused {refused} times"
+        );
+        cluster.client().put("key", "value").await.unwrap();
+        cluster.start_all();
+        cluster.all_up().await;
+        is_one_cluster(&cluster).await;
+    }
+}
+
+/// Answers how often it was refused.
+async fn init_until_it_works(cluster: &Cluster, at: u64) -> usize {
+    let kvcli = Kvcli::new(&[cluster.node(at).client_addr()]);
+    let mut refused = 0;
+    wait::until("init works", INIT_WORKS_WITHIN, async || {
+        let ended = kvcli.run("cluster init").await;
+        if ended.code == Some(0) {
+            return Ok(refused);
+        }
+        refused += 1;
+        assert!(ended.stderr.contains("try again"), "{ended:#?}");
+        Err(ended.stderr)
+    })
+    .await
+}
