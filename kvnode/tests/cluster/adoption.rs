@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::support::{
     Cluster, ClusterOptions, Dice, Ended, Front, Interposer, Kvcli, Node, alone, free_ports, wait,
 };
-use proto::kv::v1::{InitRequest, StatusResponse};
+use proto::node::v1::{InitRequest, StatusResponse};
 use serde_json::Value;
 
 /// How long a step that is waited for may take.
