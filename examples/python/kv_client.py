@@ -8,6 +8,7 @@ import time
 
 import grpc
 from kv.v1 import kv_pb2, kv_pb2_grpc
+from node.v1 import cluster_pb2, cluster_pb2_grpc
 
 # Metadata, as the head comment of kv.proto documents it.
 CLUSTER_ID = "kv-cluster-id"
@@ -140,8 +141,8 @@ class Client:
         if self.cluster_id or len(self.channels) == 1:
             return
         asked = {
-            endpoint: kv_pb2_grpc.ClusterStub(channel).Status.future(
-                kv_pb2.StatusRequest(), timeout=QUESTION_SECONDS
+            endpoint: cluster_pb2_grpc.ClusterStub(channel).Status.future(
+                cluster_pb2.StatusRequest(), timeout=QUESTION_SECONDS
             )
             for endpoint, channel in self.channels.items()
         }

@@ -32,7 +32,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 async fn run(config: &Config) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
     let builder = Node::builder(KvApplication)
-        .services(api::services)
+        .services(&["kv.v1.Kv"], api::services)
         .operations(&[PUT, GET, DELETE, SCAN])
         .metrics(logging::collectors()?);
     let node = tokio::select! {

@@ -20,7 +20,7 @@ pub const IDENTITY_FILE: &str = "IDENTITY";
 /// Its name while it is being written; a crash may leave it behind.
 pub const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
 /// The layout of a data directory that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const PREAMBLE: &str = "# Whose data this directory holds. Written by kvnode; do not edit.\n";
 /// The file has a few lines; anything bigger is not one.
@@ -42,7 +42,7 @@ pub struct Identity {
 }
 
 /// The file, as TOML.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Lines {
     format: u32,
@@ -226,8 +226,19 @@ impl Lines {
     }
 }
 
+/// The one line that every version has.
+#[derive(Deserialize)]
+struct OnlyFormat {
+    format: u32,
+}
+
 fn parse(bytes: &[u8]) -> Result<Lines, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not text".to_owned())?;
+    // What another version has written may have other lines.
+    let OnlyFormat { format } = toml::from_str(text).map_err(|e| e.message().to_owned())?;
+    if format != FORMAT_VERSION {
+        return Ok(Lines { format, ..Lines::default() });
+    }
     let lines: Lines = toml::from_str(text).map_err(|e| e.message().to_owned())?;
     if lines.checksum() != lines.checksum {
         return Err("its checksum is not that of its content".to_owned());
@@ -323,7 +334,7 @@ mod tests {
     #[test]
     fn a_damaged_identity_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        for bytes in [&b"\xff\xfe"[..], b"", b"format = 1", b"format = 'x'", &[b' '; 70_000]] {
+        for bytes in [&b"\xff\xfe"[..], b"", b"format = 2", b"format = 'x'", &[b' '; 70_000]] {
             fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
             let error = Identity::read(dir.path()).unwrap_err().to_string();
             assert!(error.contains("IDENTITY is damaged"), "{error}");

@@ -1,10 +1,11 @@
 //! A lock service with leases, waiters and fencing tokens. Start it as often as there are nodes, and make them a cluster:
 //!
 //! ```text
-//! locks --id 1 --data-dir d1 --client-addr :6001 --raft-addr :7001 --http-addr :8001 --peers 1=:7001/:6001,2=…,3=…
-//! curl -X POST :8001/admin/init
-//! curl :8002/write --json '{"Acquire": {"lock": "build", "owner": "ann", "ttl_ms": 10000}}'
-//! curl :8003/read --json '{"Lock": "build"}'
+//! locks --id 1 --data-dir d1 --client-addr n1:6000 --raft-addr n1:7000 --http-addr n1:8000 \
+//!     --peers 1=n1:7000/n1:6000,2=n2:7000/n2:6000,3=n3:7000/n3:6000
+//! curl -X POST n1:8000/admin/init
+//! curl n2:8000/write --json '{"Acquire": {"lock": "build", "owner": "ann", "ttl_ms": 10000}}'
+//! curl n3:8000/read --json '{"Lock": "build"}'
 //! ```
 
 use std::time::Duration;

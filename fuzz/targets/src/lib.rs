@@ -16,6 +16,26 @@
     reason = "a fuzz target fails by panicking"
 )]
 
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// What an entry carries: any bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload(pub Bytes);
+
+impl fmt::Display for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+openraft::declare_raft_types!(
+    /// As a node's own, whose entries are bytes too.
+    pub TypeConfig: D = Payload, R = (), NodeId = u64, Node = raftnode::Member
+);
+
 mod damage;
 mod framed;
 mod input;

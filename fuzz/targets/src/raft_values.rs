@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use kvnode::{Command, Member, RequestId, TypeConfig};
+use kvnode::Command;
 use openraft::entry::RaftEntry as _;
 use openraft::type_config::alias::{EntryOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf};
 use openraft::{EntryPayload, LogId, Membership, Vote};
 
+use raftnode::Member;
+
 use crate::input::Input;
+use crate::{Payload, TypeConfig};
 
 type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, u64>;
 pub(crate) type Entry = EntryOf<TypeConfig>;
@@ -65,16 +68,11 @@ pub(crate) fn snapshot_meta(input: &mut Input<'_>) -> SnapshotMeta {
 }
 
 pub(crate) fn command(input: &mut Input<'_>) -> Command {
-    let request_id = input
-        .flag()
-        .then(|| RequestId { client_id: [input.u8() % 2; 16], sequence: u64::from(input.u8() % 4) + 1 });
     let return_previous = input.flag();
     let key = Bytes::from(vec![b'k'; usize::from(input.u8() % 3) + 1]);
     match input.flag() {
-        true => Command::Delete { key, request_id, return_previous },
-        false => {
-            Command::Put { key, value: Bytes::copy_from_slice(input.sized()), request_id, return_previous }
-        }
+        true => Command::Delete { key, return_previous },
+        false => Command::Put { key, value: Bytes::copy_from_slice(input.sized()), return_previous },
     }
 }
 
@@ -82,7 +80,7 @@ pub(crate) fn entry(input: &mut Input<'_>, log_id: EntryLogId) -> Entry {
     let payload = match input.u8() % 4 {
         0 => EntryPayload::Blank,
         1 => EntryPayload::Membership(membership(input)),
-        _ => EntryPayload::Normal(command(input)),
+        _ => EntryPayload::Normal(Payload(Bytes::copy_from_slice(input.sized()))),
     };
     Entry::new(log_id, payload)
 }

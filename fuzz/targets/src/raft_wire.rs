@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use kvnode::TypeConfig;
 use network_grpc::testing::{admit_append, admit_snapshot, admit_transfer, admit_vote, judge, messages_of};
 use openraft::Membership;
 use openraft::entry::RaftEntry as _;
@@ -13,6 +12,7 @@ use prost::Message;
 use proto::raft::v1 as pb;
 use serde::Serialize;
 
+use crate::TypeConfig;
 use crate::input::Input;
 use crate::raft_values::{self, Entry, EntryLogId, RaftVote};
 
@@ -89,7 +89,7 @@ fn is_committed_by_another(vote: &RaftVote) -> bool {
     vote.committed && vote.leader_id.node_id != OWN
 }
 
-fn has_voters(membership: &Membership<u64, kvnode::Member>) -> bool {
+fn has_voters(membership: &Membership<u64, raftnode::Member>) -> bool {
     let configs = membership.get_joint_config();
     let nodes: BTreeSet<u64> = membership.nodes().map(|(id, _)| *id).collect();
     configs.iter().all(|config| !config.is_empty() && config.is_subset(&nodes))

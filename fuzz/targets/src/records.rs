@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
-use kvnode::{Command, PairRecord, Response, TypeConfig};
+use kvnode::{Command, PairRecord, Response};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage_leveldb::testing::formats::{RootOf, records_of_bundle, root_again};
 
+use crate::TypeConfig;
 use crate::raft_values::{Entry, EntryLogId, RaftVote, SnapshotMeta, StoredMembership};
 
 /// How many kinds of record [`records`] knows; the first byte chooses one.
@@ -25,8 +26,8 @@ pub fn records(data: &[u8]) {
         4 => survives::<SnapshotMeta>(bytes),
         5 => survives::<Command>(bytes),
         6 => survives::<Response>(bytes),
-        // A session: kvnode's own type is these two fields.
-        7 => survives::<(u64, Response)>(bytes),
+        // A session: raftnode's own type is these two fields.
+        7 => survives::<(u64, Bytes)>(bytes),
         8 => survives::<VoteRequest<TypeConfig>>(bytes),
         9 => survives::<VoteResponse<TypeConfig>>(bytes),
         10 => survives::<TransferLeaderRequest<TypeConfig>>(bytes),

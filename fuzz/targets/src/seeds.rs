@@ -1,7 +1,7 @@
 //! The seed corpus, made from real values. `examples/seeds.rs` writes it, `tests/replay.rs` reads it.
 
 use bytes::Bytes;
-use kvnode::{PairRecord, Response, TypeConfig};
+use kvnode::{PairRecord, Response};
 use openraft::raft::{TransferLeaderRequest, VoteRequest, VoteResponse};
 use prost::Message as _;
 use proto::kv::v1 as kv;
@@ -9,6 +9,7 @@ use proto::raft::v1 as pb;
 use serde::Serialize;
 use storage_leveldb::testing::formats::{RootOf, root_again, write_paged};
 
+use crate::TypeConfig;
 use crate::input::Input;
 use crate::raft_values::{self, RaftVote};
 use crate::{records, reference};
@@ -142,13 +143,12 @@ fn records_seeds() -> Vec<Seed> {
         PairRecord { create_revision: 3, mod_revision: 9, version: 4, value: Bytes::from_static(b"value") };
     seeds.push(named("pair", &[&[13], &pair.encode()]));
     let responses = [
-        Response::Nothing,
         Response::Put { revision: 300, previous: Some(pair.clone()) },
         Response::Delete { revision: 70_000, deleted: true, previous: None },
-        Response::SequenceTooLow { last: 1 << 40 },
     ];
     for (n, response) in responses.into_iter().enumerate() {
         seeds.push(record(6, &format!("response-{n}"), &response));
+        let response = Bytes::from(codec::encode(&response).unwrap());
         seeds.push(record(7, &format!("session-{n}"), &(5_u64, response)));
     }
     seeds.extend(bundles());
@@ -270,16 +270,10 @@ fn kv_request() -> Vec<Seed> {
         request_id,
         return_previous: true,
     };
-    let learner = |raft: &str, client: &str| pb::AddLearnerRequest {
-        id: 4,
-        raft_addr: raft.to_owned(),
-        client_addr: client.to_owned(),
-    };
     let delete =
         kv::DeleteRequest { key: Bytes::from_static(b"k"), request_id: id(16, 9), return_previous: true };
     let scan = kv::ScanRequest { prefix: Bytes::from_static(b"p"), limit: 10, keys_only: true, stale: true };
     let get = kv::GetRequest { key: Bytes::from_static(b"k"), stale: true };
-    let change = pb::ChangeMembershipRequest { promote: vec![2, 3], remove: vec![1], force: false };
     vec![
         named("put", &[&[0], &put(b"key", None).encode_to_vec()]),
         named("put-named", &[&[0], &put(b"key", id(16, 1)).encode_to_vec()]),
@@ -288,9 +282,6 @@ fn kv_request() -> Vec<Seed> {
         named("delete", &[&[1], &delete.encode_to_vec()]),
         named("get", &[&[2], &get.encode_to_vec()]),
         named("scan", &[&[3], &scan.encode_to_vec()]),
-        named("learner", &[&[4], &learner("10.0.0.4:7104", "node-4.example.org:7004").encode_to_vec()]),
-        named("learner-v6", &[&[4], &learner("[::1]:7104", "[::]:0").encode_to_vec()]),
-        named("change", &[&[5], &change.encode_to_vec()]),
     ]
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kvnode::{Command, Response, TypeConfig};
 use openraft::storage::RaftStateMachine as _;
 use storage_leveldb::testing::SimDisk;
 use storage_leveldb::{
@@ -18,6 +17,7 @@ use tokio::runtime::Runtime;
 
 use crate::damage::damage;
 use crate::input::Input;
+use crate::{Payload, TypeConfig};
 use crate::raft_values::{self, SnapshotMeta};
 use crate::reference;
 
@@ -37,8 +37,8 @@ impl Application<TypeConfig> for Raw {
     type Query = ();
     type Answer = Vec<(Bytes, Bytes)>;
 
-    fn apply(&self, _: &mut Transaction<'_>, _: u64, _: &Command) -> Result<Response, StorageError> {
-        Ok(Response::Nothing)
+    fn apply(&self, _: &mut Transaction<'_>, _: u64, _: &Payload) -> Result<(), StorageError> {
+        Ok(())
     }
 
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {

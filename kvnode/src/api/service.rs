@@ -27,7 +27,6 @@ pub(crate) fn services(node: Node<KvApplication>) -> ClientServices {
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let mut services = ClientServices {
-        names: vec!["kv.v1.Kv"],
         descriptors: vec![kv::FILE_DESCRIPTOR_SET],
         ..ClientServices::default()
     };

@@ -47,7 +47,7 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
                 text.starts_with(title) && text.contains(part) && !text.contains("nothing measured")
             })
         };
-        let all = ["Put latency", "Get latency", "Delete latency"].iter().all(|title| moves(title, "ms"))
+        let all = ["Write latency", "Read latency"].iter().all(|title| moves(title, "ms"))
             && moves("Log sync", "node 3")
             && moves("Apply", "node 1");
         let rates = told.iter().find(|text| text.starts_with("Requests")).is_some_and(|text| {

@@ -159,7 +159,16 @@ impl Api {
                 tracing::info!(cluster_id = %cluster_id, %peers, "initialised the cluster");
                 Ok(())
             }
-            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            // The founder's first entry came here meanwhile.
+            Err(RaftError::APIError(InitializeError::NotAllowed(e))) if e.last_log_id.is_some() => Ok(()),
+            Err(RaftError::APIError(InitializeError::NotAllowed(e))) => {
+                let founder = e.vote.leader_id.node_id;
+                Err(Status::failed_precondition(format!(
+                    "node {founder} founded cluster {cluster_id}, had this node vote for it, and fell silent before its \
+                     first entry came here; start node {founder} again, or if it is lost for good, empty the data \
+                     directories of all other nodes of the peer list, which store nothing yet, and try again"
+                )))
+            }
             Err(e) => Err(Status::internal(format!("cannot initialise: {e}"))),
         }
     }

@@ -14,7 +14,6 @@ use tonic_health::ServingStatus;
 
 use super::header::{NODE_ID_METADATA, NOT_APPLIED_METADATA};
 use super::report::Reporter;
-use super::server::HEALTH_SERVICES;
 use super::status_codes;
 use crate::cluster::Overview;
 use crate::node::{Faulty, explain};
@@ -31,9 +30,10 @@ pub(crate) async fn client_routes(
     faulty: &Arc<Faulty>,
     reporter: Reporter,
     overview: Arc<Overview>,
+    service_names: &[&'static str],
 ) -> Routes {
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    for service in HEALTH_SERVICES {
+    for service in service_names {
         health_reporter.set_service_status(service, ServingStatus::NotServing).await;
     }
     let refusal = client_refusal(faulty);

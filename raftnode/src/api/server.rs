@@ -58,8 +58,6 @@ pub(crate) struct Api {
 pub struct ClientServices {
     /// Its services.
     pub routes: RoutesBuilder,
-    /// Their full names, as in `kv.v1.Kv`, for gRPC health.
-    pub names: Vec<&'static str>,
     /// Encoded `FileDescriptorSet`s, for reflection.
     pub descriptors: Vec<&'static [u8]>,
 }

@@ -79,9 +79,9 @@ impl<A: Application> Host for Typed<A> {
     }
 
     fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError> {
-        let response =
-            codec::decode(response).map_err(|e| fault(format!("a response cannot be read: {e}")))?;
-        encoded("a response", &A::remembered(response))
+        // One that cannot be read back is remembered whole: its client is told, and nobody else is stopped.
+        let Ok(decoded) = codec::decode(response) else { return Ok(response.clone()) };
+        encoded("a response", &A::remembered(decoded))
     }
 
     fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
@@ -227,7 +227,6 @@ fn note(index: u64, at: &At, command: &Command) {
     tracing::debug!(
         event.action = "apply",
         log_index = index,
-        position = at.position,
         client_id = at.request_id.map(|id| id.client_hex()),
         sequence = at.request_id.map(|id| id.sequence),
         "applying a command of {} bytes",

@@ -9,7 +9,7 @@ use super::error::StartError;
 use super::handle::{Node, Part};
 use super::lifetime::Lifetime;
 use super::start::{Plan, Started};
-use crate::api::ClientServices;
+use crate::api::{ClientServices, HEALTH_SERVICES};
 use crate::application::{Application, Hosted, Typed};
 use crate::config::NodeConfig;
 use crate::http::json_router;
@@ -24,6 +24,7 @@ type MakeRouter<A> = fn(Node<A>) -> Router;
 pub struct Builder<A: Application> {
     application: Arc<A>,
     services: Option<MakeServices<A>>,
+    service_names: Vec<&'static str>,
     http: Option<MakeRouter<A>>,
     ops: Vec<Op>,
     collectors: Collectors,
@@ -34,17 +35,22 @@ impl<A: Application> Builder<A> {
         let ops = vec![Op::WRITE, Op::READ];
         Self {
             application: Arc::new(application),
-            services: None,
-            http: None,
+            services: None, service_names: Vec::new(), http: None,
             ops,
             collectors: Collectors::default(),
         }
     }
 
-    /// Serves these on the port for clients, besides what every node does.
+    /// Serves these on the port for clients, besides what every node does. `names` are their full names, as in
+    /// `kv.v1.Kv`, for gRPC health.
     #[must_use]
-    pub fn services(mut self, make: impl FnOnce(Node<A>) -> ClientServices + Send + 'static) -> Self {
+    pub fn services(
+        mut self,
+        names: &[&'static str],
+        make: impl FnOnce(Node<A>) -> ClientServices + Send + 'static,
+    ) -> Self {
         self.services = Some(Box::new(make));
+        self.service_names = names.to_vec();
         self
     }
 
@@ -86,6 +92,7 @@ impl<A: Application> Builder<A> {
             hosted,
             ops: self.ops,
             collectors: self.collectors,
+            service_names: [&HEALTH_SERVICES[..], &self.service_names].concat(),
             surfaces: Box::new(move |api| {
                 let node = Node::new(application, Part::Serving(Arc::clone(api)));
                 let http = router.map_or_else(Router::new, |make| make(node.clone()));

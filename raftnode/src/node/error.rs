@@ -98,9 +98,19 @@ pub enum Error {
     /// This node's storage has failed, and it answers nothing any more. It has changed nothing; ask another node.
     #[error("{0}")]
     Faulty(String),
-    /// It cannot be done. It has changed nothing, and would not if it were tried again.
+    /// It cannot be done as things are, or never. It has changed nothing.
     #[error("{0}")]
     Refused(String),
+}
+
+impl Error {
+    /// A read changes nothing, whatever has become of it.
+    pub(super) fn of_read(status: Status) -> Self {
+        match Self::from(status) {
+            Self::Unknown(text) => Self::NotApplied(text),
+            error => error,
+        }
+    }
 }
 
 impl From<Status> for Error {

@@ -63,6 +63,7 @@ impl FaultyNode {
         metrics: Arc<Metrics>,
         listeners: Listeners,
         data_dir: Arc<DataDir>,
+        service_names: &[&'static str],
     ) -> Self {
         let faulty = Arc::new(Faulty {
             id: config.id,
@@ -78,7 +79,7 @@ impl FaultyNode {
         history.add_event(EventKind::Fault, explain(&faulty.fault));
         let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);
         let overview = Overview::new(reporter.clone());
-        let clients = refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview)).await;
+        let clients = refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
         let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
         let servers = Servers::start(listeners, refusal::peer_routes(&faulty), clients, http);
         Self { faulty, servers, _data_dir: data_dir }

@@ -101,7 +101,7 @@ impl<A: Application> Node<A> {
     pub async fn read(&self, query: A::Query) -> Result<A::Answer, Error> {
         let call = Call::within(DEFAULT_DEADLINE);
         let work = async { self.read_for(&call, query).await.map(|answered| answered.value) };
-        Ok(self.answer(Op::READ, &call, work).await?.into_inner())
+        Ok(self.answer(Op::READ, &call, work).await.map_err(Error::of_read)?.into_inner())
     }
 
     /// Answers a query from what this node has applied, however old that is.
@@ -111,7 +111,7 @@ impl<A: Application> Node<A> {
     pub async fn read_stale(&self, query: A::Query) -> Result<A::Answer, Error> {
         let call = Call::within(DEFAULT_DEADLINE);
         let work = async { self.read_stale_for(query).await.map(|answered| answered.value) };
-        Ok(self.answer(Op::READ, &call, work).await?.into_inner())
+        Ok(self.answer(Op::READ, &call, work).await.map_err(Error::of_read)?.into_inner())
     }
 
     /// Makes the nodes of the peer list a cluster, if they are none yet; answers its members. Harmless when repeated, or

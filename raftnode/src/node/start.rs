@@ -19,7 +19,7 @@ use super::open_files::raise_limit;
 use super::servers::Servers;
 use super::snapshot_watch::watch_snapshots;
 use super::{LeaderWatch, Listeners, Local, steward};
-use crate::api::{Api, ClientServices, HEALTH_SERVICES, Reporter};
+use crate::api::{Api, ClientServices, Reporter};
 use crate::application::{Hosted, stored_meta};
 use crate::cluster::Overview;
 use crate::config::{NodeConfig, Peers};
@@ -41,6 +41,8 @@ pub(super) struct Plan {
     /// The application's own operations, for the metrics.
     pub(super) ops: Vec<Op>,
     pub(super) collectors: Collectors,
+    /// The services whose health is told.
+    pub(super) service_names: Vec<&'static str>,
     /// What the application serves to clients and over HTTP, once it has something to serve it with.
     pub(super) surfaces: Box<dyn FnOnce(&Arc<Api>) -> (ClientServices, Router) + Send>,
 }
@@ -104,6 +106,7 @@ impl Plan {
                     metrics,
                     listeners,
                     Arc::clone(&data_dir),
+                    &self.service_names,
                 )
                 .await,
             )),
@@ -132,7 +135,6 @@ impl Plan {
             &self.hosted,
         );
         let (application, application_http) = (self.surfaces)(&api);
-        let names = [&HEALTH_SERVICES[..], &application.names].concat();
         let services = api.services(application);
         let (clients, health) = services.map_err(|e| StartError::part("gRPC reflection")(&e))?;
 
@@ -145,7 +147,7 @@ impl Plan {
         watchers.spawn(steward::follow_places(Arc::clone(&local), places));
         watchers.spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), history));
         watchers.spawn(watch_snapshots(Arc::clone(&local), Arc::clone(self.hosted.applied_bytes())));
-        watchers.spawn(report_health(Arc::clone(&local), health, names));
+        watchers.spawn(report_health(Arc::clone(&local), health, self.service_names));
 
         let peers = peer_routes(&local, inbox, &metrics);
         let surface = http::Surface::new(local, metrics, reporter, overview);

@@ -83,12 +83,30 @@ impl<A: Application> Machine<A> {
         outcome.unwrap_or_else(|_| unreachable!("a command without a name is applied"))
     }
 
+    /// Applies an entry with this command alone; answers why not, if the node fails of it.
+    ///
+    /// # Errors
+    /// The fault. Nothing can be applied any more.
+    pub async fn try_apply(&mut self, command: A::Command) -> Result<A::Response, String> {
+        let entry = self.try_entry(ClusterTime::default(), vec![(None, command)]).await;
+        let outcome = entry?.pop().expect("every command has an outcome");
+        Ok(outcome.unwrap_or_else(|_| unreachable!("a command without a name is applied")))
+    }
+
     /// Applies an entry with these commands, some of which may have a name.
     pub async fn apply_entry(
         &mut self,
         time: ClusterTime,
         commands: Vec<(Option<RequestId>, A::Command)>,
     ) -> Vec<Applied<A>> {
+        self.try_entry(time, commands).await.expect("the entry is applied")
+    }
+
+    async fn try_entry(
+        &mut self,
+        time: ClusterTime,
+        commands: Vec<(Option<RequestId>, A::Command)>,
+    ) -> Result<Vec<Applied<A>>, String> {
         self.index += 1;
         let commands = commands.iter();
         let commands: Vec<_> = commands
@@ -97,13 +115,13 @@ impl<A: Application> Machine<A> {
         let leader = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
         let payload = EntryPayload::Normal(Batch::new(time, &commands));
         let entry = (openraft::Entry::new(LogId::new(leader, self.index), payload), None);
-        self.storage.state.apply(stream::iter([Ok(entry)])).await.expect("the entry is applied");
+        self.storage.state.apply(stream::iter([Ok(entry)])).await.map_err(|e| e.to_string())?;
         let outcome = |outcome| match outcome {
             Outcome::Applied(bytes) => Ok(codec::decode(&bytes).expect("a response")),
             Outcome::SequenceTooLow { last } => Err(last),
         };
         let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
-        outcomes.into_iter().map(outcome).collect()
+        Ok(outcomes.into_iter().map(outcome).collect())
     }
 
     /// Answers a query from the state as it is.
