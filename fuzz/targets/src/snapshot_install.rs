@@ -17,9 +17,9 @@ use tokio::runtime::Runtime;
 
 use crate::damage::damage;
 use crate::input::Input;
-use crate::{Payload, TypeConfig};
 use crate::raft_values::{self, SnapshotMeta};
 use crate::reference;
+use crate::{Payload, TypeConfig};
 
 /// The simulated disk keeps every file it ever had, so the node moves to a new one now and then.
 const INSTALLS_PER_DISK: u32 = 200;

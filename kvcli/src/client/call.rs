@@ -222,7 +222,7 @@ impl<'a> Call<'a> {
         }
         shared.identity.learn(answer.cluster());
         if let Some(header) = answer.header() {
-            shared.leader.learn(&header.leader_addr);
+            shared.leader.learn(header.leader_addr);
         }
         shared.names.answered(address);
         shared.prefer(&address.endpoint);

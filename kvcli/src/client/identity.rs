@@ -83,7 +83,7 @@ impl Client {
         let answers = || survey.0.iter().filter_map(|said| said.result.as_ref().ok());
         let newest = answers().filter_map(|answer| answer.header()).max_by_key(|header| header.term);
         if let Some(header) = newest {
-            self.shared.leader.learn(&header.leader_addr);
+            self.shared.leader.learn(header.leader_addr);
         }
         for said in &survey.0 {
             match (&said.address, &said.result) {

@@ -26,10 +26,8 @@ pub(crate) fn services(node: Node<KvApplication>) -> ClientServices {
     let kv = KvServer::new(KvService(node))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let mut services = ClientServices {
-        descriptors: vec![kv::FILE_DESCRIPTOR_SET],
-        ..ClientServices::default()
-    };
+    let mut services =
+        ClientServices { descriptors: vec![kv::FILE_DESCRIPTOR_SET], ..ClientServices::default() };
     services.routes.add_service(kv);
     services
 }

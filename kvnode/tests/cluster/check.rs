@@ -224,7 +224,7 @@ async fn what_is_missing_or_of_another_version_is_told() {
     assert_told(&dir, "IDENTITY", "damaged").await;
     std::fs::write(&identity, stamp.replace("node_id = 1", "node_id = 2")).unwrap();
     assert_told(&dir, "IDENTITY", "damaged").await;
-    std::fs::write(&identity, with_format_2(&stamp)).unwrap();
+    std::fs::write(&identity, with_another_format(&stamp)).unwrap();
     assert_told(&dir, "IDENTITY", "other_format").await;
     std::fs::write(&identity, &stamp).unwrap();
     std::fs::rename(&storage, dir.with_extension("away")).unwrap();
@@ -243,8 +243,8 @@ fn stamped(dir: &Path, name: &str) -> String {
 }
 
 /// The stamp as a later version might write it: right in itself.
-fn with_format_2(stamp: &str) -> String {
-    let stamp = stamp.replace("format = 1", "format = 2");
+fn with_another_format(stamp: &str) -> String {
+    let stamp = stamp.replace("format = 2", "format = 3");
     let values: toml::Table = stamp.parse().unwrap();
     let names = ["format", "node_id", "peers", "cluster_id", "incarnation", "stored", "born"];
     let text = names.map(|name| match &values[name] {

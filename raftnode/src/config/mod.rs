@@ -86,8 +86,10 @@ impl NodeConfig {
         let (id, own) = (self.id, self.own_member());
         match peers.get(id) {
             Some(listed) if *listed == own => Ok(()),
-            Some(listed) => Err(OwnEntryError::Differs { id, listed: listed.clone(), own }),
-            None => Err(OwnEntryError::Missing { id, own }),
+            Some(listed) => {
+                Err(OwnEntryError::Differs { id, listed: Box::new(listed.clone()), own: Box::new(own) })
+            }
+            None => Err(OwnEntryError::Missing { id, own: Box::new(own) }),
         }
     }
 
@@ -107,9 +109,9 @@ pub enum OwnEntryError {
         /// This node.
         id: NodeId,
         /// As it is listed.
-        listed: Member,
+        listed: Box<Member>,
         /// As it is.
-        own: Member,
+        own: Box<Member>,
     },
     /// Not at all.
     #[error(
@@ -120,6 +122,6 @@ pub enum OwnEntryError {
         /// This node.
         id: NodeId,
         /// As it is.
-        own: Member,
+        own: Box<Member>,
     },
 }

@@ -35,7 +35,9 @@ impl<A: Application> Builder<A> {
         let ops = vec![Op::WRITE, Op::READ];
         Self {
             application: Arc::new(application),
-            services: None, service_names: Vec::new(), http: None,
+            services: None,
+            service_names: Vec::new(),
+            http: None,
             ops,
             collectors: Collectors::default(),
         }

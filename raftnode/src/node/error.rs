@@ -17,13 +17,13 @@ use crate::data_dir::DataDirError;
 pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
-    Bind(#[from] BindError),
+    Bind(Box<BindError>),
     /// The peer list does not fit this node.
     #[error(transparent)]
     OwnEntry(#[from] OwnEntryError),
     /// The data directory is not this node's, or cannot be used.
     #[error(transparent)]
-    DataDir(#[from] DataDirError),
+    DataDir(Box<DataDirError>),
     /// The storage cannot be opened, for another reason than a fault of the storage: a node with such a fault starts,
     /// and says so.
     #[error("cannot open the storage in {}", path.display())]
@@ -59,6 +59,18 @@ pub enum StartError {
         /// Why not.
         reason: String,
     },
+}
+
+impl From<DataDirError> for StartError {
+    fn from(e: DataDirError) -> Self {
+        Self::DataDir(Box::new(e))
+    }
+}
+
+impl From<BindError> for StartError {
+    fn from(e: BindError) -> Self {
+        Self::Bind(Box::new(e))
+    }
 }
 
 impl StartError {

@@ -55,6 +55,7 @@ pub(super) struct FaultyNode {
 }
 
 impl FaultyNode {
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the node, made by then")]
     pub(super) async fn start(
         config: &NodeConfig,
         identity: &Identity,
@@ -79,7 +80,8 @@ impl FaultyNode {
         history.add_event(EventKind::Fault, explain(&faulty.fault));
         let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);
         let overview = Overview::new(reporter.clone());
-        let clients = refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
+        let clients =
+            refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
         let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
         let servers = Servers::start(listeners, refusal::peer_routes(&faulty), clients, http);
         Self { faulty, servers, _data_dir: data_dir }

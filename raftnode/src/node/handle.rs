@@ -303,7 +303,7 @@ impl<A: Application> Question for TypedQuestion<A> {
     fn encoded(&self) -> Result<Bytes, Status> {
         let query = self.query.lock().unwrap_or_else(PoisonError::into_inner);
         let encoded =
-            codec::encode(&*query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?);
+            codec::encode(query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?);
         let bytes =
             encoded.map_err(|e| Status::invalid_argument(format!("the query cannot be encoded: {e}")))?;
         check_length("query", bytes.len(), MAX_ANSWER_BYTES)?;

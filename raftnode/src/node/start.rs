@@ -34,6 +34,9 @@ use crate::raft::{Raft, TypeConfig, raft_config};
 /// How often gRPC health is brought in line with readiness.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
+/// Makes what an application serves, over its node.
+type MakeSurfaces = Box<dyn FnOnce(&Arc<Api>) -> (ClientServices, Router) + Send>;
+
 /// What a node is started with, whatever its application is.
 pub(super) struct Plan {
     pub(super) config: NodeConfig,
@@ -44,7 +47,7 @@ pub(super) struct Plan {
     /// The services whose health is told.
     pub(super) service_names: Vec<&'static str>,
     /// What the application serves to clients and over HTTP, once it has something to serve it with.
-    pub(super) surfaces: Box<dyn FnOnce(&Arc<Api>) -> (ClientServices, Router) + Send>,
+    pub(super) surfaces: MakeSurfaces,
 }
 
 /// How a start ended that has not failed altogether.

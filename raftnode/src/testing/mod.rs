@@ -135,10 +135,13 @@ const SEQUENCES: u64 = 1000;
 /// How far apart two entries are, at most.
 const MAX_STEP_MILLIS: u64 = 10_000;
 
+/// Makes a random command.
+type MakeCommand<A> = Arc<dyn Fn(&mut Random) -> <A as Application>::Command + Send + Sync>;
+
 /// An application under test: how it is made, and how a random command of it is.
 pub struct Subject<A: Application> {
     application: Arc<dyn Fn() -> A + Send + Sync>,
-    command: Arc<dyn Fn(&mut Random) -> A::Command + Send + Sync>,
+    command: MakeCommand<A>,
 }
 
 impl<A: Application> Subject<A> {
