@@ -215,10 +215,11 @@ fn is_answer(status: &Status) -> bool {
     status.source().is_none() && status.metadata().contains_key(NODE_ID_METADATA)
 }
 
-/// A node of another cluster has the address now, or one that was wiped.
+/// A node of another cluster has the address now, or one that was wiped. A request that was for no
+/// cluster, as `init` is, is answered by whatever node it was sent to.
 fn is_of_another_cluster(status: &Status, cluster: Option<ClusterId>) -> bool {
     let theirs = status.metadata().get(CLUSTER_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
-    status.code() == Code::FailedPrecondition && theirs != cluster
+    status.code() == Code::FailedPrecondition && cluster.is_some() && theirs != cluster
 }
 
 fn was_never_sent(status: &Status) -> bool {

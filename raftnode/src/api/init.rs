@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use network_grpc::{ClusterId, Incarnation, MemberIdentity};
 use openraft::errors::{InitializeError, RaftError};
+use openraft::vote::RaftLeaderId as _;
 use proto::node::v1 as pb;
 use tonic::Status;
 
@@ -159,15 +160,9 @@ impl Api {
                 tracing::info!(cluster_id = %cluster_id, %peers, "initialised the cluster");
                 Ok(())
             }
-            // The founder's first entry came here meanwhile.
-            Err(RaftError::APIError(InitializeError::NotAllowed(e))) if e.last_log_id.is_some() => Ok(()),
-            Err(RaftError::APIError(InitializeError::NotAllowed(e))) => {
-                let founder = e.vote.leader_id.node_id;
-                Err(Status::failed_precondition(format!(
-                    "node {founder} founded cluster {cluster_id}, had this node vote for it, and fell silent before its \
-                     first entry came here; start node {founder} again, or if it is lost for good, empty the data \
-                     directories of all other nodes of the peer list, which store nothing yet, and try again"
-                )))
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) if self.local.is_initialized() => Ok(()),
+            Err(RaftError::APIError(InitializeError::NotAllowed(has))) => {
+                Err(voted_already(cluster_id, *has.vote.leader_id().node_id()))
             }
             Err(e) => Err(Status::internal(format!("cannot initialise: {e}"))),
         }
@@ -247,6 +242,15 @@ impl Api {
 /// Whether it got its identity when the cluster was founded, not when it was added to one that ran.
 fn is_first_member(member: MemberIdentity) -> bool {
     member.incarnation.is_none_or(|incarnation| incarnation.since() == 0)
+}
+
+/// A founder was interrupted between its first entry and the next ones, with this node's vote. openraft
+/// founds nothing on a node that has voted, and rightly: the founder may be elected when it comes back.
+fn voted_already(cluster_id: ClusterId, founder: NodeId) -> Status {
+    Status::failed_precondition(format!(
+        "node {founder} has begun cluster {cluster_id}, and this node has voted for it: start node {founder}; if it is lost, \
+         nothing was stored in that cluster: start the others on empty data directories, and run `kvcli cluster init` again"
+    ))
 }
 
 /// A new id, or that of a founder that was interrupted.
