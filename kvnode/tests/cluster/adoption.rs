@@ -11,14 +11,17 @@ use std::time::Duration;
 use crate::support::{
     Cluster, ClusterOptions, Dice, Ended, Front, Interposer, Kvcli, Node, alone, free_ports, wait,
 };
-use kvnode::identity::Identity;
-use kvnode::raft::{Member, TypeConfig};
 use network_grpc::{GrpcNetwork, LocalIdentity, NetworkOptions};
 use openraft::network::RPCOption;
 use openraft::raft::VoteRequest;
 use openraft::{RaftNetworkFactory as _, RaftNetworkV2 as _, Vote};
 use proto::node::v1::{InitRequest, StatusResponse};
+use raftnode::Member;
+use raftnode::identity::Identity;
 use serde_json::Value;
+
+// A vote is the same whatever entries carry.
+openraft::declare_raft_types!(TypeConfig: D = String, R = (), NodeId = u64, Node = Member);
 
 /// How long a step that is waited for may take.
 const NOTICE: Duration = Duration::from_secs(15);
