@@ -131,7 +131,12 @@ fn locks_are_kept_over_the_kill_of_all_and_had_by_a_new_member() {
         let endpoint = format!("127.0.0.1:{}", nodes[0].ports[0]);
         let kvcli = kvcli::Client::connect([endpoint], kvcli::ClientOptions::default()).unwrap();
         let (raft, client) = (format!("127.0.0.1:{raft}"), format!("127.0.0.1:{client}"));
-        kvcli.add_learner(4, &raft, &client).await.unwrap();
+        let started = Instant::now();
+        // Refused as long as the new node does not listen.
+        while let Err(error) = kvcli.add_learner(4, &raft, &client).await {
+            assert!(started.elapsed() < DEADLINE, "{error}");
+            tokio::time::sleep(POLL).await;
+        }
     });
     let seen = fourth.ask("/read-stale", &json!({ "Acquisitions": "bob" }));
     assert_eq!(seen, json!({ "Acquisitions": 1 }));
