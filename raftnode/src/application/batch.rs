@@ -153,7 +153,7 @@ mod tests {
         let (time, found) = batch.open().unwrap();
         assert_eq!(time, ClusterTime::from_millis(5));
         assert_eq!(found.collect::<Result<Vec<_>, _>>().unwrap(), commands());
-        assert_eq!(batch.to_string(), "3 commands, 387 bytes");
+        assert_eq!(batch.to_string(), "3 commands, 374 bytes");
     }
 
     /// Whatever is cut off or changed: an error, or other commands, but no panic and no more memory than there are bytes.
