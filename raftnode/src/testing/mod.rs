@@ -1,7 +1,7 @@
 //! Crash, fault and determinism tests for an author's application: ten lines each.
 //!
 //! They run the application as a node does, in batches, under request ids and on its own storage, over simulated disks
-//! that lose power, fail, and fill up. A run that changes nothing fails.
+//! that lose power, fail, and fill up.
 
 mod machine;
 
