@@ -9,26 +9,22 @@ use std::time::Duration;
 
 use openraft::{ChangeMembers, LogIdOptionExt as _};
 use proto::node::v1 as pb;
-use tokio::sync::MutexGuard;
 use tonic::Status;
 
 use super::call::Call;
+use super::change::{alone, ask, change, check_addresses, run_to_its_end};
 use super::forward::{Effect, Hop};
 use super::header::header;
+use super::learner::add_learner;
 use super::server::Api;
 use super::status_codes::{self, Failure};
 use super::status_report::members;
 use super::{quorum, validate};
 use crate::node::{HandoverError, Local, answers, hand_over, successor};
-use crate::peer::{self, AskError, Description};
 use crate::raft::{Member, Metrics, NodeId};
 
 /// How long another node may take to take over leadership.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a new learner may take to answer the leader at all, before it is taken out again.
-const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long taking it out may take.
-const UNDO_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Api {
     pub(super) async fn add_learner(
@@ -143,156 +139,6 @@ impl Api {
     }
 }
 
-/// Waits for a change that goes on by itself when the request has run out of time.
-async fn run_to_its_end<T: Send + 'static>(
-    call: &Call,
-    change: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> Result<T, Failure> {
-    let task = tokio::spawn(change);
-    match tokio::time::timeout_at(call.deadline, task).await {
-        Ok(Ok(ended)) => ended,
-        Ok(Err(e)) => {
-            Err(Status::unknown(format!("the change was cut short: {e}; look at the members")).into())
-        }
-        Err(_) => Err(Status::deadline_exceeded(
-            "out of time; the change has begun and goes on by itself; look at the members",
-        )
-        .into()),
-    }
-}
-
-/// Waits until no other change is under way, but not longer than the request: a change without a majority
-/// takes as long as there is none.
-async fn alone<'a>(local: &'a Local, call: &Call) -> Result<MutexGuard<'a, ()>, Failure> {
-    tokio::time::timeout_at(call.deadline, local.membership_change.lock()).await.map_err(|_| {
-        Failure::Final(Status::failed_precondition(
-            "another change of the membership is under way and has not ended; nothing was changed, try again",
-        ))
-    })
-}
-
-/// Makes a change.
-async fn change(local: &Local, change: ChangeMembers<NodeId, Member>) -> Result<Metrics, Failure> {
-    let before = local.with_metrics(|metrics| metrics.membership_config.log_id().index());
-    match local.raft.change_membership(change, false).await {
-        Ok(_) => Ok(local.metrics()),
-        Err(e) => {
-            let after = local.with_metrics(|metrics| metrics.membership_config.log_id().index());
-            // The first of a change's two entries is in the log, and whoever leads ends it.
-            Err(if after == before { status_codes::write_failure(e) } else { begun_elsewhere().into() })
-        }
-    }
-}
-
-fn begun_elsewhere() -> Status {
-    Status::unknown("the leader changed while the membership did; look at the members")
-}
-
-/// Asks the node who it is, makes it a member of this cluster, and waits until it has caught up; answers
-/// whether it is still catching up.
-async fn add_learner(
-    local: Arc<Local>,
-    call: Call,
-    id: NodeId,
-    member: Member,
-) -> Result<(Metrics, bool), Failure> {
-    let held = alone(&local, &call).await?;
-    let metrics = quorum::of_leader(&local)?;
-    check_new_member(&metrics, id, &member)?;
-    let found = ask(&local, id, &member).await?;
-    let own =
-        local.identity().member().ok_or_else(|| status_codes::no_leader("this node is in no cluster"))?;
-    let known = metrics.membership_config.membership().get_node(&id).and_then(Member::incarnation);
-    if known.is_some_and(|known| found.member.and_then(|member| member.incarnation) != Some(known)) {
-        return Err(Status::failed_precondition(format!(
-            "node {id} is a learner already, with another data directory; remove it and add a node with a new id; \
-             nothing was changed"
-        ))
-        .into());
-    }
-    let incarnation = match found.member {
-        Some(theirs) if theirs.cluster_id == own.cluster_id => theirs.incarnation,
-        Some(theirs) => {
-            return Err(Status::failed_precondition(format!(
-                "node {id} at {} belongs to cluster {} already, and this is cluster {}; nothing was changed",
-                member.raft_addr, theirs.cluster_id, own.cluster_id
-            ))
-            .into());
-        }
-        None => {
-            let new = network_grpc::Incarnation::random(metrics.last_log_index.unwrap_or_default());
-            peer::adopt(&member.raft_addr, id, own.cluster_id, new).await.map_err(|e| not_added(id, &e))?;
-            Some(new)
-        }
-    };
-    let member = member.in_cluster(own.cluster_id, incarnation);
-    let added = local.raft.add_learner(id, member, false).await.map_err(status_codes::write_failure)?;
-    // Others need not wait while it catches up.
-    drop(held);
-    catch_up(&local, &call, id, added.log_id.index()).await
-}
-
-/// A learner that never answers is taken out again; one that is slow stays.
-async fn catch_up(local: &Local, call: &Call, id: NodeId, index: u64) -> Result<(Metrics, bool), Failure> {
-    let matched = |metrics: &Metrics| {
-        metrics.replication.as_ref().and_then(|replication| replication.get(&id)?.index())
-    };
-    // The next leader brings the learner up to date.
-    let deposed = |metrics: &Metrics| !metrics.state.is_leader() || id == metrics.id;
-    let heard = |metrics: &Metrics| deposed(metrics) || matched(metrics).is_some() || answers(metrics, id);
-    let first = local.raft.wait(Some(FIRST_ANSWER_TIMEOUT)).metrics(heard, "the learner to answer").await;
-    if first.is_err() {
-        let _alone = local.membership_change.lock().await;
-        let undo = ChangeMembers::RemoveNodes([id].into());
-        let undone = tokio::time::timeout(UNDO_TIMEOUT, local.raft.change_membership(undo, false)).await;
-        return Err(match undone {
-            Ok(Ok(_)) => Status::failed_precondition(format!(
-                "node {id} was added, did not answer the leader within {FIRST_ANSWER_TIMEOUT:?}, and was taken out \
-                 again; look into its log"
-            ))
-            .into(),
-            _ => Status::unknown(format!(
-                "node {id} was added and does not answer, and could not be taken out again; run `kvcli cluster remove {id}`"
-            ))
-            .into(),
-        });
-    }
-    let caught_up = |metrics: &Metrics| deposed(metrics) || matched(metrics) >= Some(index);
-    // Told a little before the request itself runs out.
-    let wait = call.remaining().saturating_sub(call.remaining() / 10);
-    match local.raft.wait(Some(wait)).metrics(caught_up, "the learner to catch up").await {
-        Ok(metrics) => Ok((metrics, false)),
-        Err(_) => Ok((local.metrics(), true)),
-    }
-}
-
-/// Who answers at the addresses of a member to be: it must be that node, at both.
-async fn ask(local: &Local, id: NodeId, member: &Member) -> Result<Description, Status> {
-    let found = peer::describe(&member.raft_addr, local.id).await.map_err(|e| not_added(id, &e))?;
-    if found.node_id != id {
-        return Err(Status::failed_precondition(format!(
-            "at {} there is node {}, not node {id}; nothing was changed",
-            member.raft_addr, found.node_id
-        )));
-    }
-    let at_client = quorum::node_at(&member.client_addr).await;
-    match at_client {
-        Ok(node) if node == id => Ok(found),
-        Ok(node) => Err(Status::failed_precondition(format!(
-            "at the client address {} there is node {node}, not node {id}; nothing was changed",
-            member.client_addr
-        ))),
-        Err(reason) => Err(Status::failed_precondition(format!(
-            "node {id} does not answer at its client address {}: {reason}; nothing was changed",
-            member.client_addr
-        ))),
-    }
-}
-
-fn not_added(id: NodeId, error: &AskError) -> Status {
-    Status::failed_precondition(format!("node {id} cannot become a member: {error}; nothing was changed"))
-}
-
 async fn change_voters(
     local: Arc<Local>,
     call: Call,
@@ -354,35 +200,6 @@ async fn changes(
         ChangeMembers::RemoveVoters(leaving),
         ChangeMembers::RemoveNodes(learners),
     ])))
-}
-
-fn check_new_member(metrics: &Metrics, id: NodeId, member: &Member) -> Result<(), Status> {
-    let membership = metrics.membership_config.membership();
-    if membership.voter_ids().any(|voter| voter == id) {
-        return Err(Status::failed_precondition(format!(
-            "node {id} is a voter already; nothing was changed"
-        )));
-    }
-    if let Some(known) = membership.get_node(&id).filter(|known| !known.is_at_the_place_of(member)) {
-        return Err(Status::failed_precondition(format!(
-            "node {id} is a learner already, with the addresses {known}; run kvcli cluster set-address to change them"
-        )));
-    }
-    check_addresses(metrics, id, member)
-}
-
-/// No two members at one address.
-fn check_addresses(metrics: &Metrics, id: NodeId, member: &Member) -> Result<(), Status> {
-    let taken = |other: &Member| {
-        let theirs = [&other.raft_addr, &other.client_addr];
-        theirs.iter().any(|addr| [&member.raft_addr, &member.client_addr].contains(addr))
-    };
-    match metrics.membership_config.nodes().find(|(other, known)| **other != id && taken(known)) {
-        Some((other, _)) => {
-            Err(Status::failed_precondition(format!("node {other} already has one of these addresses")))
-        }
-        None => Ok(()),
-    }
 }
 
 async fn set_address(

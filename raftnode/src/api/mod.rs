@@ -8,10 +8,12 @@
 
 mod admission;
 mod call;
+mod change;
 mod cluster;
 mod forward;
 mod header;
 mod init;
+mod learner;
 mod membership;
 mod proposals;
 mod quorum;

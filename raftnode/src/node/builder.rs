@@ -6,7 +6,7 @@ use axum::Router;
 use prometheus::core::Collector;
 
 use super::error::StartError;
-use super::handle::{Node, Part};
+use super::handle::{Node, Part, Shared};
 use super::lifetime::Lifetime;
 use super::start::{Plan, Started};
 use crate::api::{ClientServices, HEALTH_SERVICES};
@@ -89,6 +89,8 @@ impl<A: Application> Builder<A> {
     pub async fn start(self, config: NodeConfig) -> Result<Node<A>, StartError> {
         let hosted = Hosted::new(Arc::new(Typed(Arc::clone(&self.application))));
         let (application, services, router) = (Arc::clone(&self.application), self.services, self.http);
+        let lifetime = Shared::default();
+        let of_services = Arc::clone(&lifetime);
         let plan = Plan {
             config,
             hosted,
@@ -96,7 +98,7 @@ impl<A: Application> Builder<A> {
             collectors: self.collectors,
             service_names: [&HEALTH_SERVICES[..], &self.service_names].concat(),
             surfaces: Box::new(move |api| {
-                let node = Node::new(application, Part::Serving(Arc::clone(api)));
+                let node = Node::new(application, Part::Serving(Arc::clone(api)), of_services);
                 let http = router.map_or_else(Router::new, |make| make(node.clone()));
                 (services.map_or_else(ClientServices::default, |make| make(node)), http)
             }),
@@ -106,7 +108,7 @@ impl<A: Application> Builder<A> {
             Started::Serving { api, .. } => Part::Serving(Arc::clone(api)),
             Started::Faulty(node) => Part::Faulty(Arc::clone(&node.faulty)),
         };
-        let node = Node::new(self.application, part);
+        let node = Node::new(self.application, part, lifetime);
         node.begin(Lifetime::new(started));
         Ok(node)
     }

@@ -26,8 +26,11 @@ use crate::shutdown::StopRequests;
 pub struct Node<A: Application> {
     application: Arc<A>,
     part: Part,
-    lifetime: Arc<Mutex<Option<Lifetime>>>,
+    lifetime: Shared,
 }
+
+/// What runs of the node, for whichever of its handles stops it; none once it was.
+pub(super) type Shared = Arc<Mutex<Option<Lifetime>>>;
 
 /// What a node can do.
 #[derive(Clone)]
@@ -55,8 +58,8 @@ impl<A: Application> Node<A> {
         Builder::new(application)
     }
 
-    pub(super) fn new(application: Arc<A>, part: Part) -> Self {
-        Self { application, part, lifetime: Arc::default() }
+    pub(super) fn new(application: Arc<A>, part: Part, lifetime: Shared) -> Self {
+        Self { application, part, lifetime }
     }
 
     pub(super) fn begin(&self, lifetime: Lifetime) {
