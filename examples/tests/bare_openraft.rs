@@ -1,4 +1,5 @@
-//! The example without the framework tells its story to a good end, and stays as short as it promises.
+//! The example without the framework tells its story to a good end, and stays as short as it
+//! promises.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "test code")]
 
 use std::io::Read;

@@ -1,4 +1,5 @@
-//! The lock service on three processes: taken over HTTP on any node, kept over the kill of all, and had by a new member.
+//! The lock service on three processes: taken over HTTP on any node, kept over the kill of all, and
+//! had by a new member.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

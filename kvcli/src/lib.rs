@@ -1,8 +1,8 @@
 //! Rust client of the replicated key-value store.
 //!
-//! [`Client`] speaks `kv.v1` to any node of a cluster: it goes to the last known leader first, falls
-//! over to the other endpoints, and retries writes safely under one request id. The `kvcli` binary of
-//! this crate is built on nothing else.
+//! [`Client`] speaks `kv.v1` to any node of a cluster: it goes to the last known leader first,
+//! falls over to the other endpoints, and retries writes safely under one request id. The `kvcli`
+//! binary of this crate is built on nothing else.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), kvcli::ClientError> {

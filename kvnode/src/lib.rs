@@ -1,8 +1,8 @@
 //! `kvnode`: the replicated key-value server.
 //!
-//! An application of `raftnode`, which is everything that a member of a cluster needs and knows nothing of keys and
-//! values. What is here: what a command means (`app`), the protocol of its clients (`api`), and the operator's side:
-//! `config`, `logging`, `playground`, `check`.
+//! An application of `raftnode`, which is everything that a member of a cluster needs and knows
+//! nothing of keys and values. What is here: what a command means (`app`), the protocol of its
+//! clients (`api`), and the operator's side: `config`, `logging`, `playground`, `check`.
 
 pub mod api;
 pub mod app;

@@ -35,7 +35,8 @@ fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
             Ok(_flush_at_end) => logged(serve_traced(&config)),
             Err(e) => exit_code(Err(anyhow::Error::new(e).context("cannot start the thread that logs"))),
         },
-        // Nobody has said yet how lines should look, and a person has to act on it: plain text, and the exit code.
+        // Nobody has said yet how lines should look, and a person has to act on it: plain text, and
+        // the exit code.
         Err(errors) => bad_arguments(&errors),
     }
 }
@@ -86,7 +87,8 @@ fn failure_code(error: &anyhow::Error) -> u8 {
     if misfit || error.is::<ConfigErrors>() { EXIT_BAD_ARGUMENTS } else { EXIT_FAILURE }
 }
 
-/// The last line of a node that ends badly: in the log, or where a person sees it if the filter lets no error through.
+/// The last line of a node that ends badly: in the log, or where a person sees it if the filter
+/// lets no error through.
 fn logged(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Err(e) if tracing::enabled!(tracing::Level::ERROR) => {

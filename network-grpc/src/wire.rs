@@ -52,9 +52,9 @@ pub(crate) struct Piece<C: RaftTypeConfig> {
 /// Cuts one openraft request into messages of at most [`MAX_BATCH_BYTES`], encoding as it goes.
 ///
 /// Invariants: pieces are consecutive (`prev` of the next is `last` of the one before), every piece
-/// but that of an empty request has at least one entry, and exactly the final one `completes`. An entry
-/// that cannot be sent ends the request before it, so that what precedes it is acknowledged, and is
-/// the error of the call after.
+/// but that of an empty request has at least one entry, and exactly the final one `completes`. An
+/// entry that cannot be sent ends the request before it, so that what precedes it is acknowledged,
+/// and is the error of the call after.
 pub(crate) struct Pieces<C: RaftTypeConfig> {
     vote: Bytes,
     leader_commit: Bytes,
@@ -137,8 +137,8 @@ impl<C: RaftTypeConfig> Pieces<C> {
     }
 }
 
-/// No cluster gets to such a term: with an election each millisecond it would take 292 million years. A node that
-/// believed in one would count the next up to an overflow, and stop for good.
+/// No cluster gets to such a term: with an election each millisecond it would take 292 million
+/// years. A node that believed in one would count the next up to an overflow, and stop for good.
 const MAX_TERM: u64 = 1 << 63;
 
 /// Whether a vote is of a term that there can be.

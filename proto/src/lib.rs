@@ -1,5 +1,5 @@
-//! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for who
-//! administers them, `kv.v1` for clients.
+//! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for
+//! who administers them, `kv.v1` for clients.
 //!
 //! The .proto files under `proto/` are the documentation; nothing here is written by hand. Each is
 //! behind a feature, so that a peer library does not see the client protocol and a client does not
@@ -18,8 +18,8 @@ pub mod raft {
     }
 }
 
-/// What every node has, whatever application it runs: who it is, how it comes to belong to a cluster, how the
-/// cluster is administered, and requests passed on to the leader.
+/// What every node has, whatever application it runs: who it is, how it comes to belong to a
+/// cluster, how the cluster is administered, and requests passed on to the leader.
 #[cfg(feature = "node")]
 pub mod node {
     /// Version 1.

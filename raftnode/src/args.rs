@@ -1,4 +1,5 @@
-//! A node's options on a command line, for a program that has none of its own: to be flattened into its parser.
+//! A node's options on a command line, for a program that has none of its own: to be flattened into
+//! its parser.
 
 use std::path::PathBuf;
 
@@ -22,11 +23,12 @@ pub struct NodeArgs {
     /// Listen here for the other nodes
     #[arg(long, env = "NODE_RAFT_ADDR", value_name = "HOST:PORT")]
     pub raft_addr: Address,
-    /// Listen here for HTTP: metrics, health, status page, and the application if it is served there
+    /// Listen here for HTTP: metrics, health, status page, and the application if it is served
+    /// there
     #[arg(long, env = "NODE_HTTP_ADDR", value_name = "HOST:PORT")]
     pub http_addr: Address,
-    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only the first start
-    /// needs it, and a node that will be added to a cluster does without
+    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only
+    /// the first start needs it, and a node that will be added to a cluster does without
     #[arg(long, env = "NODE_PEERS", value_name = "LIST")]
     pub peers: Option<Peers>,
     /// A label for logs and dashboards

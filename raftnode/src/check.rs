@@ -10,17 +10,19 @@ use storage_leveldb::{Options, StorageError};
 use crate::application::{Application, Hosted, Meta, Place, Session, Typed, generation};
 use crate::raft::TypeConfig;
 
-/// Says what is wrong with one pair of the application, if anything is. Gets the key and the value, in the order of the
-/// keys.
+/// Says what is wrong with one pair of the application, if anything is. Gets the key and the value,
+/// in the order of the keys.
 pub type PairCheck<'a> = &'a dyn Fn(&[u8], &[u8]) -> Result<(), String>;
 
-/// Verifies the storage in `dir`: every file, and then what is in them. Blocks for as long as reading everything takes.
+/// Verifies the storage in `dir`: every file, and then what is in them. Blocks for as long as
+/// reading everything takes.
 ///
-/// `has_stored`: the node has stored something here, so nothing at all would be wrong. `progress` is called now and then.
+/// `has_stored`: the node has stored something here, so nothing at all would be wrong. `progress`
+/// is called now and then.
 ///
 /// # Errors
-/// [`StorageError::Busy`] if a process has the directory open, a fault if there is no such directory or it cannot be
-/// listed. Whatever is wrong inside it goes to the report.
+/// [`StorageError::Busy`] if a process has the directory open, a fault if there is no such
+/// directory or it cannot be listed. Whatever is wrong inside it goes to the report.
 pub fn check_storage<A: Application>(
     dir: &Path,
     has_stored: bool,

@@ -28,7 +28,8 @@ pub struct Claim {
     pub node_id: NodeId,
     /// The nodes that may found a cluster with it. None: those of the first start.
     pub peers: Option<Peers>,
-    /// The operator says that a copy is the newest state of a node whose original will never run again.
+    /// The operator says that a copy is the newest state of a node whose original will never run
+    /// again.
     pub accept_moved: bool,
 }
 
@@ -78,7 +79,8 @@ pub enum DataDirError {
 }
 
 impl DataDirError {
-    /// Whether another directory or other options are needed, so that a supervisor need not try again.
+    /// Whether another directory or other options are needed, so that a supervisor need not try
+    /// again.
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         match self {
@@ -93,8 +95,8 @@ impl DataDir {
     /// Makes the directory if there is none, locks it, and checks or writes its identity.
     ///
     /// # Errors
-    /// [`DataDirError`]; in a directory that is not this node's nothing has been changed but for an empty
-    /// `LOCK` file.
+    /// [`DataDirError`]; in a directory that is not this node's nothing has been changed but for an
+    /// empty `LOCK` file.
     pub fn open(path: &Path, claim: &Claim) -> Result<Self, DataDirError> {
         create(path)?;
         // Before the lock file is made, too: nothing is written into a stranger's directory.
@@ -108,8 +110,8 @@ impl DataDir {
                 let peers = claim.peers.clone().or_else(|| known.peers.clone());
                 let identity = Identity { peers, ..known.clone() };
                 match identity.write(path) {
-                    // Each start makes the file anew, so that an older copy of it is known by its age.
-                    // A full disk may keep it from doing so.
+                    // Each start makes the file anew, so that an older copy of it is known by its
+                    // age. A full disk may keep it from doing so.
                     Err(_) if identity == known && !found.copied => {}
                     written => written?,
                 }
@@ -171,8 +173,8 @@ impl DataDir {
         self.path.join(STORAGE)
     }
 
-    /// What stays the same while the node runs, unless the directory is taken away. To be called once the
-    /// storage is open.
+    /// What stays the same while the node runs, unless the directory is taken away. To be called
+    /// once the storage is open.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let storage = self.storage();
@@ -185,8 +187,8 @@ impl DataDir {
 /// Where a data directory lies on the disk, whatever its name leads to now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Directories, outermost first, each with the place of the lock in it: while that is open, which it is
-    /// as long as the node runs, no other file can have its place.
+    /// Directories, outermost first, each with the place of the lock in it: while that is open,
+    /// which it is as long as the node runs, no other file can have its place.
     locked: Vec<(Place, PathBuf)>,
     /// Directories without a lock.
     inner: [PathBuf; 2],

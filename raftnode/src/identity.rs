@@ -1,8 +1,9 @@
 //! The `IDENTITY` file: whose data a directory holds.
 //!
 //! Written when a directory is first used, before anything else is stored in it; again when its
-//! storage has been created, when the node joins a cluster, and when its peer list changes. Compared
-//! with what the operator asks for at every start. [`DataDir`](crate::data_dir::DataDir) owns it.
+//! storage has been created, when the node joins a cluster, and when its peer list changes.
+//! Compared with what the operator asks for at every start. [`DataDir`](crate::data_dir::DataDir)
+//! owns it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -1,9 +1,10 @@
 //! A member of a Raft cluster, for any application.
 //!
-//! An author writes an [`Application`]: how a command changes pairs of bytes, and how a query reads them. A [`Node`] is
-//! everything between that and its sockets: consensus (openraft), durable storage (`storage-leveldb`), the network
-//! (`network-grpc`), identity, forwarding of writes and linearizable reads, exactly-once, membership, health, metrics,
-//! a status page, and a graceful stop.
+//! An author writes an [`Application`]: how a command changes pairs of bytes, and how a query reads
+//! them. A [`Node`] is everything between that and its sockets: consensus (openraft), durable
+//! storage (`storage-leveldb`), the network (`network-grpc`), identity, forwarding of writes and
+//! linearizable reads, exactly-once, membership, health, metrics, a status page, and a graceful
+//! stop.
 
 mod api;
 mod application;

@@ -45,8 +45,8 @@ fn outlive_signals() -> io::Result<()> {
             tracing::warn!("SIGHUP: ignored, there is nothing to reload (SIGTERM stops this node)");
         }
     });
-    // A write beyond the limit of a file's size fails then, and the storage reports it like any other. The
-    // handler stays when the value is dropped. Rust itself ignores SIGPIPE.
+    // A write beyond the limit of a file's size fails then, and the storage reports it like any
+    // other. The handler stays when the value is dropped. Rust itself ignores SIGPIPE.
     drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     Ok(())
 }

@@ -7,19 +7,19 @@ use crate::health::Fault;
 
 /// Why a storage operation failed.
 ///
-/// A [`Fault`](StorageError::Fault) is final for the process: the storage has latched its first one and
-/// refuses everything after it. The other variants concern the one who asked.
+/// A [`Fault`](StorageError::Fault) is final for the process: the storage has latched its first one
+/// and refuses everything after it. The other variants concern the one who asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
-    /// A write, sync or read failed, or bytes on disk are not what was written. Nothing has reached the
-    /// disk since.
+    /// A write, sync or read failed, or bytes on disk are not what was written. Nothing has reached
+    /// the disk since.
     #[error(transparent)]
     Fault(#[from] Fault),
     /// Another process has the directory open.
     #[error("{} is in use by another process; stop it first", .0.display())]
     Busy(PathBuf),
-    /// The application panicked while it answered a query, with this message. Nothing is latched, and
-    /// other queries go on. Mend the application, or have it refuse such a query.
+    /// The application panicked while it answered a query, with this message. Nothing is latched,
+    /// and other queries go on. Mend the application, or have it refuse such a query.
     #[error("the application panicked while answering a query: {0}")]
     QueryPanicked(String),
     /// The application could not answer a query, for this reason. Nothing is latched.

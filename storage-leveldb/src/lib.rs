@@ -12,16 +12,17 @@
 //! # }
 //! ```
 //!
-//! openraft's default configuration is not safe with a durable store: see [`config`]. A command is looked
-//! at by [`check_command`] before it is proposed, because openraft cannot refuse it after that.
+//! openraft's default configuration is not safe with a durable store: see [`config`]. A command is
+//! looked at by [`check_command`] before it is proposed, because openraft cannot refuse it after
+//! that.
 //!
-//! What it promises: a vote is on disk before it is given, an entry before it is acknowledged, a snapshot
-//! before the log it replaces is purged. The first failed write, sync or checksum stops everything
-//! ([`Health`]); nothing is ever answered from damaged bytes.
+//! What it promises: a vote is on disk before it is given, an entry before it is acknowledged, a
+//! snapshot before the log it replaces is purged. The first failed write, sync or checksum stops
+//! everything ([`Health`]); nothing is ever answered from damaged bytes.
 //!
-//! Top down: [`Storage`] opens a directory; the [`log`](LogStore) has a thread that owns an [`Engine`], the
-//! [`state`](StateMachine) consists of [`Run`]s, which any thread reads; LevelDB is an engine and makes runs; under it lie
-//! checksummed file formats, and under those a [`Disk`].
+//! Top down: [`Storage`] opens a directory; the [`log`](LogStore) has a thread that owns an
+//! [`Engine`], the [`state`](StateMachine) consists of [`Run`]s, which any thread reads; LevelDB is
+//! an engine and makes runs; under it lie checksummed file formats, and under those a [`Disk`].
 
 pub mod check;
 mod command_check;

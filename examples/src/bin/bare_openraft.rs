@@ -1,6 +1,7 @@
-//! Without the framework: a replicated queue, an openraft application of its own on `storage-leveldb` and
-//! `network-grpc`, in less than a hundred lines. `cargo run --release -p examples --bin bare_openraft` tells a story
-//! with three nodes in one process and ends with an error if anything in it is not as it should be.
+//! Without the framework: a replicated queue, an openraft application of its own on
+//! `storage-leveldb` and `network-grpc`, in less than a hundred lines. `cargo run --release -p
+//! examples --bin bare_openraft` tells a story with three nodes in one process and ends with an
+//! error if anything in it is not as it should be.
 //!
 //! From the top: the application, how a node is put together, a client, the story.
 
@@ -20,7 +21,8 @@ const MAX_TRIES: usize = 400;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(20));
 
-// A command is a line of text: `push ITEM`, or anything else to pop. Its response is the item popped, if any.
+// A command is a line of text: `push ITEM`, or anything else to pop. Its response is the item
+// popped, if any.
 openraft::declare_raft_types!(Types: D = String, R = Option<String>, NodeId = u64, Node = BasicNode);
 
 /// Items are stored under the log index of their push: the order of keys is the order of the queue.
@@ -46,7 +48,8 @@ impl Application<Types> for Queue {
     }
 }
 
-/// A running node. It has a runtime of its own, so that dropping it ends everything at once, as a crash does.
+/// A running node. It has a runtime of its own, so that dropping it ends everything at once, as a
+/// crash does.
 struct Node {
     member: BasicNode,
     raft: Raft<Types, StateMachine<Types, Queue>>,
@@ -78,8 +81,9 @@ fn start(home: &Path, id: u64, address: &str) -> Result<Node> {
     Ok(Node { member, raft, reader: store.reader, runtime })
 }
 
-/// Has the leader, whichever node that is, apply `line`; answers the log index. A node that refuses because
-/// it does not lead has not taken the command. After any other error it may have, so that is not retried.
+/// Has the leader, whichever node that is, apply `line`; answers the log index. A node that refuses
+/// because it does not lead has not taken the command. After any other error it may have, so that
+/// is not retried.
 fn ask(nodes: &[Node], line: &str, expected: Option<&str>) -> Result<u64> {
     check_command(&line.to_owned())?;
     let write = |node: &Node| node.runtime.block_on(node.raft.client_write(line.to_owned()));

@@ -1,4 +1,5 @@
-//! A lock service with leases, waiters and fencing tokens. Start it as often as there are nodes, and make them a cluster:
+//! A lock service with leases, waiters and fencing tokens. Start it as often as there are nodes,
+//! and make them a cluster:
 //!
 //! ```text
 //! locks --id 1 --data-dir d1 --client-addr n1:6000 --raft-addr n1:7000 --http-addr n1:8000 \
@@ -74,7 +75,7 @@ struct Lease {
 }
 
 impl Lock {
-    /// Gives the lock to whoever is next if nobody holds it now.
+    /// Gives the lock to the first waiter if its lease has run out, or there is none.
     fn hand_on(&mut self, at: At) -> Option<String> {
         if self.holder.as_ref().is_some_and(|lease| ClusterTime::from_millis(lease.until_ms) > at.time) {
             return None;

@@ -1,12 +1,13 @@
 //! What the fuzz targets check.
 //!
-//! Every target is a plain function from bytes to nothing that panics when a promise is broken: the programs
-//! in `../fuzz_targets` feed it from libFuzzer, and `tests/replay.rs` from the files in `../seeds`. Each
-//! has more of an oracle than "no panic": a second, independent reading of `docs/FORMAT.md`, a model, or a
-//! round trip.
+//! Every target is a plain function from bytes to nothing that panics when a promise is broken: the
+//! programs in `../fuzz_targets` feed it from libFuzzer, and `tests/replay.rs` from the files in
+//! `../seeds`. Each has more of an oracle than "no panic": a second, independent reading of
+//! `docs/FORMAT.md`, a model, or a round trip.
 //!
-//! A panic that production code catches (`engine/leveldb` and the state's thread do) is a finding here all the
-//! same: libFuzzer's panic hook aborts at once, and the replay counts panics with a hook of its own.
+//! A panic that production code catches (`engine/leveldb` and the state's thread do) is a finding
+//! here all the same: libFuzzer's panic hook aborts at once, and the replay counts panics with a
+//! hook of its own.
 
 #![cfg(feature = "testing")]
 #![allow(

@@ -1,4 +1,5 @@
-//! openraft's values out of a fuzzer's bytes, small enough that the interesting relations between them happen.
+//! openraft's values out of a fuzzer's bytes, small enough that the interesting relations between
+//! them happen.
 
 use std::collections::{BTreeMap, BTreeSet};
 

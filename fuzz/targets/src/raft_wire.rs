@@ -22,8 +22,8 @@ type Append = AppendEntriesRequest<TypeConfig>;
 const OWN: u64 = 1;
 const MAX_ENTRIES: usize = 6;
 
-/// Any bytes as any message between peers, and messages made of valid parts that do not belong together: what
-/// is admitted keeps the rules that openraft relies on.
+/// Any bytes as any message between peers, and messages made of valid parts that do not belong
+/// together: what is admitted keeps the rules that openraft relies on.
 pub fn raft_wire(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
     match kind % 8 {

@@ -1,4 +1,5 @@
-//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's roots and bundles.
+//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's roots
+//! and bundles.
 
 use std::fmt::Debug;
 

@@ -1,4 +1,5 @@
-//! The seed corpus, made from real values. `examples/seeds.rs` writes it, `tests/replay.rs` reads it.
+//! The seed corpus, made from real values. `examples/seeds.rs` writes it, `tests/replay.rs` reads
+//! it.
 
 use bytes::Bytes;
 use kvnode::{PairRecord, Response};
@@ -172,7 +173,8 @@ fn roots(n: usize, shape: &[u8]) -> [Seed; 2] {
     seeds
 }
 
-/// Bundles as FORMAT.md has them: of no entry, of some, of as many as there may be, and of one more.
+/// Bundles as FORMAT.md has them: of no entry, of some, of as many as there may be, and of one
+/// more.
 fn bundles() -> Vec<Seed> {
     let bundle = |count: usize, name: &str| {
         let stored = (0..count).flat_map(|n| {

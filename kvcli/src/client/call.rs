@@ -229,7 +229,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// Notes what the failure teaches, and ends the call if another attempt would be wrong or useless.
+    /// Notes what the failure teaches, and ends the call if another attempt would be wrong or
+    /// useless.
     fn failed(&mut self, address: &Address, failure: Failure) -> Result<(), ClientError> {
         self.excluded_last = false;
         let identity = &self.client.shared.identity;
@@ -299,8 +300,8 @@ impl<'a> Call<'a> {
         let shared = &self.client.shared;
         let status = match &failure.cause {
             Cause::Status(status) if !failure.is_connect() => status,
-            // A node that accepts requests and answers none looks alive: the next operation must not
-            // start there again.
+            // A node that accepts requests and answers none looks alive: the next operation must
+            // not start there again.
             _ => {
                 shared.names.silent(address);
                 return shared.avoid(&address.endpoint);

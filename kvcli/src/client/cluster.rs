@@ -103,8 +103,8 @@ impl Client {
         }
     }
 
-    /// Adds a node that receives the log but does not vote, and waits until it has caught up. Addresses
-    /// are `host:port`.
+    /// Adds a node that receives the log but does not vote, and waits until it has caught up.
+    /// Addresses are `host:port`.
     ///
     /// # Errors
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the membership.

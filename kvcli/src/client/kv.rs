@@ -42,11 +42,12 @@ impl ReadMode {
 }
 
 impl Client {
-    /// Stores `value` under `key`. Retried under one request id until it is answered or time is out.
+    /// Stores `value` under `key`. Retried under one request id until it is answered or time is
+    /// out.
     ///
     /// # Errors
-    /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] the value may have been stored, after any other
-    /// it was not.
+    /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] the value may have been stored, after
+    /// any other it was not.
     pub async fn put(
         &self,
         key: impl Into<Bytes>,
@@ -63,8 +64,8 @@ impl Client {
     /// Removes `key`; the answer says whether it was there.
     ///
     /// # Errors
-    /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] the key may have been removed, after any other it
-    /// was not.
+    /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] the key may have been removed, after
+    /// any other it was not.
     pub async fn delete(&self, key: impl Into<Bytes>) -> Result<DeleteResponse, ClientError> {
         let key = checked_key(key.into())?;
         let plan = self.plan("delete", Effect::Once, Target::Leader);

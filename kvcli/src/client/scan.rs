@@ -42,8 +42,8 @@ struct Opened {
 
 impl Client {
     /// Starts a scan. The client's timeout holds for the first page, retries included, and then for
-    /// each further page, so that a scan may take as long as its reader. The node is not told a deadline
-    /// for the same reason.
+    /// each further page, so that a scan may take as long as its reader. The node is not told a
+    /// deadline for the same reason.
     ///
     /// # Errors
     /// [`ClientError`], never [`ClientError::OutcomeUnknown`].

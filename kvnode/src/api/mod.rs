@@ -1,5 +1,6 @@
-//! The client API, kv.v1: what comes in is checked (`validate`), becomes a command or a query of the application, and is
-//! handed to the node; what the node answers goes out in the protocol's shape.
+//! The client API, kv.v1: what comes in is checked (`validate`), becomes a command or a query of
+//! the application, and is handed to the node; what the node answers goes out in the protocol's
+//! shape.
 
 mod scan;
 mod service;

@@ -1,4 +1,5 @@
-//! Scan: a stream of bounded responses, each read at one instant, and none of a state before the one before it.
+//! Scan: a stream of bounded responses, each read at one instant, and none of a state before the
+//! one before it.
 //!
 //! The stream is pulled: nothing is read before the client has room for it.
 
@@ -15,7 +16,8 @@ use crate::app::{Answer, KvApplication, Query, ScanQuery};
 
 /// Most pairs in one response.
 const MAX_RESPONSE_PAIRS: usize = 1000;
-/// A response is complete once it has this many bytes of keys and values; a single pair may exceed it.
+/// A response is complete once it has this many bytes of keys and values; a single pair may exceed
+/// it.
 const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// The responses to one scan.
@@ -34,7 +36,8 @@ struct Cursor {
     _place: Place,
 }
 
-/// Starts a scan. The first response is read before it answers, so that a scan that is refused fails as a whole.
+/// Starts a scan. The first response is read before it answers, so that a scan that is refused
+/// fails as a whole.
 pub(super) async fn scan(
     node: &Node<KvApplication>,
     call: Call,
@@ -49,7 +52,8 @@ pub(super) async fn scan(
 }
 
 impl Cursor {
-    /// Reads the next response. The first is sent even if it is empty: its header tells the revision.
+    /// Reads the next response. The first is sent even if it is empty: its header tells the
+    /// revision.
     async fn response(mut self) -> Result<Option<(kv::ScanResponse, Self)>, Status> {
         if self.done {
             return Ok(None);

@@ -7,9 +7,9 @@ use raftnode::{Application, At, MergeOperator, StorageError, Transaction, View};
 
 use super::{Answer, Command, PairRecord, Query, Response, keys, query};
 
-/// A previous value is part of a remembered answer up to this size. When a client repeats a write that
-/// returned a bigger one, the repeated answer has every field of the first but not the previous
-/// pair: remembering it would let each client pin 1 MiB of state.
+/// A previous value is part of a remembered answer up to this size. When a client repeats a write
+/// that returned a bigger one, the repeated answer has every field of the first but not the
+/// previous pair: remembering it would let each client pin 1 MiB of state.
 pub(crate) const MAX_REMEMBERED_VALUE_BYTES: usize = 4096;
 
 /// The replicated key-value application. It has no state of its own: all of it is in the

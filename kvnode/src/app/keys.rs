@@ -1,6 +1,7 @@
 //! Where the application keeps what.
 //!
-//! `p` + user key holds a pair; `r` holds the revision. Neither can be the other whatever bytes a user key has.
+//! `p` + user key holds a pair; `r` holds the revision. Neither can be the other whatever bytes a
+//! user key has.
 
 use bytes::Bytes;
 use raftnode::KeyRange;

@@ -1,6 +1,7 @@
 //! The replicated application: what a command does to the pairs, and what a query sees of them.
 //!
-//! Called in log order, with the same commands on every node, so everything here depends on nothing but its arguments.
+//! Called in log order, with the same commands on every node, so everything here depends on nothing
+//! but its arguments.
 
 mod application;
 mod command;

@@ -56,11 +56,11 @@ impl PairRecord {
         Self { create_revision: revision, mod_revision: revision, version: 1, value }
     }
 
-    /// The stored form of what `newer` makes of `older`. Either is the outcome of one write or of several in a row, the
-    /// first of which [`created`](Self::created) the key as far as it knew.
+    /// The stored form of what `newer` makes of `older`. Either is the outcome of one write or of
+    /// several in a row, the first of which [`created`](Self::created) the key as far as it knew.
     ///
-    /// Associative: the outcome of several has the first one's create revision, the last one's value and mod revision, and
-    /// the sum of their versions.
+    /// Associative: the outcome of several has the first one's create revision, the last one's
+    /// value and mod revision, and the sum of their versions.
     ///
     /// # Errors
     /// [`PairError`] if either cannot have come from [`encode`](Self::encode).

@@ -36,7 +36,8 @@ pub(super) enum NotChecked {
 
 /// A data directory that no node uses.
 ///
-/// Invariant: while this value lives no node can start on the directory, unless it has no lock file.
+/// Invariant: while this value lives no node can start on the directory, unless it has no lock
+/// file.
 pub(super) struct StoppedNode {
     pub(super) path: PathBuf,
     pub(super) identity: Option<Identity>,
@@ -116,7 +117,8 @@ impl StoppedNode {
         self.notes.push(Note { path: self.path.join(name), text: text.to_owned() });
     }
 
-    /// Where storage-leveldb's files are; `None` if they are gone, or another version of this program wrote them.
+    /// Where storage-leveldb's files are; `None` if they are gone, or another version of this
+    /// program wrote them.
     pub(super) fn storage(&self) -> Option<PathBuf> {
         let storage = self.path.join(STORAGE);
         let other_format = self.problems.iter().any(|problem| problem.kind == ProblemKind::OtherFormat);
@@ -138,7 +140,8 @@ fn names(path: &Path) -> Result<Vec<String>, NotChecked> {
     Ok(names)
 }
 
-/// The lock file is opened for reading only, so that a directory on a disk that may only be read can be checked.
+/// The lock file is opened for reading only, so that a directory on a disk that may only be read
+/// can be checked.
 fn lock(dir: &Path) -> Result<Option<File>, NotChecked> {
     let path = dir.join(LOCK_FILE);
     let file = match File::open(&path) {

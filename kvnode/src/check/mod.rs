@@ -1,4 +1,5 @@
-//! `kvnode check`: verifies the data directory of a node that is stopped, and changes nothing in it.
+//! `kvnode check`: verifies the data directory of a node that is stopped, and changes nothing in
+//! it.
 //!
 //! ```text
 //! directory: lock and IDENTITY ─▶ storage_leveldb::check ─▶ outcome ─▶ text | json, and the exit code

@@ -275,8 +275,8 @@ mod tests {
         );
     }
 
-    /// Found: an empty variable, as a compose file passes one that is not set, was a wrong setting; and a
-    /// `RUST_LOG` that cannot be understood was the default without a word.
+    /// Found: an empty variable, as a compose file passes one that is not set, was a wrong setting;
+    /// and a `RUST_LOG` that cannot be understood was the default without a word.
     #[test]
     fn empty_variables_are_not_set_and_rust_log_is_a_setting() {
         let env =

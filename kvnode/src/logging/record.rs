@@ -20,8 +20,8 @@ const MAX_FIELDS: usize = 24;
 
 /// What an event says.
 ///
-/// Invariants: names in `fields` are distinct; a value has the type that `ecs` has for its name; no text is longer
-/// than its bound.
+/// Invariants: names in `fields` are distinct; a value has the type that `ecs` has for its name; no
+/// text is longer than its bound.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) time: DateTime<Utc>,

@@ -80,7 +80,8 @@ fn is_one_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\\'))
 }
 
-/// Texts come from peers and clients too: nothing in them may start a new line or move a terminal's cursor.
+/// Texts come from peers and clients too: nothing in them may start a new line or move a terminal's
+/// cursor.
 fn push_plain(line: &mut String, text: &str) {
     for c in text.chars() {
         if c.is_control()

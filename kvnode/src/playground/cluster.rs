@@ -95,7 +95,8 @@ impl Playground {
         Ok(Self { dir: dir.to_owned(), settings, children })
     }
 
-    /// Brings the cluster up, shows it, and reports what happens to it; returns when no node is left.
+    /// Brings the cluster up, shows it, and reports what happens to it; returns when no node is
+    /// left.
     async fn use_until_over(&mut self, home: &Home) -> anyhow::Result<()> {
         let started = Instant::now();
         let clients = self.clients()?;

@@ -1,5 +1,5 @@
-//! What a playground remembers in `playground.toml`, so that a second start in the same directory finds its
-//! data again.
+//! What a playground remembers in `playground.toml`, so that a second start in the same directory
+//! finds its data again.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
@@ -76,14 +76,15 @@ impl Settings {
     }
 }
 
-/// Where ports are looked for: below those that the system gives to outgoing connections. One of those would be
-/// free now, but while its node is down the others dial it, and a connection that is given the very port it
-/// dials connects to itself: the node could not be started again.
+/// Where ports are looked for: below those that the system gives to outgoing connections. One of
+/// those would be free now, but while its node is down the others dial it, and a connection that is
+/// given the very port it dials connects to itself: the node could not be started again.
 const CANDIDATE_PORTS: Range<u16> = 11_000..32_000;
 /// Ports tried before giving up.
 const MAX_TRIES: usize = 1000;
 
-/// Ports that are free now: all are bound at once, so that none is found twice, and released together.
+/// Ports that are free now: all are bound at once, so that none is found twice, and released
+/// together.
 fn free_ports(nodes: u8) -> anyhow::Result<Vec<Ports>> {
     let mut held = Vec::new();
     let mut port = || -> anyhow::Result<u16> {

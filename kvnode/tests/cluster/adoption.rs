@@ -1,6 +1,6 @@
-//! Attacks the moment in which a node comes to belong to a cluster: whoever makes it a member dies, or
-//! it falls silent, between the two steps of that. A node that belongs to a cluster and has nothing of
-//! it must neither be lost nor found a cluster of its own.
+//! Attacks the moment in which a node comes to belong to a cluster: the founder or the leader dies,
+//! or it falls silent, between the two steps of that. A node that belongs to a cluster and has
+//! nothing of it must neither be lost nor found a cluster of its own.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,14 +25,14 @@ openraft::declare_raft_types!(TypeConfig: D = String, R = (), NodeId = u64, Node
 
 /// How long a step that is waited for may take.
 const NOTICE: Duration = Duration::from_secs(15);
-/// After it was interrupted, `init` may be refused for as long as a promise to another founder holds,
-/// which is 10 s, and not for longer.
+/// After it was interrupted, `init` may be refused for as long as a promise to another founder
+/// holds, which is 10 s, and not for longer.
 const INIT_WORKS_WITHIN: Duration = Duration::from_secs(25);
 const REFUSED: Option<i32> = Some(4);
 /// Founders that are killed at a random moment.
 const ROUNDS: usize = 8;
-/// All nodes belong to the cluster some 6 ms after `init` was begun, and the first entry follows; the
-/// founder is killed this long after the beginning at the latest.
+/// All nodes belong to the cluster some 6 ms after `init` was begun, and the first entry follows;
+/// the founder is killed this long after the beginning at the latest.
 const MAX_DELAY_MICROS: usize = 12_000;
 
 /// The cluster that the node's directory says it belongs to.
@@ -69,8 +69,8 @@ fn assert_refused(ended: &Ended, parts: &[&str]) {
     }
 }
 
-/// A node that is to be added, behind a front that, while it is told to, falls silent towards the leader
-/// once the node belongs to a cluster: the adoption passes, and nothing after it.
+/// A node that is to be added, behind a front that, while it is told to, falls silent towards the
+/// leader once the node belongs to a cluster: the adoption passes, and nothing after it.
 struct Learner {
     id: u64,
     front: Front,
@@ -78,7 +78,7 @@ struct Learner {
 }
 
 impl Learner {
-    /// Started; `founder`: its peer list has itself and nobody else.
+    /// Started; `founder`: its peer list has only itself.
     async fn start(cluster: &mut Cluster, id: u64, founder: bool) -> Self {
         let ports = free_ports(1)[0];
         cluster.push(id, ports, String::new());
@@ -107,9 +107,9 @@ impl Learner {
     }
 }
 
-/// The new node is asked who it is and made a member of the cluster, and from then on the leader hears
-/// nothing of it. It is taken out again, `add-learner` says so, the cluster is as it was; and it can be
-/// added as soon as it answers.
+/// The new node is asked who it is and made a member of the cluster, and from then on the leader
+/// hears nothing of it. It is taken out again, `add-learner` says so, the cluster is as it was; and
+/// it can be added as soon as it answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_that_falls_silent_once_it_is_adopted_is_taken_out_again() {
     let _alone = alone();
@@ -150,10 +150,10 @@ fn standing(status: &StatusResponse) -> (String, u64, u64, Vec<(u64, bool)>) {
     (id, status.term, status.last_log_index, members)
 }
 
-/// `init` at a node that a running cluster has made its own: while it has nothing of that cluster yet,
-/// once it is a learner, and once it votes. Its peer list names nobody but itself, so that nothing but
-/// its own incarnation tells it that it is no first member. Nor does `init` of another node, whose peer
-/// list names this one, make anything of the two.
+/// `init` at a node that a running cluster has made its own: while it has nothing of that cluster
+/// yet, once it is a learner, and once it votes. Its peer list names only itself, so that
+/// nothing but its own incarnation tells it that it is no first member. Nor does `init` of another
+/// node, whose peer list names this one, make anything of the two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_at_a_node_that_was_added_changes_nothing() {
     let _alone = alone();
@@ -235,8 +235,8 @@ async fn the_others_found_without_a_founder_that_died_before_the_first_entry() {
 
 const FOUNDER: u64 = 1;
 
-/// Three nodes, and the cluster that node 1 was founding when it was killed, because its disk let it go no
-/// further than to `died`. `None`: the test is skipped.
+/// Three nodes, and the cluster that node 1 was founding when it was killed, because its disk let
+/// it go no further than to `died`. `None`: the test is skipped.
 async fn interrupted(died: Died) -> Option<(Cluster, String)> {
     let mut cluster = Cluster::prepare(ClusterOptions::default());
     let interposer = Interposer::build(cluster.path(), &format!("{died:?}"))?;
@@ -264,8 +264,8 @@ async fn interrupted(died: Died) -> Option<(Cluster, String)> {
     Some((cluster, cluster_id))
 }
 
-/// `init` at another node afterwards makes the cluster that was begun, with the founder if it is back, else
-/// without it, and it joins when it comes.
+/// `init` at another node afterwards makes the cluster that was begun, with the founder if it is
+/// back, else without it, and it joins when it comes.
 async fn founder_dies(died: Died, comes_back: bool) {
     let _alone = alone();
     let Some((mut cluster, cluster_id)) = interrupted(died).await else { return };
@@ -281,11 +281,11 @@ async fn founder_dies(died: Died, comes_back: bool) {
     assert_eq!(cluster_of(cluster.node(FOUNDER)), Some(cluster_id), "the one that was begun");
 }
 
-/// The founder dies once the others have voted for it, before they have anything of its log: they cannot
-/// found without it. Found, with the founder killed at random moments: `init` said that the cluster was
-/// initialised, and to start a majority, of which there was one; it was without a leader for ever. Now it
-/// says to start the founder, or what to do if that is lost; both help. Its vote is asked for by the test:
-/// it hardly ever dies at the right moment.
+/// The founder dies once the others have voted for it, before they have anything of its log: they
+/// cannot found without it. Found, with the founder killed at random moments: `init` said that the
+/// cluster was initialised, and to start a majority, of which there was one; it was without a
+/// leader for ever. Now it says to start the founder, or what to do if that is lost; both help. Its
+/// vote is asked for by the test: it hardly ever dies at the right moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_after_a_vote_for_a_founder_that_died_says_to_start_it() {
     let _alone = alone();
@@ -335,7 +335,8 @@ async fn ask_for_vote(founder: &Node, voter: &Node) {
     assert!(answer.vote_granted, "{answer:?}");
 }
 
-/// All nodes belong to one cluster that works, and it is there already for whoever initialises again.
+/// All nodes belong to one cluster that works, and it is there already for whoever initialises
+/// again.
 async fn is_one_cluster(cluster: &Cluster) {
     is_well(&Kvcli::new(&cluster.endpoints())).await;
     let ids: BTreeSet<_> = cluster.nodes.iter().map(|node| cluster_of(node).unwrap()).collect();
@@ -348,9 +349,10 @@ async fn is_one_cluster(cluster: &Cluster) {
     assert_eq!(cluster.same_state().await.get(b"key").unwrap().value, "value");
 }
 
-/// `init` at a first member that belongs to the cluster and has not received its first entry. Found, with
-/// the founder killed at random moments: it was refused, with the advice to add the node to its own cluster
-/// as a learner, or to start it on an empty directory, with which a member would have been lost.
+/// `init` at a first member that belongs to the cluster and has not received its first entry.
+/// Found, with the founder killed at random moments: it was refused, with the advice to add the
+/// node to its own cluster as a learner, or to start it on an empty directory, with which a member
+/// would have been lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() {
     let _alone = alone();
@@ -359,7 +361,8 @@ async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() 
     interposer.between_disk_and(&mut cluster.node_mut(3).serve);
     cluster.start_all();
     cluster.all_up().await;
-    // Node 3 belongs to the cluster and does not answer so; the others found it without waiting for more.
+    // Node 3 belongs to the cluster and does not answer so; the others found it without waiting for
+    // more.
     interposer.hang_directories(3);
     cluster.node(1).admin().init(InitRequest {}).await.unwrap();
     assert_eq!(adopted(cluster.node(3)).await, adopted(cluster.node(1)).await);
@@ -378,9 +381,10 @@ async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() 
     is_one_cluster(&cluster).await;
 }
 
-/// The founder, or the founder and others, are killed at random moments after `init` was begun. Whatever
-/// was reached, a later `init` at any node makes one cluster, or is refused in words that say to try again,
-/// and works when a promise to the dead founder has run out, or to start the founder, and works then.
+/// The founder, or the founder and others, are killed at random moments after `init` was begun.
+/// Whatever was reached, a later `init` at any node makes one cluster, or is refused in words that
+/// say to try again, and works when a promise to the dead founder has run out, or to start the
+/// founder, and works then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_the_founder_dies_one_cluster_comes_of_it() {
     let _alone = alone();

@@ -1,5 +1,6 @@
-//! `kvnode check` on the directories of real nodes: after `kill -9` and after a clean stop all is well and nothing has
-//! been changed; a running node is left alone; damage is named, with what to do about it.
+//! `kvnode check` on the directories of real nodes: after `kill -9` and after a clean stop all is
+//! well and nothing has been changed; a running node is left alone; damage is named, with what to
+//! do about it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -62,8 +63,9 @@ fn assert_untouched(before: &BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)>
     assert!(changed.is_empty(), "the check changed {changed:?}");
 }
 
-/// Three nodes under load, with snapshots and purges, are killed in the middle of it; each directory is well, and so it
-/// is after a start on what the check has read, and a clean stop. A node that runs is not checked.
+/// Three nodes under load, with snapshots and purges, are killed in the middle of it; each
+/// directory is well, and so it is after a start on what the check has read, and a clean stop. A
+/// node that runs is not checked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directories_of_killed_and_of_stopped_nodes_are_well() {
     let _alone = alone();
@@ -123,8 +125,8 @@ async fn directories_of_killed_and_of_stopped_nodes_are_well() {
     }
 }
 
-/// A bit is flipped in one file after the other, at random places: the check names the file and what to do, or it is
-/// harmless, and the node started on it has exactly what it had.
+/// A bit is flipped in one file after the other, at random places: the check names the file and
+/// what to do, or it is harmless, and the node started on it has exactly what it had.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_is_named_with_what_to_do() {
     let _alone = alone();

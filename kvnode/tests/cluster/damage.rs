@@ -1,8 +1,9 @@
-//! Attacks the second promise with files that were damaged while the node was down: it must not answer from them, and must
-//! say which it is. Damage under a running node is in [`crate::damage_live`].
+//! Attacks the second promise with files that were damaged while the node was down: it must not
+//! answer from them, and must say which it is. Damage under a running node is in
+//! [`crate::damage_live`].
 //!
-//! How it could fail: a lost vote or a lost acknowledged entry goes unnoticed, and a majority forgets; a missing or
-//! changed value is answered; the node ends or hangs and nobody learns why.
+//! How it could fail: a lost vote or a lost acknowledged entry goes unnoticed, and a majority
+//! forgets; a missing or changed value is answered; the node ends or hangs and nobody learns why.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use futures_util::future::try_join_all;
 use proto::node::v1 as pb;
 use tonic::Code;
 
-/// Every kind of file in a data directory, as a path in it; `*` stands for numbers and the like. A missing lock file is
-/// harmless: the node serves, and LevelDB's logs, which come next, have something in them.
+/// Every kind of file in a data directory, as a path in it; `*` stands for numbers and the like. A
+/// missing lock file is harmless: the node serves, and LevelDB's logs, which come next, have
+/// something in them.
 const KINDS: [&str; 15] = [
     "IDENTITY",
     "LOCK",
@@ -72,11 +74,12 @@ struct Count {
     older: usize,
 }
 
-/// A node is stopped (cleanly, then by `kill -9`) under load; then, for every kind of file in its directory, a bit is flipped, the
-/// end is cut off, the file is removed, or replaced by what it was before the last load, and the node is started; then whole
-/// directories are lost. It must name the file and refuse everything, or serve exactly what the others store. The others
-/// acknowledge writes meanwhile. Damage is undone in place and never by an older copy of the directory, so what a refusing node
-/// left there must be good, too: in the end all nodes store the same.
+/// A node is stopped (cleanly, then by `kill -9`) under load; then, for every kind of file in its
+/// directory, a bit is flipped, the end is cut off, the file is removed, or replaced by what it was
+/// before the last load, and the node is started; then whole directories are lost. It must name the
+/// file and refuse everything, or serve exactly what the others store. The others acknowledge
+/// writes meanwhile. Damage is undone in place and never by an older copy of the directory, so what
+/// a refusing node left there must be good, too: in the end all nodes store the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_is_named_or_harmless() {
     let _alone = alone();
@@ -109,8 +112,9 @@ async fn a_damaged_file_is_named_or_harmless() {
     assert!(count.older >= 6, "hardly anything was older: {count:?}");
 }
 
-/// A follower with every kind of file: restarted once, so that there is a run of the state; with a snapshot of its own, which
-/// makes another; and with entries behind it in the log. The copies are from before the snapshot and from behind it.
+/// A follower with every kind of file: restarted once, so that there is a run of the state; with a
+/// snapshot of its own, which makes another; and with entries behind it in the log. The copies are
+/// from before the snapshot and from behind it.
 async fn stopped_follower(
     cluster: &mut Cluster,
     load: &mut Load,
@@ -211,22 +215,25 @@ async fn one_damage(
         }
     }
     println!("{what}: {outcome:?}");
-    // A node that has gone on from an older ROOT has removed the runs that only the newer one names: the older one is right now.
+    // A node that has gone on from an older ROOT has removed the runs that only the newer one
+    // names: the older one is right now.
     let has_gone_on = matches!(outcome, Outcome::Harmless) && harm == Harm::Older;
     if let Some(damage) = damage.filter(|_| !has_gone_on) {
         damage.undo();
     }
 }
 
-/// What a node leaves that is stopped while it writes a run. It comes last, whatever the others are called.
+/// What a node leaves that is stopped while it writes a run. It comes last, whatever the others are
+/// called.
 fn begin_a_run(data_dir: &Path) {
     let run = data_dir.join("storage/state/run-99999999");
     std::fs::create_dir(&run).unwrap();
     std::fs::write(run.join("000003.ldb"), "a table that is not complete").unwrap();
 }
 
-/// Loses a directory of this name, which must be missed. Only a run that was not complete may not be: it is removed at the
-/// next start. (This test took such a run for one in use, whenever the node had been writing one as it was stopped.)
+/// Loses a directory of this name, which must be missed. Only a run that was not complete may not
+/// be: it is removed at the next start. (This test took such a run for one in use, whenever the
+/// node had been writing one as it was stopped.)
 async fn lost_directory(cluster: &mut Cluster, id: u64, dir: &str) {
     for _ in 0..=LEFT_BEHIND_MAX {
         let path = files(&cluster.node(id).serve.data_dir, dir).pop().unwrap();
@@ -238,7 +245,8 @@ async fn lost_directory(cluster: &mut Cluster, id: u64, dir: &str) {
     panic!("{LEFT_BEHIND_MAX} times {dir} was lost, and nobody noticed");
 }
 
-/// Whether the node refuses to go on without this directory, which is put back then; else it serves what the others serve.
+/// Whether the node refuses to go on without this directory, which is put back then; else it serves
+/// what the others serve.
 async fn is_missed(cluster: &mut Cluster, id: u64, path: &Path) -> bool {
     let aside = cluster.path().join("aside");
     std::fs::rename(path, &aside).unwrap();
@@ -266,8 +274,9 @@ async fn is_missed(cluster: &mut Cluster, id: u64, path: &Path) -> bool {
     true
 }
 
-/// The file that the reason names, or at least its directory if it is missing. Of an older version and the files that
-/// it does not fit, either may be the one that is wrong: they are in one directory.
+/// The file that the reason names, or at least its directory if it is missing. Of an older version
+/// and the files that it does not fit, either may be the one that is wrong: they are in one
+/// directory.
 fn named_as(reason: &str, path: &Path, harm: Harm) -> Option<String> {
     let candidates = [Some(path), path.parent().filter(|_| harm == Harm::Older || !path.exists())];
     let mut names = candidates.into_iter().flatten().map(|path| path.display().to_string());

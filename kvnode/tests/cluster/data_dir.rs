@@ -52,7 +52,8 @@ async fn a_directory_that_is_taken_away_is_a_storage_fault() {
     }
 }
 
-/// The storage may be the first to miss a file: then it is that file below the directory that is named.
+/// The storage may be the first to miss a file: then it is that file below the directory that is
+/// named.
 async fn says_so(node: &Node) {
     let fault = format!("storage fault in {}", node.serve.data_dir.display());
     let named = |text: &str| text.contains(&fault);

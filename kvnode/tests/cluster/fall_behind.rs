@@ -11,10 +11,11 @@ const SNAPSHOT_ENTRIES: u64 = 500;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A follower is killed; 50,000 writes, several snapshots and purges happen; it is started again while writes go on.
-/// It must be sent a snapshot (the log it needs is gone) and then the log, and end up like the others. Attacked are the
-/// purge (nothing that somebody needs may go without a snapshot that replaces it), the stream of the snapshot and
-/// its installation, and the seam between snapshot and log.
+/// A follower is killed; 50,000 writes, several snapshots and purges happen; it is started again
+/// while writes go on. It must be sent a snapshot (the log it needs is gone) and then the log, and
+/// end up like the others. Attacked are the purge (nothing that somebody needs may go without a
+/// snapshot that replaces it), the stream of the snapshot and its installation, and the seam
+/// between snapshot and log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_catches_up_by_snapshot_and_then_by_log() {
     let _alone = alone();
@@ -49,7 +50,8 @@ async fn a_follower_catches_up_by_snapshot_and_then_by_log() {
     assert!(last > installed, "nothing came by the log");
 }
 
-/// The leader has built several snapshots, and the log that the follower needs is gone; answers up to where.
+/// The leader has built several snapshots, and the log that the follower needs is gone; answers up
+/// to where.
 async fn wait_for_purges(cluster: &Cluster, reached: u64) -> u64 {
     wait::until("the log is purged beyond the follower", CATCH_UP_TIMEOUT, async || {
         let node = cluster.node(cluster.leader().await);

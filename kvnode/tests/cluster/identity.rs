@@ -1,6 +1,7 @@
-//! Attacks the identity of clusters and of their members: addresses that another cluster's node has taken over, data
-//! directories that were wiped, copied or left over, nodes that are initialised where they should not be. Nothing of it may
-//! lose an acknowledged write, and every one of it must be named.
+//! Attacks the identity of clusters and of their members: addresses that another cluster's node has
+//! taken over, data directories that were wiped, copied or left over, nodes that are initialised
+//! where they should not be. Nothing of it may lose an acknowledged write, and every one of it must
+//! be named.
 
 use std::path::Path;
 use std::time::Duration;
@@ -44,8 +45,9 @@ async fn readyz_says(node: &Node, part: &str) {
     .await;
 }
 
-/// By a slip, cluster A adds a learner under the address of the only node of cluster B, with the id that this node has. Found:
-/// both clusters were called `kv`, so B's node took A's entries, and B's acknowledged pairs were gone.
+/// By a slip, cluster A adds a learner under the address of the only node of cluster B, with the id
+/// that this node has. Found: both clusters were called `kv`, so B's node took A's entries, and B's
+/// acknowledged pairs were gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_another_cluster_is_not_taken_over() {
     let _alone = alone();
@@ -81,9 +83,9 @@ async fn a_member_of_another_cluster_is_not_taken_over() {
     assert_eq!(kept.pair.unwrap().value, "b");
 }
 
-/// A node of cluster B is started where a member of cluster A was, with the same id. A's members talk to it, and it to
-/// nobody of A: it is refused on both sides, named in A's status and in both logs, and neither cluster has a pair of the
-/// other. Back at its own place it is what it was.
+/// A node of cluster B is started where a member of cluster A was, with the same id. A's members
+/// talk to it, and it to nobody of A: it is refused on both sides, named in A's status and in both
+/// logs, and neither cluster has a pair of the other. Back at its own place it is what it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clusters_on_reused_addresses_do_not_mix() {
     let _alone = alone();
@@ -134,9 +136,9 @@ async fn clusters_on_reused_addresses_do_not_mix() {
     assert_eq!((b.get(b"who").unwrap().value.as_ref(), b.pairs.len()), (&b"b"[..], 1));
 }
 
-/// A voter comes back on an empty directory while a write is on it and on the leader only. Found: it was given the log anew
-/// as if nothing had happened; with the leader down it voted for the third node, which had never had the write, and an
-/// acknowledged write was gone.
+/// A voter comes back on an empty directory while a write is on it and on the leader only. Found:
+/// it was given the log anew as if nothing had happened; with the leader down it voted for the
+/// third node, which had never had the write, and an acknowledged write was gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_voter_does_not_vote_and_says_so() {
     let _alone = alone();
@@ -199,7 +201,8 @@ async fn replaced_as_it_says(cluster: &mut Cluster, wiped: u64, rest: [u64; 2]) 
     cluster.same_state().await;
 }
 
-/// A directory that was copied while its node was down, and put back later, may lack what the node has acknowledged since.
+/// A directory that was copied while its node was down, and put back later, may lack what the node
+/// has acknowledged since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_directory_that_was_restored_from_a_copy_is_refused() {
     let _alone = alone();
@@ -272,8 +275,9 @@ async fn nodes_that_were_initialised_separately_are_told_apart() {
     assert!(ids.iter().any(|id| status.contains(id)), "{status}");
 }
 
-/// A node that waits to be added tells its clients so, and not to initialise a cluster; `init` there makes it none. With a
-/// peer list of a cluster that exists it learns that by asking, without one it knows.
+/// A node that waits to be added tells its clients so, and not to initialise a cluster; `init`
+/// there makes it none. With a peer list of a cluster that exists it learns that by asking, without
+/// one it knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_waits_to_be_added_founds_nothing() {
     let _alone = alone();
@@ -301,8 +305,8 @@ async fn a_node_that_waits_to_be_added_founds_nothing() {
     cluster.same_state().await;
 }
 
-/// The node that was away when its cluster was initialised is taken in when it comes, and from then on is the member that
-/// it is: on an empty directory it is refused like any other.
+/// The node that was away when its cluster was initialised is taken in when it comes, and from then
+/// on is the member that it is: on an empty directory it is refused like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_member_that_was_away_joins_late_and_once() {
     let _alone = alone();
@@ -329,8 +333,8 @@ async fn a_first_member_that_was_away_joins_late_and_once() {
     readyz_says(cluster.node(1), "cluster remove 1").await;
 }
 
-/// A request that names another cluster, or another node, has no effect; nor has one that another node forwards without
-/// saying for which cluster it is.
+/// A request that names another cluster, or another node, has no effect; nor has one that another
+/// node forwards without saying for which cluster it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
     let _alone = alone();

@@ -1,5 +1,5 @@
-//! Attacks the log: is every line of a real cluster what the Elastic Common Schema says, is one request found in all its
-//! nodes under one id, and does a healthy cluster keep quiet?
+//! Attacks the log: is every line of a real cluster what the Elastic Common Schema says, is one
+//! request found in all its nodes under one id, and does a healthy cluster keep quiet?
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -71,8 +71,9 @@ fn schema() -> HashMap<&'static str, &'static str> {
     SCHEMA.lines().filter(|row| !row.starts_with('#')).map(|row| row.split_once(',').unwrap()).collect()
 }
 
-/// Everything at debug, dependencies included, through an election and the loss of a node: every line is one object with
-/// listed names and types. One own field never has two types, on no node: an index would refuse the second.
+/// Everything at debug, dependencies included, through an election and the loss of a node: every
+/// line is one object with listed names and types. One own field never has two types, on no node:
+/// an index would refuse the second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
     let _alone = alone();
@@ -116,8 +117,9 @@ async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
     assert!(foreign > 100 && total > foreign + 20, "{foreign} of {total} lines are from dependencies");
 }
 
-/// `kvcli put` against a follower: the id that kvcli prints is in the follower's log (answered, forwarded), in the leader's
-/// (answered, applied); the leader's line leads to the line of every node that applies the entry.
+/// `kvcli put` against a follower: the id that kvcli prints is in the follower's log (answered,
+/// forwarded), in the leader's (answered, applied); the leader's line leads to the line of every
+/// node that applies the entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_followed_from_kvcli_to_the_apply_on_every_node() {
     let _alone = alone();
@@ -173,11 +175,12 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
     .await
 }
 
-/// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s, and until everything that a node does
-/// by itself has happened on every node meanwhile, which in a cluster with little to do takes an hour: snapshots and purges of
-/// the log (every 100 entries here), a memtable that is flushed and runs that are merged, a new segment of the log (one
-/// takes 24 MiB). A client puts and gets, and every node's metrics and readiness are polled. Counted are the lines of all
-/// three nodes at the default level: 0 in 20 s, so fewer than 180 an hour.
+/// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s, and
+/// until everything that a node does by itself has happened on every node meanwhile, which in a
+/// cluster with little to do takes an hour: snapshots and purges of the log (every 100 entries
+/// here), a memtable that is flushed and runs that are merged, a new segment of the log (one takes
+/// 24 MiB). A client puts and gets, and every node's metrics and readiness are polled. Counted are
+/// the lines of all three nodes at the default level: 0 in 20 s, so fewer than 180 an hour.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
     const PUTS_AT_ONCE: usize = 8;
@@ -228,7 +231,8 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
     }
 }
 
-/// What a storage has done by itself, as its directory shows: numbers of segments and runs only grow.
+/// What a storage has done by itself, as its directory shows: numbers of segments and runs only
+/// grow.
 #[derive(Debug)]
 struct Upkeep {
     /// The newest segment of the log; it is prepared when the one before it is begun.
@@ -279,8 +283,8 @@ fn assert_text_columns(line: &str) {
     assert!(["INFO  ", "WARN  ", "ERROR "].iter().any(|level| rest.starts_with(level)), "{line}");
 }
 
-/// A client that asks for nonsense as fast as it can: a handful of lines, which say what they leave out, and the trace id
-/// that the client sent is in them.
+/// A client that asks for nonsense as fast as it can: a handful of lines, which say what they leave
+/// out, and the trace id that the client sent is in them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_bad_requests_does_not_flood_the_log() {
     let _alone = alone();
@@ -309,8 +313,8 @@ async fn a_flood_of_bad_requests_does_not_flood_the_log() {
     }
 }
 
-/// A start that fails after the options were understood: one line in the asked-for format, which names the port. Bad
-/// options are a text for people, whatever the format.
+/// A start that fails after the options were understood: one line in the asked-for format, which
+/// names the port. Bad options are a text for people, whatever the format.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_start_is_a_line_too() {
     let _alone = alone();
@@ -330,8 +334,9 @@ async fn a_failed_start_is_a_line_too() {
     assert!(ended.code == Some(3) && ended.stderr.starts_with("error: "), "{ended:#?}");
 }
 
-/// The time of a text line is that of `TZ`: a name of the machine's database of zones, or what POSIX says for machines that have
-/// none, as in the image. A name that cannot be resolved counts as none, and is no reason not to start.
+/// The time of a text line is that of `TZ`: a name of the machine's database of zones, or what
+/// POSIX says for machines that have none, as in the image. A name that cannot be resolved counts
+/// as none, and is no reason not to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_lines_are_in_local_time() {
     let _alone = alone();
@@ -363,9 +368,9 @@ fn local_time(ended: &Ended) -> NaiveDateTime {
     NaiveDateTime::parse_from_str(&ended.stderr[..23], "%Y-%m-%d %H:%M:%S%.3f").unwrap()
 }
 
-/// Nobody reads the log any more (its pipe is closed): the node serves on. Attacked: a line that cannot be written
-/// must not be a panic. (With tracing-subscriber's own writer, which complains to the same closed pipe, `cluster init` was
-/// never answered.)
+/// Nobody reads the log any more (its pipe is closed): the node serves on. Attacked: a line that
+/// cannot be written must not be a panic. (With tracing-subscriber's own writer, which complains to
+/// the same closed pipe, `cluster init` was never answered.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_survives_the_reader_of_its_log() {
     let _alone = alone();

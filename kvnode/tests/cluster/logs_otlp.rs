@@ -1,5 +1,6 @@
-//! Attacks the export of traces: do spans arrive as OTLP says (read with the official types), do they form one tree, and
-//! what does a collector that is away, or takes and never answers, cost the node?
+//! Attacks the export of traces: do spans arrive as OTLP says (read with the official types), do
+//! they form one tree, and what does a collector that is away, or takes and never answers, cost the
+//! node?
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -95,8 +96,9 @@ async fn spans_total(cluster: &Cluster, node: u64, outcome: &str) -> Result<f64,
     Ok(Series::parse(&text).sum("kvnode_trace_spans_total", &[&format!("outcome=\"{outcome}\"")]))
 }
 
-/// A put against a follower is three spans under the id that kvcli prints: the follower's request, the leader's within it, and
-/// replication within that, with its place in the log. What waits when a node is stopped is sent.
+/// A put against a follower is three spans under the id that kvcli prints: the follower's request,
+/// the leader's within it, and replication within that, with its place in the log. What waits when
+/// a node is stopped is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forwarded_put_is_one_tree_of_spans() {
     let _alone = alone();
@@ -147,10 +149,11 @@ async fn a_forwarded_put_is_one_tree_of_spans() {
     assert_eq!(failed[0].1.status.as_ref().unwrap().code, 2, "{failed:?}");
 }
 
-/// Two spans for each of 5,000 puts, as fast as 32 clients send them: a collector that takes what comes gets them all.
+/// Two spans for each of 5,000 puts, as fast as 32 clients send them: a collector that takes what
+/// comes gets them all.
 ///
-/// Found: the exporter sent one batch of 512, then waited 500 ms whatever was queued, so that from about 1,000 spans a second on
-/// most were dropped, and the log said nothing.
+/// Found: the exporter sent one batch of 512, then waited 500 ms whatever was queued, so that from
+/// about 1,000 spans a second on most were dropped, and the log said nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_collector_gets_every_span_of_a_busy_node() {
     const CLIENTS: usize = 32;
@@ -182,8 +185,8 @@ async fn a_healthy_collector_gets_every_span_of_a_busy_node() {
     assert!(!cluster.nodes[0].log().contains("trace collector"), "{}", cluster.nodes[0].log());
 }
 
-/// A collector that takes a batch and thinks about it while requests come: what the queue has no room for is dropped, and the
-/// log says so, once, and when it is over.
+/// A collector that takes a batch and thinks about it while requests come: what the queue has no
+/// room for is dropped, and the log says so, once, and when it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_that_come_too_fast_are_dropped_and_the_log_says_so() {
     let _alone = alone();
@@ -209,8 +212,8 @@ async fn spans_that_come_too_fast_are_dropped_and_the_log_says_so() {
     assert_eq!(cluster.nodes[0].log().matches(line).count(), 1);
 }
 
-/// A collector that refuses connections, and one that accepts spans and never answers: requests go on, spans are dropped and
-/// counted, the log says it once, and the process ends in time.
+/// A collector that refuses connections, and one that accepts spans and never answers: requests go
+/// on, spans are dropped and counted, the log says it once, and the process ends in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_away_or_hangs_costs_spans_only() {
     let _alone = alone();
@@ -220,7 +223,8 @@ async fn a_collector_that_is_away_or_hangs_costs_spans_only() {
         let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(flags) }).await;
         let mut kv = cluster.nodes[0].kv();
         let started = Instant::now();
-        // More than the queue holds, as fast as they come; these never reach the log, so they are quick.
+        // More than the queue holds, as fast as they come; these never reach the log, so they are
+        // quick.
         for _ in 0..10_000 {
             kv.put(PutRequest::default()).await.unwrap_err();
         }

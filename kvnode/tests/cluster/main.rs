@@ -1,7 +1,8 @@
-//! What must hold of real `kvnode` processes, on real sockets, under real kills. One theme a file, one binary for
-//! all of them: linking costs more than running some of them.
+//! What must hold of real `kvnode` processes, on real sockets, under real kills. One theme a file,
+//! one binary for all of them: linking costs more than running some of them.
 //!
-//! Tests run one at a time ([`support::alone`]), because two clusters on two cores disturb each other's timing.
+//! Tests run one at a time ([`support::alone`]), because two clusters on two cores disturb each
+//! other's timing.
 
 #![allow(
     clippy::unwrap_used,

@@ -32,8 +32,8 @@ const SERIES: [&str; 19] = [
     "process_open_fds",
 ];
 
-/// Every promised series is there under its name, those that count requests count them, and the gauges of the nodes agree
-/// with each other.
+/// Every promised series is there under its name, those that count requests count them, and the
+/// gauges of the nodes agree with each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promised_series_is_there_and_moves() {
     let _alone = alone();
@@ -132,7 +132,8 @@ async fn assert_peer_series(cluster: &mut Cluster, leader: u64) {
     .await;
 }
 
-/// A client that hangs up while its put waits for a majority that is not there is counted, and the time it waited too.
+/// A client that hangs up while its put waits for a majority that is not there is counted, and the
+/// time it waited too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_its_client_gives_up_is_counted() {
     const PATIENCE: Duration = Duration::from_millis(100);
@@ -161,8 +162,8 @@ async fn series(node: &Node) -> Series {
     Series::parse(&text)
 }
 
-/// A node that is not initialised is live and not ready; one with a leader is both. `/api/status` is JSON that agrees with
-/// the gRPC status, and the status page is HTML.
+/// A node that is not initialised is live and not ready; one with a leader is both. `/api/status`
+/// is JSON that agrees with the gRPC status, and the status page is HTML.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes_and_status_tell_the_truth() {
     let _alone = alone();

@@ -1,5 +1,5 @@
-//! Attacks the metrics as an interface: what Prometheus' own linter says, the reference table, and what a node shows
-//! that has no leader or no storage.
+//! Attacks the metrics as an interface: what Prometheus' own linter says, the reference table, and
+//! what a node shows that has no leader or no storage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -13,8 +13,8 @@ use proto::node::v1::SnapshotRequest;
 const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a leader with peers shows, after a put and a snapshot, passes `promtool check metrics`, and so does what a follower
-/// shows.
+/// What a leader with peers shows, after a put and a snapshot, passes `promtool check metrics`, and
+/// so does what a follower shows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn promtool_finds_nothing_wrong() {
     if !skip::unless_answers("promtool", "--version", "promtool_finds_nothing_wrong") {
@@ -42,8 +42,8 @@ fn promtool(text: &str) -> String {
     if output.status.success() { said } else { format!("{said}(failed)") }
 }
 
-/// docs/OPERATIONS.md has a row for every series of a busy leader, with its labels, type and help to the letter, and none
-/// for a series that is not there.
+/// docs/OPERATIONS.md has a row for every series of a busy leader, with its labels, type and help
+/// to the letter, and none for a series that is not there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reference_table_is_what_a_node_shows() {
     let _alone = alone();
@@ -100,8 +100,9 @@ fn written() -> BTreeMap<String, Row> {
     rows.map(row).collect()
 }
 
-/// What a histogram cannot tell apart nobody can see: syncs are told apart from 50 us to 1 s, requests from 100 us to 10 s, with
-/// no step so wide that a quantile between two bounds says nothing.
+/// What a histogram cannot tell apart nobody can see: syncs are told apart from 50 us to 1 s,
+/// requests from 100 us to 10 s, with no step so wide that a quantile between two bounds says
+/// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn buckets_fit_what_they_measure() {
     const WIDEST_STEP: f64 = 2.6;
@@ -125,8 +126,9 @@ async fn buckets_fit_what_they_measure() {
     }
 }
 
-/// Every value of every label is one of a short list that nothing a client sends can make longer, and there are no more series than
-/// a Prometheus takes without notice. The names and ids of clients, keys and addresses are in none.
+/// Every value of every label is one of a short list that nothing a client sends can make longer,
+/// and there are no more series than a Prometheus takes without notice. The names and ids of
+/// clients, keys and addresses are in none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_label_has_values_without_end() {
     /// Of a leader of three that has answered every operation in a few ways.
@@ -150,7 +152,8 @@ async fn no_label_has_values_without_end() {
         let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for line in series.clone() {
             let labels = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}'));
-            // No value that is expected has a comma in it; one that is not expected shows as another.
+            // No value that is expected has a comma in it; one that is not expected shows as
+            // another.
             for label in labels.map_or("", |(inside, _)| inside).split(',').filter(|label| !label.is_empty())
             {
                 let (name, value) = label.split_once('=').unwrap_or_else(|| panic!("not a label: {line}"));
@@ -205,8 +208,9 @@ async fn metrics(node: &Node) -> String {
     text
 }
 
-/// A put through a follower is one request of a client there, and none on the leader, which counts it as forwarded.
-/// Found: it was counted on both, so that the sum over the cluster was up to twice the truth.
+/// A put through a follower is one request of a client there, and none on the leader, which counts
+/// it as forwarded. Found: it was counted on both, so that the sum over the cluster was up to twice
+/// the truth.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forwarded_request_is_counted_once() {
     let _alone = alone();
@@ -222,9 +226,10 @@ async fn a_forwarded_request_is_counted_once() {
     assert_eq!((puts(&there), timed(&there), forwarded(&there)), (0.0, 0.0, 1.0), "on the leader");
 }
 
-/// Found: with its leader dead and no majority to elect another, a follower went on naming it in `raft_leader_id` (openraft
-/// does, until another term begins), so that no alert on "no leader" could fire. The other survivor-to-be, a leader without
-/// followers, went on with `raft_is_leader` 1.
+/// Found: with its leader dead and no majority to elect another, a follower went on naming it in
+/// `raft_leader_id` (openraft does, until another term begins), so that no alert on "no leader"
+/// could fire. The other survivor-to-be, a leader without followers, went on with `raft_is_leader`
+/// 1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_gone_is_not_named() {
     let _alone = alone();

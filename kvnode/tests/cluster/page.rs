@@ -1,5 +1,5 @@
-//! Attacks the status page in a real browser, and what it is made of over HTTP: load, a leader that is killed, members
-//! that are gone, lag or hang, a failed storage. How it looks: `page_looks`.
+//! Attacks the status page in a real browser, and what it is made of over HTTP: load, a leader that
+//! is killed, members that are gone, lag or hang, a failed storage. How it looks: `page_looks`.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -23,8 +23,9 @@ const NEW_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A member that hangs costs a page no more than this.
 const HANG_TIMEOUT: Duration = Duration::from_millis(2000);
 
-/// The page of a follower: names the leader, shows rates that move under load, and within 5 s of `kill -9` of the leader
-/// shows the new one and that the old one is gone; the same nodes of the document all along, and an empty console.
+/// The page of a follower: names the leader, shows rates that move under load, and within 5 s of
+/// `kill -9` of the leader shows the new one and that the old one is gone; the same nodes of the
+/// document all along, and an empty console.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
     if !can_run("rates_move_and_a_killed_leader_is_replaced_on_the_page") {
@@ -76,8 +77,9 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
     assert_quiet(&browser);
 }
 
-/// At a glance: who leads and since when, each member's positions in the log and sizes on disk as it tells them itself, a
-/// snapshot and a change of membership among the events; and when the page's own node is gone, the page says that.
+/// At a glance: who leads and since when, each member's positions in the log and sizes on disk as
+/// it tells them itself, a snapshot and a change of membership among the events; and when the
+/// page's own node is gone, the page says that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
     if !can_run("positions_sizes_and_events_are_shown_and_a_lost_node_is_said") {
@@ -109,7 +111,8 @@ async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
             let good = (&row[0], &row[1]) == (&role.into(), &"0".into())
                 && positions == told.map(Some)
                 && sizes.split(PER).filter(|size| size.ends_with('B')).count() == 3
-                // A snapshot that was built is the state on disk; what is beside it is nothing, as long as none is sent.
+                // A snapshot that was built is the state on disk; what is beside it is nothing, as
+                // long as none is sent.
                 && (status.node_id != leader || sizes.split(PER).nth(1) != Some("0\u{a0}B"));
             wait::is(good, || format!("{rows} but {status:?}"))?;
         }
@@ -136,8 +139,8 @@ const PER: &str = "\u{a0}/ ";
 /// Of each member: role, lag, end of the log, committed, applied, sizes.
 const ROWS: &str = "return [...document.querySelectorAll('#rows tr')].map((row) => [2, 3, 4, 5, 6, 10].map((n) => row.cells[n].textContent));";
 
-/// A follower that stands still lags by what is written meanwhile, to the entry, and its role is what the membership says; once
-/// it runs again it follows, and lags by nothing.
+/// A follower that stands still lags by what is written meanwhile, to the entry, and its role is
+/// what the membership says; once it runs again it follows, and lags by nothing.
 async fn assert_lag_is_shown(cluster: &Cluster, browser: &Browser, leader: u64, paused: u64) {
     const ENTRIES: u64 = 30;
     let shown = || browser.run(ROWS)[paused as usize - 1].clone();
@@ -166,7 +169,8 @@ fn put(key: String) -> kv::PutRequest {
     kv::PutRequest { key: key.into(), value: "value".into(), ..kv::PutRequest::default() }
 }
 
-/// A fault that a node comes upon while it runs is among the events of every page, with its file and who saw it.
+/// A fault that a node comes upon while it runs is among the events of every page, with its file
+/// and who saw it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_of_a_running_node_is_an_event() {
     const KEYS: usize = 50;
@@ -199,9 +203,11 @@ async fn a_fault_of_a_running_node_is_an_event() {
     assert_quiet(&browser);
 }
 
-/// An answer that the page cannot draw (a date that no browser has): it says so, and goes on once there is a better one.
+/// An answer that the page cannot draw (a date that no browser has): it says so, and goes on once
+/// there is a better one.
 ///
-/// Found: the exception ended the loop that asks, and the page showed the last good answer for ever, as if nothing happened.
+/// Found: the exception ended the loop that asks, and the page showed the last good answer for
+/// ever, as if nothing happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_that_cannot_draw_an_answer_says_so_and_goes_on() {
     const BAD_EVENT: &str = "const real = window.fetch; window.good = () => { window.fetch = real; };
@@ -238,8 +244,9 @@ fn charts(browser: &Browser) -> Vec<String> {
     told.as_array().expect("a list").iter().map(|text| text.as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// A node whose storage is damaged shows the page too, names the file, and shows the others; they show its fault. Without a
-/// majority the page says that there is no leader. All that is shown is text: the cluster's name is a piece of HTML here.
+/// A node whose storage is damaged shows the page too, names the file, and shows the others; they
+/// show its fault. Without a majority the page says that there is no leader. All that is shown is
+/// text: the cluster's name is a piece of HTML here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
     if !can_run("a_fault_is_loud_on_every_page_and_no_leader_is_said") {
@@ -274,8 +281,9 @@ async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
     assert_quiet(&browser);
 }
 
-/// Over HTTP: a member that hangs (SIGSTOP) is shown as one that cannot be reached, within its deadline; and a hundred pages
-/// that ask at once, again and again, cost a member about one question per second.
+/// Over HTTP: a member that hangs (SIGSTOP) is shown as one that cannot be reached, within its
+/// deadline; and a hundred pages that ask at once, again and again, cost a member about one
+/// question per second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_member_blocks_no_page_and_many_pages_cost_one_question() {
     let _alone = alone();

@@ -1,12 +1,13 @@
-//! How the status page looks, in a real browser: both themes, a phone's width, large numbers, the keyboard, screen readers.
+//! How the status page looks, in a real browser: both themes, a phone's width, large numbers, the
+//! keyboard, screen readers.
 
 use crate::support::browser::{Browser, ENTER, TAB};
 use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, can_run, open, shows};
 use crate::support::{Cluster, ClusterOptions, alone, wait};
 
-/// Both themes, wide and as narrow as a phone: nothing is wider than the window, and every text stands out from what is
-/// behind it by 4.5 to 1 (WCAG AA). The toggle is reached and used with the keyboard alone, shows that it has the focus,
-/// and its choice survives a reload.
+/// Both themes, wide and as narrow as a phone: nothing is wider than the window, and every text
+/// stands out from what is behind it by 4.5 to 1 (WCAG AA). The toggle is reached and used with the
+/// keyboard alone, shows that it has the focus, and its choice survives a reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_fits_and_can_be_read_and_used_by_everybody() {
     if !can_run("the_page_fits_and_can_be_read_and_used_by_everybody") {
@@ -39,7 +40,8 @@ async fn the_page_fits_and_can_be_read_and_used_by_everybody() {
     assert_quiet(&browser);
 }
 
-/// Years of work make large numbers, and windows have any width: nothing is wider than the window all the same.
+/// Years of work make large numbers, and windows have any width: nothing is wider than the window
+/// all the same.
 ///
 /// Found: in a window of 1100 pixels the table stuck out once log indexes had six digits.
 async fn assert_large_numbers_fit(browser: &Browser) {

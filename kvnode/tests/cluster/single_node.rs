@@ -1,4 +1,5 @@
-//! One real `kvnode serve` process, spoken to over the wire: what the server itself refuses, whatever the client.
+//! One real `kvnode serve` process, spoken to over the wire: what the server itself refuses,
+//! whatever the client.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};

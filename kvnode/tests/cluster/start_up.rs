@@ -1,4 +1,5 @@
-//! Attacks the start: any order, absent peers, repeated initialisation, and nodes started with the wrong identity.
+//! Attacks the start: any order, absent peers, repeated initialisation, and nodes started with the
+//! wrong identity.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,9 +14,10 @@ use proto::node::v1::{InitRequest, Role};
 const ABSENCE: Duration = Duration::from_secs(30);
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Nodes wait 30 s for peers that refuse connections: two of three and one alone, in a cluster that is not initialised
-/// yet and in one that is. Attacked: the election storm. The term must stay while they wait (nobody who cannot win may
-/// raise it) and move by no more than 1 when the absent come. All four clusters wait at the same time.
+/// Nodes wait 30 s for peers that refuse connections: two of three and one alone, in a cluster that
+/// is not initialised yet and in one that is. Attacked: the election storm. The term must stay
+/// while they wait (nobody who cannot win may raise it) and move by no more than 1 when the absent
+/// come. All four clusters wait at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_wait_quietly_for_absent_peers() {
     let _alone = alone();
@@ -77,8 +79,8 @@ async fn greatest_term(cluster: &Cluster) -> Result<u64, String> {
     Ok(cluster.statuses().await?.iter().map(|status| status.term).max().unwrap())
 }
 
-/// Nodes are started in the order 3, 1, 2, each only when the one before waits for its peers; `kvcli cluster init`, run
-/// while one is still missing, is enough.
+/// Nodes are started in the order 3, 1, 2, each only when the one before waits for its peers;
+/// `kvcli cluster init`, run while one is still missing, is enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_may_start_in_any_order() {
     let _alone = alone();
@@ -103,8 +105,8 @@ async fn nodes_may_start_in_any_order() {
     assert!(greatest_term(&cluster).await.unwrap() <= 2);
 }
 
-/// `init` on all three nodes at the same instant, and once more later: one cluster, one leader, nothing lost, and every
-/// answer says so.
+/// `init` on all three nodes at the same instant, and once more later: one cluster, one leader,
+/// nothing lost, and every answer says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn initialising_twice_and_everywhere_at_once_is_harmless() {
     let _alone = alone();
@@ -128,9 +130,10 @@ async fn initialising_twice_and_everywhere_at_once_is_harmless() {
     assert_eq!(state.pairs.len(), 1);
 }
 
-/// A node of a working cluster is started again with another id: it exits with a message that names both, with the code
-/// that keeps a supervisor from trying again, and changes nothing in its directory. With its own id, and without a peer
-/// list or with another name of the cluster, it comes back with its data: the cluster knows better than its options.
+/// A node of a working cluster is started again with another id: it exits with a message that names
+/// both, with the code that keeps a supervisor from trying again, and changes nothing in its
+/// directory. With its own id, and without a peer list or with another name of the cluster, it
+/// comes back with its data: the cluster knows better than its options.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_the_wrong_id_refuses_to_start_and_touches_nothing() {
     let _alone = alone();
@@ -156,7 +159,8 @@ async fn a_node_with_the_wrong_id_refuses_to_start_and_touches_nothing() {
     assert_eq!(cluster.same_state().await.get(b"key").unwrap().value, "value");
 }
 
-/// Ids 1 and 2 change places, so that node 2 has node 1's addresses and the list agrees with itself.
+/// Ids 1 and 2 change places, so that node 2 has node 1's addresses and the list agrees with
+/// itself.
 fn swap_first_two(peers: &str) -> String {
     peers.replace("1=127", "x=127").replace("2=127", "1=127").replace("x=127", "2=127")
 }
@@ -186,8 +190,9 @@ fn fingerprint(root: &Path) -> BTreeMap<String, String> {
     files
 }
 
-/// Shells and container runtimes hand down 1024 open files, which some 500 idle clients use up together with a large state:
-/// the next file that storage could not open would have ended the node.
+/// Shells and container runtimes hand down 1024 open files, which some 500 idle clients use up
+/// together with a large state: the next file that storage could not open would have ended the
+/// node.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_may_open_as_many_files_as_it_is_allowed_to() {
     let mut cluster = Cluster::prepare(ClusterOptions { nodes: 1, ..ClusterOptions::default() });

@@ -159,7 +159,8 @@ mod tests {
         }
     }
 
-    /// Found by a reviewer: the next term after the last one is 0, and openraft stops for good when it gets there.
+    /// Found by a reviewer: the next term after the last one is 0, and openraft stops for good when
+    /// it gets there.
     #[test]
     fn a_term_at_the_end_of_all_terms_is_not_believed() {
         for theirs in [Vote::new(u64::MAX, 2), Vote::new_committed(1 << 63, 2)] {

@@ -1,5 +1,5 @@
-//! What surrounds a request: how long it may take, for whom it is, whether another node sent it here,
-//! and its trace.
+//! What surrounds a request: how long it may take, for whom it is, whether another node sent it
+//! here, and its trace.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 pub(crate) const DEFAULT_CLUSTER_DEADLINE: Duration = Duration::from_secs(60);
 /// No request may take longer than this, whatever its client says.
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
-/// Answered this much before the deadline, at most a tenth of it: a client that hears "outcome unknown" from
-/// us learns more than from its own timer.
+/// Answered this much before the deadline, at most a tenth of it: a client that hears "outcome
+/// unknown" from us learns more than from its own timer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(20);
 
 const TIMEOUT_METADATA: &str = "grpc-timeout";

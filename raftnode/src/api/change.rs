@@ -1,5 +1,5 @@
-//! What every change of the membership needs: to be the only one, to go on when its request has ended, and to know
-//! who is at an address.
+//! What every change of the membership needs: to be the only one, to go on when its request has
+//! ended, and to know who is at an address.
 
 use openraft::{ChangeMembers, LogIdOptionExt as _};
 use tokio::sync::MutexGuard;
@@ -30,8 +30,8 @@ pub(super) async fn run_to_its_end<T: Send + 'static>(
     }
 }
 
-/// Waits until no other change is under way, but not longer than the request: a change without a majority
-/// takes as long as there is none.
+/// Waits until no other change is under way, but not longer than the request: a change without a
+/// majority takes as long as there is none.
 pub(super) async fn alone<'a>(local: &'a Local, call: &Call) -> Result<MutexGuard<'a, ()>, Failure> {
     tokio::time::timeout_at(call.deadline, local.membership_change.lock()).await.map_err(|_| {
         Failure::Final(Status::failed_precondition(

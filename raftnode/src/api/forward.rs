@@ -1,7 +1,8 @@
 //! Sending a request on to the leader.
 //!
-//! One connection per leader address is kept; HTTP/2 carries all requests over it at once. What matters
-//! most here is to know, when something goes wrong, whether the leader may have seen the request.
+//! One connection per leader address is kept; HTTP/2 carries all requests over it at once. What
+//! matters most here is to know, when something goes wrong, whether the leader may have seen the
+//! request.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -76,8 +77,8 @@ pub(crate) struct Hop {
 }
 
 impl Hop {
-    /// The message as a request with the same deadline and trace, marked as forwarded, for that node of
-    /// this cluster.
+    /// The message as a request with the same deadline and trace, marked as forwarded, for that
+    /// node of this cluster.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.set_timeout(self.call.remaining());
@@ -111,8 +112,8 @@ pub(crate) fn address(metadata: &mut tonic::metadata::MetadataMap, cluster: Opti
 }
 
 impl Forwarder {
-    /// A connection to node `to` at `addr`, for requests to `cluster`. Nothing is sent yet: giving this up
-    /// leaves no trace.
+    /// A connection to node `to` at `addr`, for requests to `cluster`. Nothing is sent yet: giving
+    /// this up leaves no trace.
     pub(crate) async fn hop(
         &self,
         call: &Call,
@@ -157,7 +158,8 @@ impl Forwarder {
         dialled
     }
 
-    /// Makes the outcome of a forwarded request this node's own, and lets go of a broken connection.
+    /// Makes the outcome of a forwarded request this node's own, and lets go of a broken
+    /// connection.
     pub(crate) fn judge(
         &self,
         addr: &str,
@@ -283,7 +285,8 @@ mod tests {
         }
     }
 
-    /// Found: a node passed the DATA_LOSS of a damaged leader on as its own, and clients never came back to it.
+    /// Found: a node passed the DATA_LOSS of a damaged leader on as its own, and clients never came
+    /// back to it.
     #[test]
     fn a_failed_leader_is_not_a_failure_of_the_node_that_forwards() {
         let fault = |reason: &str| storage_leveldb::Fault { path: "f".into(), reason: reason.into() };
@@ -297,8 +300,8 @@ mod tests {
         }
     }
 
-    /// Found by a reviewer: a write with a request id whose answer was lost with the leader counted as not applied, and
-    /// if nobody led after that its client was given the proof.
+    /// Found by a reviewer: a write with a request id whose answer was lost with the leader counted
+    /// as not applied, and if nobody led after that its client was given the proof.
     #[test]
     fn a_lost_write_with_a_name_may_be_sent_again_and_may_have_been_applied() {
         let failure = Forwarder::default().judge("a:1", CLUSTER, Effect::Once, Status::unknown("gone"));

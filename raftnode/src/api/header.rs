@@ -9,7 +9,8 @@ use crate::raft::{Metrics, NodeId};
 
 /// In the metadata of every failure: who answered. Its absence tells that no node did.
 pub(crate) const NODE_ID_METADATA: &str = "kv-node-id";
-/// In the metadata of a failure that is this node's own: `damaged` or `disk-full`. Another node may serve.
+/// In the metadata of a failure that is this node's own: `damaged` or `disk-full`. Another node may
+/// serve.
 pub(crate) const NODE_FAULT_METADATA: &str = "kv-node-fault";
 /// In the metadata of a failure that changed nothing and never will: the proof of that.
 pub(crate) const NOT_APPLIED_METADATA: &str = "kv-not-applied";
@@ -38,7 +39,8 @@ fn leader(metrics: &Metrics) -> Option<(NodeId, String)> {
     Some((id, member.client_addr.clone()))
 }
 
-/// Adds `kv-node-id` and `kv-cluster-id`, and `kv-leader-id` and `kv-leader-addr` if there is a live leader.
+/// Adds `kv-node-id` and `kv-cluster-id`, and `kv-leader-id` and `kv-leader-addr` if there is a
+/// live leader.
 pub(crate) fn add_hints(local: &Local, metadata: &mut MetadataMap) {
     if metadata.contains_key(NODE_ID_METADATA) {
         return;

@@ -1,9 +1,9 @@
 //! Cluster.Init: the nodes of a peer list become a cluster.
 //!
-//! The founder, of all reachable nodes of the list the one with the smallest id, draws the cluster's id,
-//! has a majority promise to join no other, makes them members, and only then writes the first entry. So of
-//! two founders at most one gets a majority, and a node that was wiped or waits to be added founds nothing:
-//! its peers belong to a cluster.
+//! The founder, of all reachable nodes of the list the one with the smallest id, draws the
+//! cluster's id, has a majority promise to join no other, makes them members, and only then writes
+//! the first entry. So of two founders at most one gets a majority, and a node that was wiped or
+//! waits to be added founds nothing: its peers belong to a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,8 @@ use crate::node::Affiliation;
 use crate::peer::{self, AskError, Description, RESERVATION};
 use crate::raft::{Member, NodeId};
 
-/// How long the answer waits for the new cluster's first leader, and at most half of the request's time.
+/// How long the answer waits for the new cluster's first leader, and at most half of the request's
+/// time.
 const FIRST_LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it then waits until all its nodes have heard of that leader ...
 const SETTLE_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -88,8 +89,8 @@ impl Api {
         }
     }
 
-    /// Asks all peers at once who they are. A peer that belongs to a running cluster ends the matter,
-    /// unless it is this node's own.
+    /// Asks all peers at once who they are. A peer that belongs to a running cluster ends the
+    /// matter, unless it is this node's own.
     async fn survey(&self, peers: &Peers) -> Result<Survey, Status> {
         let own = self.local.id;
         let own_cluster = self.local.identity().member().map(|member| member.cluster_id);
@@ -213,8 +214,8 @@ impl Api {
         adopted.map_err(|e| refused(&e))?.map_err(|e| refused(&e))
     }
 
-    /// Waits a while for the leader that makes the cluster usable. Without one the cluster exists all the
-    /// same: the answer then names no leader.
+    /// Waits a while for the leader that makes the cluster usable. Without one the cluster exists
+    /// all the same: the answer then names no leader.
     async fn initialized(&self, call: &Call, already_initialized: bool) -> Result<pb::InitResponse, Status> {
         let within = FIRST_LEADER_TIMEOUT.min(call.remaining() / 2);
         if !self.local.wait_for_leader(within).await {
@@ -227,7 +228,8 @@ impl Api {
 }
 
 impl Api {
-    /// So that the first look at the new cluster shows what it is: its nodes hear of the leader one by one.
+    /// So that the first look at the new cluster shows what it is: its nodes hear of the leader one
+    /// by one.
     async fn wait_until_all_is_well(&self) {
         let settled = async {
             while self.overview.health().await.health() != pb::Health::Ok {
@@ -244,8 +246,9 @@ fn is_first_member(member: MemberIdentity) -> bool {
     member.incarnation.is_none_or(|incarnation| incarnation.since() == 0)
 }
 
-/// A founder was interrupted between its first entry and the next ones, with this node's vote. openraft
-/// founds nothing on a node that has voted, and rightly: the founder may be elected when it comes back.
+/// A founder was interrupted between its first entry and the next ones, with this node's vote.
+/// openraft founds nothing on a node that has voted, and rightly: the founder may be elected when
+/// it comes back.
 fn voted_already(cluster_id: ClusterId, founder: NodeId) -> Status {
     Status::failed_precondition(format!(
         "node {founder} has begun cluster {cluster_id}, and this node has voted for it: start node {founder}; if it is lost, \

@@ -19,8 +19,8 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long taking it out may take.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks the node who it is, makes it a member of this cluster, and waits until it has caught up; answers
-/// whether it is still catching up.
+/// Asks the node who it is, makes it a member of this cluster, and waits until it has caught up;
+/// answers whether it is still catching up.
 pub(super) async fn add_learner(
     local: Arc<Local>,
     call: Call,

@@ -1,7 +1,8 @@
 //! Changing who belongs to the cluster, where they are, and who leads it, and snapshots on request.
 //!
-//! Every change runs in a task of its own, so that it ends whatever becomes of the request, and one at a
-//! time. What is left half done by a leader that fails is ended by the next (`node/steward.rs`).
+//! Every change runs in a task of its own, so that it ends whatever becomes of the request, and one
+//! at a time. What is left half done by a leader that fails is ended by the next
+//! (`node/steward.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -154,8 +155,8 @@ async fn change_voters(
     change(&local, changes).await
 }
 
-/// A leader does not preside over its own removal if another voter can. Always `Err` when leadership
-/// has gone: the new leader makes the change.
+/// A leader does not preside over its own removal if another voter can. Always `Err` when
+/// leadership has gone: the new leader makes the change.
 async fn leave_leadership(local: &Local, metrics: &Metrics, leaving: &[NodeId]) -> Result<(), Failure> {
     let Some(heir) = successor(metrics, leaving) else { return Ok(()) };
     match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
@@ -166,8 +167,8 @@ async fn leave_leadership(local: &Local, metrics: &Metrics, leaving: &[NodeId]) 
     }
 }
 
-/// The change openraft is asked for: promotions first, so that a voter can be replaced in one go. `None`:
-/// all is so already.
+/// The change openraft is asked for: promotions first, so that a voter can be replaced in one go.
+/// `None`: all is so already.
 async fn changes(
     local: &Local,
     metrics: &Metrics,

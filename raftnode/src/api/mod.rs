@@ -1,10 +1,11 @@
-//! What a node does for clients, whatever its application is: commands and queries (`requests`), and the service
-//! `node.v1.Cluster`.
+//! What a node does for clients, whatever its application is: commands and queries (`requests`),
+//! and the service `node.v1.Cluster`.
 //!
-//! The way of a request: a place among those in flight taken (`admission`), the leader found (`route`), then either
-//! answered here (`requests`, by way of `proposals` or `read_index`) or passed on (`forward`). Whatever fails becomes a
-//! status that says whether the request was applied (`status_codes`). Every request has a line in the log
-//! (`request_log`). A node without storage answers nothing but why (`refusal`).
+//! The way of a request: a place among those in flight taken (`admission`), the leader found
+//! (`route`), then either answered here (`requests`, by way of `proposals` or `read_index`) or
+//! passed on (`forward`). Whatever fails becomes a status that says whether the request was applied
+//! (`status_codes`). Every request has a line in the log (`request_log`). A node without storage
+//! answers nothing but why (`refusal`).
 
 mod admission;
 mod call;

@@ -1,8 +1,9 @@
 //! Commands on their way into the log: those that wait together become one entry.
 //!
-//! A command that comes in while nothing is on its way is proposed at once. While [`MAX_BATCHES_IN_FLIGHT`] entries are
-//! on their way, commands wait and go along with the next: so entries carry the more commands the more there are to
-//! carry, and the order in which commands came in is that in which they are applied.
+//! A command that comes in while nothing is on its way is proposed at once. While
+//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next: so
+//! entries carry the more commands the more there are to carry, and the order in which commands
+//! came in is that in which they are applied.
 
 use std::sync::Arc;
 
@@ -58,7 +59,8 @@ impl Proposals {
     /// Puts a command into the log and waits until it is applied.
     ///
     /// # Errors
-    /// It was not, or that is not known. openraft itself refuses it, not appended, if this node does not lead.
+    /// It was not, or that is not known. openraft itself refuses it, not appended, if this node
+    /// does not lead.
     pub(super) async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let (done, outcome) = oneshot::channel();
         let gone = || Failure::Final(Status::unavailable("this node is stopping; ask another node"));

@@ -1,7 +1,7 @@
 //! Whether a change of the membership would lose the quorum, asked before anything is written.
 //!
-//! A voter that does not answer, made a majority's part by a typing error, stops a cluster for good: no
-//! leader could ever commit the change that takes it out again.
+//! A voter that does not answer, made a majority's part by a typing error, stops a cluster for
+//! good: no leader could ever commit the change that takes it out again.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -32,8 +32,8 @@ pub(super) fn of_leader(local: &Local) -> Result<Metrics, Failure> {
     Err(Failure::NotApplied(status_codes::no_leader("this node does not lead any more")))
 }
 
-/// Whether the voters can change so, without the members that do not answer from now on: one that has
-/// just died counts as alive for a lease, and would then keep the change from ending.
+/// Whether the voters can change so, without the members that do not answer from now on: one that
+/// has just died counts as alive for a lease, and would then keep the change from ending.
 pub(super) async fn check_change(
     local: &Local,
     promoted: &BTreeSet<NodeId>,

@@ -1,16 +1,17 @@
 //! Linearizable reads by ReadIndex, many reads to one confirmation.
 //!
-//! A leader may answer a read from its own state once two things are certain: that it was still the leader
-//! at some moment after the read arrived, and that its state contains everything that was committed by
-//! then. openraft gives both for one round of heartbeats: it notes the commit index, asks a quorum whether
-//! they still follow, and the caller waits until that index is applied.
+//! A leader may answer a read from its own state once two things are certain: that it was still the
+//! leader at some moment after the read arrived, and that its state contains everything that was
+//! committed by then. openraft gives both for one round of heartbeats: it notes the commit index,
+//! asks a quorum whether they still follow, and the caller waits until that index is applied.
 //!
-//! One round serves every read that arrived BEFORE the round started. This is safe because the noted
-//! commit index covers all writes acknowledged before the round started, hence all acknowledged before
-//! any of these reads arrived. A read that arrives while a round is under way must not share it: a
-//! write may have been acknowledged (by this leader, or by a newer one) between the start of the round and the
-//! read's arrival, and the noted index need not cover it. It waits for the next round. So at most one
-//! round is under way, and under load each round carries all reads that came in during the one before.
+//! One round serves every read that arrived BEFORE the round started. This is safe because the
+//! noted commit index covers all writes acknowledged before the round started, hence all
+//! acknowledged before any of these reads arrived. A read that arrives while a round is under way
+//! must not share it: a write may have been acknowledged (by this leader, or by a newer one)
+//! between the start of the round and the read's arrival, and the noted index need not cover it. It
+//! waits for the next round. So at most one round is under way, and under load each round carries
+//! all reads that came in during the one before.
 
 use std::time::Duration;
 

@@ -25,7 +25,8 @@ struct FaultyCluster {
     overview: Arc<Overview>,
 }
 
-/// Everything on the client port: `Cluster.Status`, `Cluster.Report` and health answer, all else is refused.
+/// Everything on the client port: `Cluster.Status`, `Cluster.Report` and health answer, all else is
+/// refused.
 pub(crate) async fn client_routes(
     faulty: &Arc<Faulty>,
     reporter: Reporter,
@@ -41,7 +42,8 @@ pub(crate) async fn client_routes(
     refuse_all(refusal).add_service(ClusterServer::new(cluster)).add_service(health)
 }
 
-/// Everything on the port for peers is refused, with a status that they take for "unreachable, back off".
+/// Everything on the port for peers is refused, with a status that they take for "unreachable, back
+/// off".
 pub(crate) fn peer_routes(faulty: &Faulty) -> Routes {
     refuse_all(Status::unavailable(format!("node {}: {}", faulty.id, explain(&faulty.fault))))
 }

@@ -1,5 +1,5 @@
-//! What a node tells about itself for the status page: `Cluster.Report`, and the same without the network for its own
-//! page. A node whose storage cannot be opened reports too.
+//! What a node tells about itself for the status page: `Cluster.Report`, and the same without the
+//! network for its own page. A node whose storage cannot be opened reports too.
 
 use std::sync::Arc;
 

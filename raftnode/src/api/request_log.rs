@@ -1,5 +1,5 @@
-//! One line per request: at debug always, at info or warn if it was refused, failed or took long. And one count, whether it was
-//! answered or given up.
+//! One line per request: at debug always, at info or warn if it was refused, failed or took long.
+//! And one count, whether it was answered or given up.
 //!
 //! What clients cause is bounded ([`Throttle`]); what is left out is said in the next line.
 
@@ -136,7 +136,8 @@ mod tests {
     const PUT: Op = Op::new("put", OpKind::Write);
     const GET: Op = Op::new("get", OpKind::Read);
 
-    /// Found: requests that their clients gave up were in no series, so that a cluster that answers nobody in time looked idle.
+    /// Found: requests that their clients gave up were in no series, so that a cluster that answers
+    /// nobody in time looked idle.
     #[test]
     fn a_request_that_is_given_up_is_counted_and_timed() {
         let (metrics, log) = (Metrics::new(1, "kv", &[PUT, GET]).unwrap(), RequestLog::default());

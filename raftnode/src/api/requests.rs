@@ -1,5 +1,6 @@
-//! Commands and queries of the application: on the leader through the log or after a confirmation, elsewhere passed on
-//! to it. The bytes of a command are made where it came in, and stay as they are.
+//! Commands and queries of the application: on the leader through the log or after a confirmation,
+//! elsewhere passed on to it. The bytes of a command are made where it came in, and stay as they
+//! are.
 
 use std::any::Any;
 use std::time::Instant;
@@ -137,8 +138,8 @@ impl Api {
         self.local.reader.query(ask).await.map_err(|e| self.unanswered(&e))
     }
 
-    /// The same for a query that reads many pairs: on a thread that may wait for the disk, because nothing else that this
-    /// thread serves should wait with it.
+    /// The same for a query that reads many pairs: on a thread that may wait for the disk, because
+    /// nothing else that this thread serves should wait with it.
     async fn long_query(&self, ask: Ask) -> Result<Box<dyn Any + Send>, Status> {
         let reader = self.local.reader.clone();
         let answer = tokio::task::spawn_blocking(move || reader.query_blocking(ask)).await;
@@ -170,8 +171,9 @@ fn outcome_of(answer: pb::WriteResponse) -> Result<Outcome, Status> {
     }
 }
 
-/// The line that ties a request to its place in the log, and so to the line of every node that applies it: these know
-/// the index and the write's name, and not the trace, which is not in the log.
+/// The line that ties a request to its place in the log, and so to the line of every node that
+/// applies it: these know the index and the write's name, and not the trace, which is not in the
+/// log.
 fn note_applied(call: &Call, request_id: Option<RequestId>, started: Instant, applied: &Applied) {
     let (index, term) = (applied.log_index, applied.term);
     trace::record(&call.trace, || {

@@ -13,8 +13,9 @@ use super::status_codes::{self, Failure};
 use crate::node::Leader;
 use crate::raft::{Member, NodeId};
 
-/// How long a request waits for a leader: longer than an election takes. That is the lease of the old
-/// leader and an election timeout, 1.8 to 2.4 s, and one timeout more if the first vote is split.
+/// How long a request waits for a leader: longer than an election takes. That is the lease of the
+/// old leader and an election timeout, 1.8 to 2.4 s, and one timeout more if the first vote is
+/// split.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// A node that has found no leader for this long since its start lets no request wait for one.
 const HOPELESS_AFTER: Duration = LEADER_WAIT;
@@ -38,17 +39,18 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// The end of the request, if `status` is the end of its last attempt: what may have been applied before is not
-    /// undone by an attempt that was not.
+    /// The end of the request, if `status` is the end of its last attempt: what may have been
+    /// applied before is not undone by an attempt that was not.
     fn end(self, status: Status) -> Status {
         self.lost.unwrap_or(status)
     }
 }
 
 impl Api {
-    /// Runs `here` if this node leads, or `there` over a connection to the leader, until one of them has an
-    /// outcome; looks for the leader again, for `patience` at most, as long as nothing was applied. A
-    /// request that waits for a leader that has been replaced is let go, if it may be sent again.
+    /// Runs `here` if this node leads, or `there` over a connection to the leader, until one of
+    /// them has an outcome; looks for the leader again, for `patience` at most, as long as nothing
+    /// was applied. A request that waits for a leader that has been replaced is let go, if it may
+    /// be sent again.
     pub(super) async fn on_leader<T, H, HF, R, RF>(
         &self,
         call: &Call,
@@ -136,8 +138,9 @@ impl Api {
         }
     }
 
-    /// A connection to the leader: where the membership has it, or else where this node was told at its start that it is.
-    /// All members may have moved at once, and then the membership can only be corrected by way of the latter.
+    /// A connection to the leader: where the membership has it, or else where this node was told at
+    /// its start that it is. All members may have moved at once, and then the membership can only
+    /// be corrected by way of the latter.
     async fn connect<'a>(
         &'a self,
         call: &Call,

@@ -26,8 +26,8 @@ use crate::cluster::Overview;
 use crate::metrics::{Metrics, Op, OpKind};
 use crate::node::{Affiliation, Local};
 
-/// Largest message accepted or sent: enough that a value over the limit is refused by name rather than by
-/// breaking the call.
+/// Largest message accepted or sent: enough that a value over the limit is refused by name rather
+/// than by breaking the call.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Requests one connection may have open.
 const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
@@ -104,7 +104,8 @@ impl Api {
         self.host.schema()
     }
 
-    /// The application's services, those of every node, health and reflection; and the switch for gRPC health.
+    /// The application's services, those of every node, health and reflection; and the switch for
+    /// gRPC health.
     ///
     /// # Errors
     /// If the descriptors compiled into this program are malformed.
@@ -142,8 +143,8 @@ impl Api {
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
     }
 
-    /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs it, and
-    /// completes its failure with who answered and who leads.
+    /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs
+    /// it, and completes its failure with who answered and who leads.
     pub(crate) async fn answer<T>(
         &self,
         op: Op,

@@ -21,8 +21,8 @@ use crate::raft::{NodeId, TypeConfig};
 pub(crate) enum Failure {
     /// Not applied, and another node may be able to: look for the leader again.
     NotApplied(Status),
-    /// It may have been applied, and may be sent again all the same. If it is not, or not answered then, this is how it
-    /// ended.
+    /// It may have been applied, and may be sent again all the same. If it is not, or not answered
+    /// then, this is how it ended.
     Lost(Status),
     /// The client's to judge.
     Final(Status),
@@ -34,8 +34,8 @@ impl From<Status> for Failure {
     }
 }
 
-/// The answer of a node whose storage failed. Nothing was applied, and another node may serve: the metadata says
-/// so, because RESOURCE_EXHAUSTED is also what an overloaded node says.
+/// The answer of a node whose storage failed. Nothing was applied, and another node may serve: the
+/// metadata says so, because RESOURCE_EXHAUSTED is also what an overloaded node says.
 pub(crate) fn fault_status(id: NodeId, fault: &Fault) -> Status {
     let (mut status, kind) = if is_disk_full(fault) {
         let text = format!("disk full on node {id}: {fault}; not applied, ask another node");
@@ -61,8 +61,8 @@ pub(crate) fn check_standing(local: &Local) -> Result<(), Status> {
     }
 }
 
-/// The answer of a node that takes no part in a cluster. Where it only waits to be initialised that is
-/// final; otherwise another node may serve.
+/// The answer of a node that takes no part in a cluster. Where it only waits to be initialised that
+/// is final; otherwise another node may serve.
 pub(crate) fn check_affiliation(local: &Local) -> Result<(), Status> {
     let affiliation = local.affiliation();
     let text = || local.describe_affiliation(affiliation);
@@ -196,8 +196,8 @@ pub(crate) fn stopped(fatal: &Fatal<TypeConfig>) -> Status {
     Status::unavailable(format!("consensus has stopped: {fatal}; ask another node"))
 }
 
-/// Adds who answered and who leads to a failure, unless the leader has done so already, and the proof
-/// that nothing was applied where the code says so.
+/// Adds who answered and who leads to a failure, unless the leader has done so already, and the
+/// proof that nothing was applied where the code says so.
 pub(crate) fn with_hints(local: &Local, mut status: Status) -> Status {
     header::add_hints(local, status.metadata_mut());
     if says_not_applied(status.code()) {

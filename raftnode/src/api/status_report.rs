@@ -11,8 +11,8 @@ use super::header::header;
 use crate::node::{Affiliation, Local, Standing, answers, is_joint};
 use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
 
-/// Everything this node knows about itself and the membership, now. A node that was removed claims nothing
-/// about the cluster.
+/// Everything this node knows about itself and the membership, now. A node that was removed claims
+/// nothing about the cluster.
 pub(crate) async fn status_report(local: &Local) -> pb::StatusResponse {
     let bytes = local.disk_bytes().await;
     let space = local.disk_space().await;

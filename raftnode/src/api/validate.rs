@@ -1,4 +1,5 @@
-//! What a request to change the cluster may contain. Everything here is INVALID_ARGUMENT and has had no effect.
+//! What a request to change the cluster may contain. Everything here is INVALID_ARGUMENT and has
+//! had no effect.
 
 use tonic::Status;
 

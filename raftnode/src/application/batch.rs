@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(batch.to_string(), "3 commands, 374 bytes");
     }
 
-    /// Whatever is cut off or changed: an error, or other commands, but no panic and no more memory than there are bytes.
+    /// Whatever is cut off or changed: an error, or other commands, but no panic and no more memory
+    /// than there are bytes.
     #[test]
     fn malformed_bytes_are_told() {
         let Batch(bytes) = Batch::new(ClusterTime::default(), &commands());

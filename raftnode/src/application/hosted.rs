@@ -36,7 +36,8 @@ pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
 
 /// An application whose types nobody needs to know.
 pub(crate) trait Host: Send + Sync {
-    /// Applies an encoded command; answers the encoded response, and what of it is to be remembered.
+    /// Applies an encoded command; answers the encoded response, and what of it is to be
+    /// remembered.
     fn apply(
         &self,
         txn: &mut storage_leveldb::Transaction<'_>,
@@ -79,7 +80,8 @@ impl<A: Application> Host for Typed<A> {
     }
 
     fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError> {
-        // One that cannot be read back is remembered whole: its client is told, and nobody else is stopped.
+        // One that cannot be read back is remembered whole: its client is told, and nobody else is
+        // stopped.
         let Ok(decoded) = codec::decode(response) else { return Ok(response.clone()) };
         encoded("a response", &A::remembered(decoded))
     }
@@ -221,8 +223,8 @@ impl storage_leveldb::Application<TypeConfig> for Hosted {
     }
 }
 
-/// Every node writes this line. The entry does not carry its trace: the index, and the write's name, lead to the line of
-/// the leader that has it.
+/// Every node writes this line. The entry does not carry its trace: the index, and the write's
+/// name, lead to the line of the leader that has it.
 fn note(index: u64, at: &At, command: &Command) {
     tracing::debug!(
         event.action = "apply",

@@ -1,8 +1,8 @@
 //! What an application is to its node: how a command changes its state, and how a query reads it.
 //!
-//! `Application` is what an author writes. `Hosted` makes of it what the storage calls, the same type for every
-//! application: so consensus, storage and network are compiled once, here. A `Batch` is what a Raft entry carries;
-//! `Session`s make each of its commands happen once.
+//! `Application` is what an author writes. `Hosted` makes of it what the storage calls, the same
+//! type for every application: so consensus, storage and network are compiled once, here. A `Batch`
+//! is what a Raft entry carries; `Session`s make each of its commands happen once.
 
 mod batch;
 mod hosted;
@@ -36,14 +36,16 @@ use storage_leveldb::StorageError;
 
 /// A replicated application: how a command changes its state, and how a query reads it.
 ///
-/// The state is pairs of bytes, and only those: an application keeps nothing else that changes, in memory or
-/// anywhere. What a [`Transaction`] writes is durable, in snapshots, and the same on every member.
+/// The state is pairs of bytes, and only those: an application keeps nothing else that changes, in
+/// memory or anywhere. What a [`Transaction`] writes is durable, in snapshots, and the same on
+/// every member.
 ///
-/// Commands and the rest are encoded without the names of their fields (`bincode`). Types must not use serde's
-/// `tag`, `untagged`, `flatten` or `skip_serializing_if`: such a command is refused before it is proposed.
+/// Commands and the rest are encoded without the names of their fields (`bincode`). Types must not
+/// use serde's `tag`, `untagged`, `flatten` or `skip_serializing_if`: such a command is refused
+/// before it is proposed.
 pub trait Application: Send + Sync + 'static {
-    /// To be raised when one of the four types, or what `apply` does, changes in a way that older programs do not
-    /// understand.
+    /// To be raised when one of the four types, or what `apply` does, changes in a way that older
+    /// programs do not understand.
     const SCHEMA: u32;
 
     /// What a client asks to be done.
@@ -57,14 +59,15 @@ pub trait Application: Send + Sync + 'static {
 
     /// Applies one committed command.
     ///
-    /// Called in log order, on every member, and again after a crash for commands whose effects were lost with it:
-    /// so it depends on nothing but its arguments. No clock but `at`, no random numbers, no order of a `HashMap`, no
-    /// counters outside the transaction.
+    /// Called in log order, on every member, and again after a crash for commands whose effects
+    /// were lost with it: so it depends on nothing but its arguments. No clock but `at`, no random
+    /// numbers, no order of a `HashMap`, no counters outside the transaction.
     ///
     /// # Errors
-    /// What the transaction answered, or a fault that says what it read and cannot understand. The command is
-    /// committed and cannot be refused, so an error stops the node; a command that makes no sense is answered with a
-    /// response that says so. A panic stops the node in the same way, and would again at every start.
+    /// What the transaction answered, or a fault that says what it read and cannot understand. The
+    /// command is committed and cannot be refused, so an error stops the node; a command that makes
+    /// no sense is answered with a response that says so. A panic stops the node in the same way,
+    /// and would again at every start.
     fn apply(
         &self,
         txn: &mut Transaction<'_, '_>,
@@ -72,8 +75,8 @@ pub trait Application: Send + Sync + 'static {
         command: Self::Command,
     ) -> Result<Self::Response, StorageError>;
 
-    /// Answers a query from the state as it is. An error or a panic is answered to whoever asked, and concerns no
-    /// other query.
+    /// Answers a query from the state as it is. An error or a panic is answered to whoever asked,
+    /// and concerns no other query.
     ///
     /// # Errors
     /// What the view answered, or what it read and cannot understand.
@@ -84,15 +87,15 @@ pub trait Application: Send + Sync + 'static {
         None
     }
 
-    /// Whether a query may read more than a few pairs: it is then run where it holds nothing else up while it waits
-    /// for the disk.
+    /// Whether a query may read more than a few pairs: it is then run where it holds nothing else
+    /// up while it waits for the disk.
     fn is_long(query: &Self::Query) -> bool {
         let _ = query;
         true
     }
 
-    /// What is remembered of a response, to be answered again when the client repeats the write. An application whose
-    /// responses can be large leaves out here what a client can do without.
+    /// What is remembered of a response, to be answered again when the client repeats the write. An
+    /// application whose responses can be large leaves out here what a client can do without.
     fn remembered(response: Self::Response) -> Self::Response {
         response
     }

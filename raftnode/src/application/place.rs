@@ -1,7 +1,7 @@
 //! Where what is kept in the state machine's pairs.
 //!
-//! `a` + key is a pair of the application; `m` is the [`Meta`] record; `s` + generation (big endian) + client id is a
-//! session. None can collide with another whatever bytes a key has.
+//! `a` + key is a pair of the application; `m` is the [`Meta`] record; `s` + generation (big
+//! endian) + client id is a session. None can collide with another whatever bytes a key has.
 
 use bytes::Bytes;
 use storage_leveldb::KeyRange;

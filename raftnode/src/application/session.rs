@@ -1,9 +1,10 @@
 //! What is remembered of each client, so that a write arriving twice is applied once.
 //!
-//! Memory is bounded by generations. The command at position `p` belongs to generation `p / 262144`. A session is
-//! written into the generation of its write, looked up in the current generation and the one before, and swept once it
-//! is older. So a client's last write is remembered for at least the next 262,144 commands and at most twice as many
-//! sessions exist, plus those the sweep has not reached. Everything depends on positions only: all nodes remember and
+//! Memory is bounded by generations. The command at position `p` belongs to generation `p /
+//! 262144`. A session is written into the generation of its write, looked up in the current
+//! generation and the one before, and swept once it is older. So a client's last write is
+//! remembered for at least the next 262,144 commands and at most twice as many sessions exist, plus
+//! those the sweep has not reached. Everything depends on positions only: all nodes remember and
 //! forget the same.
 
 use std::cmp::Ordering;
@@ -20,7 +21,8 @@ use super::request_id::RequestId;
 pub(crate) const GENERATION_COMMANDS: u64 = 262_144;
 /// A step of the sweep is taken at every position divisible by this.
 const STEP_EVERY_COMMANDS: u64 = 256;
-/// Most sessions deleted in one step: four times as many as can be written between two steps, so the sweep always wins.
+/// Most sessions deleted in one step: four times as many as can be written between two steps, so
+/// the sweep always wins.
 const STEP_SESSIONS: usize = 1024;
 /// Most bytes read in one step.
 const STEP_BYTES: usize = 8 * 1024 * 1024;
@@ -81,7 +83,8 @@ fn find(
     Ok(None)
 }
 
-/// Forgets sessions that no lookup can reach any more: takes the step that belongs to `position`, if one does.
+/// Forgets sessions that no lookup can reach any more: takes the step that belongs to `position`,
+/// if one does.
 pub(super) fn sweep(txn: &mut Transaction<'_>, position: u64) -> Result<(), StorageError> {
     let oldest_live = generation(position).saturating_sub(1);
     if !position.is_multiple_of(STEP_EVERY_COMMANDS) || oldest_live == 0 {

@@ -1,4 +1,5 @@
-//! Positions, time, and writes that arrive more than once, on a real state machine over a temporary directory.
+//! Positions, time, and writes that arrive more than once, on a real state machine over a temporary
+//! directory.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

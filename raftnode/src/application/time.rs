@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A moment in the life of a cluster: stamped into every entry by the leader, from a monotonic clock. It never goes
-/// back, is the same on every member, and stands still while no member runs. It says nothing about the time of day.
+/// A moment in the life of a cluster: stamped into every entry by the leader, from a monotonic
+/// clock. It never goes back, is the same on every member, and stands still while no member runs.
+/// It says nothing about the time of day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClusterTime(u64);
 
@@ -45,8 +46,8 @@ impl fmt::Display for ClusterTime {
     }
 }
 
-/// This node's estimate of the cluster's time: the time of the last entry applied, and what has passed since then on
-/// the monotonic clock. Whoever comes to lead goes on from there.
+/// This node's estimate of the cluster's time: the time of the last entry applied, and what has
+/// passed since then on the monotonic clock. Whoever comes to lead goes on from there.
 pub(crate) struct Clock(Mutex<(ClusterTime, Instant)>);
 
 impl Clock {

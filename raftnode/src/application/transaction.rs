@@ -8,8 +8,9 @@ use storage_leveldb::{KeyRange, ScanLimit, StorageError};
 use super::place;
 use super::view::decoded;
 
-/// Reads and changes the application's pairs; reads its own writes, and those of the commands before it. Nothing of
-/// it is seen by others before the command has been applied, and after a crash either all of it is there or nothing.
+/// Reads and changes the application's pairs; reads its own writes, and those of the commands
+/// before it. Nothing of it is seen by others before the command has been applied, and after a
+/// crash either all of it is there or nothing.
 pub struct Transaction<'t, 'b> {
     inner: &'t mut storage_leveldb::Transaction<'b>,
 }
@@ -51,12 +52,13 @@ impl<'t, 'b> Transaction<'t, 'b> {
         Ok(())
     }
 
-    /// Merges `operand` into the value of `key`, as the application's [`MergeOperator`](super::MergeOperator) says;
-    /// where there is no value, the operand becomes it. Nothing is read: that is done by whoever reads the key, or in
-    /// the background.
+    /// Merges `operand` into the value of `key`, as the application's
+    /// [`MergeOperator`](super::MergeOperator) says; where there is no value, the operand becomes
+    /// it. Nothing is read: that is done by whoever reads the key, or in the background.
     ///
     /// # Errors
-    /// The application cannot merge it into what it wrote to this key since the state was last written to disk.
+    /// The application cannot merge it into what it wrote to this key since the state was last
+    /// written to disk.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<(), StorageError> {
         self.inner.merge(&place::application(key), operand)
     }
@@ -66,7 +68,8 @@ impl<'t, 'b> Transaction<'t, 'b> {
         self.inner.delete(&place::application(key));
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     ///
     /// # Errors
     /// A storage fault.

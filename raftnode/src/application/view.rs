@@ -7,7 +7,8 @@ use storage_leveldb::{KeyRange, ScanLimit, StorageError};
 use super::hosted::meta_of;
 use super::place;
 
-/// Reads the application's pairs as they are after the last applied command. Nothing changes while one query runs.
+/// Reads the application's pairs as they are after the last applied command. Nothing changes while
+/// one query runs.
 pub struct View<'v, 'a> {
     inner: &'v mut storage_leveldb::View<'a>,
 }
@@ -42,7 +43,8 @@ impl<'v, 'a> View<'v, 'a> {
         self.get(key)?.map(|bytes| decoded(key, &bytes)).transpose()
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     ///
     /// # Errors
     /// A storage fault.

@@ -11,7 +11,8 @@ use crate::history::unix_millis;
 use crate::http::role;
 use crate::raft::NodeId;
 
-/// How the cluster is, as one node sees it. Indexes are Raft log indexes, sizes bytes, times milliseconds since 1970.
+/// How the cluster is, as one node sees it. Indexes are Raft log indexes, sizes bytes, times
+/// milliseconds since 1970.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ClusterDocument {
     /// Empty: the node that asked belongs to none.

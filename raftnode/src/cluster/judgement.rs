@@ -1,5 +1,5 @@
-//! Whether the cluster is well: one judgement over what its members said, for `kvcli cluster status`, the
-//! status page, the metrics and every other surface.
+//! Whether the cluster is well: one judgement over what its members said, for `kvcli cluster
+//! status`, the status page, the metrics and every other surface.
 
 use proto::node::v1 as pb;
 
@@ -113,7 +113,8 @@ fn own_problems(peer: &Peer) -> Vec<String> {
     problems
 }
 
-/// Entries of the leader's log that a member is not known to have. Not known of one that does not answer.
+/// Entries of the leader's log that a member is not known to have. Not known of one that does not
+/// answer.
 pub(super) fn lag(leading: &pb::StatusResponse, id: u64) -> Option<u64> {
     if leading.node_id == id {
         return Some(0);
@@ -188,7 +189,8 @@ mod tests {
         assert_eq!(well.members[1].lag_entries, Some(0));
     }
 
-    /// Found: a voter that was wiped, or that another cluster's node had taken the place of, counted as well.
+    /// Found: a voter that was wiped, or that another cluster's node had taken the place of,
+    /// counted as well.
     #[test]
     fn each_thing_that_is_not_well_is_named_with_its_member() {
         let silent = pb::Replication { id: 3, matched_index: 0, answers: false };

@@ -37,7 +37,8 @@ impl Overview {
         Arc::new(Self { reporter, known: Mutex::default() })
     }
 
-    /// Whether the cluster is well now: from a round of questions that began after this one was put.
+    /// Whether the cluster is well now: from a round of questions that began after this one was
+    /// put.
     pub(crate) async fn health(&self) -> pb::HealthResponse {
         let put = Instant::now();
         self.read_since(put, |known| known.health.clone()).await
@@ -63,8 +64,8 @@ impl Overview {
         self.read_since(now.checked_sub(MAX_AGE).unwrap_or(now), read).await
     }
 
-    /// Reads answers to a round that began at `since` or later. Those that wait for a round under way share
-    /// the next.
+    /// Reads answers to a round that began at `since` or later. Those that wait for a round under
+    /// way share the next.
     async fn read_since<T>(&self, since: Instant, read: impl FnOnce(&Known) -> T) -> T {
         let mut known = self.known.lock().await;
         if known.asked.is_none_or(|asked| asked < since) {

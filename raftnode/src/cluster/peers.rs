@@ -1,7 +1,8 @@
 //! Asking the members, and remembering what they said.
 //!
-//! What a member says is not trusted: lists are cut, texts are bounded, counts that do not fit are dropped, and no time is
-//! later than now: a browser has no date for the largest, and a sample of the future would never grow old.
+//! What a member says is not trusted: lists are cut, texts are bounded, counts that do not fit are
+//! dropped, and no time is later than now: a browser has no date for the largest, and a sample of
+//! the future would never grow old.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub(super) struct PeerReports(BTreeMap<NodeId, Peer>);
 
 /// One member, and what it said last.
 ///
-/// Invariants: at most [`MAX_SAMPLES`] and [`MAX_EVENTS`], none older than 15 minutes (samples), oldest first.
+/// Invariants: at most [`MAX_SAMPLES`] and [`MAX_EVENTS`], none older than 15 minutes (samples),
+/// oldest first.
 pub(super) struct Peer {
     pub(super) member: pb::Member,
     /// The last answer, without samples and events.
@@ -62,8 +64,8 @@ impl PeerReports {
         Self(peers)
     }
 
-    /// Asks all members at once; returns when every one has answered or run out of time. Where one of them
-    /// has a newer membership than this node, it is asked of that.
+    /// Asks all members at once; returns when every one has answered or run out of time. Where one
+    /// of them has a newer membership than this node, it is asked of that.
     pub(super) async fn ask(&mut self, reporter: &Reporter) {
         self.follow_membership(reporter.members());
         self.ask_all(reporter).await;
@@ -285,8 +287,8 @@ mod tests {
         assert_eq!(peer.samples.len(), fitting, "counts that do not fit the bounds, or no time");
     }
 
-    /// Found: an event at the last millisecond that 64 bits hold overflowed where events are merged, and was an exception in
-    /// the page, which then showed nothing new.
+    /// Found: an event at the last millisecond that 64 bits hold overflowed where events are
+    /// merged, and was an exception in the page, which then showed nothing new.
     #[test]
     fn no_time_is_later_than_now() {
         let mut peer = Peer::new(pb::Member::default());

@@ -1,7 +1,8 @@
 //! The last 15 minutes of the whole cluster, in steps of one sample.
 //!
-//! Requests are added up over the nodes that have told of them: a node counts what clients asked it. What a node
-//! counted before it went away, and before anybody asked this node for its page, is not known here.
+//! Requests are added up over the nodes that have told of them: a node counts what clients asked
+//! it. What a node counted before it went away, and before anybody asked this node for its page, is
+//! not known here.
 
 use std::collections::BTreeMap;
 

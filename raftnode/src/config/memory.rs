@@ -1,10 +1,12 @@
-//! How much memory the storage may take for what it need not have there: `--log-tail-mib`, `--memtable-mib` and
-//! `--table-cache-mib`. Checked by [`check`](super::check), used where the storage is opened.
+//! How much memory the storage may take for what it need not have there: `--log-tail-mib`,
+//! `--memtable-mib` and `--table-cache-mib`. Checked by [`check`](super::check), used where the
+//! storage is opened.
 
 use storage_leveldb::Options;
 
 const MIB: usize = 1 << 20;
-/// Tables kept open for each MiB of their indexes and filters: with fewer, the limit of files would be met first.
+/// Tables kept open for each MiB of their indexes and filters: with fewer, the limit of files would
+/// be met first.
 const OPEN_TABLES_PER_MIB: usize = 16;
 
 /// Limits in MiB, each from 1 up to [`MAX_MIB`](Self::MAX_MIB).

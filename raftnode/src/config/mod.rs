@@ -58,8 +58,8 @@ impl Listener {
 }
 
 impl NodeConfig {
-    /// Node `id` with its data in `data_dir`, which listens at these addresses. No peers: it waits to be added to a
-    /// cluster.
+    /// Node `id` with its data in `data_dir`, which listens at these addresses. No peers: it waits
+    /// to be added to a cluster.
     #[must_use]
     pub fn new(id: NodeId, data_dir: PathBuf, client: Address, raft: Address, http: Address) -> Self {
         Self {
@@ -76,8 +76,8 @@ impl NodeConfig {
         }
     }
 
-    /// Whether the peer list, if there is one, has this node with the addresses that it advertises. It
-    /// must before the node belongs to a cluster; later the cluster knows better.
+    /// Whether the peer list, if there is one, has this node with the addresses that it advertises.
+    /// It must before the node belongs to a cluster; later the cluster knows better.
     ///
     /// # Errors
     /// What does not agree.

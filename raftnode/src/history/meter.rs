@@ -77,8 +77,8 @@ fn difference(before: &[u64], after: &[u64]) -> Vec<u32> {
     if grown.iter().all(|count| *count == 0) { Vec::new() } else { grown }
 }
 
-/// The time within which a share `q` of the observations ended, interpolated within a bucket; `None` if there are none.
-/// What lies above every bound is taken for the greatest bound.
+/// The time within which a share `q` of the observations ended, interpolated within a bucket;
+/// `None` if there are none. What lies above every bound is taken for the greatest bound.
 #[must_use]
 pub(crate) fn quantile(bounds: &[f64], counts: &[u64], q: f64) -> Option<Duration> {
     let total: u64 = counts.iter().sum();

@@ -1,7 +1,8 @@
-//! The last 15 minutes of this node, in memory: samples of what it counted, and what happened. For the status page;
-//! a restart forgets all of it, and Prometheus keeps what should be kept.
+//! The last 15 minutes of this node, in memory: samples of what it counted, and what happened. For
+//! the status page; a restart forgets all of it, and Prometheus keeps what should be kept.
 //!
-//! `meter` reads the series, `watch` sees changes, `store` keeps both within bounds. `api` hands them out.
+//! `meter` reads the series, `watch` sees changes, `store` keeps both within bounds. `api` hands
+//! them out.
 
 mod meter;
 mod store;

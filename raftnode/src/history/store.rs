@@ -19,7 +19,8 @@ pub(crate) const MAX_EVENT_TEXT_BYTES: usize = 300;
 
 /// The samples and events of this process.
 ///
-/// Invariants: at most [`MAX_SAMPLES`] and [`MAX_EVENTS`], each numbered from 1 without holes, oldest first.
+/// Invariants: at most [`MAX_SAMPLES`] and [`MAX_EVENTS`], each numbered from 1 without holes,
+/// oldest first.
 #[derive(Debug)]
 pub(crate) struct History {
     /// Another one after every start: the time of it, in milliseconds since 1970.
@@ -66,7 +67,8 @@ impl History {
         push_bounded(&mut kept.events, event, MAX_EVENTS);
     }
 
-    /// From now on this node leads in this term, or nobody does. A leader that was out of sight for a moment has led all along.
+    /// From now on this node leads in this term, or nobody does. A leader that was out of sight for
+    /// a moment has led all along.
     pub(crate) fn leader_changed(&self, leader: Option<(NodeId, u64)>) {
         let mut kept = self.kept();
         kept.leader_alive = leader.is_some();
@@ -76,7 +78,8 @@ impl History {
         }
     }
 
-    /// When this node first saw the present leader lead, in milliseconds since 1970; 0: there is none.
+    /// When this node first saw the present leader lead, in milliseconds since 1970; 0: there is
+    /// none.
     #[must_use]
     pub(crate) fn leader_since_unix_ms(&self) -> u64 {
         let kept = self.kept();

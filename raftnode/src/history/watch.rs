@@ -57,7 +57,8 @@ pub(crate) async fn run(local: Arc<Local>, metrics: Arc<Metrics>, history: Arc<H
     }
 }
 
-/// Samples begin and end at multiples of the interval on the clock, so that those of different nodes fit together.
+/// Samples begin and end at multiples of the interval on the clock, so that those of different
+/// nodes fit together.
 fn slot() -> u64 {
     unix_millis() / u64::try_from(SAMPLE_INTERVAL.as_millis()).unwrap_or(u64::MAX)
 }

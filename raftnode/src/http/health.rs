@@ -1,8 +1,8 @@
 //! `/livez` and `/readyz`: 200 `ok`, or 503 and the reason.
 //!
 //! A node whose storage failed is not live: it will never serve again without a restart, and its
-//! supervisor should know. The process itself stays up, so that the reason can be read here. A node that
-//! waits for a leader, or for its cluster to be initialised, is live and not ready.
+//! supervisor should know. The process itself stays up, so that the reason can be read here. A node
+//! that waits for a leader, or for its cluster to be initialised, is live and not ready.
 
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -7,7 +7,8 @@ use crate::api::Reporter;
 use crate::cluster::event_kind;
 use crate::history::SAMPLE_INTERVAL;
 
-/// Times are milliseconds since 1970. Counts are by duration, one for each bound and one above all; an empty list is all zeros.
+/// Times are milliseconds since 1970. Counts are by duration, one for each bound and one above all;
+/// an empty list is all zeros.
 #[derive(Debug, Serialize)]
 pub(super) struct HistoryDocument {
     node_id: u64,

@@ -1,7 +1,9 @@
-//! Commands and queries as JSON over HTTP, for an application that has no protocol of its own: `POST /write`,
-//! `POST /read`, `POST /read-stale`, and what it takes to make the nodes a cluster, `POST /admin/init`.
+//! Commands and queries as JSON over HTTP, for an application that has no protocol of its own:
+//! `POST /write`, `POST /read`, `POST /read-stale`, and what it takes to make the nodes a cluster,
+//! `POST /admin/init`.
 //!
-//! A failure is an object with `error`, and `applied`: `no` (it has changed nothing and never will) or `unknown`.
+//! A failure is an object with `error`, and `applied`: `no` (it has changed nothing and never will)
+//! or `unknown`.
 
 use axum::Router;
 use axum::extract::rejection::JsonRejection;

@@ -1,8 +1,8 @@
-//! HTTP, for people and their monitoring: `/metrics`, `/livez`, `/readyz`, the status page at `/` and what it is made of:
-//! `/api/status`, `/api/history`, `/api/cluster`, `/api/cluster/history`.
+//! HTTP, for people and their monitoring: `/metrics`, `/livez`, `/readyz`, the status page at `/`
+//! and what it is made of: `/api/status`, `/api/history`, `/api/cluster`, `/api/cluster/history`.
 //!
-//! Never serves data, and is the last surface to go: after a storage fault it is where this node says
-//! why it does not serve.
+//! Never serves data, and is the last surface to go: after a storage fault it is where this node
+//! says why it does not serve.
 
 mod health;
 mod history;

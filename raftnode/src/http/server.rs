@@ -1,5 +1,5 @@
-//! The server beneath the paths: HTTP/1.1, with a bound on what a connection can cost. How many there may be,
-//! and which have to go, is decided by [`connections`](crate::connections).
+//! The server beneath the paths: HTTP/1.1, with a bound on what a connection can cost. How many
+//! there may be, and which have to go, is decided by [`connections`](crate::connections).
 
 use std::pin::pin;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::connections::{Accepted, CLOCK_ADVICE, Incoming, counted, is_before_1970};
 
-/// How long the head of a request may take, from the connection or the answer before: a connection that asks
-/// nothing for so long is closed.
+/// How long the head of a request may take, from the connection or the answer before: a connection
+/// that asks nothing for so long is closed.
 pub(crate) const HTTP_HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves until `stopped`, then answers what is under way.
@@ -118,8 +118,8 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    /// One that is silent, one that is silent in the middle of a head, one that sends a head letter by letter, one that asked
-    /// before: all are closed. One that waits for a slow answer is not.
+    /// One that is silent, one that is silent in the middle of a head, one that sends a head letter
+    /// by letter, one that asked before: all are closed. One that waits for a slow answer is not.
     #[tokio::test]
     async fn a_connection_that_asks_nothing_is_closed() {
         let (addr, _stop, _task) = start(10).await;
@@ -145,7 +145,8 @@ mod tests {
         assert!(dripping.await.unwrap() < 100);
     }
 
-    /// As many silent connections as there are places: the next request waits for one to be closed, and is answered.
+    /// As many silent connections as there are places: the next request waits for one to be closed,
+    /// and is answered.
     #[tokio::test]
     async fn silent_connections_do_not_keep_others_out_for_long() {
         let (addr, _stop, _task) = start(2).await;

@@ -47,7 +47,8 @@ impl NetworkMetrics {
         })
     }
 
-    /// Takes over the membership: its counters are there from the start, those of former members disappear.
+    /// Takes over the membership: its counters are there from the start, those of former members
+    /// disappear.
     pub(super) fn refresh(&self, members: impl Iterator<Item = NodeId>, own: NodeId) {
         let members: BTreeSet<_> = members.filter(|id| *id != own).collect();
         self.begin_at_zero(&members);
@@ -70,7 +71,8 @@ impl NetworkMetrics {
         }
     }
 
-    /// Counters of every member are there before there is anything to count, so that the first failure shows as one.
+    /// Counters of every member are there before there is anything to count, so that the first
+    /// failure shows as one.
     fn begin_at_zero(&self, members: &BTreeSet<NodeId>) {
         for peer in members.iter().map(ToString::to_string) {
             self.snapshot_sent.with_label_values(&[&peer]);
@@ -99,7 +101,8 @@ impl Observer for NetworkMetrics {
 mod tests {
     use super::*;
 
-    /// Found: a node that had been replaced stayed in every table and panel until the others were restarted.
+    /// Found: a node that had been replaced stayed in every table and panel until the others were
+    /// restarted.
     #[test]
     fn a_member_that_leaves_takes_its_series_along() {
         let registry = Registry::new();

@@ -38,8 +38,8 @@ impl PeerGauges {
         })
     }
 
-    /// Peers that have left, and all of them once this node no longer leads, disappear. The others keep their
-    /// series throughout, so that a scrape at the same time misses none.
+    /// Peers that have left, and all of them once this node no longer leads, disappear. The others
+    /// keep their series throughout, so that a scrape at the same time misses none.
     pub(super) fn refresh(&self, now: &Metrics) {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let next = now.last_log_index.map_or(0, |index| index + 1);
@@ -69,7 +69,8 @@ impl PeerGauges {
     }
 }
 
-/// What the judgement about the cluster says of each member, on the leader; no series on other nodes.
+/// What the judgement about the cluster says of each member, on the leader; no series on other
+/// nodes.
 pub(crate) struct MemberGauges {
     problems: IntGaugeVec,
 }

@@ -78,8 +78,8 @@ pub(crate) enum Origin {
     Node,
 }
 
-/// Counts and times requests. A request is counted where its client sent it, and nowhere else, so that sums over the
-/// nodes are right; what another node sent on is counted apart.
+/// Counts and times requests. A request is counted where its client sent it, and nowhere else, so
+/// that sums over the nodes are right; what another node sent on is counted apart.
 pub(crate) struct RequestMetrics {
     total: IntCounterVec,
     seconds: HistogramVec,
@@ -125,7 +125,8 @@ impl RequestMetrics {
         }
     }
 
-    /// One request was answered with `code` after `took`, or given up by its client ([`Code::Cancelled`]).
+    /// One request was answered with `code` after `took`, or given up by its client
+    /// ([`Code::Cancelled`]).
     pub(crate) fn answered(&self, op: Op, origin: Origin, code: Code, took: Duration) {
         if origin == Origin::Node {
             return self.forwarded.with_label_values(&[op.name]).inc();

@@ -1,8 +1,8 @@
 //! What this node is to a cluster, beyond what its own disk says.
 //!
-//! A node whose directory was wiped, or that was removed, hears nothing from the cluster: peers that are
-//! right ignore it. So a node that hears no leader asks the nodes it knows who they are, and what they
-//! know of it.
+//! A node whose directory was wiped, or that was removed, hears nothing from the cluster: peers
+//! that are right ignore it. So a node that hears no leader asks the nodes it knows who they are,
+//! and what they know of it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -43,8 +43,8 @@ impl<A: Application> Builder<A> {
         }
     }
 
-    /// Serves these on the port for clients, besides what every node does. `names` are their full names, as in
-    /// `kv.v1.Kv`, for gRPC health.
+    /// Serves these on the port for clients, besides what every node does. `names` are their full
+    /// names, as in `kv.v1.Kv`, for gRPC health.
     #[must_use]
     pub fn services(
         mut self,
@@ -56,9 +56,10 @@ impl<A: Application> Builder<A> {
         self
     }
 
-    /// Serves commands and queries as JSON over HTTP: `POST /write`, `POST /read`, `POST /read-stale`; `POST
-    /// /admin/init` makes the nodes of the peer list a cluster. A write with the headers `client-id` (32 hexadecimal digits) and
-    /// `sequence` is applied once. A failure is an object with `error` and `applied`, which is `no` or `unknown`.
+    /// Serves commands and queries as JSON over HTTP: `POST /write`, `POST /read`, `POST
+    /// /read-stale`; `POST /admin/init` makes the nodes of the peer list a cluster. A write with
+    /// the headers `client-id` (32 hexadecimal digits) and `sequence` is applied once. A failure is
+    /// an object with `error` and `applied`, which is `no` or `unknown`.
     #[must_use]
     pub fn http_json(mut self) -> Self {
         self.http = Some(json_router);
@@ -79,10 +80,11 @@ impl<A: Application> Builder<A> {
         self
     }
 
-    /// Starts the node: binds its sockets, claims its data directory, recovers what it stores, and serves.
+    /// Starts the node: binds its sockets, claims its data directory, recovers what it stores, and
+    /// serves.
     ///
-    /// A node whose storage is damaged, or whose disk is full, starts all the same: it keeps its sockets and answers
-    /// every request with what is wrong, until it is stopped.
+    /// A node whose storage is damaged, or whose disk is full, starts all the same: it keeps its
+    /// sockets and answers every request with what is wrong, until it is stopped.
     ///
     /// # Errors
     /// [`StartError`]; nothing has been changed that keeps it from starting later.

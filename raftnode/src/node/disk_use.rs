@@ -1,4 +1,5 @@
-//! How much this node stores, and how much room there is left. Measuring blocks, so it happens off the async threads.
+//! How much this node stores, and how much room there is left. Measuring blocks, so it happens off
+//! the async threads.
 
 use std::path::{Path, PathBuf};
 

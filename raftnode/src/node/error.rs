@@ -24,8 +24,8 @@ pub enum StartError {
     /// The data directory is not this node's, or cannot be used.
     #[error(transparent)]
     DataDir(Box<DataDirError>),
-    /// The storage cannot be opened, for another reason than a fault of the storage: a node with such a fault starts,
-    /// and says so.
+    /// The storage cannot be opened, for another reason than a fault of the storage: a node with
+    /// such a fault starts, and says so.
     #[error("cannot open the storage in {}", path.display())]
     Storage {
         /// The directory.
@@ -74,7 +74,8 @@ impl From<BindError> for StartError {
 }
 
 impl StartError {
-    /// Whether another directory or other options are needed, so that a supervisor need not try again.
+    /// Whether another directory or other options are needed, so that a supervisor need not try
+    /// again.
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         match self {
@@ -107,7 +108,8 @@ pub enum Error {
     /// Too much is in flight here. It has changed nothing; try again later.
     #[error("{0}")]
     Overloaded(String),
-    /// This node's storage has failed, and it answers nothing any more. It has changed nothing; ask another node.
+    /// This node's storage has failed, and it answers nothing any more. It has changed nothing; ask
+    /// another node.
     #[error("{0}")]
     Faulty(String),
     /// It cannot be done as things are, or never. It has changed nothing.

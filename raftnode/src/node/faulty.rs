@@ -1,7 +1,8 @@
 //! A node whose storage cannot be opened: it stays up to say why, and does nothing else.
 //!
-//! A process that exits is started again by its supervisor, and again, and its reason scrolls away. This one
-//! keeps its ports and its data directory, and answers every request with the fault until it is told to stop.
+//! A process that exits is started again by its supervisor, and again, and its reason scrolls away.
+//! This one keeps its ports and its data directory, and answers every request with the fault until
+//! it is told to stop.
 
 use std::path::PathBuf;
 use std::sync::Arc;

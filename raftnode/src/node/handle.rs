@@ -83,7 +83,8 @@ impl<A: Application> Node<A> {
         self.written(None, command).await
     }
 
-    /// The same under a name: however often it arrives, it is applied once, and answered with the first response.
+    /// The same under a name: however often it arrives, it is applied once, and answered with the
+    /// first response.
     ///
     /// # Errors
     /// As for [`write`](Self::write); also if a later write of this client was applied before.
@@ -97,7 +98,8 @@ impl<A: Application> Node<A> {
         Ok(self.answer(Op::WRITE, &call, work).await?.into_inner())
     }
 
-    /// Answers a query with everything in it that was acknowledged before the call, whichever node it is asked of.
+    /// Answers a query with everything in it that was acknowledged before the call, whichever node
+    /// it is asked of.
     ///
     /// # Errors
     /// [`Error`]: never [`Error::Unknown`].
@@ -117,8 +119,8 @@ impl<A: Application> Node<A> {
         Ok(self.answer(Op::READ, &call, work).await.map_err(Error::of_read)?.into_inner())
     }
 
-    /// Makes the nodes of the peer list a cluster, if they are none yet; answers its members. Harmless when repeated, or
-    /// when asked of several nodes at once.
+    /// Makes the nodes of the peer list a cluster, if they are none yet; answers its members.
+    /// Harmless when repeated, or when asked of several nodes at once.
     ///
     /// # Errors
     /// No majority of them can be reached, or one of them belongs to a cluster.
@@ -141,8 +143,8 @@ impl<A: Application> Node<A> {
         self.status().await.members
     }
 
-    /// Runs until the process is asked to stop by SIGTERM or SIGINT, then hands leadership over, finishes what is
-    /// under way and stops. A second signal ends the process at once.
+    /// Runs until the process is asked to stop by SIGTERM or SIGINT, then hands leadership over,
+    /// finishes what is under way and stops. A second signal ends the process at once.
     ///
     /// # Errors
     /// The node had failed before it was asked to stop; its log says how.
@@ -153,7 +155,8 @@ impl<A: Application> Node<A> {
         Ok(self.run_until(requests, || ()).await?)
     }
 
-    /// The same for a process that listens by itself; `at_once` is called before a second request ends the process.
+    /// The same for a process that listens by itself; `at_once` is called before a second request
+    /// ends the process.
     ///
     /// # Errors
     /// The node had failed before.
@@ -164,8 +167,8 @@ impl<A: Application> Node<A> {
         }
     }
 
-    /// Hands leadership over, finishes what is under way and stops. The storage is closed once the last clone of this
-    /// is dropped.
+    /// Hands leadership over, finishes what is under way and stops. The storage is closed once the
+    /// last clone of this is dropped.
     pub async fn stop(&self) {
         if let Some(lifetime) = self.take_lifetime() {
             lifetime.stop().await;
@@ -188,11 +191,11 @@ pub enum UntilError {
     Start(#[from] StartError),
 }
 
-/// For an application with a gRPC service of its own: requests under the deadline, trace and addressee of a call. Each
-/// is to run within [`answer`](Self::answer).
+/// For an application with a gRPC service of its own: requests under the deadline, trace and
+/// addressee of a call. Each is to run within [`answer`](Self::answer).
 impl<A: Application> Node<A> {
-    /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs it, and completes
-    /// its failure with who answered and who leads.
+    /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs
+    /// it, and completes its failure with who answered and who leads.
     ///
     /// # Errors
     /// What the work ended with, or the refusal.
@@ -286,7 +289,8 @@ fn answer_of<A: Application>(found: Found) -> Result<A::Answer, Status> {
     }
 }
 
-/// A query of this application. It is taken out when it is asked here, which is after all that can be tried again.
+/// A query of this application. It is taken out when it is asked here, which is after all that can
+/// be tried again.
 struct TypedQuestion<A: Application> {
     application: Arc<A>,
     query: Mutex<Option<A::Query>>,

@@ -26,8 +26,8 @@ pub(crate) enum HandoverError {
     Stopped(String),
 }
 
-/// The voter that can take over soonest: it answers, and it has most of the log. `None` if this node does not
-/// lead, or no other voter answers.
+/// The voter that can take over soonest: it answers, and it has most of the log. `None` if this
+/// node does not lead, or no other voter answers.
 #[must_use]
 pub(crate) fn successor(metrics: &Metrics, except: &[NodeId]) -> Option<NodeId> {
     let replication = metrics.replication.as_ref()?;
@@ -67,8 +67,8 @@ pub(crate) async fn hand_over(raft: &Raft, to: NodeId, within: Duration) -> Resu
     }
 }
 
-/// Lets the best successor lead, if this node does. Without this, the others would notice only by their
-/// election timeout.
+/// Lets the best successor lead, if this node does. Without this, the others would notice only by
+/// their election timeout.
 pub(super) async fn give_leadership_away(local: &Local) {
     let metrics = local.metrics();
     let Some(heir) = successor(&metrics, &[]).filter(|_| metrics.state.is_leader()) else { return };

@@ -1,8 +1,8 @@
 //! Whether a leader is alive.
 //!
 //! openraft's `current_leader` names the last leader until another term begins. With pre-vote a
-//! minority never begins one, so a node cut off from the others would name a dead leader for ever. This
-//! task looks at when the leader was last heard from instead.
+//! minority never begins one, so a node cut off from the others would name a dead leader for ever.
+//! This task looks at when the leader was last heard from instead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,8 @@ use crate::raft::{ELECTION_TIMEOUT_MAX, LEADER_LEASE, Metrics, NodeId, Raft};
 
 /// How often the task looks.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
-/// A follower that has heard nothing for this long has no leader: by then the old leader's lease has run
-/// out, and two elections could have been held.
+/// A follower that has heard nothing for this long has no leader: by then the old leader's lease
+/// has run out, and two elections could have been held.
 const FOLLOWER_PATIENCE: Duration = LEADER_LEASE.saturating_add(ELECTION_TIMEOUT_MAX.saturating_mul(2));
 
 /// When a leader was last known to be alive. Cheap to clone; clones share one clock.

@@ -33,8 +33,8 @@ impl Lifetime {
         Self(started)
     }
 
-    /// Runs until it is asked to stop, and stops. A node that has failed stays up until then, to say why on /livez,
-    /// /readyz and in every answer.
+    /// Runs until it is asked to stop, and stops. A node that has failed stays up until then, to
+    /// say why on /livez, /readyz and in every answer.
     ///
     /// # Errors
     /// It had failed before.
@@ -113,8 +113,8 @@ fn failed(local: &Local) -> Option<String> {
     }
 }
 
-/// A fault that was found by reading does not stop consensus: a leader would go on sending heartbeats, refuse
-/// every request, and nobody would take over.
+/// A fault that was found by reading does not stop consensus: a leader would go on sending
+/// heartbeats, refuse every request, and nobody would take over.
 async fn stop_consensus(local: Arc<Local>) {
     give_leadership_away(&local).await;
     if let Err(e) = local.raft.shutdown().await {
@@ -135,9 +135,10 @@ async fn stop(api: &Arc<Api>, servers: Servers) {
     local.begin_stopping();
     give_leadership_away(local).await;
     servers.client.stop(DRAIN_TIMEOUT).await;
-    // On a task of its own, because it may panic: openraft's core that has ended by itself is waited for by whoever
-    // notices first, and if that is a request that is then given up, every later `shutdown` panics (alpha.37). Found by
-    // the damage test: a node with a damaged table ended with 101 in place of 1.
+    // On a task of its own, because it may panic: openraft's core that has ended by itself is
+    // waited for by whoever notices first, and if that is a request that is then given up, every
+    // later `shutdown` panics (alpha.37). Found by the damage test: a node with a damaged table
+    // ended with 101 in place of 1.
     let stopping = Arc::clone(local);
     let stopped = tokio::spawn(async move { stopping.raft.shutdown().await });
     match tokio::time::timeout(RAFT_STOP_TIMEOUT, stopped).await {

@@ -162,7 +162,8 @@ impl Local {
         })
     }
 
-    /// On a leader: how long ago a majority last acknowledged that it leads. A sole voter is its own.
+    /// On a leader: how long ago a majority last acknowledged that it leads. A sole voter is its
+    /// own.
     #[must_use]
     pub(crate) fn quorum_acked(&self) -> Option<Duration> {
         self.with_metrics(|metrics| {
@@ -197,8 +198,8 @@ impl Local {
         self.disk_hangs.send_replace(hangs);
     }
 
-    /// What `work` answers, unless the disk hangs before, or does already: nothing that needs a quorum with this
-    /// node ends before the disk answers, and another node may lead.
+    /// What `work` answers, unless the disk hangs before, or does already: nothing that needs a
+    /// quorum with this node ends before the disk answers, and another node may lead.
     pub(crate) async fn unless_disk_hangs<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut disk_hangs = self.disk_hangs.subscribe();
         tokio::select! {
@@ -229,7 +230,8 @@ impl Local {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Waits until a leader is known to be alive, but no longer than `within`; answers whether one is.
+    /// Waits until a leader is known to be alive, but no longer than `within`; answers whether one
+    /// is.
     pub(crate) async fn wait_for_leader(&self, within: Duration) -> bool {
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let alive = async {
@@ -255,7 +257,8 @@ impl Local {
         }
     }
 
-    /// Waits until openraft's view of leader, role or membership changes, but no longer than `pause`.
+    /// Waits until openraft's view of leader, role or membership changes, but no longer than
+    /// `pause`.
     pub(crate) async fn leadership_change(&self, pause: Duration) {
         let mut changes = self.raft.server_metrics();
         // A new receiver has seen nothing: without this, what is known already would count as news.

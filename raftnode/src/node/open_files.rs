@@ -10,8 +10,9 @@ pub(super) fn limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Raises the soft limit to the hard one, once, before a node opens any file. Connections and storage share it, and a storage that may not open a file has
-/// failed: 1024, which shells and container runtimes hand down, are as many as some 500 idle clients and a large state take.
+/// Raises the soft limit to the hard one, once, before a node opens any file. Connections and
+/// storage share it, and a storage that may not open a file has failed: 1024, which shells and
+/// container runtimes hand down, are as many as some 500 idle clients and a large state take.
 pub(super) fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.unwrap_or(MAX_OPEN_FILES);

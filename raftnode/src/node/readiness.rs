@@ -1,5 +1,6 @@
-//! What is not well about this node, and whether it should be sent requests. The one answer that `/readyz`,
-//! gRPC health, `Cluster.Status`, `Cluster.Health`, the status page and the metrics give.
+//! What is not well about this node, and whether it should be sent requests. The one answer that
+//! `/readyz`, gRPC health, `Cluster.Status`, `Cluster.Health`, the status page and the metrics
+//! give.
 
 use std::time::Duration;
 
@@ -84,8 +85,9 @@ impl Local {
         serious.map_or(Ok(()), Err)
     }
 
-    /// All that is not well, the most serious first, and worth a look: a node that has only just started
-    /// or joined has heard of no leader yet. `space`: the room on its disk, if that was measured.
+    /// All that is not well, the most serious first, and worth a look: a node that has only just
+    /// started or joined has heard of no leader yet. `space`: the room on its disk, if that was
+    /// measured.
     #[must_use]
     pub(crate) fn problems(&self, space: Option<DiskSpace>) -> Vec<Problem> {
         let passing = |problem: &Problem| matches!(problem, Problem::NoLeader(ago) if *ago < LEADER_LEASE);

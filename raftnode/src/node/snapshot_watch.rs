@@ -1,5 +1,5 @@
-//! Has a snapshot built when the log behind the last has many bytes: openraft counts entries, and an entry may carry a
-//! thousand commands.
+//! Has a snapshot built when the log behind the last has many bytes: openraft counts entries, and
+//! an entry may carry a thousand commands.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -46,7 +46,8 @@ pub(super) struct Plan {
     pub(super) collectors: Collectors,
     /// The services whose health is told.
     pub(super) service_names: Vec<&'static str>,
-    /// What the application serves to clients and over HTTP, once it has something to serve it with.
+    /// What the application serves to clients and over HTTP, once it has something to serve it
+    /// with.
     pub(super) surfaces: MakeSurfaces,
 }
 
@@ -86,7 +87,8 @@ impl Plan {
     /// If the node cannot start for another reason than a fault of its storage.
     pub(super) async fn start(mut self) -> Result<Started, StartError> {
         raise_limit();
-        // Before the data directory is stamped: who has to choose another port has another peer list then.
+        // Before the data directory is stamped: who has to choose another port has another peer
+        // list then.
         let listeners = Listeners::bind(&self.config).await?;
         let config = self.config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&config)).await;
@@ -231,8 +233,8 @@ impl Core {
         }
         let raft = Raft::new(config.id, raft_config, network, storage.log, storage.state).await;
         let raft = raft.map_err(|e| StartError::part("consensus")(&e))?;
-        // The core publishes what it found on disk before it answers its first question. Until then its
-        // metrics are those of a node that belongs to no cluster, and clients would be told so.
+        // The core publishes what it found on disk before it answers its first question. Until then
+        // its metrics are those of a node that belongs to no cluster, and clients would be told so.
         let cluster = raft.with_raft_state(|state| {
             let membership = state.membership_state.effective();
             membership.nodes().next().map(|(_, member)| member.cluster_id())

@@ -1,8 +1,8 @@
 //! What a leader does for the membership by itself.
 //!
-//! A change of the voters is two entries, and whatever asked for it may be gone before the second: its
-//! client, its deadline, the leader that began it. So every leader ends what it finds begun. A member
-//! that was away when the cluster was founded is taken in when it is first reached.
+//! A change of the voters is two entries, and whatever asked for it may be gone before the second:
+//! its client, its deadline, the leader that began it. So every leader ends what it finds begun. A
+//! member that was away when the cluster was founded is taken in when it is first reached.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,8 +101,8 @@ async fn change(local: &Local, change: ChangeMembers<NodeId, Member>) {
     }
 }
 
-/// Tells the network of every new membership: openraft keeps replicating to where a member was. Runs
-/// until consensus ends.
+/// Tells the network of every new membership: openraft keeps replicating to where a member was.
+/// Runs until consensus ends.
 pub(super) async fn follow_places(local: Arc<Local>, places: PeerPlaces<TypeConfig>) {
     let mut changes = local.raft.server_metrics();
     let mut told = None;

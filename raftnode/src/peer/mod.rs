@@ -2,8 +2,8 @@
 //! (`node.v1`, on the port for peers).
 //!
 //! A node without a cluster takes one only by an explicit act: a founder whose peer list names it
-//! (`Reserve`, then `Adopt`), or the leader of the cluster that adds it (`Adopt`). A node that belongs
-//! to a cluster never changes it.
+//! (`Reserve`, then `Adopt`), or the leader of the cluster that adds it (`Adopt`). A node that
+//! belongs to a cluster never changes it.
 
 mod enrollment;
 mod question;

@@ -22,7 +22,8 @@ pub(crate) struct Description {
     pub member: Option<MemberIdentity>,
     /// It stores something of the cluster.
     pub initialized: bool,
-    /// Whether its membership has the node that asks; and then with which data directory, if that is known.
+    /// Whether its membership has the node that asks; and then with which data directory, if that
+    /// is known.
     pub asker: Option<Option<Incarnation>>,
     /// Log index of that membership; 0: there is none.
     pub membership_index: u64,

@@ -1,5 +1,5 @@
-//! How this node's consensus behaves: the configuration that is safe with a durable store, and when to
-//! build snapshots.
+//! How this node's consensus behaves: the configuration that is safe with a durable store, and when
+//! to build snapshots.
 
 use openraft::{Config, SnapshotPolicy};
 pub(crate) use storage_leveldb::config::{ELECTION_TIMEOUT_MAX, LEADER_LEASE};
@@ -7,7 +7,8 @@ use storage_leveldb::{UnsafeConfig, check_config, durable_config};
 
 /// Default of `--snapshot-entries`: a snapshot is built once the log has grown by this many.
 pub const SNAPSHOT_ENTRIES: u64 = 50_000;
-/// Entries kept behind a snapshot, so that a follower that was briefly away catches up from the log.
+/// Entries kept behind a snapshot, so that a follower that was briefly away catches up from the
+/// log.
 const KEPT_BEHIND_SNAPSHOT_ENTRIES: u64 = 10_000;
 /// Purging deletes at least this many entries at a time.
 const PURGE_BATCH_ENTRIES: u64 = 256;

@@ -1,4 +1,5 @@
-//! The openraft type configuration that all applications share: entries are bytes, so consensus is compiled once.
+//! The openraft type configuration that all applications share: entries are bytes, so consensus is
+//! compiled once.
 
 use openraft::LogIdOptionExt as _;
 use storage_leveldb::StateMachine;
@@ -10,8 +11,8 @@ use crate::raft::Member;
 pub type NodeId = u64;
 
 openraft::declare_raft_types!(
-    /// Log entries carry a [`Batch`], applying one gives the [`Outcomes`] of its commands, and a node is known by
-    /// its [`Member`] addresses. Everything else is openraft's default.
+    /// Log entries carry a [`Batch`], applying one gives the [`Outcomes`] of its commands, and a
+    /// node is known by its [`Member`] addresses. Everything else is openraft's default.
     pub(crate) TypeConfig:
         D = Batch,
         R = Outcomes,
@@ -25,8 +26,9 @@ pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine<TypeConfig, Hoste
 /// What the consensus core publishes about itself.
 pub(crate) type Metrics = openraft::RaftMetrics<TypeConfig>;
 
-/// The log index after the last entry this node knows to be committed; 0: it knows of none. The cluster's mark
-/// may be ahead of the local one, and right after an election there is only the local one.
+/// The log index after the last entry this node knows to be committed; 0: it knows of none. The
+/// cluster's mark may be ahead of the local one, and right after an election there is only the
+/// local one.
 #[must_use]
 pub(crate) fn committed_end(metrics: &Metrics) -> u64 {
     metrics.cluster_committed.next_index().max(metrics.local_committed.next_index())

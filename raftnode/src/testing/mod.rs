@@ -1,7 +1,7 @@
 //! Crash, fault and determinism tests for an author's application: ten lines each.
 //!
-//! They run the application as a node does, in batches, under request ids and on its own storage, over simulated disks
-//! that lose power, fail, and fill up.
+//! They run the application as a node does, in batches, under request ids and on its own storage,
+//! over simulated disks that lose power, fail, and fill up.
 
 mod machine;
 
@@ -18,10 +18,12 @@ pub use storage_leveldb::testing::faults::{FaultReport, FaultTestError};
 use crate::application::{Application, Batch, ClusterTime, Command, Hosted, RequestId, Typed};
 use crate::raft::TypeConfig;
 
-/// Does the same log have the same effects and answers on every member? See [`Subject::determinism_test`].
+/// Does the same log have the same effects and answers on every member? See
+/// [`Subject::determinism_test`].
 pub struct DeterminismTest(storage::DeterminismTest<TypeConfig, Hosted>);
 
-/// Does every promise hold after a power failure, at every point of a run? See [`Subject::crash_test`].
+/// Does every promise hold after a power failure, at every point of a run? See
+/// [`Subject::crash_test`].
 pub struct CrashTest(storage::CrashTest<TypeConfig, Hosted>);
 
 /// Is what is wrong with a file or a disk noticed, whatever it is? See [`Subject::fault_test`].
@@ -40,8 +42,8 @@ impl DeterminismTest {
         Self(self.0.seed(seed))
     }
 
-    /// Applies the log in all ways: in memory and on LevelDB, one by one and in batches, with a restart half way, and
-    /// with a snapshot half way that another storage goes on from.
+    /// Applies the log in all ways: in memory and on LevelDB, one by one and in batches, with a
+    /// restart half way, and with a snapshot half way that another storage goes on from.
     ///
     /// # Errors
     /// Where two runs part first.

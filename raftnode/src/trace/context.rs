@@ -1,7 +1,8 @@
 //! Which trace a request belongs to: the `traceparent` of W3C Trace Context.
 //!
-//! The caller's header is taken if it is well formed, otherwise this node starts a trace, so that every request
-//! has an id. Nothing but these 55 bytes is read of it, and nothing in it is trusted for more than a name.
+//! The caller's header is taken if it is well formed, otherwise this node starts a trace, so that
+//! every request has an id. Nothing but these 55 bytes is read of it, and nothing in it is trusted
+//! for more than a name.
 
 use std::fmt::{self, Write as _};
 

@@ -1,6 +1,7 @@
-//! Sends spans to the collector, from a thread of its own: a collector that is away or slow costs spans and
-//! nothing else. A batch that fails is dropped and counted, not tried again. So are spans that come faster than the collector
-//! takes them (`tracer`). The log says when either begins and ends.
+//! Sends spans to the collector, from a thread of its own: a collector that is away or slow costs
+//! spans and nothing else. A batch that fails is dropped and counted, not tried again. So are spans
+//! that come faster than the collector takes them (`tracer`). The log says when either begins and
+//! ends.
 
 use std::sync::mpsc;
 use std::thread;
@@ -18,8 +19,8 @@ use super::{OtlpEndpoint, Span, spans_total, tracer};
 const MAX_BATCH_SPANS: usize = 512;
 /// How long spans wait for company, unless there is a full batch of them.
 const BATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// How often somebody looks whether there is: the queue takes 4096 spans in this time, 160,000 a second. To wake for every span
-/// would cost more than the span.
+/// How often somebody looks whether there is: the queue takes 4096 spans in this time, 160,000 a
+/// second. To wake for every span would cost more than the span.
 const FULL_BATCH_LOOK: Duration = Duration::from_millis(25);
 /// How long one message may take, connecting included.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -162,7 +163,8 @@ impl Sending {
     }
 }
 
-/// Waits until a batch of which there are `collected` spans can be filled, or has waited long enough; answers whether to stop.
+/// Waits until a batch of which there are `collected` spans can be filled, or has waited long
+/// enough; answers whether to stop.
 async fn gather(spans: &Receiver<Span>, collected: usize, stopped: &mut oneshot::Receiver<()>) -> bool {
     let started = Instant::now();
     while collected + spans.len() < MAX_BATCH_SPANS && started.elapsed() < BATCH_INTERVAL {

@@ -1,7 +1,9 @@
-//! Following one request through the nodes: its place in a trace, and spans for a collector if one is named.
+//! Following one request through the nodes: its place in a trace, and spans for a collector if one
+//! is named.
 //!
-//! `context` is the id that goes from client to node to node. `span` is what one step says; `tracer` takes it
-//! without ever waiting; `exporter` sends what was taken, as `otlp` messages, from a thread of its own.
+//! `context` is the id that goes from client to node to node. `span` is what one step says;
+//! `tracer` takes it without ever waiting; `exporter` sends what was taken, as `otlp` messages,
+//! from a thread of its own.
 
 mod context;
 mod endpoint;

@@ -10,7 +10,8 @@ use super::{Span, TraceContext, spans_total};
 /// Spans that wait for the collector: at most 6 MiB, with the longest errors.
 const MAX_QUEUED_SPANS: usize = 4096;
 
-/// Set once, before the first request, if a collector is named. Like the log, it belongs to the process.
+/// Set once, before the first request, if a collector is named. Like the log, it belongs to the
+/// process.
 static QUEUE: OnceLock<Sender<Span>> = OnceLock::new();
 
 /// Spans that found the queue full since the exporter asked last.
@@ -26,8 +27,8 @@ pub(super) fn is_on() -> bool {
     QUEUE.get().is_some()
 }
 
-/// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops it, counted;
-/// the exporter says so in the log.
+/// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops
+/// it, counted; the exporter says so in the log.
 pub(crate) fn record(context: &TraceContext, span: impl FnOnce() -> Span) {
     let Some(queue) = QUEUE.get().filter(|_| context.sampled) else { return };
     if queue.try_send(span()).is_err() {

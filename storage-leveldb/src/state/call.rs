@@ -8,9 +8,9 @@ use crate::disk::GuardedDisk;
 use crate::engine::panic_text;
 use crate::error::StorageError;
 
-/// Has the application apply or merge. It cannot refuse: where it fails, by an error or a panic, what is
-/// stored in `dir` is not what it can go on with, so that is a fault of this database, and nothing is
-/// answered from it any more.
+/// Has the application apply or merge. It cannot refuse: where it fails, by an error or a panic,
+/// what is stored in `dir` is not what it can go on with, so that is a fault of this database, and
+/// nothing is answered from it any more.
 pub(super) fn of_application<T>(
     disk: &GuardedDisk,
     dir: &Path,
@@ -30,8 +30,9 @@ pub(super) fn of_application<T>(
     }
 }
 
-/// Has the application answer a query. Neither an error nor a panic of its own is a fault of what is stored: it
-/// changes nothing, and a query that nobody else asks must not take the state away from everybody.
+/// Has the application answer a query. Neither an error nor a panic of its own is a fault of what
+/// is stored: it changes nothing, and a query that nobody else asks must not take the state away
+/// from everybody.
 pub(super) fn for_an_answer<T>(
     disk: &GuardedDisk,
     call: impl FnOnce() -> Result<T, StorageError>,

@@ -15,9 +15,9 @@ use crate::sizes::CountingDirs;
 
 /// Asks the state machine. Cheap to clone, and used by any number of threads at a time.
 ///
-/// A query sees everything applied before it was asked, and nothing of what is applied while it runs. It says nothing
-/// about what other members have committed since: for a linearizable read, first make sure of the read index with
-/// openraft.
+/// A query sees everything applied before it was asked, and nothing of what is applied while it
+/// runs. It says nothing about what other members have committed since: for a linearizable read,
+/// first make sure of the read index with openraft.
 pub struct StateReader<C: openraft::RaftTypeConfig, A: Application<C>> {
     pub(super) queue: Arc<OwnerThread<Command<C>>>,
     pub(super) store: Arc<Store<C>>,
@@ -32,8 +32,8 @@ impl<C: StandardTypes, A: Application<C>> Clone for StateReader<C, A> {
 }
 
 impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
-    /// Answers a query on the calling thread: from memory, or with a read of the disk for each part that has to be
-    /// looked into.
+    /// Answers a query on the calling thread: from memory, or with a read of the disk for each part
+    /// that has to be looked into.
     ///
     /// # Errors
     /// A storage fault, or [`StorageError::QueryPanicked`], which concerns this query only.
@@ -44,8 +44,9 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         for_an_answer(&self.store.disk, || self.application.query(&mut view, query))
     }
 
-    /// The same for tasks. It does not hand the query to another thread, which would cost more than most queries do: one
-    /// that reads much from a slow disk is better asked by [`query_blocking`](Self::query_blocking) on a thread for that.
+    /// The same for tasks. It does not hand the query to another thread, which would cost more than
+    /// most queries do: one that reads much from a slow disk is better asked by
+    /// [`query_blocking`](Self::query_blocking) on a thread for that.
     ///
     /// # Errors
     /// As for [`query_blocking`](Self::query_blocking).

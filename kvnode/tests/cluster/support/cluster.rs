@@ -44,8 +44,8 @@ impl Default for ClusterOptions {
     }
 }
 
-/// Nodes 1, 2, … Invariant: once this is dropped, no process of it runs and no disk of it is mounted. After a failed test the logs are printed and
-/// the directory is kept.
+/// Nodes 1, 2, … Invariant: once this is dropped, no process of it runs and no disk of it is
+/// mounted. After a failed test the logs are printed and the directory is kept.
 #[derive(Debug)]
 pub struct Cluster {
     pub nodes: Vec<Node>,
@@ -196,7 +196,8 @@ impl Cluster {
         futures_util::future::try_join_all(running.map(Node::status)).await
     }
 
-    /// Waits until a running node leads and every running node that belongs to the cluster says so; answers its id.
+    /// Waits until a running node leads and every running node that belongs to the cluster says so;
+    /// answers its id.
     pub async fn leader(&self) -> u64 {
         wait::until("a leader that all nodes name", LEADER_TIMEOUT, async || {
             agreed_leader(&self.statuses().await?)
@@ -225,8 +226,8 @@ impl Cluster {
         .await
     }
 
-    /// Waits until nothing moves and fails the test unless every running node stores exactly the same, revisions
-    /// included.
+    /// Waits until nothing moves and fails the test unless every running node stores exactly the
+    /// same, revisions included.
     pub async fn same_state(&self) -> State {
         let index = self.settled().await;
         let mut states = Vec::new();

@@ -19,8 +19,9 @@ pub struct Front {
 }
 
 impl Front {
-    /// In front of `to`. A connection that begins while `silent` says so is read and never answered,
-    /// and closed when `silent` says no more; every other one is passed on for as long as it lasts.
+    /// In front of `to`. A connection that begins while `silent` says so is read and never
+    /// answered, and closed when `silent` says no more; every other one is passed on for as long as
+    /// it lasts.
     pub async fn of(to: String, silent: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("a bound port").to_string();

@@ -8,7 +8,8 @@ use super::{Serve, skip};
 
 const SOURCE: &str = include_str!("interposer.c");
 
-/// Built in a directory of its own, with the system's C compiler, which Rust needs for linking, too.
+/// Built in a directory of its own, with the system's C compiler, which Rust needs for linking,
+/// too.
 #[derive(Debug)]
 pub struct Interposer {
     dir: PathBuf,

@@ -1,7 +1,8 @@
 //! What writers were promised about each key, and whether a read keeps the promise.
 //!
-//! Every pair carries the log index of its write (`mod_revision`), and every acknowledgement names the same index.
-//! So the order of all writes is known, and checking a read needs no search over histories.
+//! Every pair carries the log index of its write (`mod_revision`), and every acknowledgement names
+//! the same index. So the order of all writes is known, and checking a read needs no search over
+//! histories.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -160,7 +161,8 @@ impl Ledger {
     }
 }
 
-/// Whether a good request could not be served for want of a leader, or because every node has a full disk.
+/// Whether a good request could not be served for want of a leader, or because every node has a
+/// full disk.
 pub fn says_not_applied(error: &ClientError) -> bool {
     match error {
         ClientError::Unreachable { .. } => true,

@@ -1,10 +1,13 @@
-//! What the cluster tests share: real `kvnode` processes on real sockets, and ways to ask them, load them, kill
-//! them and compare them. Every test file includes this module and uses a part of it.
+//! What the cluster tests share: real `kvnode` processes on real sockets, and ways to ask them,
+//! load them, kill them and compare them. Every test file includes this module and uses a part of
+//! it.
 //!
-//! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a node's command
-//! line; `small_disk`, `damage`, `interposer`, `front` and `document` are what is done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http`
-//! and `kvcli_binary` talk to them; `load` writes and remembers what was promised; `state` compares what is stored, and
-//! `refusal` looks at a node that must answer nothing; `browser` is a real one, and `status_page` what it shows.
+//! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a
+//! node's command line; `small_disk`, `damage`, `interposer`, `front` and `document` are what is
+//! done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk
+//! to them; `load` writes and remembers what was promised; `state` compares what is stored, and
+//! `refusal` looks at a node that must answer nothing; `browser` is a real one, and `status_page`
+//! what it shows.
 #![allow(unused_imports, reason = "each test uses a part")]
 pub mod browser;
 mod cluster;

@@ -91,7 +91,8 @@ impl Node {
         drop(self.process.take());
     }
 
-    /// `kill -9` without waiting, so that several can die at the same instant; [`kill`](Self::kill) must follow.
+    /// `kill -9` without waiting, so that several can die at the same instant; [`kill`](Self::kill)
+    /// must follow.
     pub fn send_kill(&mut self) {
         if let Some(process) = &mut self.process {
             process.send_kill();

@@ -43,7 +43,8 @@ pub async fn refuses_everything(node: &Node, code: Code, name: &str) {
         .await;
     }
     assert_eq!(node.http("/metrics").await.unwrap().0, 200);
-    // A running node looks at its storage now and then. openraft adds a line of its own for each append under way.
+    // A running node looks at its storage now and then. openraft adds a line of its own for each
+    // append under way.
     wait::until("the log says it once", NOTICE_TIMEOUT, async || {
         let log = node.log_of_this_run();
         let said =

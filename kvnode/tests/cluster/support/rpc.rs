@@ -10,7 +10,8 @@ use tonic::transport::{Channel, Endpoint};
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The key-value service at `addr`; dialled at the first request, and again when the connection is lost.
+/// The key-value service at `addr`; dialled at the first request, and again when the connection is
+/// lost.
 pub fn kv_client(addr: &str) -> KvClient<Channel> {
     KvClient::new(channel(addr)).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }

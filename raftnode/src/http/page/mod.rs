@@ -1,8 +1,8 @@
-//! The status page: one document with its style and its script in it, the same for every node. It asks `/api/cluster`
-//! and `/api/cluster/history` of the node that served it.
+//! The status page: one document with its style and its script in it, the same for every node. It
+//! asks `/api/cluster` and `/api/cluster/history` of the node that served it.
 //!
-//! No data is in it; the script puts what it is told into the page as text. The policy lets nothing run but that script,
-//! and nothing be asked but this node.
+//! No data is in it; the script puts what it is told into the page as text. The policy lets nothing
+//! run but that script, and nothing be asked but this node.
 
 use std::sync::LazyLock;
 
