@@ -207,3 +207,45 @@ async fn grpc_health_and_reflection_tell_the_truth() {
     assert!(answer.contains("kv.v1.Kv") && answer.contains("node.v1.Cluster"), "{answer}");
     assert!(!answer.contains("raft.v1"), "{answer}");
 }
+
+/// Writes that come in while others are on their way share an entry of the log; each has a revision of
+/// its own, and one that is refused concerns no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_wait_together_share_an_entry() {
+    const WRITES: u64 = 512;
+    let node = OneNode::start().await;
+    node.cluster().init(pb::InitRequest {}).await.unwrap();
+    let last =
+        async || node.cluster().status(pb::StatusRequest {}).await.unwrap().into_inner().last_log_index;
+    let before = last().await;
+    let kv = KvClient::new(node.channel());
+    let put = |n: u64| {
+        let mut kv = kv.clone();
+        // The second write of a client under an older number is refused, among those that are not.
+        let id = (n % 8 == 7).then(|| kv::RequestId { client_id: vec![7; 16].into(), sequence: WRITES - n });
+        let request = kv::PutRequest {
+            key: n.to_string().into(),
+            value: "v".into(),
+            request_id: id,
+            ..kv::PutRequest::default()
+        };
+        async move { (n, kv.put(request).await) }
+    };
+    let ended = futures_util::future::join_all((0..WRITES).map(put)).await;
+    let (mut revisions, mut refused) = (Vec::new(), 0);
+    for (n, outcome) in ended {
+        match outcome {
+            Ok(answer) => revisions.push(answer.into_inner().header.unwrap().revision),
+            Err(status) => {
+                assert_eq!((n % 8, status.code()), (7, Code::FailedPrecondition), "{n}: {status}");
+                refused += 1;
+            }
+        }
+    }
+    revisions.sort_unstable();
+    let all: Vec<_> = (1..=revisions.len() as u64).collect();
+    assert_eq!(revisions, all, "each write has a revision of its own");
+    let entries = last().await - before;
+    println!("{WRITES} writes, {refused} refused, in {entries} entries");
+    assert!(entries <= WRITES / 2, "{WRITES} writes took {entries} entries");
+}

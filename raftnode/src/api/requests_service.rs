@@ -38,11 +38,14 @@ impl Requests for RequestsService {
         let work = async {
             self.check_schema(request.schema)?;
             let query = Encoded { host: Arc::clone(self.0.host()), query: request.query };
-            let Found::Here(found) = self.0.read(&call, &query).await?.value else {
-                return Err(Status::internal("a request that was passed on is not passed on again"));
+            let answer = match self.0.read(&call, &query).await?.value {
+                Found::Here(found) => {
+                    *found.downcast().map_err(|_| Status::internal("an answer of another type"))?
+                }
+                // Asked by a client, of a node that does not lead.
+                Found::There(answer) => answer,
             };
-            let answer = found.downcast().map_err(|_| Status::internal("an answer of another type"))?;
-            Ok(pb::ReadResponse { answer: *answer })
+            Ok(pb::ReadResponse { answer })
         };
         self.0.answer(Op::READ, &call, work).await
     }
