@@ -9,6 +9,8 @@ use tonic::{Code, Request, Status};
 /// The leader's lease, after which it knows that it is alone.
 const LEASE: Duration = Duration::from_millis(1200);
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How late a timer of the client may be. Found: 29 ms, with all tests of a machine behind it.
+const TIMER_SLACK: Duration = Duration::from_millis(250);
 /// A node that lost its leader gives the others the time of two elections before it gives up.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(4250);
 /// Once the node says that it is not ready, nobody waits any more.
@@ -121,7 +123,7 @@ fn judge(what: &str, asked: &[Asked], unready: Duration) {
         slowest(&prompt)
     );
     assert!(before.iter().all(|asked| asked.code != Code::Ok), "{what} without a majority: {before:?}");
-    assert!(slowest(&before) <= CLIENT_TIMEOUT, "{what}: {before:?}");
+    assert!(slowest(&before) <= CLIENT_TIMEOUT + TIMER_SLACK, "{what}: {before:?}");
     for (asked, limit) in [(patient, ELECTION_PATIENCE), (prompt, PROMPT)] {
         assert!(asked.iter().all(|asked| asked.code == Code::Unavailable), "{what}: {asked:?}");
         assert!(slowest(&asked) < limit, "{what}: {asked:?}");
