@@ -4,6 +4,7 @@
 //! needed, never more often than the backoff allows, never twice at the same time.
 
 use std::mem::Discriminant;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ pub(crate) struct Place {
     pub(crate) incarnation: Option<Incarnation>,
 }
 
-/// The dialling side: failures in a row, and when the next dial is due.
+/// The dialling side: failures in a row, when the next dial is due, and which dial was the last.
 #[derive(Default)]
 struct Redial {
     failures: u32,
@@ -55,14 +56,17 @@ struct Redial {
     generation: u64,
 }
 
-/// Invariants: `live` holds a connection from the newest dial or none, and none to an earlier place; `redial` is locked while a
-/// dial is under way, so there is at most one; `redial.failures` is 0 exactly after a success.
+/// Invariants: `live` holds a connection from the newest dial or none, and none to an earlier place;
+/// `redial` is locked while a dial is under way, so there is at most one; `redial.failures` is 0
+/// exactly after a success.
 pub(crate) struct Connection {
     place: Mutex<Place>,
     lane: Lane,
     options: Arc<NetworkOptions>,
     live: Mutex<Option<Live>>,
     redial: tokio::sync::Mutex<Redial>,
+    /// The next dial goes to the alternative address, if there is one.
+    at_alternative: AtomicBool,
     noted: Mutex<Noted>,
     /// One permit per append stream whose request body the transport still holds.
     pub(crate) append_streams: Arc<Semaphore>,
@@ -101,6 +105,7 @@ impl Connection {
             options,
             live: Mutex::new(None),
             redial: tokio::sync::Mutex::default(),
+            at_alternative: AtomicBool::new(false),
             noted: Mutex::default(),
             append_streams: Arc::new(Semaphore::new(MAX_APPEND_STREAMS)),
         }
@@ -136,6 +141,7 @@ impl Connection {
         let mut current = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if (&current.address, &current.alternative) != (&place.address, &place.alternative) {
             *self.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.at_alternative.store(false, Ordering::Relaxed);
         }
         *current = place;
     }
@@ -145,6 +151,19 @@ impl Connection {
         let mut current = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_some_and(|c| c.generation == live.generation) {
             *current = None;
+        }
+    }
+
+    /// Another node answers at the address of `live`. The next dial goes to the other one; without a
+    /// second address the connection stays: the stranger would be met again at once.
+    pub(crate) fn turn_away(&self, live: &Live) {
+        if self.place().alternative.is_none() {
+            return;
+        }
+        let mut current = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|c| c.generation == live.generation) {
+            *current = None;
+            self.at_alternative.fetch_xor(true, Ordering::Relaxed);
         }
     }
 
@@ -184,13 +203,14 @@ impl Connection {
         }
         self.due(&redial)?;
         let place = self.place();
-        // In turn, so that neither keeps the other from being tried.
-        let second = place.alternative.as_ref().filter(|_| redial.failures % 2 == 1);
+        let second = place.alternative.as_ref().filter(|_| self.at_alternative.load(Ordering::Relaxed));
         let address = second.unwrap_or(&place.address).clone();
         match self.dial(address).await {
             Ok(channel) => Ok(self.established(&mut redial, &place, channel)),
             Err(error) => {
                 redial.failures = redial.failures.saturating_add(1);
+                // In turn, so that neither address keeps the other from being tried.
+                self.at_alternative.fetch_xor(true, Ordering::Relaxed);
                 redial.not_before = Some(Instant::now() + self.pause(redial.failures));
                 Err(error)
             }

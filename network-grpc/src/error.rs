@@ -120,6 +120,11 @@ impl PeerError {
         }
     }
 
+    /// Whether a node answered that is not the one that was meant, or not any more.
+    pub(crate) fn is_of_a_stranger(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if status.code() == Code::FailedPrecondition)
+    }
+
     /// Whether retrying at once may help. Everything else wants a pause.
     fn is_transient(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::Closed { .. })

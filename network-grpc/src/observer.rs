@@ -1,6 +1,9 @@
-//! What an application may count: one call per finished RPC, seen from the sender.
+//! What an application may count and hear of: RPCs that ended, seen from the sender, and what the
+//! peers' requests tell about this node.
 
 use std::time::Duration;
+
+use crate::identity::{ClusterId, Incarnation};
 
 /// The RPCs of `raft.v1`, for labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,7 +41,7 @@ impl Rpc {
     }
 }
 
-/// Receives measurements. Called on the hot path: must be quick and must not block.
+/// Receives measurements and news. Called on the hot path: must be quick and must not block.
 pub trait Observer: Send + Sync + 'static {
     /// An RPC to `peer` (its node id) ended after `took`; `ok` unless it failed to get an answer.
     /// A conflict or a higher vote is an answer.
@@ -49,6 +52,21 @@ pub trait Observer: Send + Sync + 'static {
     /// `bytes` more of a snapshot were handed to the connection to `peer` (its node id).
     fn snapshot_sent(&self, peer: &str, bytes: u64) {
         let _ = (peer, bytes);
+    }
+
+    /// A member of `cluster` takes this node for one of its members, which it is not, or not with
+    /// this data directory. The request was refused. `incarnation` is what the member expected;
+    /// `None`: it has not been told of one.
+    fn claimed(&self, cluster: ClusterId, incarnation: Option<Incarnation>) {
+        let _ = (cluster, incarnation);
+    }
+
+    /// A leader knows that this node has acknowledged an entry, and this node's log lacks it: its
+    /// storage was replaced by an older copy of itself. `what` names the entry and the leader. The
+    /// node may have promised and acknowledged more than it knows, so the application must stop it
+    /// from voting and acknowledging for good.
+    fn lacks_acknowledged(&self, what: &str) {
+        let _ = what;
     }
 }
 

@@ -59,11 +59,11 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// Another process holds the lock.
-    #[error("{} is in use by another kvnode process; stop it first, or give this node a data directory of its own", .0.display())]
+    #[error("{} is in use by another process; stop it first, or give this node a data directory of its own", .0.display())]
     Locked(PathBuf),
     /// Files, but no identity.
     #[error(
-        "{} is not empty (it has '{found}') and has no IDENTITY file: it was not made by kvnode, or is damaged; give --data-dir an \
+        "{} is not empty (it has '{found}') and has no IDENTITY file: it was not made by such a node, or is damaged; give --data-dir an \
          empty or a new directory, and a damaged node a new id",
         path.display()
     )]
@@ -138,6 +138,15 @@ impl DataDir {
     /// The identity cannot be written.
     pub fn mark_stored(&self) -> Result<(), DataDirError> {
         self.change(|identity| identity.stored = true)
+    }
+
+    /// The storage lacks what this node has acknowledged. It is refused from now on, whatever the
+    /// operator says of it; durable when it returns.
+    ///
+    /// # Errors
+    /// The identity cannot be written.
+    pub fn mark_outdated(&self) -> Result<(), DataDirError> {
+        self.change(|identity| identity.outdated = true)
     }
 
     /// This node belongs to a cluster from now on; durable when it returns.
@@ -227,6 +236,7 @@ fn check(path: &Path, found: &Identity, copied: bool, claim: &Claim) -> Result<(
         return Err(IdentityError::Mismatch { dir, found: found.node_id, asked: claim.node_id });
     }
     match found.member {
+        Some(_) if found.outdated => Err(IdentityError::Outdated { dir, node: found.node_id }),
         Some(member) if copied && !claim.accept_moved => {
             Err(IdentityError::Copied { dir, node: found.node_id, cluster: member.cluster_id })
         }

@@ -21,9 +21,9 @@ pub const IDENTITY_FILE: &str = "IDENTITY";
 /// Its name while it is being written; a crash may leave it behind.
 pub const IDENTITY_TEMPORARY: &str = "IDENTITY.tmp";
 /// The layout of a data directory that this program writes and reads.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 1;
 
-const PREAMBLE: &str = "# Whose data this directory holds. Written by kvnode; do not edit.\n";
+const PREAMBLE: &str = "# Whose data this directory holds. Written by the node that uses it; do not edit.\n";
 /// The file has a few lines; anything bigger is not one.
 const MAX_IDENTITY_BYTES: u64 = 64 * 1024;
 
@@ -40,6 +40,8 @@ pub struct Identity {
     pub member: Option<MemberIdentity>,
     /// The storage has been opened once. From then on an empty directory means that it is lost.
     pub stored: bool,
+    /// The storage lacks what the node has acknowledged: it was replaced by an older copy.
+    pub outdated: bool,
 }
 
 /// The file, as TOML.
@@ -54,6 +56,7 @@ struct Lines {
     cluster_id: String,
     incarnation: String,
     stored: bool,
+    outdated: bool,
     /// When the file was made, in nanoseconds since 1970, as the file system has it: a copy was
     /// made later. Empty: the file system does not say.
     born: String,
@@ -88,7 +91,7 @@ pub enum IdentityError {
     },
     /// Written by a program with another layout.
     #[error(
-        "{} has data format {found}, this program reads format {FORMAT_VERSION}; use the kvnode version that wrote it", dir.display()
+        "{} has data format {found}, this program reads format {FORMAT_VERSION}; use the version that wrote it", dir.display()
     )]
     Format {
         /// The data directory.
@@ -108,6 +111,19 @@ pub enum IdentityError {
         found: NodeId,
         /// What the operator asked for.
         asked: NodeId,
+    },
+    /// The storage lacks what the member has acknowledged.
+    #[error(
+        "{}: node {node} has acknowledged log entries that its storage lacks, as the leader has found: the files were replaced by \
+         an older copy. It must not vote; remove it with `kvcli cluster remove {node}`, and add a new node with a new id and an \
+         empty directory",
+        dir.display()
+    )]
+    Outdated {
+        /// The data directory.
+        dir: PathBuf,
+        /// Whose it is.
+        node: NodeId,
     },
     /// The directory is a copy of a member's.
     #[error(
@@ -141,7 +157,7 @@ impl Identity {
     /// A node that has stored nothing and belongs to no cluster.
     #[must_use]
     pub fn new(node_id: NodeId, peers: Option<Peers>) -> Self {
-        Self { format: FORMAT_VERSION, node_id, peers, member: None, stored: false }
+        Self { format: FORMAT_VERSION, node_id, peers, member: None, stored: false, outdated: false }
     }
 
     /// Reads the file in `dir`; `None` if there is none.
@@ -206,6 +222,7 @@ impl Identity {
             cluster_id: text(self.member.map(|member| member.cluster_id.to_string())),
             incarnation: text(self.member.and_then(|member| Some(member.incarnation?.to_string()))),
             stored: self.stored,
+            outdated: self.outdated,
             born,
             checksum: String::new(),
         };
@@ -221,8 +238,9 @@ fn born(metadata: &fs::Metadata) -> String {
 
 impl Lines {
     fn checksum(&self) -> String {
-        let Self { format, node_id, peers, cluster_id, incarnation, stored, born, .. } = self;
-        let text = format!("{format}\n{node_id}\n{peers}\n{cluster_id}\n{incarnation}\n{stored}\n{born}\n");
+        let Self { format, node_id, peers, cluster_id, incarnation, stored, outdated, born, .. } = self;
+        let ids = format!("{format}\n{node_id}\n{peers}\n{cluster_id}\n{incarnation}\n");
+        let text = format!("{ids}{stored}\n{outdated}\n{born}\n");
         format!("{:08x}", crc32c::crc32c(text.as_bytes()))
     }
 }
@@ -264,7 +282,8 @@ impl TryFrom<Lines> for Identity {
                 ),
             }),
         };
-        Ok(Self { format: lines.format, node_id: lines.node_id, peers, member, stored: lines.stored })
+        let Lines { format, node_id, stored, outdated, .. } = lines;
+        Ok(Self { format, node_id, peers, member, stored, outdated })
     }
 }
 
@@ -287,6 +306,7 @@ mod tests {
         for identity in [
             identity(),
             Identity { stored: true, ..identity() },
+            Identity { outdated: true, ..identity() },
             Identity { member: member(), ..identity() },
             Identity { peers: None, ..identity() },
         ] {
@@ -337,7 +357,7 @@ mod tests {
     #[test]
     fn a_damaged_identity_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        for bytes in [&b"\xff\xfe"[..], b"", b"format = 2", b"format = 'x'", &[b' '; 70_000]] {
+        for bytes in [&b"\xff\xfe"[..], b"", b"format = 1", b"format = 'x'", &[b' '; 70_000]] {
             fs::write(dir.path().join(IDENTITY_FILE), bytes).unwrap();
             let error = Identity::read(dir.path()).unwrap_err().to_string();
             assert!(error.contains("IDENTITY is damaged"), "{error}");

@@ -11,11 +11,12 @@ use std::time::Duration;
 use crate::support::{
     Cluster, ClusterOptions, Dice, Ended, Front, Interposer, Kvcli, Node, alone, free_ports, wait,
 };
-use network_grpc::{GrpcNetwork, LocalIdentity, NetworkOptions};
+use network_grpc::{ClusterId, GrpcNetwork, Incarnation, LocalIdentity, NetworkOptions};
 use openraft::network::RPCOption;
 use openraft::raft::VoteRequest;
 use openraft::{RaftNetworkFactory as _, RaftNetworkV2 as _, Vote};
-use proto::node::v1::{InitRequest, StatusResponse};
+use proto::node::v1::peer_client::PeerClient;
+use proto::node::v1::{AdoptRequest, InitRequest, StatusResponse};
 use raftnode::Member;
 use raftnode::identity::Identity;
 use serde_json::Value;
@@ -381,6 +382,39 @@ async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() 
     is_one_cluster(&cluster).await;
 }
 
+/// A founder made node 3 a member of its cluster and died before it had reached the others, which
+/// then found a cluster of their own. Found by a reviewer: node 3 waited for the log of a cluster
+/// that did not exist, and nothing named the cure. It is named now, and works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_a_cluster_that_never_began_is_told_what_to_do() {
+    let _alone = alone();
+    let mut cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;
+    let raft = cluster.node(3).ports().raft_addr();
+    let mut peer = PeerClient::connect(format!("http://{raft}")).await.unwrap();
+    let lost = ClusterId::random();
+    let (cluster_id, incarnation) = (lost.to_bytes(), Incarnation::random(0).to_bytes());
+    peer.adopt(AdoptRequest { cluster_id, target: 3, incarnation }).await.unwrap();
+    cluster.node_mut(3).kill();
+    let kvcli = Kvcli::new(&[1, 2].map(|id| cluster.node(id).client_addr()));
+    kvcli.ok("cluster init").await;
+    cluster.client().put("key", "value").await.unwrap();
+    cluster.node_mut(3).start();
+    cluster.node_mut(3).up().await;
+    wait::until("node 3 says what to do", NOTICE, async || {
+        let (code, text) = cluster.node(3).http("/readyz").await?;
+        let says = ["which never began", "empty its data directory", &lost.to_string()];
+        let all = says.iter().all(|part| text.contains(part));
+        wait::is(code == 503 && all, || format!("{code}: {text}"))
+    })
+    .await;
+    cluster.node_mut(3).kill();
+    std::fs::remove_dir_all(&cluster.node(3).serve.data_dir).unwrap();
+    cluster.start_all();
+    cluster.all_up().await;
+    is_well(&kvcli).await;
+    is_one_cluster(&cluster).await;
+}
+
 /// The founder, or the founder and others, are killed at random moments after `init` was begun.
 /// Whatever was reached, a later `init` at any node makes one cluster, or is refused in words that
 /// say to try again, and works when a promise to the dead founder has run out, or to start the
@@ -399,6 +433,8 @@ async fn whenever_the_founder_dies_one_cluster_comes_of_it() {
         killed.iter().for_each(|id| cluster.node_mut(*id).send_kill());
         killed.iter().for_each(|id| cluster.node_mut(*id).kill());
         let belonging = cluster.nodes.iter().filter(|node| cluster_of(node).is_some()).count();
+        let founder_alone = cluster_of(cluster.node(1)).is_some() && belonging == 1;
+        assert!(!founder_alone, "the founder is the last to join");
         drop(begun.await);
 
         let comes_back = killed.len() > 1 || dice.pick(&[true, false]);

@@ -19,6 +19,7 @@ mod bad_input;
 mod check;
 mod clock;
 mod connections;
+mod copies;
 mod damage;
 mod damage_live;
 mod data_dir;

@@ -79,6 +79,8 @@ impl Peer {
         let error = PeerError::from_status(&self.connection.address(), status);
         if error.breaks_connection() {
             self.connection.discard(live);
+        } else if error.is_of_a_stranger() {
+            self.connection.turn_away(live);
         }
         error
     }

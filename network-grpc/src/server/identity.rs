@@ -1,7 +1,7 @@
 //! Whether a request is meant for this node.
 
 use std::fmt::Display;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use openraft::RaftTypeConfig;
@@ -9,6 +9,7 @@ use proto::raft::v1::Header;
 use tonic::Status;
 
 use crate::identity::{ClusterId, Incarnation, LocalIdentity};
+use crate::observer::Observer;
 use crate::wire;
 
 /// The same refusal is logged again after this.
@@ -17,6 +18,7 @@ const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// Judges requests by their header, for the node that it belongs to.
 pub(super) struct Addressee<C: RaftTypeConfig> {
     local: LocalIdentity<C::NodeId>,
+    pub(super) observer: Arc<dyn Observer>,
     /// What was logged last, and when.
     logged: Mutex<Option<(String, Instant)>>,
 }
@@ -31,8 +33,8 @@ pub(super) struct Envelope<C: RaftTypeConfig> {
 }
 
 impl<C: RaftTypeConfig> Addressee<C> {
-    pub(super) fn new(local: LocalIdentity<C::NodeId>) -> Self {
-        Self { local, logged: Mutex::default() }
+    pub(super) fn new(local: LocalIdentity<C::NodeId>, observer: Arc<dyn Observer>) -> Self {
+        Self { local, observer, logged: Mutex::default() }
     }
 
     pub(super) fn node_id(&self) -> &C::NodeId {
@@ -47,6 +49,9 @@ impl<C: RaftTypeConfig> Addressee<C> {
             None => Ok(envelope),
             Some(objection) => {
                 self.log(&objection);
+                if envelope.target == *self.local.node_id() {
+                    self.observer.claimed(envelope.cluster_id, envelope.target_incarnation);
+                }
                 Err(Status::failed_precondition(objection))
             }
         }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use openraft::raft::AppendEntriesResponse;
 use openraft::storage::RaftStateMachine;
 use openraft::{Raft, RaftTypeConfig};
 use proto::raft::v1 as pb;
@@ -38,14 +39,15 @@ where
     SM::SnapshotData: AsyncWrite + Unpin + Send,
 {
     /// A service for the node `identity`, which is `raft`. Requests that are not for this member of
-    /// this cluster are refused before they have any effect.
+    /// this cluster are refused before they have any effect. The observer of `options` hears what
+    /// peers think of this node.
     pub fn new(
         raft: Raft<C, SM>,
         identity: LocalIdentity<C::NodeId>,
         snapshot_factory: F,
         options: NetworkOptions,
     ) -> Self {
-        let addressee = Arc::new(Addressee::new(identity));
+        let addressee = Arc::new(Addressee::new(identity, Arc::clone(&options.observer)));
         let snapshots = Receiver::new(raft.clone(), Arc::clone(&addressee), Arc::new(options));
         Self { raft, addressee, snapshots, snapshot_factory }
     }
@@ -121,9 +123,16 @@ where
         request: Request<pb::AppendRequest>,
     ) -> Result<Response<pb::AppendResponse>, Status> {
         let message = request.into_inner();
-        self.addressee.check(message.header.as_ref())?;
+        let leader = self.addressee.check(message.header.as_ref())?.sender;
         let request = admission::append(self.addressee.node_id(), &message)?;
+        let heartbeat = request.prev_log_id.clone().filter(|_| request.entries.is_empty());
         let answer = self.raft.append_entries(request).await.map_err(|e| append::stopped(&e))?;
+        // A heartbeat says what the leader has been told by this node in this term: a log that lacks
+        // it has lost it. (A leader that looks for where two logs part asks over a stream.)
+        if let (Some(acknowledged), AppendEntriesResponse::Conflict) = (heartbeat, &answer) {
+            let what = format!("{acknowledged}, as leader {leader} knows");
+            self.addressee.observer.lacks_acknowledged(&what);
+        }
         append::encode::<C>(answer).map(Response::new)
     }
 

@@ -163,7 +163,7 @@ impl Forwarder {
     pub(crate) fn judge(
         &self,
         addr: &str,
-        cluster: Option<ClusterId>,
+        (to, cluster): (NodeId, Option<ClusterId>),
         effect: Effect,
         status: Status,
     ) -> Failure {
@@ -176,7 +176,7 @@ impl Forwarder {
                         status.message()
                     )))
                 }
-                _ if is_of_another_cluster(&status, cluster) => Failure::NotApplied(status_codes::no_leader(
+                _ if is_of_a_stranger(&status, to, cluster) => Failure::NotApplied(status_codes::no_leader(
                     format_args!("at {addr}, where the leader should be: {}", status.message()),
                 )),
                 Code::Unavailable => Failure::NotApplied(status),
@@ -217,11 +217,14 @@ fn is_answer(status: &Status) -> bool {
     status.source().is_none() && status.metadata().contains_key(NODE_ID_METADATA)
 }
 
-/// A node of another cluster has the address now, or one that was wiped. A request that was for no
-/// cluster, as `init` is, is answered by whatever node it was sent to.
-fn is_of_another_cluster(status: &Status, cluster: Option<ClusterId>) -> bool {
-    let theirs = status.metadata().get(CLUSTER_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
-    status.code() == Code::FailedPrecondition && cluster.is_some() && theirs != cluster
+/// Another member has the address now, a node of another cluster, or one that was wiped. A request
+/// that was for no cluster, as `init` is, may be answered by a node of any.
+fn is_of_a_stranger(status: &Status, to: NodeId, cluster: Option<ClusterId>) -> bool {
+    let told = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
+    let node = told(NODE_ID_METADATA).and_then(|id| id.parse().ok());
+    let theirs = told(CLUSTER_ID_METADATA).and_then(|id| id.parse().ok());
+    let is_member = node == Some(to) && (cluster.is_none() || theirs == cluster);
+    status.code() == Code::FailedPrecondition && !is_member
 }
 
 fn was_never_sent(status: &Status) -> bool {
@@ -264,17 +267,19 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_by_another_cluster_is_not_the_clients_to_hear() {
-        let judge = |status| Forwarder::default().judge("a:1", CLUSTER, Effect::Write, status);
-        let ours = judge(answered(Code::FailedPrecondition));
+    fn a_refusal_by_another_node_is_not_the_clients_to_hear() {
+        let judge = |to, status| Forwarder::default().judge("a:1", (to, CLUSTER), Effect::Write, status);
+        let ours = judge(2, answered(Code::FailedPrecondition));
         assert!(matches!(ours, Failure::Final(s) if s.code() == Code::FailedPrecondition));
-        let theirs = judge(answered_in(2, Code::FailedPrecondition));
-        assert!(matches!(theirs, Failure::NotApplied(s) if s.code() == Code::Unavailable));
+        for (to, cluster) in [(2, 2), (3, 1)] {
+            let theirs = judge(to, answered_in(cluster, Code::FailedPrecondition));
+            assert!(matches!(theirs, Failure::NotApplied(s) if s.code() == Code::Unavailable));
+        }
     }
 
     #[test]
     fn only_a_nodes_own_word_counts_as_not_applied() {
-        let judge = |status| Forwarder::default().judge("a:1", CLUSTER, Effect::Write, status);
+        let judge = |status| Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Write, status);
         assert!(matches!(judge(answered(Code::Unavailable)), Failure::NotApplied(_)));
         assert!(
             matches!(judge(answered(Code::InvalidArgument)), Failure::Final(s) if s.code() == Code::InvalidArgument)
@@ -293,7 +298,7 @@ mod tests {
         for fault in [fault("damaged"), fault(&std::io::Error::from_raw_os_error(28).to_string())] {
             let mut status = status_codes::fault_status(2, &fault);
             status.metadata_mut().insert(NODE_ID_METADATA, 2.into());
-            let failure = Forwarder::default().judge("a:1", CLUSTER, Effect::Write, status);
+            let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Write, status);
             let Failure::NotApplied(status) = failure else { panic!("{failure:?}") };
             assert_eq!(status.code(), Code::Unavailable);
             assert!(!status.metadata().contains_key(NODE_FAULT_METADATA) && status.message().contains("a:1"));
@@ -304,13 +309,13 @@ mod tests {
     /// as not applied, and if nobody led after that its client was given the proof.
     #[test]
     fn a_lost_write_with_a_name_may_be_sent_again_and_may_have_been_applied() {
-        let failure = Forwarder::default().judge("a:1", CLUSTER, Effect::Once, Status::unknown("gone"));
+        let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Once, Status::unknown("gone"));
         assert!(matches!(failure, Failure::Lost(s) if s.code() == Code::Unknown));
     }
 
     #[test]
     fn a_lost_read_may_be_tried_again() {
-        let failure = Forwarder::default().judge("a:1", CLUSTER, Effect::Read, Status::unknown("gone"));
+        let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Read, Status::unknown("gone"));
         assert!(matches!(failure, Failure::NotApplied(s) if s.code() == Code::Unavailable));
     }
 

@@ -24,7 +24,7 @@ use super::server::Api;
 use super::status_codes::Failure;
 use super::status_report::members;
 use crate::config::Peers;
-use crate::node::Affiliation;
+use crate::node::{Affiliation, is_first_member};
 use crate::peer::{self, AskError, Description, RESERVATION};
 use crate::raft::{Member, NodeId};
 
@@ -75,7 +75,8 @@ impl Api {
             // A founder that was interrupted after it had made this node a member.
             Affiliation::Joining(_) => {
                 let listed = local.peers.as_ref().is_some_and(|peers| peers.get(local.id).is_some());
-                listed && local.identity().member().is_none_or(is_first_member)
+                // One that is in no cluster yet is awaited by one that runs.
+                listed && local.identity().member().is_some_and(is_first_member)
             }
             _ => false,
         };
@@ -133,7 +134,7 @@ impl Api {
         let sent = async {
             let hop = self.forwarder.hop(call, None, to, addr).await?;
             let answer = hop.cluster().init(hop.request(pb::InitRequest {})).await;
-            answer.map_err(|status| self.forwarder.judge(addr, None, Effect::Once, status))
+            answer.map_err(|status| self.forwarder.judge(addr, (to, None), Effect::Once, status))
         };
         match route::within(call, Effect::Once, sent).await {
             Ok(answer) => Ok(answer.into_inner()),
@@ -183,7 +184,9 @@ impl Api {
         majority(peers, join_all(asked).await)
     }
 
-    /// Those that have promised become members; answers who has, and under which incarnation.
+    /// Those that have promised become members; answers who has, and under which incarnation. The
+    /// founder is the last, so that it never belongs to a cluster alone that its peers know nothing
+    /// of.
     async fn adopt(
         &self,
         peers: &Peers,
@@ -195,15 +198,19 @@ impl Api {
         let known = |id| survey.get(&id).and_then(|found| found.member?.incarnation);
         let chosen: BTreeMap<_, _> =
             willing.iter().map(|id| (*id, known(*id).unwrap_or_else(|| Incarnation::random(0)))).collect();
-        let asked = peers.iter().filter_map(|(id, member)| Some((id, member, *chosen.get(&id)?)));
+        let own = self.local.id;
+        let others = peers.iter().filter(|(id, _)| *id != own);
+        let asked = others.filter_map(|(id, member)| Some((id, member, *chosen.get(&id)?)));
         let asked = asked.map(|(id, member, incarnation)| async move {
-            let adopted = match id == self.local.id {
-                true => self.adopt_self(MemberIdentity { cluster_id, incarnation: Some(incarnation) }).await,
-                false => peer::adopt(&member.raft_addr, id, cluster_id, incarnation).await,
-            };
-            (id, adopted)
+            (id, peer::adopt(&member.raft_addr, id, cluster_id, incarnation).await)
         });
-        let adopted = majority(peers, join_all(asked).await)?;
+        let mut adopted = join_all(asked).await;
+        let with_own = adopted.iter().filter(|(_, adopted)| adopted.is_ok()).count() + 1;
+        if let Some(incarnation) = chosen.get(&own).filter(|_| with_own > peers.iter().count() / 2) {
+            let member = MemberIdentity { cluster_id, incarnation: Some(*incarnation) };
+            adopted.push((own, self.adopt_self(member).await));
+        }
+        let adopted = majority(peers, adopted)?;
         Ok(chosen.into_iter().filter(|(id, _)| adopted.contains(id)).collect())
     }
 
@@ -239,11 +246,6 @@ impl Api {
         // Without a node that is away it does not get well.
         drop(tokio::time::timeout(SETTLE_TIMEOUT, settled).await);
     }
-}
-
-/// Whether it got its identity when the cluster was founded, not when it was added to one that ran.
-fn is_first_member(member: MemberIdentity) -> bool {
-    member.incarnation.is_none_or(|incarnation| incarnation.since() == 0)
 }
 
 /// A founder was interrupted between its first entry and the next ones, with this node's vote.

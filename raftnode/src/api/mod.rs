@@ -31,10 +31,10 @@ mod status_report;
 mod validate;
 
 pub use admission::Place;
-pub(crate) use call::DEFAULT_CLUSTER_DEADLINE;
+pub(crate) use call::{CLUSTER_ID_METADATA, DEFAULT_CLUSTER_DEADLINE};
 pub use call::{Call, DEFAULT_DEADLINE};
 pub(crate) use forward::address;
-pub(crate) use header::{NODE_FAULT_METADATA, header};
+pub(crate) use header::{NODE_FAULT_METADATA, NODE_ID_METADATA, header};
 pub(crate) use report::Reporter;
 pub use requests::{Answered, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES};
 pub(crate) use requests::{Found, Question};

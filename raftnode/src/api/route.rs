@@ -36,6 +36,8 @@ enum Sent<T> {
 struct Attempts {
     /// How an attempt ended that may have applied it.
     lost: Option<Status>,
+    /// How often it was sent to another node.
+    sent: u32,
 }
 
 impl Attempts {
@@ -72,7 +74,8 @@ impl Api {
                 Leader::Here => here().await,
                 Leader::There(..) if call.forwarded => return Err(attempts.end(self.does_not_lead())),
                 Leader::There(id, leader) if !self.is_hopeless() => {
-                    match self.send(call, effect, id, &leader, &there).await {
+                    attempts.sent = attempts.sent.wrapping_add(1);
+                    match self.send(call, effect, (id, &leader), attempts.sent % 2 == 0, &there).await {
                         Sent::Ended(attempt) => attempt,
                         Sent::LetGo { sent } => {
                             if sent && effect != Effect::Read {
@@ -101,13 +104,14 @@ impl Api {
         }
     }
 
-    /// Sends a request to node `id`, and waits for the answer or for another leader.
+    /// Sends a request to the leader, and waits for the answer or for another leader. `again`: see
+    /// [`connect`](Self::connect).
     async fn send<T, R, RF>(
         &self,
         call: &Call,
         effect: Effect,
-        id: NodeId,
-        leader: &Member,
+        (id, leader): (NodeId, &Member),
+        again: bool,
         there: &R,
     ) -> Sent<T>
     where
@@ -119,15 +123,16 @@ impl Api {
         );
         let cluster = self.local.identity().member().map(|m| m.cluster_id);
         let connected = tokio::select! {
-            connected = within(call, Effect::Read, self.connect(call, cluster, id, leader)) => connected,
+            connected = within(call, Effect::Read, self.connect(call, cluster, (id, leader), again)) => connected,
             () = self.local.another_leader(id) => return Sent::LetGo { sent: false },
         };
         let (hop, addr) = match connected {
             Ok(connected) => connected,
             Err(failure) => return Sent::Ended(Err(failure)),
         };
-        let answer =
-            async { there(hop).await.map_err(|status| self.forwarder.judge(addr, cluster, effect, status)) };
+        let answer = async {
+            there(hop).await.map_err(|status| self.forwarder.judge(addr, (id, cluster), effect, status))
+        };
         let answer = within(call, effect, answer);
         if !effect.may_repeat() {
             return Sent::Ended(answer.await);
@@ -140,22 +145,28 @@ impl Api {
 
     /// A connection to the leader: where the membership has it, or else where this node was told at
     /// its start that it is. All members may have moved at once, and then the membership can only
-    /// be corrected by way of the latter.
+    /// be corrected by way of the latter. `again`: the other way round, since another node may
+    /// have taken the leader's old address.
     async fn connect<'a>(
         &'a self,
         call: &Call,
         cluster: Option<ClusterId>,
-        id: NodeId,
-        leader: &'a Member,
+        (id, leader): (NodeId, &'a Member),
+        again: bool,
     ) -> Result<(Hop, &'a str), Failure> {
         let known = &*leader.client_addr;
-        let failure = match self.forwarder.hop(call, cluster, id, known).await {
-            Ok(hop) => return Ok((hop, known)),
+        let told = self.local.peers.as_ref().and_then(|peers| peers.get(id));
+        let told = told.map(|peer| &*peer.client_addr).filter(|told| *told != known);
+        let (first, second) = match told {
+            Some(told) if again => (told, Some(known)),
+            told => (known, told),
+        };
+        let failure = match self.forwarder.hop(call, cluster, id, first).await {
+            Ok(hop) => return Ok((hop, first)),
             Err(failure) => failure,
         };
-        let told = self.local.peers.as_ref().and_then(|peers| peers.get(id));
-        match told.map(|peer| &*peer.client_addr).filter(|told| *told != known) {
-            Some(told) => Ok((self.forwarder.hop(call, cluster, id, told).await?, told)),
+        match second {
+            Some(second) => Ok((self.forwarder.hop(call, cluster, id, second).await?, second)),
             None => Err(failure),
         }
     }

@@ -4,7 +4,7 @@ use proto::node::v1 as pb;
 use serde::Serialize;
 
 use super::events::{self, ClusterEvent};
-use super::peers::{Peer, PeerReports};
+use super::peers::{Absence, Peer, PeerReports};
 use super::series::Recent;
 use crate::api::Reporter;
 use crate::history::unix_millis;
@@ -48,6 +48,8 @@ struct MemberDocument {
     raft_addr: String,
     client_addr: String,
     reachable: bool,
+    /// What answers at its address is not this member.
+    stranger: bool,
     unreachable_because: Option<String>,
     answered_unix_ms: Option<u64>,
     /// Leader, follower, learner, candidate, stopped.
@@ -139,7 +141,8 @@ impl MemberDocument {
             raft_addr: peer.member.raft_addr.clone(),
             client_addr: peer.member.client_addr.clone(),
             reachable: report.is_some(),
-            unreachable_because: peer.unreachable.clone(),
+            stranger: matches!(peer.absence, Some(Absence::Stranger(_))),
+            unreachable_because: peer.absence.as_ref().map(|absence| absence.reason().to_owned()),
             answered_unix_ms: peer.answered_unix_ms,
             role: status.map(|status| role(status.role())),
             lag_entries: judged.lag_entries,

@@ -3,7 +3,7 @@
 
 use proto::node::v1 as pb;
 
-use super::peers::{Peer, PeerReports};
+use super::peers::{Absence, Peer, PeerReports};
 use crate::node::MAX_READY_LAG_ENTRIES;
 use crate::raft::LEADER_LEASE;
 
@@ -96,7 +96,7 @@ fn member(peer: &Peer, leading: Option<&pb::StatusResponse>) -> pb::MemberHealth
 /// What is wrong with its answer, or with what it says of itself.
 fn own_problems(peer: &Peer) -> Vec<String> {
     let Some(status) = status(peer) else {
-        return vec![peer.unreachable.clone().unwrap_or_else(|| "not asked yet".to_owned())];
+        return vec![peer.absence.as_ref().map_or("not asked yet", Absence::reason).to_owned()];
     };
     let mut problems = status.problems.clone();
     if problems.is_empty() && !status.fault.is_empty() {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use proto::node::v1 as pb;
 use proto::node::v1::cluster_client::ClusterClient;
-use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
 
-use crate::api::{Reporter, address};
+use crate::api::{CLUSTER_ID_METADATA, NODE_ID_METADATA, Reporter, address};
 use crate::history::{
     DISK_BOUNDS_SECONDS, MAX_EVENT_TEXT_BYTES, MAX_EVENTS, MAX_SAMPLES, REQUEST_BOUNDS_SECONDS,
     SAMPLE_INTERVAL, unix_millis,
@@ -41,8 +41,8 @@ pub(super) struct Peer {
     pub(super) member: pb::Member,
     /// The last answer, without samples and events.
     pub(super) last: Option<pb::ReportResponse>,
-    /// Why there was no answer to the last question.
-    pub(super) unreachable: Option<String>,
+    /// Why the last question was not answered by it.
+    pub(super) absence: Option<Absence>,
     /// When it last answered, in milliseconds since 1970.
     pub(super) answered_unix_ms: Option<u64>,
     pub(super) samples: VecDeque<pb::Sample>,
@@ -51,6 +51,46 @@ pub(super) struct Peer {
     members: Vec<pb::Member>,
     channel: Option<Channel>,
     known: pb::ReportRequest,
+}
+
+/// Why a member has not said how it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Absence {
+    /// Nothing answers, or not in time.
+    Silent(String),
+    /// What answers at its address is not the member that the cluster knows.
+    Stranger(String),
+}
+
+impl Absence {
+    pub(super) fn reason(&self) -> &str {
+        match self {
+            Self::Silent(reason) | Self::Stranger(reason) => reason,
+        }
+    }
+
+    fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::Silent(reason) | Self::Stranger(reason) => truncate(reason),
+        }
+        self
+    }
+
+    /// Of member `id`, which was asked.
+    fn of(status: &Status, id: NodeId) -> Self {
+        let told = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
+        let node = told(NODE_ID_METADATA).and_then(|id| id.parse::<NodeId>().ok());
+        match node.filter(|_| status.code() == Code::FailedPrecondition) {
+            Some(node) if node == id && told(CLUSTER_ID_METADATA).is_none_or(str::is_empty) => {
+                Self::Stranger(format!(
+                    "node {id} answers and is of no cluster: its data directory was wiped or is new; run `kvcli cluster remove \
+                     {id}`, and add a node with a new id and an empty directory"
+                ))
+            }
+            Some(_) => Self::Stranger(status.message().to_owned()),
+            None => Self::Silent(root_cause(status)),
+        }
+    }
 }
 
 impl PeerReports {
@@ -113,7 +153,7 @@ impl Peer {
         Self {
             member,
             last: None,
-            unreachable: None,
+            absence: None,
             answered_unix_ms: None,
             samples: VecDeque::new(),
             events: VecDeque::new(),
@@ -125,38 +165,35 @@ impl Peer {
 
     /// What it said about itself last, if it can be reached.
     pub(super) fn report(&self) -> Option<&pb::ReportResponse> {
-        self.last.as_ref().filter(|_| self.unreachable.is_none())
+        self.last.as_ref().filter(|_| self.absence.is_none())
     }
 
-    async fn ask(&mut self, cluster_id: &str, id: NodeId) -> Result<pb::ReportResponse, String> {
+    async fn ask(&mut self, cluster_id: &str, id: NodeId) -> Result<pb::ReportResponse, Absence> {
         let channel = match self.channel.take() {
             Some(channel) => channel,
-            None => dial(&self.member.client_addr)?,
+            None => dial(&self.member.client_addr).map_err(Absence::Silent)?,
         };
         let mut client = ClusterClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut request = Request::new(self.known);
         request.set_timeout(ASK_TIMEOUT);
         address(request.metadata_mut(), cluster_id.parse().ok(), id);
         let answer = tokio::time::timeout(ASK_TIMEOUT, client.report(request)).await;
-        let answer = answer.map_err(|_| format!("no answer within {ASK_TIMEOUT:?}"))?;
-        let answer = answer.map_err(|status| root_cause(&status))?.into_inner();
+        let answer = answer.map_err(|_| Absence::Silent(format!("no answer within {ASK_TIMEOUT:?}")))?;
+        let answer = answer.map_err(|status| Absence::of(&status, id))?.into_inner();
         // Kept only while it works.
         self.channel = Some(channel);
-        check_identity(&answer, cluster_id, id)?;
+        check_identity(&answer, cluster_id, id).map_err(Absence::Stranger)?;
         Ok(answer)
     }
 
-    pub(super) fn take(&mut self, answer: Result<pb::ReportResponse, String>) {
+    pub(super) fn take(&mut self, answer: Result<pb::ReportResponse, Absence>) {
         match answer {
             Ok(answer) => {
-                self.unreachable = None;
+                self.absence = None;
                 self.answered_unix_ms = Some(unix_millis());
                 self.take_news(answer);
             }
-            Err(mut reason) => {
-                truncate(&mut reason);
-                self.unreachable = Some(reason);
-            }
+            Err(absence) => self.absence = Some(absence.bounded()),
         }
         self.forget_old(unix_millis());
     }
@@ -310,10 +347,30 @@ mod tests {
         let mut peer = Peer::new(pb::Member::default());
         peer.take(Ok(answer(vec![sample(1, vec![1; 17]), sample(2, vec![])])));
         assert_eq!((peer.known.run, peer.known.after_sample), (7, 2));
-        peer.take(Err("gone".to_owned()));
+        peer.take(Err(Absence::Silent("gone".to_owned())));
         assert!(peer.report().is_none() && peer.samples.len() == 2);
         peer.forget_old(unix_millis() + 16 * 60 * 1000);
         assert!(peer.samples.is_empty());
+    }
+
+    /// Found: the page said of a wiped member, which answers, that it cannot be reached, and not
+    /// what to do.
+    #[test]
+    fn a_wiped_member_answers_and_is_a_stranger() {
+        let refused = |node: u64, cluster: Option<&'static str>| {
+            let mut status = Status::failed_precondition("this is another node");
+            status.metadata_mut().insert(NODE_ID_METADATA, node.into());
+            if let Some(cluster) = cluster {
+                status.metadata_mut().insert(CLUSTER_ID_METADATA, cluster.parse().unwrap());
+            }
+            Absence::of(&status, 3)
+        };
+        let wiped = refused(3, None);
+        assert!(matches!(&wiped, Absence::Stranger(text) if text.contains("cluster remove 3")), "{wiped:?}");
+        let other = Absence::Stranger("this is another node".to_owned());
+        assert_eq!([refused(3, Some("c1")), refused(4, None)], [other.clone(), other]);
+        let silent = Absence::of(&Status::unavailable("gone"), 3);
+        assert_eq!(silent, Absence::Silent("gone".to_owned()));
     }
 
     #[test]

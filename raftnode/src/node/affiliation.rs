@@ -1,15 +1,17 @@
 //! What this node is to a cluster, beyond what its own disk says.
 //!
-//! A node whose directory was wiped, or that was removed, hears nothing from the cluster: peers
-//! that are right ignore it. So a node that hears no leader asks the nodes it knows who they are,
-//! and what they know of it.
+//! A node whose directory was wiped, or that was removed, hears no leader: it refuses what is meant
+//! for the member that it was, and peers that are right ignore it. So a node that hears no leader
+//! asks the nodes it knows who they are, and what they know of it. A node that knows no others, or
+//! none that answer, is told by the requests that it refuses: they name the cluster, and the data
+//! directory that it should have.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use network_grpc::{ClusterId, MemberIdentity};
+use network_grpc::{ClusterId, Incarnation, MemberIdentity};
 use openraft::LogIdOptionExt as _;
 
 use super::Local;
@@ -21,6 +23,8 @@ use crate::raft::NodeId;
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// Nodes asked at most.
 const MAX_ASKED: usize = 64;
+/// A request that was refused tells something for this long. A leader repeats it sooner.
+const CLAIM_MAX_AGE: Duration = Duration::from_secs(10);
 
 /// What this node is to a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +41,8 @@ pub(crate) enum Affiliation {
     Replaced(ClusterId),
     /// The cluster does not have it any more.
     Removed(ClusterId),
+    /// It was made a first member of a cluster that never began, and its peers have founded another.
+    Stranded { joined: ClusterId, peers: ClusterId },
 }
 
 /// What the others have said, to be believed as long as this node is what it was then.
@@ -46,18 +52,38 @@ struct Heard {
     affiliation: Affiliation,
 }
 
-/// The last that was heard. Cheap to share.
+/// For which member of which cluster a request was that this node refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) cluster: ClusterId,
+    pub(super) incarnation: Option<Incarnation>,
+}
+
+/// The last that was heard.
 #[derive(Debug, Default)]
-pub(super) struct Hearsay(Mutex<Option<Heard>>);
+pub(super) struct Hearsay {
+    heard: Mutex<Option<Heard>>,
+    claimed: Mutex<Option<(Claim, Instant)>>,
+}
 
 impl Hearsay {
     fn get(&self, own: Option<MemberIdentity>) -> Option<Affiliation> {
-        let heard = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         heard.filter(|heard| heard.own == own).map(|heard| heard.affiliation)
     }
 
     fn set(&self, heard: Option<Heard>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+    }
+
+    /// A request was refused that was for this node's id.
+    pub(super) fn claimed(&self, claim: Claim) {
+        *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) = Some((claim, Instant::now()));
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        let claimed = *self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        claimed.filter(|(_, at)| at.elapsed() < CLAIM_MAX_AGE).map(|(claim, _)| claim)
     }
 }
 
@@ -96,9 +122,13 @@ impl Local {
                 self.hearsay.set(None);
             } else {
                 let answers = self.ask_the_others().await;
-                match self.judge(own, &answers) {
+                // New nodes at all addresses of the peer list are about to found a cluster, whatever
+                // another one may think of this address.
+                let founds = own.is_none() && are_all_new(&answers);
+                let claim = self.hearsay.claim().filter(|_| !founds);
+                match self.judge(own, &answers).or_else(|| judge_claim(own, claim?)) {
                     Some(affiliation) => self.hearsay.set(Some(Heard { own, affiliation })),
-                    None if own.is_none() && are_all_new(&answers) => self.hearsay.set(None),
+                    None if founds => self.hearsay.set(None),
                     None => {}
                 }
             }
@@ -137,7 +167,7 @@ impl Local {
             Affiliation::Founder | Affiliation::Waiting(_) | Affiliation::Joining(_) => {
                 tracing::info!("{}", self.describe_affiliation(affiliation));
             }
-            Affiliation::Replaced(_) | Affiliation::Removed(_) => {
+            Affiliation::Replaced(_) | Affiliation::Removed(_) | Affiliation::Stranded { .. } => {
                 tracing::error!("{}", self.describe_affiliation(affiliation));
             }
         }
@@ -159,6 +189,12 @@ impl Local {
                     own.raft_addr, own.client_addr
                 )
             }
+            Affiliation::Joining(cluster) if self.identity().member().is_some_and(is_first_member) => {
+                format!(
+                    "has joined cluster {cluster} and waits for its log; if the node that founded it has failed, run `kvcli \
+                 cluster init` again"
+                )
+            }
             Affiliation::Joining(cluster) => format!("has joined cluster {cluster} and waits for its log"),
             Affiliation::Member(cluster) => format!("a member of cluster {cluster}"),
             Affiliation::Replaced(cluster) => format!(
@@ -166,11 +202,38 @@ impl Local {
                  and does not remember what node {id} has promised, so it takes no part; run `kvcli cluster remove {id}`, \
                  then start a node with a new id and an empty directory and add it"
             ),
+            Affiliation::Stranded { joined, peers } => format!(
+                "node {id} was made a member of cluster {joined}, which never began, and its peers belong to cluster {peers}; \
+                 it stores nothing: stop it, empty its data directory, and start it again; if they do not take it in then, run \
+                 `kvcli cluster add-learner {id} {} {}` against one of them",
+                own.raft_addr, own.client_addr
+            ),
             Affiliation::Removed(cluster) => format!(
                 "node {id} was removed from cluster {cluster} and takes no part in it any more; stop it; a node that is to \
                  take its place needs a new id and an empty directory"
             ),
         }
+    }
+}
+
+/// Whether it got its identity when the cluster was founded, not when it was added to one that ran.
+#[must_use]
+pub(crate) fn is_first_member(member: MemberIdentity) -> bool {
+    member.incarnation.is_none_or(|incarnation| incarnation.since() == 0)
+}
+
+/// What a request says that was refused; `None`: nothing new.
+fn judge_claim(own: Option<MemberIdentity>, claim: Claim) -> Option<Affiliation> {
+    let Claim { cluster, incarnation } = claim;
+    match own {
+        None if incarnation.is_some() => Some(Affiliation::Replaced(cluster)),
+        // The leader has not taken it in yet.
+        None => Some(Affiliation::Joining(cluster)),
+        // A member that lags may know an earlier directory only.
+        Some(own) if own.cluster_id == cluster && incarnation > own.incarnation => {
+            Some(Affiliation::Replaced(cluster))
+        }
+        Some(_) => None,
     }
 }
 
@@ -183,9 +246,13 @@ fn judge(own: Option<MemberIdentity>, own_index: u64, answers: &[Description]) -
     let same = |cluster: ClusterId| own.is_none_or(|own| own.cluster_id == cluster);
     let answers = answers.iter().filter(|answer| answer.initialized);
     let answers = answers.filter_map(|answer| Some((answer.member?.cluster_id, answer)));
+    let (of_this, of_others): (Vec<_>, Vec<_>) = answers.partition(|(cluster, _)| same(*cluster));
     // The newest membership is right.
-    let (cluster, newest) =
-        answers.filter(|(cluster, _)| same(*cluster)).max_by_key(|(_, answer)| answer.membership_index)?;
+    let Some((cluster, newest)) = of_this.into_iter().max_by_key(|(_, answer)| answer.membership_index)
+    else {
+        let joined = own.filter(|own| own_index == 0 && is_first_member(*own))?.cluster_id;
+        return of_others.first().map(|(peers, _)| Affiliation::Stranded { joined, peers: *peers });
+    };
     let incarnation = own.and_then(|own| own.incarnation);
     match (own, newest.asker) {
         (None, None) => Some(Affiliation::Waiting(Some(cluster))),
@@ -202,8 +269,6 @@ fn judge(own: Option<MemberIdentity>, own_index: u64, answers: &[Description]) -
 
 #[cfg(test)]
 mod tests {
-    use network_grpc::Incarnation;
-
     use super::*;
 
     const CLUSTER: ClusterId = ClusterId::from_bits(1);
@@ -244,5 +309,37 @@ mod tests {
         assert_eq!(judge(own(), 7, &[answer(2, None, 9)]), None, "another cluster at a peer's address");
         let other = Some(Some(Incarnation::from_bits(6)));
         assert_eq!(judge(own(), 7, &[answer(1, other, 9)]), Some(Affiliation::Replaced(CLUSTER)));
+    }
+
+    /// Found by a reviewer: a founder that had joined its own cluster before the others had, and
+    /// died, waited for the log of a cluster that did not exist, and nothing named the cure.
+    #[test]
+    fn a_first_member_of_a_cluster_that_never_began_is_stranded_once_its_peers_run_another() {
+        let stranded = Affiliation::Stranded { joined: CLUSTER, peers: ClusterId::from_bits(2) };
+        assert_eq!(judge(own(), 0, &[answer(2, None, 9)]), Some(stranded));
+        assert_eq!(
+            judge(own(), 0, &[answer(2, None, 9), answer(1, None, 3)]),
+            Some(Affiliation::Joining(CLUSTER))
+        );
+        let new = Description { initialized: false, ..answer(2, None, 0) };
+        assert_eq!(judge(own(), 0, &[new]), None);
+        let added = own().map(|own| MemberIdentity { incarnation: Some(Incarnation::random(7)), ..own });
+        assert_eq!(judge(added, 0, &[answer(2, None, 9)]), None, "its cluster ran when it was added");
+    }
+
+    /// Found by a reviewer: a wiped member that was started without a peer list asked to be added,
+    /// although its cluster had been sending it heartbeats all the time.
+    #[test]
+    fn a_node_that_asks_nobody_learns_from_what_it_refuses() {
+        let claim = |incarnation| Claim { cluster: CLUSTER, incarnation };
+        assert_eq!(judge_claim(None, claim(Some(OWN))), Some(Affiliation::Replaced(CLUSTER)));
+        assert_eq!(judge_claim(None, claim(None)), Some(Affiliation::Joining(CLUSTER)));
+        let later = Some(Incarnation::from_bits(6));
+        assert_eq!(judge_claim(own(), claim(later)), Some(Affiliation::Replaced(CLUSTER)));
+        for stale in [Some(Incarnation::from_bits(4)), Some(OWN), None] {
+            assert_eq!(judge_claim(own(), claim(stale)), None, "{stale:?}");
+        }
+        let other = Claim { cluster: ClusterId::from_bits(2), incarnation: later };
+        assert_eq!(judge_claim(own(), other), None, "a member never changes its cluster");
     }
 }

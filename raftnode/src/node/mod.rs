@@ -15,13 +15,14 @@ mod lifetime;
 mod listeners;
 mod local;
 mod open_files;
+mod peer_news;
 mod readiness;
 mod servers;
 mod snapshot_watch;
 mod start;
 mod steward;
 
-pub(crate) use affiliation::Affiliation;
+pub(crate) use affiliation::{Affiliation, is_first_member};
 pub use builder::Builder;
 pub(crate) use disk_use::{DiskBytes, DiskSpace};
 pub use error::{Error, Failed, StartError};

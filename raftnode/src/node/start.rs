@@ -16,6 +16,7 @@ use super::error::StartError;
 use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::open_files::raise_limit;
+use super::peer_news::PeerNews;
 use super::servers::Servers;
 use super::snapshot_watch::watch_snapshots;
 use super::{LeaderWatch, Listeners, Local, steward};
@@ -169,6 +170,12 @@ fn open(config: &NodeConfig) -> Result<DataDir, StartError> {
     if member.is_none() {
         config.check_own_entry()?;
     }
+    if config.accept_moved_data {
+        tracing::warn!(
+            "--accept-moved-data is given: a copy of this node's data would be taken for the newest state, and a copy \
+             that is older loses acknowledged writes; leave it out from the next start on"
+        );
+    }
     let claim =
         Claim { node_id: config.id, peers: config.peers.clone(), accept_moved: config.accept_moved_data };
     Ok(DataDir::open(&config.data_dir, &claim)?)
@@ -179,7 +186,9 @@ fn peer_routes(local: &Arc<Local>, inbox: SnapshotInbox, metrics: &Metrics) -> R
         let inbox = inbox.clone();
         async move { inbox.create().await }
     };
-    let (raft, network) = (local.raft.clone(), network_options(metrics));
+    let mut network = NetworkOptions::default();
+    network.observer = Arc::new(PeerNews::new(Arc::clone(&metrics.network), Arc::clone(local)));
+    let raft = local.raft.clone();
     let peers = RaftService::new(raft, local.identity().clone(), make_room, network);
     Routes::new(peers.into_server()).add_service(PeerService::server(Arc::clone(local)))
 }

@@ -65,6 +65,15 @@ impl Enrollment {
         &self.identity
     }
 
+    /// This node's directory must not be used again: see [`DataDir::mark_outdated`]. Blocks for the
+    /// disk.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub(crate) fn mark_outdated(&self) -> Result<(), DataDirError> {
+        self.data_dir.mark_outdated()
+    }
+
     /// Promises to join no other cluster for [`RESERVATION`].
     ///
     /// # Errors

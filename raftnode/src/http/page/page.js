@@ -76,6 +76,7 @@
     const said = member.said;
     if (!member.reachable) {
       const last = member.answered_unix_ms ? "; last answer " + moment(member.answered_unix_ms) : "";
+      if (member.stranger) return ["bad", "✕", "is not this member", member.unreachable_because + last];
       return ["bad", "✕", "cannot be reached", (member.unreachable_because || "not asked yet") + last];
     }
     if (said.fault) return ["bad", "✕", "failed", said.not_ready_because || said.fault];
@@ -88,18 +89,20 @@
   let skew = 0;
   function summarize(view) {
     const total = view.members.length, leader = view.leader;
-    const away = view.members.filter((m) => !m.reachable).map((m) => m.id);
+    const away = view.members.filter((m) => !m.reachable && !m.stranger).map((m) => m.id);
+    const strange = view.members.filter((m) => m.stranger).map((m) => m.id);
     const failed = view.members.filter((m) => m.said && m.said.fault).map((m) => m.id);
     const waiting = view.members.filter((m) => m.said && !m.said.fault && m.said.not_ready_because).map((m) => m.id);
     const troubles = [];
     if (failed.length) troubles.push("the storage or consensus of " + names(failed) + " has failed");
     if (away.length) troubles.push(names(away) + " cannot be reached");
+    if (strange.length) troubles.push(names(strange) + (strange.length > 1 ? " are not the members" : " is not the member") + " that the cluster knows");
     const odd = view.members.filter((m) => m.said && !m.said.fault && !m.said.not_ready_because && m.problems.length).map((m) => m.id);
     if (waiting.length && leader) troubles.push(names(waiting) + (waiting.length > 1 ? " are" : " is") + " not ready");
     if (odd.length) troubles.push(names(odd) + (odd.length > 1 ? " are" : " is") + " not well");
     if (leader) troubles.push(...view.problems);
     const also = troubles.length ? ": " + troubles.join("; ") : "";
-    if (!view.initialized && !failed.length && !away.length) return ["warn", "▲ Not initialised: run kvcli cluster init against any node"];
+    if (!view.initialized && !failed.length && !away.length && !strange.length) return ["warn", "▲ Not initialised: run kvcli cluster init against any node"];
     if (!leader || view.health === "unavailable") return ["bad", "✕ No leader: writes and linearizable reads are refused" + also.replace(": ", "; ")];
     if (troubles.length) return ["warn", "▲ Node " + leader.id + " leads, but " + troubles.join("; ")];
     return ["good", "● Healthy: node " + leader.id + " leads, " + (total === 1 ? "the only member is" : "all " + total + " members are") + " ready"];
