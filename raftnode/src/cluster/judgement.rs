@@ -164,7 +164,8 @@ mod tests {
                     incarnation: format!("i{id}"),
                     ..pb::Member::default()
                 });
-                peer.take(status.map_err(str::to_owned).map(|status| pb::ReportResponse {
+                let silent = |reason: &str| Absence::Silent(reason.to_owned());
+                peer.take(status.map_err(silent).map(|status| pb::ReportResponse {
                     status: Some(status),
                     ..pb::ReportResponse::default()
                 }));
