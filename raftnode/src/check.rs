@@ -77,7 +77,7 @@ mod tests {
             let pairs: PairCheck<'_> = &|key, _| if key == b"good" { Ok(()) } else { Err("bad".to_owned()) };
             check_stored(&position, pairs, key, value)
         };
-        let meta = Meta { position: GENERATION_COMMANDS, time: ClusterTime::default() }.encode();
+        let meta = Meta { position: GENERATION_COMMANDS, time: ClusterTime::default(), schema: 0 }.encode();
         let session = |sequence| codec::encode(&Session { sequence, response: Bytes::new() }).unwrap();
         check(b"agood", b"").unwrap();
         assert_eq!(check(b"another", b""), Err("bad".to_owned()));

@@ -197,7 +197,6 @@ async fn a_wiped_member_that_knows_no_peers_learns_from_what_it_refuses() {
         node.up().await;
         readyz_says(node, &format!("cluster remove {wiped}")).await;
         let refused = node.admin().init(InitRequest {}).await.unwrap_err();
-        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
         assert!(refused.message().contains("was wiped"), "{refused}");
     }
     let rest: Vec<u64> = (1..=3).filter(|id| *id != wiped).collect();

@@ -41,6 +41,15 @@ pub(super) async fn add_learner(
         ))
         .into());
     }
+    let in_force = local.in_force.next();
+    if found.schema < in_force {
+        return Err(Status::failed_precondition(format!(
+            "node {id} runs a program of schema {}, and schema {in_force} is in force here; start it with a newer program; \
+             nothing was changed",
+            found.schema
+        ))
+        .into());
+    }
     let incarnation = match found.member {
         Some(theirs) if theirs.cluster_id == own.cluster_id => theirs.incarnation,
         Some(theirs) => {

@@ -222,8 +222,11 @@ async fn set_address(
     if moved == known {
         return Ok(metrics);
     }
-    check_addresses(&metrics, id, &moved)?;
-    if !request.force {
+    if request.force {
+        check_addresses(&metrics, id, &moved)?;
+    } else {
+        // What answers there is asked, not what the membership has of others: two members may have
+        // taken each other's addresses.
         let found = ask(&local, id, &moved).await?;
         let theirs = found.member.and_then(|member| Some((member.cluster_id, member.incarnation?)));
         let ours = known.incarnation().map(|incarnation| (known.cluster_id(), incarnation));

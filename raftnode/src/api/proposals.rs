@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::admission::MAX_REQUESTS_IN_FLIGHT;
 use super::status_codes::{self, Failure};
-use crate::application::{Batch, Clock, Command, Outcome};
+use crate::application::{Batch, Command, Hosted, Outcome, Stamp};
 use crate::raft::{Raft, TypeConfig};
 
 /// Commands in one entry.
@@ -49,10 +49,10 @@ pub(super) struct Proposals {
 
 impl Proposals {
     /// Starts the task that proposes; it ends when the last clone is dropped.
-    pub(super) fn start(raft: Raft, clock: Arc<Clock>) -> Self {
+    pub(super) fn start(raft: Raft, hosted: Hosted) -> Self {
         let (waiting, arrivals) = mpsc::channel(WAITING_COMMANDS);
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
-        tokio::spawn(Proposer { raft, clock, arrivals, places, waiting: Vec::new() }.run());
+        tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new() }.run());
         Self { waiting }
     }
 
@@ -72,7 +72,7 @@ impl Proposals {
 /// The task that proposes.
 struct Proposer {
     raft: Raft,
-    clock: Arc<Clock>,
+    hosted: Hosted,
     arrivals: mpsc::Receiver<Proposal>,
     places: Arc<Semaphore>,
     /// Those that have come in and are in no entry yet.
@@ -86,9 +86,11 @@ impl Proposer {
         {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             self.gather();
+            let stamp = self.stamp();
+            self.refuse_new(stamp.schema);
             let proposals = self.take();
             if !proposals.is_empty() {
-                self.propose(proposals, place).await;
+                self.propose(stamp, proposals, place).await;
             }
         }
     }
@@ -104,6 +106,25 @@ impl Proposer {
         self.waiting.retain(|proposal| !proposal.done.is_closed());
     }
 
+    /// What the next entry is stamped with.
+    fn stamp(&self) -> Stamp {
+        let schema = self.hosted.in_force().next();
+        Stamp { schema, time: self.hosted.clock().now() }
+    }
+
+    /// Refuses those that a member's program would not understand.
+    fn refuse_new(&mut self, schema: u32) {
+        let (refused, waiting) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|proposal| proposal.command.since > schema);
+        self.waiting = waiting;
+        let refused: Vec<_> = refused;
+        for proposal in refused {
+            let failure = Failure::Final(status_codes::too_new(proposal.command.since, schema));
+            drop(proposal.done.send(Err(failure)));
+        }
+    }
+
     /// As many as fit into an entry, and at least one.
     fn take(&mut self) -> Vec<Proposal> {
         let mut bytes = 0;
@@ -116,8 +137,8 @@ impl Proposer {
     }
 
     /// Hands them to consensus in this order, and lets another task wait for the outcome.
-    async fn propose(&self, proposals: Vec<Proposal>, place: OwnedSemaphorePermit) {
-        let batch = Batch::new(self.clock.now(), proposals.iter().map(|proposal| &proposal.command));
+    async fn propose(&self, stamp: Stamp, proposals: Vec<Proposal>, place: OwnedSemaphorePermit) {
+        let batch = Batch::new(stamp, proposals.iter().map(|proposal| &proposal.command));
         let (responder, outcome) = ProgressResponder::<TypeConfig, _>::complete_only();
         if let Err(fatal) = self.raft.client_write_ff(batch, Some(responder)).await {
             return answer_failure(proposals, &status_codes::write_failure(RaftError::Fatal(fatal)));

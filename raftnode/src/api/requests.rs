@@ -79,7 +79,7 @@ impl Api {
             sequence: id.sequence,
         };
         pb::WriteRequest {
-            schema: self.schema(),
+            since: command.since,
             command: command.bytes.clone(),
             request_id: command.request_id.map(id),
         }
@@ -111,8 +111,8 @@ impl Api {
             route::within(call, Effect::Read, read).await
         };
         let there = async |hop: Hop| {
-            let (schema, query) = (self.schema(), question.encoded()?);
-            let answer = hop.requests().read(hop.request(pb::ReadRequest { schema, query })).await?;
+            let query = question.encoded()?;
+            let answer = hop.requests().read(hop.request(pb::ReadRequest { query })).await?;
             Ok(Answered { node: hop.to(), value: Found::There(answer.into_inner().answer) })
         };
         self.on_leader(call, LEADER_WAIT, Effect::Read, here, there).await

@@ -21,10 +21,9 @@ impl Requests for RequestsService {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let request = request.into_inner();
         let work = async {
-            self.check_schema(request.schema)?;
             let request_id = request.request_id.map(RequestId::try_from).transpose()?;
             check_length("command", request.command.len(), MAX_COMMAND_BYTES)?;
-            let command = Command { request_id, bytes: request.command };
+            let command = Command { request_id, since: request.since, bytes: request.command };
             let response = self.0.write(&call, command).await?;
             let outcome = Some(pb::write_response::Outcome::Response(response.value));
             Ok(pb::WriteResponse { outcome })
@@ -36,7 +35,6 @@ impl Requests for RequestsService {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let request = request.into_inner();
         let work = async {
-            self.check_schema(request.schema)?;
             let query = Encoded { host: Arc::clone(self.0.host()), query: request.query };
             let answer = match self.0.read(&call, &query).await?.value {
                 Found::Here(found) => {
@@ -48,19 +46,6 @@ impl Requests for RequestsService {
             Ok(pb::ReadResponse { answer })
         };
         self.0.answer(Op::READ, &call, work).await
-    }
-}
-
-impl RequestsService {
-    fn check_schema(&self, schema: u32) -> Result<(), Status> {
-        let own = self.0.schema();
-        if schema == own {
-            return Ok(());
-        }
-        Err(Status::unavailable(format!(
-            "the leader runs the application with schema {own}, and the node that was asked with {schema}; not applied, \
-             upgrade the one that is older"
-        )))
     }
 }
 

@@ -73,7 +73,7 @@ impl Api {
         hosted: &Hosted,
     ) -> Arc<Self> {
         let read_index = ReadIndex::start(local.raft.clone());
-        let proposals = Proposals::start(local.raft.clone(), Arc::clone(hosted.clock()));
+        let proposals = Proposals::start(local.raft.clone(), hosted.clone());
         let (forwarder, admission) = (Forwarder::default(), Admission::new());
         let (host, log) = (Arc::clone(hosted.host()), RequestLog::default());
         Arc::new(Self {
@@ -98,10 +98,6 @@ impl Api {
     /// The application.
     pub(super) fn host(&self) -> &Arc<dyn Host> {
         &self.host
-    }
-
-    pub(super) fn schema(&self) -> u32 {
-        self.host.schema()
     }
 
     /// The application's services, those of every node, health and reflection; and the switch for

@@ -94,6 +94,14 @@ pub(crate) fn check_addressee(local: &Local, addressee: Addressee) -> Result<(),
     )))
 }
 
+/// A command of a schema that is not in force.
+pub(crate) fn too_new(since: u32, in_force: u32) -> Status {
+    Status::failed_precondition(format!(
+        "this command needs schema {since}, and schema {in_force} is in force: a member runs an older program, or does not \
+         answer; not applied, replace the program on every node first"
+    ))
+}
+
 pub(crate) fn no_leader(detail: impl fmt::Display) -> Status {
     Status::unavailable(format!("no leader: {detail}; not applied, try again"))
 }

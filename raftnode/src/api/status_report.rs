@@ -34,6 +34,8 @@ pub(crate) async fn status_report(local: &Local) -> pb::StatusResponse {
         fault: fault(local),
         cluster_name: local.cluster_name.clone(),
         incarnation: incarnation(local.identity().member().and_then(|member| member.incarnation)),
+        schema: local.in_force.own(),
+        schema_in_force: local.in_force.next(),
         problems: local.problems(space).iter().map(ToString::to_string).collect(),
         ..pb::StatusResponse::default()
     };

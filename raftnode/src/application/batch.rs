@@ -1,7 +1,7 @@
 //! What a Raft entry carries: some commands, encoded once where they came in.
 //!
 //! ```text
-//! [time u64, milliseconds]  then for each command
+//! [schema u32][time u64, milliseconds]  then for each command
 //! [0] | [1][client id 16 bytes][sequence u64]   [length u32][command]
 //! ```
 //!
@@ -16,7 +16,7 @@ use super::request_id::RequestId;
 use super::time::ClusterTime;
 
 /// What a batch has beside the commands' own bytes.
-const BATCH_BYTES: usize = size_of::<u64>();
+const BATCH_BYTES: usize = size_of::<u32>() + size_of::<u64>();
 /// What a command has beside its own bytes, at most.
 const COMMAND_BYTES: usize = 1 + 16 + size_of::<u64>() + size_of::<u32>();
 
@@ -28,8 +28,18 @@ pub(crate) struct Batch(Bytes);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) request_id: Option<RequestId>,
+    /// The first schema whose programs understand it. Not in the batch: that has its own.
+    pub(crate) since: u32,
     /// The application's encoding.
     pub(crate) bytes: Bytes,
+}
+
+/// What was so when a batch was proposed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// The schema in force.
+    pub(crate) schema: u32,
+    pub(crate) time: ClusterTime,
 }
 
 impl Command {
@@ -45,14 +55,11 @@ impl Command {
 pub(crate) struct Malformed;
 
 impl Batch {
-    /// Proposed at `time`.
-    pub(crate) fn new<'a>(
-        time: ClusterTime,
-        commands: impl IntoIterator<Item = &'a Command> + Clone,
-    ) -> Self {
+    pub(crate) fn new<'a>(stamp: Stamp, commands: impl IntoIterator<Item = &'a Command> + Clone) -> Self {
         let bytes: usize = commands.clone().into_iter().map(Command::cost_bytes).sum();
         let mut encoded = BytesMut::with_capacity(BATCH_BYTES + bytes);
-        encoded.put_u64_le(time.as_millis());
+        encoded.put_u32_le(stamp.schema);
+        encoded.put_u64_le(stamp.time.as_millis());
         for command in commands {
             match command.request_id {
                 None => encoded.put_u8(0),
@@ -75,11 +82,12 @@ impl Batch {
         self.0.len()
     }
 
-    /// When it was proposed, and the commands.
-    pub(crate) fn open(&self) -> Result<(ClusterTime, Commands), Malformed> {
+    /// Its stamp, and the commands.
+    pub(crate) fn open(&self) -> Result<(Stamp, Commands), Malformed> {
         let mut rest = self.0.clone();
+        let schema = rest.try_get_u32_le().map_err(|_| Malformed)?;
         let time = ClusterTime::from_millis(rest.try_get_u64_le().map_err(|_| Malformed)?);
-        Ok((time, Commands { rest }))
+        Ok((Stamp { schema, time }, Commands { schema, rest }))
     }
 }
 
@@ -99,6 +107,7 @@ impl fmt::Display for Batch {
 
 /// The commands of a batch, in order; ends after the first that is malformed.
 pub(crate) struct Commands {
+    schema: u32,
     rest: Bytes,
 }
 
@@ -130,7 +139,7 @@ impl Commands {
         };
         let length = usize::try_from(self.rest.try_get_u32_le().ok()?).ok()?;
         let bytes = (length <= self.rest.len()).then(|| self.rest.split_to(length))?;
-        Some(Command { request_id, bytes })
+        Some(Command { request_id, since: self.schema, bytes })
     }
 }
 
@@ -141,31 +150,32 @@ mod tests {
     fn commands() -> [Command; 3] {
         let id = RequestId { client_id: [7; 16], sequence: u64::MAX };
         [
-            Command { request_id: None, bytes: Bytes::from_static(b"one") },
-            Command { request_id: Some(id), bytes: Bytes::new() },
-            Command { request_id: Some(id), bytes: Bytes::from_static(&[0xff; 300]) },
+            Command { request_id: None, since: 3, bytes: Bytes::from_static(b"one") },
+            Command { request_id: Some(id), since: 3, bytes: Bytes::new() },
+            Command { request_id: Some(id), since: 3, bytes: Bytes::from_static(&[0xff; 300]) },
         ]
     }
 
     #[test]
     fn what_was_put_in_comes_out() {
-        let batch = Batch::new(ClusterTime::from_millis(5), &commands());
-        let (time, found) = batch.open().unwrap();
-        assert_eq!(time, ClusterTime::from_millis(5));
-        assert_eq!(found.collect::<Result<Vec<_>, _>>().unwrap(), commands());
-        assert_eq!(batch.to_string(), "3 commands, 374 bytes");
+        let stamp = Stamp { schema: 3, time: ClusterTime::from_millis(5) };
+        let batch = Batch::new(stamp, &commands());
+        let (found, commands_found) = batch.open().unwrap();
+        assert_eq!(found, stamp);
+        assert_eq!(commands_found.collect::<Result<Vec<_>, _>>().unwrap(), commands());
+        assert_eq!(batch.to_string(), "3 commands, 378 bytes");
     }
 
     /// Whatever is cut off or changed: an error, or other commands, but no panic and no more memory
     /// than there are bytes.
     #[test]
     fn malformed_bytes_are_told() {
-        let Batch(bytes) = Batch::new(ClusterTime::default(), &commands());
+        let Batch(bytes) = Batch::new(Stamp::default(), &commands());
         let is_whole = |bytes: Bytes| match Batch(bytes).open() {
             Ok((_, mut commands)) => commands.all(|command| command.is_ok()),
             Err(Malformed) => false,
         };
-        let ends = [8, 16, 45, bytes.len()];
+        let ends = [12, 20, 49, bytes.len()];
         for end in 0..=bytes.len() {
             assert_eq!(is_whole(bytes.slice(..end)), ends.contains(&end), "cut off at {end}");
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use storage_leveldb::{Fault, StorageError};
 
 use super::batch::{Batch, Command};
+use super::in_force::InForce;
 use super::place::{Meta, Place};
 use super::time::Clock;
 use super::{Application, At, Transaction, View, session};
@@ -56,6 +57,7 @@ pub(crate) trait Host: Send + Sync {
     /// Whether an encoded query may have to wait for the disk.
     fn is_long(&self, query: &[u8]) -> bool;
 
+    /// Of this program.
     fn schema(&self) -> u32;
 }
 
@@ -71,7 +73,7 @@ impl<A: Application> Host for Typed<A> {
     ) -> Result<Bytes, StorageError> {
         let command = codec::decode(command).map_err(|e| {
             fault(format!(
-                "a command cannot be read: {e}; was its type changed without raising SCHEMA, now {}?",
+                "a command cannot be read: {e}; was its type changed in another way than the guide's page on that permits? SCHEMA is {}",
                 A::SCHEMA
             ))
         })?;
@@ -141,12 +143,14 @@ pub(crate) fn meta_found(found: Box<dyn Any + Send>) -> Meta {
 pub(crate) struct Hosted {
     host: Arc<dyn Host>,
     clock: Arc<Clock>,
+    in_force: Arc<InForce>,
     applied_bytes: Arc<AtomicU64>,
 }
 
 impl Hosted {
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
-        Self { host, clock: Arc::new(Clock::new()), applied_bytes: Arc::default() }
+        let in_force = Arc::new(InForce::new(host.schema()));
+        Self { host, clock: Arc::new(Clock::new()), in_force, applied_bytes: Arc::default() }
     }
 
     pub(crate) fn host(&self) -> &Arc<dyn Host> {
@@ -156,6 +160,21 @@ impl Hosted {
     /// The time for the next entry, if this node leads.
     pub(crate) fn clock(&self) -> &Arc<Clock> {
         &self.clock
+    }
+
+    /// Which schema is in force.
+    pub(crate) fn in_force(&self) -> &Arc<InForce> {
+        &self.in_force
+    }
+
+    /// This is how far the state is that was found at the start.
+    ///
+    /// # Errors
+    /// Its latest schema, if this program is too old for it.
+    pub(crate) fn found(&self, meta: Meta) -> Result<(), u32> {
+        self.clock.applied(meta.time);
+        self.in_force.applied(meta.schema, meta.position);
+        if meta.schema > self.in_force.own() { Err(meta.schema) } else { Ok(()) }
     }
 
     /// Bytes of all batches applied since the start.
@@ -192,20 +211,31 @@ impl storage_leveldb::Application<TypeConfig> for Hosted {
         index: u64,
         batch: &Batch,
     ) -> Result<Outcomes, StorageError> {
-        let (time, commands) = batch.open().map_err(|e| fault(e.to_string()))?;
+        let (stamp, commands) = batch.open().map_err(|e| fault(e.to_string()))?;
+        let own = self.in_force.own();
+        if stamp.schema > own {
+            return Err(fault(format!(
+                "log entry {index} has schema {}, and this program understands schemas up to {own}: start this node with the \
+                 newer program; nothing is lost",
+                stamp.schema
+            )));
+        }
         let mut meta = meta_of(txn.get(&Meta::KEY)?.as_deref())?;
-        // A leader that was elected while its clock was behind.
-        meta.time = meta.time.max(time);
+        // Of a leader that was elected while its clock, or what it knew, was behind.
+        meta.time = meta.time.max(stamp.time);
+        meta.schema = meta.schema.max(stamp.schema);
         let mut outcomes = Vec::new();
         for command in commands {
             let command = command.map_err(|e| fault(e.to_string()))?;
             meta.position += 1;
-            let at = At { position: meta.position, time: meta.time, request_id: command.request_id };
+            let Meta { position, time, schema } = meta;
+            let at = At { position, time, schema, request_id: command.request_id };
             note(index, &at, &command);
             outcomes.push(self.apply_one(txn, at, &command)?);
         }
         txn.put(&Meta::KEY, &meta.encode());
         self.clock.applied(meta.time);
+        self.in_force.applied(meta.schema, meta.position);
         self.applied_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);
         Ok(Outcomes(outcomes))
     }

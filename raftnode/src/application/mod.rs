@@ -6,6 +6,7 @@
 
 mod batch;
 mod hosted;
+mod in_force;
 mod merge;
 mod place;
 mod request_id;
@@ -21,13 +22,13 @@ pub use self::request_id::RequestId;
 pub use self::time::ClusterTime;
 pub use self::transaction::Transaction;
 pub use self::view::View;
-pub(crate) use batch::{Batch, Command};
+pub(crate) use batch::{Batch, Command, Stamp};
 pub(crate) use hosted::{Ask, Host, Hosted, Outcome, Outcomes, Typed, meta_found, stored_meta};
+pub(crate) use in_force::InForce;
 pub(crate) use place::{Meta, Place};
 #[cfg(test)]
 pub(crate) use session::GENERATION_COMMANDS;
 pub(crate) use session::{Session, generation};
-pub(crate) use time::Clock;
 pub(crate) use view::decoded;
 
 use serde::Serialize;
@@ -44,8 +45,9 @@ use storage_leveldb::StorageError;
 /// use serde's `tag`, `untagged`, `flatten` or `skip_serializing_if`: such a command is refused
 /// before it is proposed.
 pub trait Application: Send + Sync + 'static {
-    /// To be raised when one of the four types, or what `apply` does, changes in a way that older
-    /// programs do not understand.
+    /// To be raised by one when one of the four types, or what `apply` does, changes in a way that
+    /// older programs do not understand. A program understands its own schema and all before it.
+    /// Stamped into every entry; see [`At::schema`] and [`since`](Self::since).
     const SCHEMA: u32;
 
     /// What a client asks to be done.
@@ -94,6 +96,14 @@ pub trait Application: Send + Sync + 'static {
         true
     }
 
+    /// The first [`SCHEMA`](Self::SCHEMA) whose programs understand this command. It is refused, not
+    /// applied, as long as a member runs an older program; so a cluster is upgraded node by node
+    /// while it runs.
+    fn since(command: &Self::Command) -> u32 {
+        let _ = command;
+        0
+    }
+
     /// What is remembered of a response, to be answered again when the client repeats the write. An
     /// application whose responses can be large leaves out here what a client can do without.
     fn remembered(response: Self::Response) -> Self::Response {
@@ -108,6 +118,10 @@ pub struct At {
     pub position: u64,
     /// When it was proposed.
     pub time: ClusterTime,
+    /// The schema that was in force: every member's program has this
+    /// [`SCHEMA`](Application::SCHEMA) or a later one. It never goes back. What `apply` does
+    /// differently from some schema on, it does where this is that schema or a later one.
+    pub schema: u32,
     /// The name that its client gave it, if it did.
     pub request_id: Option<RequestId>,
 }

@@ -75,31 +75,39 @@ fn sessions_of(generation: u64) -> Vec<u8> {
     key
 }
 
-/// How far the application is: `[position u64][time u64, milliseconds]`, little endian.
+/// How far the application is: `[position u64][time u64, milliseconds][schema u32]`, little endian.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// Commands applied so far.
     pub(crate) position: u64,
     /// Of the last entry.
     pub(crate) time: ClusterTime,
+    /// The latest in force.
+    pub(crate) schema: u32,
 }
 
 impl Meta {
     pub(super) const KEY: [u8; 1] = [META];
 
-    pub(crate) fn encode(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        let (position, time) = bytes.split_at_mut(8);
+    pub(crate) fn encode(self) -> [u8; 20] {
+        let mut bytes = [0; 20];
+        let (position, rest) = bytes.split_at_mut(8);
+        let (time, schema) = rest.split_at_mut(8);
         position.copy_from_slice(&self.position.to_le_bytes());
         time.copy_from_slice(&self.time.as_millis().to_le_bytes());
+        schema.copy_from_slice(&self.schema.to_le_bytes());
         bytes
     }
 
     /// `None`: these are not the bytes of one.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (position, time) = bytes.split_first_chunk()?;
-        let time = u64::from_le_bytes(time.try_into().ok()?);
-        Some(Self { position: u64::from_le_bytes(*position), time: ClusterTime::from_millis(time) })
+        let (position, rest) = bytes.split_first_chunk()?;
+        let (time, schema) = rest.split_first_chunk()?;
+        Some(Self {
+            position: u64::from_le_bytes(*position),
+            time: ClusterTime::from_millis(u64::from_le_bytes(*time)),
+            schema: u32::from_le_bytes(schema.try_into().ok()?),
+        })
     }
 }
 
@@ -124,8 +132,8 @@ mod tests {
 
     #[test]
     fn meta_is_read_back() {
-        let meta = Meta { position: 7, time: ClusterTime::from_millis(9) };
+        let meta = Meta { position: 7, time: ClusterTime::from_millis(9), schema: 2 };
         assert_eq!(Meta::decode(&meta.encode()), Some(meta));
-        assert_eq!(Meta::decode(&meta.encode()[..15]), None);
+        assert_eq!(Meta::decode(&meta.encode()[..19]), None);
     }
 }

@@ -280,7 +280,14 @@ mod tests {
 
     fn answer(cluster: u128, asker: Option<Option<Incarnation>>, membership_index: u64) -> Description {
         let member = MemberIdentity { cluster_id: ClusterId::from_bits(cluster), incarnation: None };
-        Description { node_id: 2, member: Some(member), initialized: true, asker, membership_index }
+        Description {
+            node_id: 2,
+            member: Some(member),
+            initialized: true,
+            asker,
+            membership_index,
+            schema: 1,
+        }
     }
 
     #[test]

@@ -40,6 +40,19 @@ pub enum StartError {
         .0.display()
     )]
     Mixed(PathBuf),
+    /// A later program has been here.
+    #[error(
+        "{} has data of schema {found}, and this program understands schemas up to {own}; start the newer program, or remove this \
+         node and add one with a new id and an empty directory", dir.display()
+    )]
+    Schema {
+        /// The data directory.
+        dir: PathBuf,
+        /// The latest schema in it.
+        found: u32,
+        /// The program's.
+        own: u32,
+    },
     /// The figures for consensus are not safe, which is a mistake in this crate.
     #[error(transparent)]
     Config(#[from] UnsafeConfig),
@@ -79,7 +92,7 @@ impl StartError {
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         match self {
-            Self::OwnEntry(_) => true,
+            Self::OwnEntry(_) | Self::Schema { .. } => true,
             Self::DataDir(e) => e.is_misfit(),
             _ => false,
         }

@@ -218,10 +218,11 @@ impl<A: Application> Node<A> {
         request_id: Option<RequestId>,
         command: A::Command,
     ) -> Result<Answered<A::Response>, Status> {
+        let since = A::since(&command);
         let bytes = storage_leveldb::encode_command(&command);
         let bytes = Bytes::from(bytes.map_err(|e| Status::invalid_argument(format!("{e}; not applied")))?);
         check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
-        let Answered { value, node } = self.api()?.write(call, Command { request_id, bytes }).await?;
+        let Answered { value, node } = self.api()?.write(call, Command { request_id, since, bytes }).await?;
         let response = codec::decode(&value);
         let unreadable =
             |e| Status::unknown(format!("the write was applied, its response cannot be read: {e}"));

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
-use crate::application::Hosted;
+use crate::application::{Hosted, InForce};
 use crate::config::{NodeConfig, Peers};
 use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
@@ -28,6 +28,8 @@ pub(crate) struct Local {
     pub own: Member,
     /// The nodes that may found a cluster with this one; none if it waits to be added to one.
     pub peers: Option<Peers>,
+    /// Which schema of the application is in force.
+    pub in_force: Arc<InForce>,
     /// How it belongs to a cluster.
     pub enrollment: Arc<Enrollment>,
     /// One change of the membership at a time; held by whatever makes one.
@@ -82,6 +84,7 @@ pub(super) struct Handles {
     pub(super) sizes: Sizes,
     pub(super) leader_watch: LeaderWatch,
     pub(super) enrollment: Arc<Enrollment>,
+    pub(super) in_force: Arc<InForce>,
     pub(super) peers: Option<Peers>,
 }
 
@@ -92,6 +95,7 @@ impl Local {
             cluster_name: config.cluster_name.clone(),
             own: config.own_member(),
             peers: handles.peers,
+            in_force: handles.in_force,
             enrollment: handles.enrollment,
             membership_change: tokio::sync::Mutex::default(),
             hearsay: Hearsay::default(),

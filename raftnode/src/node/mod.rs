@@ -17,6 +17,7 @@ mod local;
 mod open_files;
 mod peer_news;
 mod readiness;
+mod schema_watch;
 mod servers;
 mod snapshot_watch;
 mod start;

@@ -17,6 +17,7 @@ use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::open_files::raise_limit;
 use super::peer_news::PeerNews;
+use super::schema_watch::watch_schemas;
 use super::servers::Servers;
 use super::snapshot_watch::watch_snapshots;
 use super::{LeaderWatch, Listeners, Local, steward};
@@ -150,6 +151,7 @@ impl Plan {
         watchers.spawn(watch_leader(&local, &metrics));
         watchers.spawn(Arc::clone(&local).watch_affiliation());
         watchers.spawn(steward::run(Arc::clone(&local)));
+        watchers.spawn(watch_schemas(Arc::clone(&local)));
         watchers.spawn(steward::follow_places(Arc::clone(&local), places));
         watchers.spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), history));
         watchers.spawn(watch_snapshots(Arc::clone(&local), Arc::clone(self.hosted.applied_bytes())));
@@ -203,8 +205,7 @@ impl Core {
         let dir = data_dir.storage();
         let must_exist = data_dir.identity().stored;
         let options = Options { must_exist, observer: metrics.storage.clone(), ..config.memory.options() };
-        let clock = Arc::clone(hosted.clock());
-        let storage = Storage::open(&dir, hosted, options).await.map_err(|e| match e {
+        let storage = Storage::open(&dir, hosted.clone(), options).await.map_err(|e| match e {
             StorageError::Fault(fault) => CoreError::Fault(fault),
             source => StartError::Storage { path: dir.clone(), source }.into(),
         })?;
@@ -217,8 +218,11 @@ impl Core {
         let core = async {
             let meta = storage.reader.query(stored_meta()).await;
             let meta = meta.map_err(|source| StartError::Storage { path: dir.clone(), source })?;
-            clock.applied(crate::application::meta_found(meta).time);
-            Self::over(config, data_dir, storage, metrics).await
+            hosted.found(crate::application::meta_found(meta)).map_err(|found| {
+                let own = hosted.in_force().own();
+                StartError::Schema { dir: config.data_dir.clone(), found, own }
+            })?;
+            Self::over(config, data_dir, storage, &hosted, metrics).await
         };
         core.await.map_err(|e| match health.fault() {
             Some(fault) => CoreError::Fault(fault),
@@ -230,6 +234,7 @@ impl Core {
         config: &NodeConfig,
         data_dir: &Arc<DataDir>,
         storage: Storage<TypeConfig, Hosted>,
+        hosted: &Hosted,
         metrics: &Metrics,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(raft_config(&config.cluster_name, config.snapshot_entries)?);
@@ -260,6 +265,7 @@ impl Core {
             sizes: storage.sizes,
             leader_watch: LeaderWatch::default(),
             enrollment,
+            in_force: Arc::clone(hosted.in_force()),
             peers: data_dir.identity().peers,
         };
         Ok(Self { handles, inbox: storage.inbox, places })

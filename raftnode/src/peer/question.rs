@@ -27,6 +27,8 @@ pub(crate) struct Description {
     pub asker: Option<Option<Incarnation>>,
     /// Log index of that membership; 0: there is none.
     pub membership_index: u64,
+    /// Of its program.
+    pub schema: u32,
 }
 
 /// Another node did not do what it was asked.
@@ -137,6 +139,7 @@ impl TryFrom<pb::DescribeResponse> for Description {
             initialized: answer.initialized,
             asker,
             membership_index: answer.membership_index,
+            schema: answer.schema,
         })
     }
 }

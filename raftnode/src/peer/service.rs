@@ -104,5 +104,6 @@ fn description(local: &Local, asker: NodeId) -> pb::DescribeResponse {
         knows_asker: knows.is_some(),
         asker_incarnation: bytes(knows.flatten()),
         membership_index: membership_index.unwrap_or_default(),
+        schema: local.in_force.own(),
     }
 }

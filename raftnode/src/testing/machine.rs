@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::encoded;
 use crate::application::{
-    Application, Ask, Batch, ClusterTime, Command, Hosted, Outcome, Outcomes, RequestId, Typed, View,
+    Application, Ask, Batch, ClusterTime, Command, Hosted, Outcome, Outcomes, RequestId, Stamp, Typed, View,
 };
 use crate::raft::TypeConfig;
 
@@ -110,10 +110,14 @@ impl<A: Application> Machine<A> {
         self.index += 1;
         let commands = commands.iter();
         let commands: Vec<_> = commands
-            .map(|(request_id, command)| Command { request_id: *request_id, bytes: encoded(command) })
+            .map(|(request_id, command)| Command {
+                request_id: *request_id,
+                since: A::SCHEMA,
+                bytes: encoded(command),
+            })
             .collect();
         let leader = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
-        let payload = EntryPayload::Normal(Batch::new(time, &commands));
+        let payload = EntryPayload::Normal(Batch::new(Stamp { schema: A::SCHEMA, time }, &commands));
         let entry = (openraft::Entry::new(LogId::new(leader, self.index), payload), None);
         self.storage.state.apply(stream::iter([Ok(entry)])).await.map_err(|e| e.to_string())?;
         let outcome = |outcome| match outcome {

@@ -15,7 +15,7 @@ pub use storage_leveldb::testing::crash::{CrashReport, CrashTestError};
 pub use storage_leveldb::testing::determinism::{DeterminismError, Digest};
 pub use storage_leveldb::testing::faults::{FaultReport, FaultTestError};
 
-use crate::application::{Application, Batch, ClusterTime, Command, Hosted, RequestId, Typed};
+use crate::application::{Application, Batch, ClusterTime, Command, Hosted, RequestId, Stamp, Typed};
 use crate::raft::TypeConfig;
 
 /// Does the same log have the same effects and answers on every member? See
@@ -183,10 +183,15 @@ impl<A: Application> Subject<A> {
         let command = Arc::clone(&self.command);
         move |random| {
             let commands: Vec<_> = (0..=random.position(MAX_COMMANDS))
-                .map(|_| Command { request_id: request_id(random), bytes: encoded(&command(random)) })
+                .map(|_| Command {
+                    request_id: request_id(random),
+                    since: A::SCHEMA,
+                    bytes: encoded(&command(random)),
+                })
                 .collect();
             // Not in order: a leader may have been elected whose clock was behind.
-            Batch::new(ClusterTime::from_millis(random.below(MAX_STEP_MILLIS)), &commands)
+            let time = ClusterTime::from_millis(random.below(MAX_STEP_MILLIS));
+            Batch::new(Stamp { schema: A::SCHEMA, time }, &commands)
         }
     }
 }
