@@ -12,6 +12,12 @@ pub struct Options {
     /// The storage has been opened before, so that an empty directory means that it is lost: a fault. A node that
     /// began anew under an old id would have forgotten its vote.
     pub must_exist: bool,
+    /// Opens a directory that was copied, or restored from a copy. Otherwise that is a fault, on a
+    /// file system that says when it made a file: a node that starts on an older state breaks what
+    /// it has promised, and two that start on one state vote twice. To be set for one opening, if
+    /// this is the whole and newest state of a node that was stopped before it was copied, and the
+    /// original will never run again. Not looked at by other engines than LevelDB.
+    pub accept_copy: bool,
     /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
@@ -41,6 +47,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             must_exist: false,
+            accept_copy: false,
             tail_bytes: 32 << 20,
             log_segment_bytes: 24 << 20,
             memtable_bytes: 32 << 20,

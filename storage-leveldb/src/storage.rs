@@ -139,7 +139,7 @@ impl Options {
     fn engine_on(&self, disk: GuardedDisk, leveldb: LevelDbOptions) -> Arc<dyn EngineFactory> {
         match &self.engine {
             Some(factory) => factory.clone(),
-            None => Arc::new(LevelDb::new(disk, leveldb)),
+            None => Arc::new(LevelDb::new(disk, leveldb).accept_copies(self.accept_copy)),
         }
     }
 

@@ -204,7 +204,8 @@ impl Core {
     ) -> Result<Self, CoreError> {
         let dir = data_dir.storage();
         let must_exist = data_dir.identity().stored;
-        let options = Options { must_exist, observer: metrics.storage.clone(), ..config.memory.options() };
+        let (observer, accept_copy) = (metrics.storage.clone(), config.accept_moved_data);
+        let options = Options { must_exist, accept_copy, observer, ..config.memory.options() };
         let storage = Storage::open(&dir, hosted.clone(), options).await.map_err(|e| match e {
             StorageError::Fault(fault) => CoreError::Fault(fault),
             source => StartError::Storage { path: dir.clone(), source }.into(),

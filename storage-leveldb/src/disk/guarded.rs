@@ -143,6 +143,11 @@ impl GuardedDisk {
         }
     }
 
+    /// When the file system made a file; see [`Disk::born`].
+    pub(crate) fn born(&self, path: &Path) -> Result<Option<u64>, Fault> {
+        self.latched("stat", path, self.disk.born(path))
+    }
+
     /// Latches a failed read or a failed check of what was read.
     pub(crate) fn damaged(&self, path: &Path, reason: impl ToString) -> Fault {
         self.health.latch(path, reason)

@@ -77,6 +77,15 @@ pub trait Disk: Send + Sync + 'static {
     /// [`io::ErrorKind::NotFound`] if there is none, else the operating system's.
     fn len(&self, path: &Path) -> io::Result<u64>;
 
+    /// When the file system made a file, in nanoseconds since 1970. A file keeps it when it is
+    /// written to or renamed; a copy of it has another. `None`: this disk does not say.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is no such file, else the operating system's.
+    fn born(&self, _path: &Path) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Takes an exclusive lock, held until the answer is dropped.
     ///
     /// # Errors

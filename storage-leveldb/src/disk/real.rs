@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, getrlimit};
@@ -59,11 +60,23 @@ impl Disk for RealDisk {
         Ok(fs::metadata(path)?.len())
     }
 
+    fn born(&self, path: &Path) -> io::Result<Option<u64>> {
+        match fs::metadata(path)?.created() {
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => Ok(None),
+            created => Ok(nanoseconds_since_1970(created?)),
+        }
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         let file = File::options().create(true).truncate(false).write(true).open(path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
     }
+}
+
+/// `None` before 1970 and after 2554.
+fn nanoseconds_since_1970(at: SystemTime) -> Option<u64> {
+    u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_nanos()).ok()
 }
 
 /// How many files this process may have open now.
@@ -117,6 +130,8 @@ impl ReadFile for File {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     #[test]
@@ -132,6 +147,39 @@ mod tests {
         let mut wanted = b"onetwo".to_vec();
         wanted.resize(3 + reserved + 1, 0);
         assert!(fs::read(&path).unwrap() == wanted);
+    }
+
+    #[test]
+    fn a_file_keeps_its_birth_time_and_a_copy_has_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let [path, renamed, copy] = ["file", "renamed", "copy"].map(|name| dir.path().join(name));
+        RealDisk.create(&path).unwrap();
+        assert_eq!(RealDisk.born(&copy).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let Some(born) = RealDisk.born(&path).unwrap() else {
+            println!("SKIPPED: this file system does not say when a file was made");
+            return;
+        };
+        fs::write(&path, "more").unwrap();
+        fs::rename(&path, &renamed).unwrap();
+        assert_eq!(RealDisk.born(&renamed).unwrap(), Some(born));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // The clock of a file system is coarse.
+        loop {
+            fs::copy(&renamed, &copy).unwrap();
+            if RealDisk.born(&copy).unwrap() > Some(born) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "a copy that is as old as the original");
+            fs::remove_file(&copy).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_no_number_of_nanoseconds_is_none() {
+        let second = Duration::from_secs(1);
+        assert_eq!(nanoseconds_since_1970(UNIX_EPOCH + second), Some(1_000_000_000));
+        assert_eq!(nanoseconds_since_1970(UNIX_EPOCH - second), None);
+        assert_eq!(nanoseconds_since_1970(UNIX_EPOCH + Duration::from_secs(u64::MAX >> 2)), None);
     }
 
     #[test]

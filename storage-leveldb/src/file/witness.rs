@@ -6,9 +6,13 @@
 //! death of the process it is complete; after a power failure the records of the last seconds may be gone,
 //! and only then does a damaged end of a log look like a torn one.
 //!
+//! The file also says when the file system made it. Each opening of a database makes a new one, so
+//! a directory with a file that was made later was copied or restored from a copy: it may be older
+//! than what its node has promised.
+//!
 //! ```text
-//! WITNESS   a framed file; every frame is one record, the last valid one counts:
-//!           codec bytes of { file name: (salt of the file, bytes that are durable) }
+//! WITNESS   a framed file; every frame is one record, the last valid one counts: codec bytes of
+//!           when the file was made, and { file name: (salt of the file, bytes that are durable) }
 //! ```
 
 use std::collections::BTreeMap;
@@ -28,6 +32,12 @@ const NEXT: &str = "WITNESS.tmp";
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// A larger one is not ours.
 const MAX_READ_BYTES: u64 = 4 * MAX_FILE_BYTES;
+/// The fault of a file that was made later than it says.
+const COPIED: &str = "a copy: the file system made it at another time than it says itself, so this \
+    directory was copied, or restored from a copy, and may lack what its node has promised and \
+    acknowledged; replace this member by a new one with a new id and an empty directory. Only if this \
+    is the whole and newest state, and the original will never run again, open it once with \
+    `Options::accept_copy`";
 
 /// What is known of a framed log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +48,26 @@ pub(crate) struct Claim {
     pub(crate) durable: u64,
 }
 
-type Claims = BTreeMap<String, Claim>;
+pub(crate) type Claims = BTreeMap<String, Claim>;
+
+/// What each record says.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    /// When the file system made the WITNESS, in nanoseconds since 1970; `None`: it does not say.
+    born: Option<u64>,
+    claims: Claims,
+}
 
 /// The witness of one directory's logs.
 ///
-/// Invariant: whatever part of `WITNESS` survives a power failure, what its last valid record says is true:
-/// a record is written after the sync that it tells of, and a file goes away, or gives way to another of its
-/// name, only after a record without it is durable.
+/// Invariants: `record.born` is the birth time of the file that is written. Whatever part of
+/// `WITNESS` survives a power failure, what its last valid record says is true: a record is written
+/// after the sync that it tells of, and a file goes away, or gives way to another of its name, only
+/// after a record without it is durable.
 pub(crate) struct Witness {
     disk: GuardedDisk,
     dir: PathBuf,
-    claims: Claims,
+    record: Record,
     writer: FramedWriter,
 }
 
@@ -57,12 +76,18 @@ fn name_of(path: &Path) -> String {
 }
 
 impl Witness {
-    /// Opens the witness of `dir`, which exists; without one nothing is known.
+    /// Opens the witness of `dir`, which exists, and begins a new file; without one nothing is
+    /// known.
     ///
     /// # Errors
-    /// The witness is unreadable, or a file that it names is gone.
-    pub(crate) fn open(disk: &GuardedDisk, dir: &Path) -> Result<Self, Fault> {
-        let claims = read(disk, dir)?.unwrap_or_default();
+    /// The witness is unreadable, or a copy unless these are accepted, or a file that it names is
+    /// gone.
+    pub(crate) fn open(disk: &GuardedDisk, dir: &Path, accept_copy: bool) -> Result<Self, Fault> {
+        let record = read_record(disk, dir)?;
+        if let Some(record) = record.as_ref().filter(|_| !accept_copy) {
+            record.refuse_copy(disk, &dir.join(WITNESS))?;
+        }
+        let claims = record.map(|record| record.claims).unwrap_or_default();
         for (name, claim) in &claims {
             let path = dir.join(name);
             if disk.len(&path)?.is_none() {
@@ -75,60 +100,72 @@ impl Witness {
                 return Err(disk.damaged(&path, reason));
             }
         }
-        let writer = start(disk, dir, &claims)?;
-        Ok(Self { disk: disk.clone(), dir: dir.to_owned(), claims, writer })
+        Self::start(disk.clone(), dir.to_owned(), claims)
+    }
+
+    /// Replaces the file by a new one with these claims, durably.
+    fn start(disk: GuardedDisk, dir: PathBuf, claims: Claims) -> Result<Self, Fault> {
+        let (next, path) = (dir.join(NEXT), dir.join(WITNESS));
+        let writer = FramedWriter::create(&disk, &next)?;
+        let record = Record { born: disk.born(&next)?, claims };
+        let mut this = Self { disk, dir, record, writer };
+        this.write_record()?;
+        this.writer.sync()?;
+        this.writer.rename(&this.disk, &path)?;
+        Ok(this)
     }
 
     /// What is known of a file.
     pub(crate) fn claim(&self, path: &Path) -> Option<Claim> {
-        self.claims.get(&name_of(path)).copied()
+        self.record.claims.get(&name_of(path)).copied()
     }
 
     /// A log has been synced.
     pub(crate) fn synced(&mut self, path: &Path, log: &FramedWriter) -> Result<(), Fault> {
         let claim = Claim { salt: log.salt(), durable: log.synced() };
-        if self.claims.insert(name_of(path), claim) == Some(claim) {
+        if self.record.claims.insert(name_of(path), claim) == Some(claim) {
             return Ok(());
         }
         if self.writer.offset() >= MAX_FILE_BYTES {
-            self.writer = start(&self.disk, &self.dir, &self.claims)?;
+            let (disk, dir) = (self.disk.clone(), self.dir.clone());
+            *self = Self::start(disk, dir, self.record.claims.clone())?;
             return Ok(());
         }
-        self.record()?;
+        self.write_record()?;
         self.writer.write_out()
     }
 
     /// A log is about to go away; durable when it returns.
     pub(crate) fn forget(&mut self, path: &Path) -> Result<(), Fault> {
-        if self.claims.remove(&name_of(path)).is_none() {
+        if self.record.claims.remove(&name_of(path)).is_none() {
             return Ok(());
         }
-        self.record()?;
+        self.write_record()?;
         self.writer.sync()
     }
 
-    fn record(&mut self) -> Result<(), Fault> {
-        let record = encode(&self.disk, &self.dir, &self.claims)?;
-        self.writer.write(&record)
+    fn write_record(&mut self) -> Result<(), Fault> {
+        let record = codec::encode(&self.record);
+        self.writer.write(&record.map_err(|e| self.disk.damaged(&self.dir.join(WITNESS), e))?)
     }
 }
 
-fn encode(disk: &GuardedDisk, dir: &Path, claims: &Claims) -> Result<Vec<u8>, Fault> {
-    codec::encode(claims).map_err(|e| disk.damaged(&dir.join(WITNESS), e))
+impl Record {
+    /// The file in which this was found must be the one that it was written to.
+    fn refuse_copy(&self, disk: &GuardedDisk, path: &Path) -> Result<(), Fault> {
+        match (self.born, disk.born(path)?) {
+            (Some(told), Some(found)) if told != found => Err(disk.damaged(path, COPIED)),
+            _ => Ok(()),
+        }
+    }
 }
 
-/// Replaces the file by a new one, durably.
-fn start(disk: &GuardedDisk, dir: &Path, claims: &Claims) -> Result<FramedWriter, Fault> {
-    let (next, path) = (dir.join(NEXT), dir.join(WITNESS));
-    let mut writer = FramedWriter::create(disk, &next)?;
-    writer.write(&encode(disk, dir, claims)?)?;
-    writer.sync()?;
-    writer.rename(disk, &path)?;
-    Ok(writer)
-}
-
-/// What the witness in `dir` says; `None` if there is none.
+/// What the witness in `dir` says of the logs, copy or not; `None` if there is none.
 pub(crate) fn read(disk: &GuardedDisk, dir: &Path) -> Result<Option<Claims>, Fault> {
+    Ok(read_record(disk, dir)?.map(|record| record.claims))
+}
+
+fn read_record(disk: &GuardedDisk, dir: &Path) -> Result<Option<Record>, Fault> {
     let path = dir.join(WITNESS);
     let Some(file) = disk.open(&path)? else {
         return Ok(None);
@@ -138,12 +175,11 @@ pub(crate) fn read(disk: &GuardedDisk, dir: &Path) -> Result<Option<Claims>, Fau
     parse(&bytes).map(Some).map_err(|reason| disk.damaged(&path, reason))
 }
 
-fn parse(bytes: &[u8]) -> Result<Claims, String> {
-    let record = last_payload(bytes)?;
-    let claims: Claims = codec::decode(&record).map_err(|e| format!("the last record: {e}"))?;
+fn parse(bytes: &[u8]) -> Result<Record, String> {
+    let record: Record = codec::decode(&last_payload(bytes)?).map_err(|e| format!("the last record: {e}"))?;
     let is_plain = |name: &String| Path::new(name).file_name().is_some_and(|plain| plain == name.as_str());
-    match claims.keys().find(|name| !is_plain(name)) {
+    match record.claims.keys().find(|name| !is_plain(name)) {
         Some(name) => Err(format!("{name:?} is no file name")),
-        None => Ok(claims),
+        None => Ok(record),
     }
 }

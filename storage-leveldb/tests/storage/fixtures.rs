@@ -1,7 +1,7 @@
-//! A frozen directory of each format version, as a node left it: this version still reads it, to the last value.
+//! A frozen directory, as a node left it: this version still reads it, to the last value.
 //!
-//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact fixtures::write_format_5`; those of
-//! older formats by the versions that wrote them. Once a version has been released its fixture is never written again.
+//! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact
+//! fixtures::write_format_5`. Once a version has been released its fixture is never written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,13 +22,13 @@ type Entry = <Types as RaftTypeConfig>::Entry;
 const LAST: u64 = 60;
 const COMMITTED: u64 = 58;
 const APPLIED: u64 = 55;
-pub const SNAPSHOT: u64 = 40;
+const SNAPSHOT: u64 = 40;
 const PURGED: u64 = 20;
 /// Commands change the keys `key-0` to `key-6` in turn.
 const KEYS: u64 = 7;
 
-pub fn fixture(format: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format)
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-5")
 }
 
 fn vote() -> Vote<<Types as RaftTypeConfig>::LeaderId> {
@@ -36,11 +36,11 @@ fn vote() -> Vote<<Types as RaftTypeConfig>::LeaderId> {
 }
 
 /// The third term began at entry 30.
-pub fn id(index: u64) -> openraft::type_config::alias::LogIdOf<Types> {
+fn id(index: u64) -> openraft::type_config::alias::LogIdOf<Types> {
     log_id(if index < 30 { 1 } else { 3 }, index)
 }
 
-pub fn membership(index: u64) -> Membership<u64, BasicNode> {
+fn membership(index: u64) -> Membership<u64, BasicNode> {
     let node = |id: u64| (id, BasicNode::new(format!("node-{id}:7100")));
     let (configs, nodes) = match index {
         0 => (vec![BTreeSet::from([1])], BTreeMap::from([node(1)])),
@@ -61,58 +61,37 @@ fn value(index: u64) -> String {
     }
 }
 
-/// What a format's fixture was made of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Made {
-    /// Some commands append to what is there. Such could not be stored before format 5.
-    appends: bool,
+/// The pairs after entry `last`.
+fn pairs(last: u64) -> Vec<(String, String)> {
+    let mut pairs = BTreeMap::<String, String>::new();
+    for index in 0..=last {
+        let EntryPayload::Normal(set) = entry(index).payload else { continue };
+        match set.value.strip_prefix(APPEND) {
+            Some(appended) => pairs.entry(set.key).or_default().push_str(appended),
+            None => drop(pairs.insert(set.key, set.value)),
+        }
+    }
+    pairs.into_iter().collect()
 }
 
-impl Made {
-    pub const BEFORE_5: Self = Self { appends: false };
-    const SINCE_5: Self = Self { appends: true };
-
-    fn of(format: &str) -> Self {
-        Self { appends: !matches!(format, "format-1" | "format-2" | "format-3" | "format-4") }
-    }
-
-    fn entry(self, index: u64) -> Entry {
-        let mut entry = entry(index);
-        if let (EntryPayload::Normal(set), true) =
-            (&mut entry.payload, self.appends && index.is_multiple_of(3))
-        {
-            set.value.insert(0, APPEND);
-        }
-        entry
-    }
-
-    /// The pairs after entry `last`.
-    pub fn pairs(self, last: u64) -> Vec<(String, String)> {
-        let mut pairs = BTreeMap::<String, String>::new();
-        for index in 0..=last {
-            let EntryPayload::Normal(set) = self.entry(index).payload else { continue };
-            match set.value.strip_prefix(APPEND) {
-                Some(appended) => pairs.entry(set.key).or_default().push_str(appended),
-                None => drop(pairs.insert(set.key, set.value)),
-            }
-        }
-        pairs.into_iter().collect()
-    }
-}
-
-/// All three payloads.
+/// All three payloads; some commands append to what is there.
 fn entry(index: u64) -> Entry {
     let payload = match index {
         0 | 35 | 50 => EntryPayload::Membership(membership(index)),
         1 | 30 => EntryPayload::Blank,
-        _ => EntryPayload::Normal(Set { key: format!("key-{}", index % KEYS), value: value(index) }),
+        _ => {
+            let mut value = value(index);
+            if index.is_multiple_of(3) {
+                value.insert(0, APPEND);
+            }
+            EntryPayload::Normal(Set { key: format!("key-{}", index % KEYS), value })
+        }
     };
     Entry::new(id(index), payload)
 }
 
 /// Appends several entries at a time: some that follow are truncated, so that what counts of a bundle ends within it.
-async fn append_again(store: &mut Store, made: Made, index: u64) {
-    let entry = |index| made.entry(index);
+async fn append_again(store: &mut Store, index: u64) {
     let of_another_leader = |index| Entry::new(log_id(2, index), EntryPayload::Blank);
     match index {
         41 => {
@@ -126,8 +105,8 @@ async fn append_again(store: &mut Store, made: Made, index: u64) {
     }
 }
 
-async fn apply(store: &mut Store, made: Made, index: u64) {
-    store.state.apply(futures_util::stream::iter([Ok((made.entry(index), None))])).await.unwrap();
+async fn apply(store: &mut Store, index: u64) {
+    store.state.apply(futures_util::stream::iter([Ok((entry(index), None))])).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -145,9 +124,9 @@ async fn write_format_5() {
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {
-        append_again(&mut store, Made::SINCE_5, index).await;
+        append_again(&mut store, index).await;
         if index <= APPLIED {
-            apply(&mut store, Made::SINCE_5, index).await;
+            apply(&mut store, index).await;
         }
         if index == SNAPSHOT {
             let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
@@ -160,11 +139,11 @@ async fn write_format_5() {
     // One is written, one lies ready, and one before them is no run yet.
     eventually("three databases, the others runs", || names(&dir.path().join("log"), "segment-") == 3).await;
     drop(store);
-    let to = fixture("format-5");
+    let to = fixture();
     let _ = fs::remove_dir_all(&to);
     copy(dir.path(), &to);
     fs::remove_file(to.join("LOCK")).unwrap();
-    format_is_read("format-5").await;
+    check_fixture().await;
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -180,41 +159,29 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Opening writes, so nothing opens the fixture itself.
-fn copy_of(format: &str) -> tempfile::TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    copy(&fixture(format), dir.path());
-    dir
-}
-
-async fn check(dir: &tempfile::TempDir, made: Made) {
-    check_answers(open(dir.path(), Options::default()).await.unwrap(), made).await;
-}
-
 /// All that the fixture holds.
-pub async fn check_answers(mut store: Store, made: Made) {
+async fn check_answers(mut store: Store) {
     let log = store.log.get_log_state().await.unwrap();
     assert_eq!((log.last_purged_log_id, log.last_log_id), (Some(id(PURGED)), Some(id(LAST))));
     assert_eq!(store.log.read_committed().await.unwrap(), Some(id(COMMITTED)));
     let mut reader = store.log.get_log_reader().await;
     assert_eq!(reader.read_vote().await.unwrap(), Some(vote()));
     let entries = reader.try_get_log_entries(..).await.unwrap();
-    assert_eq!(entries, (PURGED + 1..=LAST).map(|index| made.entry(index)).collect::<Vec<_>>());
+    assert_eq!(entries, (PURGED + 1..=LAST).map(entry).collect::<Vec<_>>());
 
     let (applied, last_membership) = store.state.applied_state().await.unwrap();
     assert_eq!(applied, Some(id(APPLIED)));
     assert_eq!((*last_membership.log_id(), last_membership.membership()), (Some(id(50)), &membership(50)));
-    assert_eq!(store.reader.query(()).await.unwrap(), made.pairs(APPLIED));
+    assert_eq!(store.reader.query(()).await.unwrap(), pairs(APPLIED));
 
-    // The snapshot is what is durable of the state. Closing made all of it so, in format 2; what format 1 kept as a
-    // snapshot was older.
+    // The snapshot is what is durable of the state. Closing made all of it so.
     let snapshot = store.state.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(snapshot.meta.last_log_id, Some(id(APPLIED)));
     assert_eq!(snapshot.meta.last_membership.log_id(), &Some(id(50)));
     let options = Options { disk: Arc::new(SimDisk::default()), ..Options::default() };
     let mut other = open(Path::new("other"), options).await.unwrap();
     other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
-    assert_eq!(other.reader.query(()).await.unwrap(), made.pairs(APPLIED));
+    assert_eq!(other.reader.query(()).await.unwrap(), pairs(APPLIED));
 }
 
 /// How many names in a directory begin so.
@@ -234,46 +201,30 @@ fn tables(dir: &Path, part: &str) -> usize {
     files.filter(|path| path.extension().is_some_and(|end| end == "ldb")).count()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fixture_is_read() {
+    check_fixture().await;
+}
+
 /// This version finds all that is in the fixture, and goes on with it.
-async fn format_is_read(format: &str) {
-    let (dir, made) = (copy_of(format), Made::of(format));
-    check(&dir, made).await;
+async fn check_fixture() {
+    let fixture = fixture();
+    assert!(tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
+    assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
+    // Opening writes, so nothing opens the fixture itself.
+    let dir = tempfile::tempdir().unwrap();
+    copy(&fixture, dir.path());
+    let store = open(dir.path(), Options { accept_copy: true, ..Options::default() }).await.unwrap();
+    check_answers(store).await;
     // What it writes is read together with the old.
     let mut store = open(dir.path(), Options::default()).await.unwrap();
-    store.log.blocking_append([made.entry(LAST + 1)]).await.unwrap();
+    store.log.blocking_append([entry(LAST + 1)]).await.unwrap();
     for index in APPLIED + 1..=LAST + 1 {
-        apply(&mut store, made, index).await;
+        apply(&mut store, index).await;
     }
     drop(store);
     let mut store = open(dir.path(), Options::default()).await.unwrap();
-    assert_eq!(store.reader.query(()).await.unwrap(), made.pairs(LAST + 1));
+    assert_eq!(store.reader.query(()).await.unwrap(), pairs(LAST + 1));
     let entries = store.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
-    assert_eq!(entries, (PURGED + 1..=LAST + 1).map(|index| made.entry(index)).collect::<Vec<_>>());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn format_1_is_read() {
-    let fixture = fixture("format-1");
-    assert!(tables(&fixture, "log") > 2 && tables(&fixture, "state/db-") > 1, "the fixture has tables");
-    format_is_read("format-1").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn format_2_is_read() {
-    let fixture = fixture("format-2");
-    assert!(tables(&fixture, "log") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
-    format_is_read("format-2").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn formats_since_3_are_read() {
-    for format in ["format-3", "format-4", "format-5"] {
-        let fixture = fixture(format);
-        assert!(
-            tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2,
-            "the fixture has tables"
-        );
-        assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
-        format_is_read(format).await;
-    }
+    assert_eq!(entries, (PURGED + 1..=LAST + 1).map(entry).collect::<Vec<_>>());
 }

@@ -72,13 +72,15 @@ pub(super) struct DurableEnv {
 }
 
 impl DurableEnv {
-    /// For the database in `dir`, which exists. Its logs grow in steps of `log_step_bytes`; 0: by what is written.
+    /// For the database in `dir`, which exists. Its logs grow in steps of `log_step_bytes`; 0: by
+    /// what is written. It is refused if it was copied, unless copies are accepted.
     pub(super) fn open(
         disk: GuardedDisk,
         dir: &Path,
         log_step_bytes: u64,
+        accept_copy: bool,
     ) -> std::result::Result<Self, Fault> {
-        let witness = Rc::new(RefCell::new(Witness::open(&disk, dir)?));
+        let witness = Rc::new(RefCell::new(Witness::open(&disk, dir, accept_copy)?));
         let (temporary, current) = (RefCell::default(), RefCell::default());
         let (changes, manifest_bytes, log) = Default::default();
         Ok(Self {
@@ -96,7 +98,7 @@ impl DurableEnv {
 
     /// For a new run in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
     pub(super) fn for_run(disk: GuardedDisk, dir: &Path, root: RunRoot) -> std::result::Result<Self, Fault> {
-        Ok(Self { run_root: Some(root), ..Self::open(disk, dir, 0)? })
+        Ok(Self { run_root: Some(root), ..Self::open(disk, dir, 0, false)? })
     }
 
     pub(super) fn manifest_bytes(&self) -> ManifestBytes {

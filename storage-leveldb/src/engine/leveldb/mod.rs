@@ -106,6 +106,7 @@ impl LevelDbOptions {
 pub struct LevelDb {
     disk: GuardedDisk,
     options: LevelDbOptions,
+    accept_copies: bool,
     /// Of all runs, whichever clone opened them.
     tables: Arc<TableCache>,
 }
@@ -114,7 +115,12 @@ impl LevelDb {
     pub(crate) fn new(disk: GuardedDisk, options: LevelDbOptions) -> Self {
         let max_tables = options.open_tables.min(max_open_files() / 2).max(1);
         let tables = Arc::new(TableCache::new(options.table_cache_bytes, max_tables));
-        Self { disk, options, tables }
+        Self { disk, options, accept_copies: false, tables }
+    }
+
+    /// From now on a database that was copied is opened, if this says so.
+    pub(crate) fn accept_copies(self, accept_copies: bool) -> Self {
+        Self { accept_copies, ..self }
     }
 
     /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has data.
@@ -137,7 +143,7 @@ impl LevelDb {
 
 impl LevelDb {
     fn open_files(&self, dir: &Path) -> Result<Opened, Fault> {
-        let env = DurableEnv::open(self.disk.clone(), dir, self.options.log_step_bytes)?;
+        let env = DurableEnv::open(self.disk.clone(), dir, self.options.log_step_bytes, self.accept_copies)?;
         live_files::read(&self.disk, dir, |path| Ok(env.tail(path)))?;
         let (file_changes, manifest_bytes, log) = (env.changes(), env.manifest_bytes(), env.log());
         let options = self.options.to_engine(env);

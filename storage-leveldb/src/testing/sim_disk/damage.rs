@@ -55,16 +55,17 @@ impl SimDisk {
         self.damage(path, put).unwrap_or(false)
     }
 
-    /// Puts a file back as it is on another disk, whether it is here or not; answers whether its directory is here.
+    /// Puts a file back as it is on another disk, of which this one is a copy, whether it is still
+    /// here or not; answers whether its directory is here. It is the file itself, not a copy of it.
     pub fn put_back(&self, path: &Path, other: &Self) -> bool {
         let Some(content) = other.read(path) else { return false };
+        let Ok(file) = other.state().tree.file(path) else { return false };
         {
             let mut state = self.state();
-            if state.tree.file(path).is_err() {
-                let file = state.new_file();
-                if state.tree.set(path, file).is_err() {
-                    return false;
-                }
+            if state.file(file).is_err()
+                || state.tree.file(path).is_err() && state.tree.set(path, file).is_err()
+            {
+                return false;
             }
         }
         self.damage(path, |now| *now = content).is_some()

@@ -196,6 +196,14 @@ impl Disk for SimDisk {
         Ok(state.file(file)?.len() as u64)
     }
 
+    /// A number that no two files share, nor a file and one that was [put back](Self::put_back)
+    /// from another disk.
+    fn born(&self, path: &Path) -> io::Result<Option<u64>> {
+        let mut state = self.state();
+        state.look()?;
+        Ok(Some(state.tree.file(path)? as u64))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         if !self.state().locks.insert(path.to_owned()) {
             return Err(io::Error::from(io::ErrorKind::WouldBlock));
