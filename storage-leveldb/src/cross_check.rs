@@ -44,15 +44,9 @@ impl<C: RaftTypeConfig> Standing<C> {
         Err(disk.damaged(dir, reason).into())
     }
 
-    /// The marker that says that the databases exist is durable before the first vote or entry is. `has_old_data`: another
-    /// format has applied entries here.
-    pub(crate) fn check_new(
-        &self,
-        disk: &GuardedDisk,
-        marker: &Path,
-        has_old_data: bool,
-    ) -> Result<(), StorageError> {
-        if self.log.is_empty && self.applied.is_none() && !has_old_data {
+    /// The marker that says that the databases exist is durable before the first vote or entry is.
+    pub(crate) fn check_new(&self, disk: &GuardedDisk, marker: &Path) -> Result<(), StorageError> {
+        if self.log.is_empty && self.applied.is_none() {
             return Ok(());
         }
         Err(disk.damaged(marker, "missing, although the storage has been in use").into())

@@ -43,7 +43,6 @@ mod state;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod upgrade;
 
 pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command, encode_command};
 pub use config::{UnsafeConfig, check_config, durable_config};

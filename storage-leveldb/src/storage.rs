@@ -16,7 +16,7 @@ use crate::disk::{Disk, GuardedDisk, OverlayDisk, create_dir_durably};
 use crate::engine::{EngineFactory, LevelDb, LevelDbOptions};
 use crate::error::StorageError;
 use crate::file::marker;
-use crate::health::Health;
+use crate::health::{Fault, Health};
 use crate::log::{LogEngines, LogStore};
 use crate::observer::{Db, NoObserver};
 use crate::options::Options;
@@ -24,18 +24,10 @@ use crate::sizes::Sizes;
 use crate::state::{
     Application, ApplicationMerge, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store,
 };
-use crate::upgrade::{Upgrade, UpgradedPart, remove_old};
 
 const FORMAT_FILE: &str = "FORMAT";
-/// Version of the directory's layout.
-const FORMAT: &[u8] = b"storage-leveldb 5\n";
-/// The version before it.
-const FORMAT_4: &[u8] = b"storage-leveldb 4\n";
-/// And so on.
-const FORMAT_3: &[u8] = b"storage-leveldb 3\n";
-const FORMAT_2: &[u8] = b"storage-leveldb 2\n";
-/// The first version.
-const FORMAT_1: &[u8] = b"storage-leveldb 1\n";
+/// Version of what is on disk.
+const FORMAT: &str = "storage-leveldb 1\n";
 /// What opening an old database may change in memory: its recovery writes the logs' pairs into tables and compacts once.
 const MAX_OVERLAY_BYTES: u64 = 256 << 20;
 
@@ -92,48 +84,39 @@ impl<C: StandardTypes> OpenedParts<C> {
         let lock = lock(options.disk.as_ref(), dir)?;
         let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
         disk.create_dir(dir)?;
-        let format = check_format(&disk, dir)?;
-        let is_new = format == Format::New;
+        let is_new = !is_formatted(&disk, dir)?;
         if is_new && options.must_exist {
             let reason = "missing, although this node has stored data here; replace it by one with a new id";
             return Err(disk.damaged(&dir.join(FORMAT_FILE), reason).into());
         }
         let log = options.part(disk.for_db(Db::Log), options.log_leveldb, dir.join("log"));
         let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
-        let upgrade = Upgrade { dir, log: &log, state: &state };
-        if matches!(format, Format::First | Format::Second) {
-            upgrade.write_log::<C>()?;
-        }
         let engines = LogEngines { factory: log.engine.clone(), spectator: options.spectator() };
         let log = LogStore::open(&log.dir, engines, log.disk.clone(), &options, is_new)?;
-        if format == Format::First {
-            upgrade.write_state::<C>(log.position())?;
-        }
-        if !matches!(format, Format::New | Format::Current) {
-            marker::replace(&disk, &dir.join(FORMAT_FILE), FORMAT)?;
-            tracing::info!(path = %dir.display(), "the directory was of an older format and is now of format 5");
-        }
-        let (state_disk, engine) = (state.disk.clone(), state.engine.clone());
-        let store = Store::<C>::open(&state.dir, state_disk, engine, &options, merge, is_new)?;
+        let store = Store::<C>::open(&state.dir, state.disk, state.engine, &options, merge, is_new)?;
         let standing = Standing { log: log.position(), applied: store.durable_position().applied };
         standing.check(&disk, dir)?;
         if is_new {
             let marker = dir.join(FORMAT_FILE);
-            standing.check_new(&disk, &marker, upgrade.finds_old_data::<C>()?)?;
-            marker::replace(&disk, &marker, FORMAT)?;
+            standing.check_new(&disk, &marker)?;
+            marker::replace(&disk, &marker, FORMAT.as_bytes())?;
         }
         store.remove_garbage()?;
-        remove_old(&disk, dir)?;
         log.begin();
         Ok(Self { log, store, health: disk.health, disk: options.disk })
     }
 }
 
+/// Where the log or the state lies, and what opens it.
+struct Part {
+    dir: PathBuf,
+    disk: GuardedDisk,
+    engine: Arc<dyn EngineFactory>,
+}
+
 impl Options {
-    /// Where the log or the state lies, and what opens it.
-    fn part(&self, disk: GuardedDisk, leveldb: LevelDbOptions, dir: PathBuf) -> UpgradedPart {
-        let old_engine = self.engine_on(self.overlay(&disk), leveldb);
-        UpgradedPart { dir, engine: self.engine_on(disk.clone(), leveldb), old_engine, disk }
+    fn part(&self, disk: GuardedDisk, leveldb: LevelDbOptions, dir: PathBuf) -> Part {
+        Part { dir, engine: self.engine_on(disk.clone(), leveldb), disk }
     }
 
     fn engine_on(&self, disk: GuardedDisk, leveldb: LevelDbOptions) -> Arc<dyn EngineFactory> {
@@ -143,15 +126,12 @@ impl Options {
         }
     }
 
-    /// LevelDB cannot open a database without writing; what it writes stays in memory.
-    fn overlay(&self, disk: &GuardedDisk) -> GuardedDisk {
-        disk.over(Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES)))
-    }
-
-    /// Opens databases of the log without changing anything on the disk, and latches nothing.
+    /// Opens databases of the log without changing anything on the disk, and latches nothing. LevelDB
+    /// cannot open one without writing; what it writes stays in memory.
     fn spectator(&self) -> Arc<dyn EngineFactory> {
-        let unlatched = GuardedDisk::new(self.disk.clone(), Arc::new(NoObserver), Arc::new(()));
-        self.engine_on(self.overlay(&unlatched), self.log_leveldb)
+        let overlay = Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES));
+        let unlatched = GuardedDisk::new(overlay, Arc::new(NoObserver), Arc::new(()));
+        self.engine_on(unlatched, self.log_leveldb)
     }
 }
 
@@ -164,55 +144,17 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, Stora
     }
 }
 
-/// Who wrote a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// Nobody, or a first start that did not get to its end.
-    New,
-    /// The first version; a start upgrades it.
-    First,
-    /// The one after it; a start upgrades it.
-    Second,
-    /// The next; the log goes on in a segment of this one.
-    Third,
-    /// The version before this one; its runs have no operands.
-    Fourth,
-    /// This version.
-    Current,
-}
-
-/// Which format a directory has, if this version can open it.
-pub(crate) fn check_format(disk: &GuardedDisk, dir: &Path) -> Result<Format, StorageError> {
+/// Whether the directory is of this version's format. `false`: it is new, or its first start did not
+/// get to its end.
+pub(crate) fn is_formatted(disk: &GuardedDisk, dir: &Path) -> Result<bool, Fault> {
     let path = dir.join(FORMAT_FILE);
     match marker::read(disk, &path)? {
-        None => Ok(Format::New),
-        Some(format) if format == FORMAT => Ok(Format::Current),
-        Some(format) if format == FORMAT_4 => Ok(Format::Fourth),
-        Some(format) if format == FORMAT_3 => Ok(Format::Third),
-        Some(format) if format == FORMAT_1 => Ok(Format::First),
-        Some(format) if format == FORMAT_2 => Ok(Format::Second),
+        None => Ok(false),
+        Some(format) if format == FORMAT.as_bytes() => Ok(true),
         Some(other) => {
-            let other = String::from_utf8_lossy(&other).trim().to_owned();
-            Err(disk
-                .damaged(
-                    &path,
-                    format!("format {other:?}; this version reads {:?} only", "storage-leveldb 5"),
-                )
-                .into())
+            let (other, ours) = (String::from_utf8_lossy(&other), FORMAT.trim());
+            let reason = format!("format {:?}; this version reads {ours:?} only", other.trim());
+            Err(disk.damaged(&path, reason))
         }
     }
-}
-
-/// A database that has gone missing must not be started empty: with it would go the vote and acknowledged
-/// entries.
-pub(crate) fn expect_database(
-    disk: &GuardedDisk,
-    engine: &dyn EngineFactory,
-    dir: &Path,
-) -> Result<(), StorageError> {
-    if engine.exists(dir)? {
-        return Ok(());
-    }
-    let reason = "the database is missing; replace this node by one with a new id";
-    Err(disk.damaged(dir, reason).into())
 }

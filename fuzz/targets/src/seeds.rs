@@ -164,8 +164,8 @@ fn roots(n: usize, shape: &[u8]) -> [Seed; 2] {
     let membership = raft_values::stored_membership(&mut Input::new(shape));
     let runs = [(70_000_u64, 5_u64, 1_u64 << 33), (2, 1, 9)];
     let seeds = [
-        record(14, &format!("log-root-{n}"), &(3_u8, purged, &segments[..n % 4])),
-        record(15, &format!("state-root-{n}"), &(3_u8, purged, membership, &runs[..n % 3])),
+        record(14, &format!("log-root-{n}"), &(1_u8, purged, &segments[..n % 4])),
+        record(15, &format!("state-root-{n}"), &(1_u8, purged, membership, &runs[..n % 3])),
     ];
     for ((_, content), of) in seeds.iter().zip([RootOf::Log, RootOf::State]) {
         assert_eq!(root_again::<TypeConfig>(of, &content[1..]).unwrap(), content[1..], "{of:?} of FORMAT.md");

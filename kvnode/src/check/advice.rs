@@ -40,9 +40,7 @@ pub(super) fn advice(kind: ProblemKind, node: Option<NodeId>) -> String {
                                     failing disk, and with it this node."
             .to_owned(),
         ProblemKind::OtherFormat => {
-            "Use the version of kvnode that wrote this directory, for the node and for the check. If it is an older \
-             version's, a node of this version can be started on it, which upgrades it for good."
-                .to_owned()
+            "Use the version of kvnode that wrote this directory, for the node and for the check.".to_owned()
         }
     }
 }

@@ -246,7 +246,7 @@ fn stamped(dir: &Path, name: &str) -> String {
 
 /// The stamp as a later version might write it: right in itself.
 fn with_another_format(stamp: &str) -> String {
-    let stamp = stamp.replace("format = 2", "format = 3");
+    let stamp = stamp.replace("format = 1", "format = 2");
     let values: toml::Table = stamp.parse().unwrap();
     let names = ["format", "node_id", "peers", "cluster_id", "incarnation", "stored", "born"];
     let text = names.map(|name| match &values[name] {

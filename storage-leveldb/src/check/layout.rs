@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use super::files::PlannedFile;
 use super::findings::Findings;
 use super::leveldb::{self, Of};
-use super::report::Problem;
 use crate::file::marker;
 use crate::log::{Form, LOG_ROOT, LogRoot, SegmentRecord};
 use crate::state::{ROOT, Root, StandardTypes, run_name, run_number};
-use crate::storage::{Format, check_format};
-use crate::upgrade::{Place, is_old};
+use crate::storage::is_formatted;
 
 /// How FORMAT begins in every version.
 const NAME: &[u8] = b"storage-leveldb ";
@@ -33,7 +31,6 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
         match name.to_str() {
             Some("LOCK" | "FORMAT" | "log" | "state") => {}
             Some("FORMAT.tmp") => left_over(findings, &dir.join(name)),
-            Some(old) if is_old(Place::Top, old) => left_over(findings, &dir.join(name)),
             _ => unknown(findings, &dir.join(name)),
         }
     }
@@ -57,23 +54,8 @@ fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
             Some(true)
         }
         Some(Some(_)) => {
-            let known = check_format(&findings.guarded(), dir);
-            let format = findings.opened(&path, known)?;
-            if matches!(format, Format::First | Format::Second) {
-                findings.problem(Problem::to_be_upgraded(&path));
-                return None;
-            }
-            let older = match format {
-                Format::Third => Some(3),
-                Format::Fourth => Some(4),
-                Format::First | Format::Second | Format::Current | Format::New => None,
-            };
-            if let Some(older) = older {
-                let then =
-                    "a node that is started on it makes it format 5, and no older version can open it then";
-                findings.note(&path, format!("format {older}; {then}"));
-            }
-            Some(format != Format::New)
+            let is_formatted = is_formatted(&findings.guarded(), dir);
+            findings.sound(is_formatted)
         }
     }
 }
@@ -112,7 +94,6 @@ fn log<C: StandardTypes>(
                 leveldb::plan(findings, &path, of, files);
             }
             (_, Some(_)) => left_over(findings, &path),
-            (Some(old), _) if is_old(Place::Log, old) => left_over(findings, &path),
             _ => unknown(findings, &path),
         }
     }
@@ -151,7 +132,6 @@ fn state<C: StandardTypes>(
                 leveldb::plan(findings, &path, Of::Run, files);
             }
             (_, Some(_)) => left_over(findings, &path),
-            (Some(old), _) if is_old(Place::State, old) => left_over(findings, &path),
             _ => unknown(findings, &path),
         }
     }

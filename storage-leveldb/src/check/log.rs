@@ -52,7 +52,7 @@ impl<C: RaftTypeConfig> CheckLog<C> {
         for (segment, range) in segments.covers() {
             let segment_dir = dir.join(segment.record.name());
             let scan = |range: &KeyRange, limit| segment.scan(range, limit);
-            let mut unbundle = Unbundle::new(segment.layout);
+            let mut unbundle = Unbundle::default();
             let read = each_page(scan, |page| {
                 for (key, value) in page {
                     let found = unbundled(findings, &segment_dir, &mut unbundle, key, value);

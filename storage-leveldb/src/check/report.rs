@@ -76,13 +76,6 @@ impl Problem {
         Self { path: fault.path.clone(), kind, reason: fault.reason.clone() }
     }
 
-    /// FORMAT names a format before this version's.
-    pub(super) fn to_be_upgraded(path: &Path) -> Self {
-        let reason = "an older format, which this version does not check; a node that is started on it makes it \
-                      format 5, and no older version can open it then";
-        Self { path: path.to_owned(), kind: ProblemKind::OtherFormat, reason: reason.to_owned() }
-    }
-
     pub(super) fn damaged(path: &Path, reason: impl ToString) -> Self {
         Self { path: path.to_owned(), kind: ProblemKind::Damaged, reason: reason.to_string() }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Disk, ReadFile, WriteFile, create_dir_durably};
 use crate::health::{Fault, Health};
-use crate::observer::{Db, NoObserver, Observer};
+use crate::observer::{Db, Observer};
 
 thread_local! {
     static SYNCING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
@@ -46,11 +46,6 @@ impl GuardedDisk {
     /// The same disk and latch, reporting as another part of the storage.
     pub(crate) fn for_db(&self, db: Db) -> Self {
         Self { db, ..self.clone() }
-    }
-
-    /// The same latch on another disk, on which nothing is measured.
-    pub(crate) fn over(&self, disk: Arc<dyn Disk>) -> Self {
-        Self { disk, observer: Arc::new(NoObserver), ..self.clone() }
     }
 
     pub(crate) fn observer(&self) -> &Arc<dyn Observer> {

@@ -85,25 +85,6 @@ pub(super) fn first_possible(index: u64) -> u64 {
     index.saturating_sub(MAX_ENTRIES.saturating_sub(1))
 }
 
-/// What the pairs of entries of a segment are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// The value is the record of the one entry whose index the key has: as until format 3.
-    Single,
-    /// The value is a bundle.
-    Bundled,
-}
-
-impl Layout {
-    /// The records in a value.
-    fn records(self, value: &Bytes) -> Result<Vec<Bytes>, Malformed> {
-        match self {
-            Self::Single => Ok(vec![value.clone()]),
-            Self::Bundled => split(value),
-        }
-    }
-}
-
 /// Why a value is no bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Malformed {
@@ -137,21 +118,17 @@ pub(crate) type Record = (u64, Bytes);
 
 /// Makes entries of the pairs of a segment, which come in the order of their keys. How many of the entries of a pair count
 /// is known with the next one.
+#[derive(Default)]
 pub(crate) struct Unbundle {
-    layout: Layout,
     first: u64,
     records: Vec<Bytes>,
 }
 
 impl Unbundle {
-    pub(crate) fn new(layout: Layout) -> Self {
-        Self { layout, first: 0, records: Vec::new() }
-    }
-
     /// Takes a pair; answers the entries of the one before.
     pub(crate) fn push(&mut self, first: u64, value: &Bytes) -> Result<Vec<Record>, Malformed> {
         let before = self.finish(first);
-        self.records = self.layout.records(value)?;
+        self.records = split(value)?;
         self.first = first;
         Ok(before)
     }
@@ -203,7 +180,7 @@ mod tests {
         assert!(joined.join(bundle(7..9)).is_none() && joined.join(bundle(9..10)).is_none());
         assert_eq!((joined.end(), joined.count()), (10, 5));
         let (first, value) = pair(joined);
-        let mut unbundle = Unbundle::new(Layout::Bundled);
+        let mut unbundle = Unbundle::default();
         assert_eq!(unbundle.push(first, &value), Ok(vec![]));
         assert_eq!(unbundle.doubtful(), 6..10);
         assert_eq!(indexes(&unbundle.finish(u64::MAX)), [5, 6, 7, 8, 9]);
@@ -212,7 +189,7 @@ mod tests {
 
     #[test]
     fn the_next_key_takes_away_what_lies_behind_it() {
-        let mut unbundle = Unbundle::new(Layout::Bundled);
+        let mut unbundle = Unbundle::default();
         let (first, value) = pair(bundle(5..9));
         unbundle.push(first, &value).unwrap();
         assert_eq!(indexes(&unbundle.push(7, &Bytes::new()).unwrap()), [5, 6]);

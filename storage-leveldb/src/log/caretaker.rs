@@ -327,7 +327,8 @@ mod tests {
 
     use super::*;
     use crate::engine::{LevelDb, LevelDbOptions};
-    use crate::log::{Marks, Segments};
+    use crate::log::Segments;
+    use crate::log::marks::Marks;
     use crate::observer::NoObserver;
     use crate::testing::SimDisk;
 

@@ -11,7 +11,6 @@ use openraft::entry::RaftEntry;
 use openraft::type_config::alias::LogIdOf;
 use serde::de::DeserializeOwned;
 
-use super::bundle::Layout;
 use super::contents::Contents;
 use super::key::Mark;
 use super::marks::Marks;
@@ -74,8 +73,7 @@ pub(super) fn load<C: RaftTypeConfig>(
     let segments = Segments::new(begun);
     let (contents, marks) = place.contents(&segments, &active, &root, tail_bytes)?;
     let next_number = number_behind(root.segments.iter().chain(&there));
-    let loaded = Loaded { contents, marks, segments, active, prepared: rest, root, next_number };
-    place.leave_format_3(loaded)
+    Ok(Loaded { contents, marks, segments, active, prepared: rest, root, next_number })
 }
 
 /// A first segment, and ROOT. Nothing that is there counts: no segment is begun before ROOT names it.
@@ -150,28 +148,6 @@ impl Place<'_> {
         let segment = first.filter(|_| may_create).ok_or_else(not_begun)?;
         segment.begin(&Marks::default())?;
         Ok(segment)
-    }
-
-    /// What follows a segment of format 3 goes into the next one: a segment has one layout.
-    fn leave_format_3<C: RaftTypeConfig>(&self, mut loaded: Loaded<C>) -> Result<Loaded<C>, StorageError> {
-        if loaded.active.layout == Layout::Bundled {
-            return Ok(loaded);
-        }
-        let next = match loaded.prepared.pop_front() {
-            Some(prepared) => prepared,
-            None => {
-                let record = SegmentRecord { number: loaded.next_number, form: Form::Database };
-                let created = Segment::create(self.factory, self.disk, self.dir, record)?;
-                loaded.next_number = loaded.next_number.saturating_add(1);
-                loaded.root.segments.push(record);
-                loaded.root.replace(self.disk, self.dir)?;
-                Arc::new(created)
-            }
-        };
-        next.begin(&loaded.marks)?;
-        loaded.segments.push(next.clone());
-        loaded.active = next;
-        Ok(loaded)
     }
 
     fn contents<C: RaftTypeConfig>(

@@ -6,7 +6,6 @@ use openraft::RaftTypeConfig;
 use super::bundle::Bundle;
 use super::command::Write;
 use super::key::Mark;
-use super::segment::FORMAT;
 use crate::engine::Batch;
 
 /// The marks of the whole log, and where it ends, as of the last change that was asked for.
@@ -31,10 +30,8 @@ impl Marks {
         }
     }
 
-    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks. Its
-    /// format, too: it may have been prepared by an older version.
+    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks.
     pub(super) fn begin(&self, batch: &mut Batch) {
-        batch.put(Mark::Format.key(), vec![FORMAT].into());
         batch.put(Mark::Start.key(), start_record(self.end));
         let marks =
             [(Mark::Vote, &self.vote), (Mark::Purged, &self.purged), (Mark::Committed, &self.committed)];

@@ -38,9 +38,7 @@ mod turn;
 
 #[cfg(feature = "testing")]
 pub(crate) use bundle::split;
-pub(crate) use bundle::{Layout, Record, Unbundle};
-pub(crate) use marks::Marks;
-pub(crate) use retire::finish_run;
+pub(crate) use bundle::{Record, Unbundle};
 pub(crate) use root::{Form, LogRoot, ROOT as LOG_ROOT, SegmentRecord};
 pub(crate) use segment::Segment;
 pub(crate) use segments::Segments;

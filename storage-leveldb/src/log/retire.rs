@@ -4,13 +4,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::bundle::Layout;
 use super::key::{self, Mark};
 use super::marks::start_record;
-use super::segment::{FORMAT, FORMAT_3, Segment};
+use super::segment::{FORMAT, Segment};
 use super::segments::Segments;
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, RunWriter, ScanLimit, latched};
+use crate::engine::{EngineFactory, ScanLimit, latched};
 use crate::error::StorageError;
 
 /// Read at once.
@@ -49,23 +48,9 @@ pub(super) fn store_as_run(
             None => break,
         }
     }
-    finish_run(disk, dir, writer, old.layout, old.start())?;
+    // Marks sort behind the entries.
+    latched(disk, dir, writer.push(&Mark::Format.key(), &[FORMAT]))?;
+    latched(disk, dir, writer.push(&Mark::Start.key(), &start_record(old.start())))?;
+    latched(disk, dir, writer.finish())?;
     Ok(true)
-}
-
-/// Ends a run of pairs of that layout, which starts at `start`, with its marks.
-pub(crate) fn finish_run(
-    disk: &GuardedDisk,
-    dir: &Path,
-    mut writer: Box<dyn RunWriter>,
-    layout: Layout,
-    start: u64,
-) -> Result<(), StorageError> {
-    let format = match layout {
-        Layout::Single => FORMAT_3,
-        Layout::Bundled => FORMAT,
-    };
-    latched(disk, dir, writer.push(&Mark::Format.key(), &[format]))?;
-    latched(disk, dir, writer.push(&Mark::Start.key(), &start_record(start)))?;
-    latched(disk, dir, writer.finish())
 }

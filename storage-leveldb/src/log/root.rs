@@ -19,7 +19,7 @@ use crate::health::Fault;
 
 pub(crate) const ROOT: &str = "ROOT";
 /// Version of what is stored in ROOT.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 1;
 const DATABASE: &str = "segment-";
 const RUN: &str = "run-";
 

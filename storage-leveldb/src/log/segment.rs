@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-use super::bundle::{self, Layout, Record, Unbundle};
+use super::bundle::{self, Record, Unbundle};
 use super::key::{self, Mark};
 use super::marks::Marks;
 use super::root::{Form, SegmentRecord};
@@ -16,9 +16,7 @@ use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, 
 use crate::error::StorageError;
 
 /// Version of what is in a segment.
-pub(super) const FORMAT: u8 = 4;
-/// The version before it, which has each entry under a key of its own.
-pub(super) const FORMAT_3: u8 = 3;
+pub(super) const FORMAT: u8 = 1;
 /// As little as a scan can answer.
 const ONE_PAIR: ScanLimit = ScanLimit { pairs: 1, bytes: 1 };
 /// Where a segment starts that has not been begun.
@@ -32,7 +30,6 @@ pub(crate) struct Segment {
     pub(crate) record: SegmentRecord,
     pub(super) dir: PathBuf,
     disk: GuardedDisk,
-    pub(crate) layout: Layout,
     start: AtomicU64,
     reads: Arc<dyn Run>,
     database: Option<Arc<Served>>,
@@ -73,21 +70,15 @@ impl Segment {
         if !latched(disk, &dir, factory.exists(&dir))? {
             return Err(disk.damaged(&dir, "missing, although ROOT names it").into());
         }
-        let mut this = Self::open_files(factory, disk, log_dir, record)?;
+        let this = Self::open_files(factory, disk, log_dir, record)?;
         let format = this.mark(Mark::Format)?;
+        if format.as_deref() != Some(&[FORMAT]) {
+            let reason = format!("segment format {format:?}; this version reads format {FORMAT} only");
+            return Err(disk.damaged(&dir, reason).into());
+        }
         if let Some(start) = this.mark(Mark::Start)? {
             this.set_start(codec::decode(&start).map_err(|e| disk.damaged(&dir, e))?);
         }
-        this.layout = match format.as_deref() {
-            Some([FORMAT]) => Layout::Bundled,
-            // What begins a segment gives it the format of this version.
-            Some([FORMAT_3]) if !this.is_begun() => Layout::Bundled,
-            Some([FORMAT_3]) => Layout::Single,
-            other => {
-                let reason = format!("segment format {other:?}; this version reads formats 3 and 4 only");
-                return Err(disk.damaged(&dir, reason).into());
-            }
-        };
         Ok(this)
     }
 
@@ -108,8 +99,7 @@ impl Segment {
             }
         };
         let start = AtomicU64::new(NOWHERE);
-        let layout = Layout::Bundled;
-        Ok(Self { record, dir, disk: disk.clone(), layout, start, reads, database })
+        Ok(Self { record, dir, disk: disk.clone(), start, reads, database })
     }
 
     /// Something was written to it.
@@ -153,7 +143,7 @@ impl Segment {
 
     /// The entries in pairs that follow each other.
     fn entries_of(&self, pairs: &[(Bytes, Bytes)]) -> Result<Vec<Record>, StorageError> {
-        let mut unbundle = Unbundle::new(self.layout);
+        let mut unbundle = Unbundle::default();
         let mut found = Vec::new();
         for (key, value) in pairs {
             let first = self.index_of(key)?;
@@ -167,7 +157,7 @@ impl Segment {
 
     /// The index in the key of the bundle that has entry `index`, if it is there; `index` if it is not.
     pub(super) fn bundle_of(&self, index: u64) -> Result<u64, StorageError> {
-        if self.layout == Layout::Single || self.first_key(index..index.saturating_add(1))?.is_some() {
+        if self.first_key(index..index.saturating_add(1))?.is_some() {
             return Ok(index);
         }
         Ok(self.last_key(bundle::first_possible(index)..index)?.unwrap_or(index))

@@ -42,15 +42,12 @@ mod view;
 mod work;
 
 pub use application::{Application, StandardTypes};
-pub(crate) use change::Change;
 pub use inbox::SnapshotInbox;
 pub use machine::StateMachine;
 pub(crate) use merge_operator::ApplicationMerge;
-pub(crate) use position::Position;
 pub use raft_snapshot_builder::SnapshotBuilder;
 pub use reader::StateReader;
 pub(crate) use root::{ROOT, Root};
-pub(crate) use run::StateRunWriter;
 pub use snapshot_file::SnapshotFile;
 pub(crate) use store::{Store, run_name, run_number};
 pub use transaction::Transaction;

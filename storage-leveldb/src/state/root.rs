@@ -20,9 +20,7 @@ use crate::health::Fault;
 
 pub(crate) const ROOT: &str = "ROOT";
 /// Version of what is stored in ROOT and in the runs.
-const FORMAT: u8 = 3;
-/// The version before it: its runs have no operands.
-const FORMAT_2: u8 = 2;
+const FORMAT: u8 = 1;
 
 /// The position and the runs that hold exactly the effects of what was applied up to it.
 pub(crate) struct Root<C: RaftTypeConfig> {
@@ -52,11 +50,9 @@ impl<C: RaftTypeConfig> Root<C> {
         let Some(content) = marker::read(disk, &path)? else {
             return Ok(None);
         };
-        if !matches!(content.first(), Some(&(FORMAT | FORMAT_2))) {
-            let reason = format!(
-                "state format {:?}; this version reads formats {FORMAT_2} and {FORMAT} only",
-                content.first()
-            );
+        if content.first() != Some(&FORMAT) {
+            let reason =
+                format!("state format {:?}; this version reads format {FORMAT} only", content.first());
             return Err(disk.damaged(&path, reason));
         }
         let stored: Stored<C> = codec::decode(&content).map_err(|e| disk.damaged(&path, e))?;

@@ -14,7 +14,6 @@ use crate::error::StorageError;
 /// Before every value: what the pair says. A run hides older ones, so it has to know of deletions.
 const DELETED: u8 = 0;
 const VALUE: u8 = 1;
-/// Since format 3 of ROOT.
 const OPERAND: u8 = 2;
 
 /// What is known of a run beside its content.

@@ -1,7 +1,7 @@
 //! A frozen directory, as a node left it: this version still reads it, to the last value.
 //!
 //! Written by `cargo test --release -p storage-leveldb --test storage -- --ignored --exact
-//! fixtures::write_format_5`. Once a version has been released its fixture is never written again.
+//! fixtures::write_fixture`. Once a version has been released its fixture is never written again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -28,7 +28,7 @@ const PURGED: u64 = 20;
 const KEYS: u64 = 7;
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-5")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
 }
 
 fn vote() -> Vote<<Types as RaftTypeConfig>::LeaderId> {
@@ -111,7 +111,7 @@ async fn apply(store: &mut Store, index: u64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "writes the fixture"]
-async fn write_format_5() {
+async fn write_fixture() {
     let dir = tempfile::tempdir().unwrap();
     let small = LevelDbOptions {
         write_buffer_bytes: 1024,
