@@ -133,6 +133,11 @@ impl From<DecodeError> for std::io::Error {
     }
 }
 
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     use super::*;

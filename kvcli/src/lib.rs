@@ -35,3 +35,8 @@ pub mod wire {
         VoterChange, cluster_client, cluster_server,
     };
 }
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

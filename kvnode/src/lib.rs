@@ -2,7 +2,13 @@
 //!
 //! An application of `raftnode`, which is everything that a member of a cluster needs and knows
 //! nothing of keys and values. What is here: what a command means (`app`), the protocol of its
-//! clients (`api`), and the operator's side: `config`, `logging`, `playground`, `check`.
+//! clients (`api`), and the operator's side: `config`, `logging`, `playground`, `check`. It is what
+//! the program is made of, and may change in any version.
+//!
+//! ## Features
+//!
+//! None is on by default. `testing` is for the fuzz targets of the repository and not part of the
+//! interface.
 
 pub mod api;
 pub mod app;

@@ -40,6 +40,11 @@ pub fn limit_arenas() {
     }
 }
 
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     /// Resident memory of this process, in KiB.

@@ -3,10 +3,15 @@
 //! Owns everything between two members' `openraft::Raft` handles: connections, the pipelined append
 //! stream, the unary calls, the snapshot stream, and the checks on what a peer sends. The application
 //! gives [`GrpcNetwork`] to `Raft::new` and serves a [`RaftService`] on its peer listener; the
-//! protocol is `raft.v1` of the `proto` crate, payloads travel as bytes made by `codec`.
+//! protocol is `raft.v1` of `raftnode-proto`, payloads travel as bytes made by `raftnode-codec`.
 //!
 //! Lanes: replication (and votes), heartbeats and snapshots each have a TCP connection of their own
 //! per peer, so that none waits behind another's bytes.
+//!
+//! ## Features
+//!
+//! None is on by default. `testing` is for the fuzz targets of the repository and not part of the
+//! interface.
 
 mod address;
 mod client;
@@ -33,3 +38,8 @@ pub use options::{
     SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNKS_QUEUED, STREAM_WINDOW_BYTES,
 };
 pub use server::{RaftService, incoming, server_builder};
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,9 +1,12 @@
 //! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for
 //! who administers them, `kv.v1` for clients.
 //!
-//! The .proto files under `proto/` are the documentation; nothing here is written by hand. Each is
-//! behind a feature, so that a peer library does not see the client protocol and a client does not
-//! see the peers'.
+//! The .proto files under `proto/` are the documentation; nothing here is written by hand.
+//!
+//! ## Features
+//!
+//! One for each protocol: `raft`, `node` and `kv`. So a peer library does not see the client
+//! protocol, and a client does not see the peers'. None is on by default.
 
 /// The peer protocol: append, vote, transfer-leader and snapshot RPCs between members.
 #[cfg(feature = "raft")]

@@ -5,6 +5,14 @@
 //! storage (`storage-leveldb`), the network (`network-grpc`), identity, forwarding of writes and
 //! linearizable reads, exactly-once, membership, health, metrics, a status page, and a graceful
 //! stop.
+//!
+//! ## Features
+//!
+//! - `args`: the module `args`, a node's options on a command line, for clap.
+//! - `testing`: the module `testing`, crash, fault and determinism tests for an author's
+//!   application. Tests switch it on, among the `[dev-dependencies]`.
+//!
+//! None is on by default.
 
 mod api;
 mod application;
@@ -47,3 +55,8 @@ pub use storage_leveldb::{KeyRange, ScanLimit, StorageError};
 pub fn decode<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, StorageError> {
     application::decoded(key, value)
 }
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

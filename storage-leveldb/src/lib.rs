@@ -23,6 +23,13 @@
 //! Top down: [`Storage`] opens a directory; the [`log`](LogStore) has a thread that owns an
 //! [`Engine`], the [`state`](StateMachine) consists of [`Run`]s, which any thread reads; LevelDB is
 //! an engine and makes runs; under it lie checksummed file formats, and under those a [`Disk`].
+//!
+//! ## Features
+//!
+//! - `testing`: the module `testing`, a simulated disk that loses power, and crash, fault and
+//!   determinism tests for an application. Tests switch it on, among the `[dev-dependencies]`.
+//!
+//! None is on by default.
 
 pub mod check;
 mod command_check;
@@ -62,3 +69,8 @@ pub use state::{
     Transaction, View,
 };
 pub use storage::Storage;
+
+/// Runs the examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,7 +4,7 @@
 //! as a whole. So a name is used only with the type it has here, and everything that is not listed (fields of
 //! openraft, tonic and the like) is text below `labels`, which the schema keeps for that.
 //!
-//! Names and types of the schema's own fields are those of `ecs-9.4.0.csv` beside this file, which says where they are from.
+//! Names and types of the schema's own fields are those of `tests/ecs-9.4.0.csv`, which says where they are from.
 
 /// The version of the schema that the lines follow.
 pub(super) const ECS_VERSION: &str = "9.4.0";

@@ -14,7 +14,7 @@ use super::record::{EcsName, Record, Value};
 use super::{LogFormat, text};
 
 /// The schema's rows for the names that we use.
-const SCHEMA: &str = include_str!("ecs-9.4.0.csv");
+const SCHEMA: &str = include_str!("../../tests/ecs-9.4.0.csv");
 
 /// What `log` logs, as lines.
 fn lines(format: LogFormat, log: impl FnOnce()) -> String {

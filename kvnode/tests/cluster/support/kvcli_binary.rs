@@ -47,7 +47,7 @@ fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_kvnode")).with_file_name("kvcli");
     assert!(
         program.exists(),
-        "{} is missing; run: cargo test --release --workspace (or build it first: cargo build --release -p kvcli)",
+        "{} is missing; run: cargo test --release --workspace (or build it first: cargo build --release --bin kvcli)",
         program.display()
     );
     program
