@@ -4,15 +4,29 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
-use storage_leveldb::check::{Progress, Report};
+use storage_leveldb::check::{Problem, ProblemKind, Progress, Report};
 use storage_leveldb::{Options, StorageError};
 
 use crate::application::{Application, Hosted, Meta, Place, Session, Typed, generation};
 use crate::raft::TypeConfig;
 
-/// Says what is wrong with one pair of the application, if anything is. Gets the key and the value,
-/// in the order of the keys.
-pub type PairCheck<'a> = &'a dyn Fn(&[u8], &[u8]) -> Result<(), String>;
+/// What an application knows of its own pairs.
+pub trait PairCheck {
+    /// Looks at the next pair, in the order of the keys.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn pair(&self, key: &[u8], value: &[u8]) -> Result<(), String>;
+
+    /// There are no more.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn end(&self) -> Result<(), String>;
+}
+
+/// Where the state is kept.
+const STATE: &str = "state";
 
 /// Verifies the storage in `dir`: every file, and then what is in them. Blocks for as long as
 /// reading everything takes.
@@ -27,39 +41,68 @@ pub fn check_storage<A: Application>(
     dir: &Path,
     has_stored: bool,
     application: A,
-    pair_check: PairCheck<'_>,
+    pairs: &dyn PairCheck,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, StorageError> {
     let options = Options { must_exist: has_stored, ..Options::default() };
     let hosted = Hosted::new(Arc::new(Typed(Arc::new(application))));
-    let position = Cell::new(0);
-    let check = |_applied: u64, key: &[u8], value: &[u8]| check_stored(&position, pair_check, key, value);
-    storage_leveldb::check::check::<TypeConfig, _>(dir, options, hosted, &check, progress)
+    let stored = Stored { pairs, position: Cell::new(None), has_pairs: Cell::new(false) };
+    let check = |_applied: u64, key: &[u8], value: &[u8]| stored.check(key, value);
+    let mut report = storage_leveldb::check::check::<TypeConfig, _>(dir, options, hosted, &check, progress)?;
+    // What is missing can be told only where all was read.
+    if report.is_well() && report.state.is_some() {
+        let missing = [stored.end(), pairs.end()].into_iter().filter_map(Result::err);
+        report.problems.extend(missing.map(|reason| {
+            let path = dir.join(STATE);
+            Problem { path, kind: ProblemKind::Damaged, reason }
+        }));
+    }
+    Ok(report)
 }
 
-/// Keys come in their order, so what says how far the application is comes before the sessions.
-fn check_stored(
-    position: &Cell<u64>,
-    pair_check: PairCheck<'_>,
-    key: &[u8],
-    value: &[u8],
-) -> Result<(), String> {
-    match Place::of(key) {
-        Some(Place::Application(key)) => pair_check(key, value),
-        Some(Place::Meta) => {
-            let meta = Meta::decode(value).ok_or("how far the application is cannot be read")?;
-            position.set(meta.position);
-            Ok(())
-        }
-        Some(Place::Session(found)) => {
-            let session: Session = codec::decode(value).map_err(|e| e.to_string())?;
-            match (session.sequence, found > generation(position.get())) {
-                (0, _) => Err("a session that remembers no write".to_owned()),
-                (_, true) => Err(format!("a session of generation {found}, which has not begun")),
-                _ => Ok(()),
+/// What was found so far, in the order of the keys.
+struct Stored<'a> {
+    pairs: &'a dyn PairCheck,
+    /// How far the application is, once that was found.
+    position: Cell<Option<u64>>,
+    has_pairs: Cell<bool>,
+}
+
+impl Stored<'_> {
+    /// The pairs come first, then how far the application is, then the sessions.
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
+        match Place::of(key) {
+            Some(Place::Application(key)) => {
+                self.has_pairs.set(true);
+                self.pairs.pair(key, value)
             }
+            Some(Place::Meta) => {
+                let meta = Meta::decode(value).ok_or("how far the application is cannot be read")?;
+                self.position.set(Some(meta.position));
+                Ok(())
+            }
+            Some(Place::Session(found)) => {
+                self.has_pairs.set(true);
+                let session: Session = codec::decode(value).map_err(|e| e.to_string())?;
+                let not_begun = self.position.get().is_some_and(|position| found > generation(position));
+                match (session.sequence, not_begun) {
+                    (0, _) => Err("a session that remembers no write".to_owned()),
+                    (_, true) => Err(format!("a session of generation {found}, which has not begun")),
+                    _ => Ok(()),
+                }
+            }
+            None => Err("neither a pair nor a session".to_owned()),
         }
-        None => Err("neither a pair nor a session".to_owned()),
+    }
+
+    fn end(&self) -> Result<(), String> {
+        match self.position.get() {
+            None if self.has_pairs.get() => {
+                Err("the record of how far the application is is missing, although there are pairs"
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -70,19 +113,29 @@ mod tests {
     use super::*;
     use crate::application::{ClusterTime, GENERATION_COMMANDS, meta_key, session_key};
 
+    struct OnlyGood;
+
+    impl PairCheck for OnlyGood {
+        fn pair(&self, key: &[u8], _value: &[u8]) -> Result<(), String> {
+            if key == b"good" { Ok(()) } else { Err("bad".to_owned()) }
+        }
+
+        fn end(&self) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn what_a_node_stores_is_told_from_everything_else() {
-        let position = Cell::new(0);
-        let check = |key: &[u8], value: &[u8]| {
-            let pairs: PairCheck<'_> = &|key, _| if key == b"good" { Ok(()) } else { Err("bad".to_owned()) };
-            check_stored(&position, pairs, key, value)
-        };
+        let stored = Stored { pairs: &OnlyGood, position: Cell::new(None), has_pairs: Cell::new(false) };
+        let check = |key: &[u8], value: &[u8]| stored.check(key, value);
         let meta = Meta { position: GENERATION_COMMANDS, time: ClusterTime::default(), schema: 0 }.encode();
         let session = |sequence| codec::encode(&Session { sequence, response: Bytes::new() }).unwrap();
         check(b"agood", b"").unwrap();
         assert_eq!(check(b"another", b""), Err("bad".to_owned()));
-        assert!(check(&session_key(1), &session(1)).unwrap_err().contains("not begun"));
+        assert!(stored.end().unwrap_err().contains("is missing"));
         check(&meta_key(), &meta).unwrap();
+        stored.end().unwrap();
         check(&session_key(1), &session(1)).unwrap();
         for (key, value, part) in [
             (meta_key(), meta[1..].to_vec(), "cannot be read"),

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use bytes::Bytes;
+use raftnode::check::PairCheck;
 
 use super::application::decode_revision;
 use super::{PairRecord, keys};
@@ -11,11 +12,11 @@ use super::{PairRecord, keys};
 #[derive(Debug, Default)]
 pub(crate) struct StoredPairs {
     last_revision: Cell<u64>,
+    has_revision: Cell<bool>,
 }
 
-impl StoredPairs {
-    /// Says what is wrong with a key and its value.
-    pub(crate) fn check(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
+impl PairCheck for StoredPairs {
+    fn pair(&self, key: &[u8], value: &[u8]) -> Result<(), String> {
         if keys::user_key_of(key).is_some() {
             let pair = PairRecord::decode(Bytes::copy_from_slice(value)).map_err(|e| e.to_string())?;
             self.last_revision.set(self.last_revision.get().max(pair.mod_revision));
@@ -24,12 +25,22 @@ impl StoredPairs {
         if key != keys::REVISION {
             return Err("neither a pair nor the revision".to_owned());
         }
+        self.has_revision.set(true);
         let (revision, last) =
             (decode_revision(Some(value)).map_err(|e| e.to_string())?, self.last_revision.get());
         if last > revision {
             return Err(format!("the revision is {revision}, but a pair was written at {last}"));
         }
         Ok(())
+    }
+
+    fn end(&self) -> Result<(), String> {
+        match self.last_revision.get() {
+            last if last > 0 && !self.has_revision.get() => {
+                Err(format!("the revision is missing, although a pair was written at {last}"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -41,8 +52,11 @@ mod tests {
     fn what_the_application_writes_is_right_and_everything_else_is_told() {
         let pair = PairRecord::created(7, Bytes::from_static(b"v")).encode();
         let stored = StoredPairs::default();
-        stored.check(&keys::pair(b"k"), &pair).unwrap();
-        stored.check(&keys::REVISION, &7_u64.to_le_bytes()).unwrap();
+        stored.end().unwrap();
+        stored.pair(&keys::pair(b"k"), &pair).unwrap();
+        assert!(stored.end().unwrap_err().contains("revision is missing"));
+        stored.pair(&keys::REVISION, &7_u64.to_le_bytes()).unwrap();
+        stored.end().unwrap();
         for (key, value, part) in [
             (keys::REVISION.to_vec(), 6_u64.to_le_bytes().to_vec(), "written at 7"),
             (keys::REVISION.to_vec(), vec![0; 7], "8 bytes"),
@@ -50,7 +64,7 @@ mod tests {
             (keys::pair(b""), pair.clone(), "neither"),
             (b"x".to_vec(), pair, "neither"),
         ] {
-            let reason = stored.check(&key, &value).unwrap_err();
+            let reason = stored.pair(&key, &value).unwrap_err();
             assert!(reason.contains(part), "no '{part}' in {reason}");
         }
     }

@@ -55,13 +55,9 @@ fn examine(data_dir: &Path) -> anyhow::Result<Outcome> {
     if let Some(storage) = node.storage() {
         let mut line = ProgressLine::default();
         let pairs = StoredPairs::default();
-        let report = check_storage(
-            &storage,
-            node.has_stored,
-            KvApplication,
-            &|key, value| pairs.check(key, value),
-            &mut |progress| line.show(progress),
-        );
+        let report = check_storage(&storage, node.has_stored, KvApplication, &pairs, &mut |progress| {
+            line.show(progress)
+        });
         line.clear();
         match report {
             Ok(report) => outcome.add(report),
