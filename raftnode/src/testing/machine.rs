@@ -10,7 +10,7 @@ use openraft::{EntryPayload, LogId, RaftSnapshotBuilder as _};
 use storage_leveldb::{Options, Storage, StorageError};
 use tempfile::TempDir;
 
-use super::encoded;
+use super::subject::encoded;
 use crate::application::{
     Application, Ask, Batch, ClusterTime, Command, Hosted, Outcome, Outcomes, RequestId, Typed, View,
 };
@@ -110,7 +110,10 @@ impl<A: Application> Machine<A> {
         self.index += 1;
         let commands = commands.iter();
         let commands: Vec<_> = commands
-            .map(|(request_id, command)| Command { request_id: *request_id, bytes: encoded(command) })
+            .map(|(request_id, command)| Command {
+                request_id: *request_id,
+                bytes: encoded("a command", command),
+            })
             .collect();
         let leader = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
         let payload = EntryPayload::Normal(Batch::new(time, &commands));
