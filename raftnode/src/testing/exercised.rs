@@ -115,19 +115,35 @@ impl Exercised {
         self.entries += 1;
         self.changed += u64::from(!own(before).eq(own(after)));
         for command in batch.open().into_iter().flat_map(|(_, commands)| commands).flatten() {
-            if let Ok(decoded) = codec::decode::<A::Command>(&command.bytes) {
-                self.commands.add(&decoded, &command.bytes);
-            }
+            self.add_command::<A>(&command.bytes);
         }
         let outcomes: Outcomes = codec::decode(outcomes).unwrap_or_default();
         for outcome in outcomes.0 {
             match outcome {
                 Outcome::SequenceTooLow { .. } => self.late += 1,
-                Outcome::Applied(bytes) => match codec::decode::<A::Response>(&bytes) {
-                    Ok(response) => self.responses.add(&response, &bytes),
-                    Err(e) => self.unreadable = Some(unreadable("a response", &e)),
-                },
+                Outcome::Applied(bytes) => self.add_response::<A>(&bytes),
             }
+        }
+    }
+
+    /// Adds an entry with one command.
+    pub(super) fn add_one<A: Application>(&mut self, command: &Bytes, response: &Bytes, changed: bool) {
+        self.entries += 1;
+        self.changed += u64::from(changed);
+        self.add_command::<A>(command);
+        self.add_response::<A>(response);
+    }
+
+    fn add_command<A: Application>(&mut self, encoded: &Bytes) {
+        if let Ok(command) = codec::decode::<A::Command>(encoded) {
+            self.commands.add(&command, encoded);
+        }
+    }
+
+    fn add_response<A: Application>(&mut self, encoded: &Bytes) {
+        match codec::decode::<A::Response>(encoded) {
+            Ok(response) => self.responses.add(&response, encoded),
+            Err(e) => self.unreadable = Some(unreadable("a response", &e)),
         }
     }
 

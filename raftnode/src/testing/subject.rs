@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use storage_leveldb::testing as storage;
 use storage_leveldb::testing::Random;
 
+use super::cluster::ClusterTest;
 use super::exercised::unreadable;
 use super::storage_tests::{CrashTest, DeterminismTest, FaultTest, Watch};
 use crate::application::{Application, Batch, ClusterTime, Command, Hosted, RequestId, Typed, View};
@@ -24,18 +25,26 @@ const SEQUENCES: u64 = 1000;
 const MAX_STEP_MILLIS: u64 = 10_000;
 
 /// Makes a random command for the state that it will meet.
-type MakeCommand<A> =
+pub(super) type MakeCommand<A> =
     Arc<dyn Fn(&mut Random, &mut View<'_, '_>) -> <A as Application>::Command + Send + Sync>;
 
 /// Makes a random query for the state that it asks.
-type MakeQuery<A> = Arc<dyn Fn(&mut Random, &mut View<'_, '_>) -> <A as Application>::Query + Send + Sync>;
+pub(super) type MakeQuery<A> =
+    Arc<dyn Fn(&mut Random, &mut View<'_, '_>) -> <A as Application>::Query + Send + Sync>;
 
 /// An application under test: how it is made, and how a random command of it is.
 pub struct Subject<A: Application> {
-    application: Arc<dyn Fn() -> A + Send + Sync>,
-    command: MakeCommand<A>,
-    query: Option<MakeQuery<A>>,
-    may_answer_alike: bool,
+    pub(super) application: Arc<dyn Fn() -> A + Send + Sync>,
+    pub(super) command: MakeCommand<A>,
+    pub(super) query: Option<MakeQuery<A>>,
+    pub(super) may_answer_alike: bool,
+}
+
+impl<A: Application> Clone for Subject<A> {
+    fn clone(&self) -> Self {
+        let (application, command) = (Arc::clone(&self.application), Arc::clone(&self.command));
+        Self { application, command, query: self.query.clone(), ..*self }
+    }
 }
 
 impl<A: Application> Subject<A> {
@@ -89,6 +98,12 @@ impl<A: Application> Subject<A> {
     pub fn fault_test(&self) -> FaultTest {
         let (watch, test) = (self.watch(), storage::FaultTest::seeing(self.host(), self.batch()));
         FaultTest { test: test.watched(watch.watcher::<A>()), watch }
+    }
+
+    /// Does a cluster keep its promises while nodes lose power, and messages are lost and late?
+    #[must_use]
+    pub fn cluster_test(&self) -> ClusterTest<A> {
+        ClusterTest::new(self.clone())
     }
 
     fn watch(&self) -> Watch {

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "test code")]
 
+mod clusters;
 mod nondeterministic;
 mod outside;
 mod support;

@@ -127,6 +127,10 @@ pub(super) async fn run<C: TestTypes, A: Application<C>>(
         hand_over(&mut store, &mut successor).await?;
         store = successor;
     }
+    if let Some(last) = first_half.last().filter(|_| plan.reopen || plan.hand_over) {
+        // Before anything more is applied: what was kept in memory is not there again yet.
+        states.insert(last.log_id.index, store.reader.query(last.log_id.index).await?);
+    }
     apply(&mut store, second_half, plan, &mut random, &mut states).await?;
     Ok(Outcome { answers: answers.take(), states })
 }
