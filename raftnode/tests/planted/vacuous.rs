@@ -1,8 +1,9 @@
 //! Runs from which nothing follows.
 
 use raftnode::testing::{Failed, Subject, Vacuous};
+use raftnode::{Application, At, StorageError, Transaction, View};
 
-use super::support::{Command, Counters, Response, apply, query, verdict};
+use super::support::{Command, Counters, apply, query, verdict};
 
 fn sound(command: fn() -> Command) -> Subject<Counters<()>> {
     let application = || Counters {
@@ -39,17 +40,31 @@ fn a_run_with_one_kind_of_response_fails_unless_that_is_all_there_is() {
     verdict(&sound(add).may_answer_alike()).unwrap();
 }
 
-/// A number that is always the same is one kind of response.
+/// Changes something, and answers a number.
+struct Numbers(fn(At) -> u64);
+
+impl Application for Numbers {
+    const SCHEMA: u32 = 1;
+    type Command = ();
+    type Response = u64;
+    type Query = ();
+    type Answer = ();
+
+    fn apply(&self, txn: &mut Transaction<'_, '_>, at: At, (): ()) -> Result<u64, StorageError> {
+        txn.store(b"position", &at.position)?;
+        Ok((self.0)(at))
+    }
+
+    fn query(&self, _: &mut View<'_, '_>, (): ()) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+/// A type without variants can only be told by its values.
 #[test]
-fn a_response_without_variants_is_told_by_its_value() {
-    let application = || Counters {
-        state: (),
-        apply: |(), txn, at, _| {
-            txn.store(b"position", &at.position)?;
-            Ok(Response::Now(7))
-        },
-        query: |(), view, name| query(view, &name),
-    };
-    let failed = verdict(&Subject::new(application, |_, _| take())).unwrap_err();
+fn a_response_that_is_always_the_same_number_is_one_kind() {
+    let failed = verdict(&Subject::new(|| Numbers(|_| 7), |_, _| ())).unwrap_err();
     assert!(matches!(failed, Failed::Vacuous(Vacuous::AnsweredAlike(_))), "{failed}");
+    let report = verdict(&Subject::new(|| Numbers(|at| at.position), |_, _| ())).unwrap();
+    assert!(report.to_string().contains("100 or more different ones"), "{report}");
 }
