@@ -175,8 +175,11 @@ impl<A: Application> Machine<A> {
     /// Answers an encoded query.
     pub(super) async fn query_encoded(&self, query: &Bytes) -> Result<Bytes, String> {
         let (host, query) = (Typed(Arc::clone(&self.application)), query.clone());
-        let ask: Ask = Box::new(move |view| Ok(Box::new(host.query(view, &query)?)));
+        let ask: Ask = Box::new(move |view| {
+            let answer: Result<Bytes, String> = host.query(view, &query).map_err(|e| e.to_string());
+            Ok(Box::new(answer))
+        });
         let found = self.storage.reader.query(ask).await.map_err(|e| e.to_string())?;
-        Ok(*found.downcast().expect("an encoded answer"))
+        *found.downcast().expect("an encoded answer")
     }
 }

@@ -7,10 +7,7 @@ use storage_leveldb::{KeyRange, ScanLimit};
 
 use super::error::{ClusterError, WriteName};
 use super::history::{Applied, Events, Moment, Read, Write, WriteEnd};
-use crate::application::{Application, Ask, Place, RequestId};
-use crate::raft::NodeId;
-use crate::testing::exercised::Exercised;
-use crate::testing::machine::Machine;
+use crate::application::{Ask, Place, RequestId};
 
 /// The application's pairs.
 pub(in crate::testing) type Pairs = Vec<(Bytes, Bytes)>;
@@ -105,38 +102,6 @@ impl Events {
         }
         Ok(())
     }
-
-    /// Applies everything once more, to a model, and asks it what clients have asked.
-    pub(super) async fn replay<A: Application>(
-        &self,
-        application: A,
-        nodes: &BTreeMap<NodeId, Pairs>,
-    ) -> Result<Exercised, ClusterError> {
-        let mut reads: Vec<&Read> = self.reads.iter().collect();
-        reads.sort_by_key(|read| read.position);
-        let mut reads = reads.into_iter().peekable();
-        let mut model = Machine::new(application).await;
-        let mut exercised = Exercised::default();
-        let mut before = model.pairs().await;
-        while let Some(read) = reads.next_if(|read| read.position == 0) {
-            check_answer(read, model.query_encoded(&read.query).await)?;
-        }
-        for applied in self.applied.values() {
-            let response = model.apply_encoded(&applied.at, applied.command.clone()).await;
-            if response != Ok(applied.response.clone()) {
-                let (one, other) = (format!("{applied:?}"), format!("a model answers {response:?}"));
-                return Err(ClusterError::Diverged { position: applied.at.position, one, other });
-            }
-            let after = model.pairs().await;
-            exercised.add_one::<A>(&applied.command, &applied.response, before != after);
-            before = after;
-            while let Some(read) = reads.next_if(|read| read.position == applied.at.position) {
-                check_answer(read, model.query_encoded(&read.query).await)?;
-            }
-        }
-        nodes.iter().try_for_each(|(node, pairs)| check_state(*node, &before, pairs))?;
-        Ok(exercised)
-    }
 }
 
 fn check_write(write: &Write, applied: Option<&Applied>) -> Result<(), ClusterError> {
@@ -152,26 +117,4 @@ fn check_write(write: &Write, applied: Option<&Applied>) -> Result<(), ClusterEr
         }
         _ => Ok(()),
     }
-}
-
-fn check_answer(read: &Read, expected: Result<Bytes, String>) -> Result<(), ClusterError> {
-    let expected = expected.unwrap_or_else(|reason| reason.into());
-    if read.answer == expected {
-        return Ok(());
-    }
-    let Read { node, position, .. } = *read;
-    Err(ClusterError::Answer { node, position, told: read.answer.clone(), expected })
-}
-
-fn check_state(node: NodeId, expected: &Pairs, found: &Pairs) -> Result<(), ClusterError> {
-    if expected == found {
-        return Ok(());
-    }
-    let (expected, found): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        (expected.iter().cloned().collect(), found.iter().cloned().collect());
-    let keys = expected.keys().chain(found.keys());
-    let differs = |key: &&Bytes| expected.get(*key) != found.get(*key);
-    let key = keys.filter(differs).min().cloned().unwrap_or_default();
-    let (expected, found) = (expected.get(&key).cloned(), found.get(&key).cloned());
-    Err(ClusterError::State { node, key, expected, found })
 }

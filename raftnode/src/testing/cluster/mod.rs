@@ -13,6 +13,7 @@ mod link;
 mod member;
 mod network;
 mod port;
+mod replay;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -160,7 +160,6 @@ impl Network {
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
     {
-        let mut arrived = false;
         let there_and_back = async {
             let fate = self.fate(from, to);
             match fate {
@@ -181,7 +180,6 @@ impl Network {
                 let reason = format!("node {to} does not run");
                 return Err(Silence { reason, may_have_arrived: false });
             };
-            arrived = true;
             let incarnation = port.incarnation;
             let answer = ask(port).await;
             match self.fate(to, from) {
