@@ -35,6 +35,10 @@ pub(crate) use call::{CLUSTER_ID_METADATA, DEFAULT_CLUSTER_DEADLINE};
 pub use call::{Call, DEFAULT_DEADLINE};
 pub(crate) use forward::address;
 pub(crate) use header::{NODE_FAULT_METADATA, NODE_ID_METADATA, header};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use proposals::Proposals;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use read_index::ReadIndex;
 pub(crate) use report::Reporter;
 pub use requests::{Answered, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES};
 pub(crate) use requests::{Found, Question};

@@ -28,8 +28,8 @@ const WAITING_COMMANDS: usize = MAX_REQUESTS_IN_FLIGHT;
 
 /// A command that was applied.
 #[derive(Debug)]
-pub(super) struct Applied {
-    pub(super) outcome: Outcome,
+pub(crate) struct Applied {
+    pub(crate) outcome: Outcome,
     /// Of the entry that carried it.
     pub(super) log_index: u64,
     pub(super) term: u64,
@@ -43,13 +43,13 @@ struct Proposal {
 
 /// Where commands wait. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Proposals {
+pub(crate) struct Proposals {
     waiting: mpsc::Sender<Proposal>,
 }
 
 impl Proposals {
     /// Starts the task that proposes; it ends when the last clone is dropped.
-    pub(super) fn start(raft: Raft, hosted: Hosted) -> Self {
+    pub(crate) fn start(raft: Raft, hosted: Hosted) -> Self {
         let (waiting, arrivals) = mpsc::channel(WAITING_COMMANDS);
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
         tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new() }.run());
@@ -61,7 +61,7 @@ impl Proposals {
     /// # Errors
     /// It was not, or that is not known. openraft itself refuses it, not appended, if this node
     /// does not lead.
-    pub(super) async fn propose(&self, command: Command) -> Result<Applied, Failure> {
+    pub(crate) async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let (done, outcome) = oneshot::channel();
         let gone = || Failure::Final(Status::unavailable("this node is stopping; ask another node"));
         self.waiting.send(Proposal { command, done }).await.map_err(|_| gone())?;

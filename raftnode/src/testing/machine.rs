@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use futures_util::stream;
 use openraft::entry::RaftEntry as _;
 use openraft::storage::RaftStateMachine as _;
@@ -10,9 +11,11 @@ use openraft::{EntryPayload, LogId, RaftSnapshotBuilder as _};
 use storage_leveldb::{Options, Storage, StorageError};
 use tempfile::TempDir;
 
-use super::encoded;
+use super::cluster::own_pairs;
+use super::subject::encoded;
 use crate::application::{
-    Application, Ask, Batch, ClusterTime, Command, Hosted, Outcome, Outcomes, RequestId, Stamp, Typed, View,
+    Application, Ask, At, Batch, ClusterTime, Command, Host as _, Hosted, Outcome, Outcomes, RequestId,
+    Stamp, Typed, View,
 };
 use crate::raft::TypeConfig;
 
@@ -107,25 +110,28 @@ impl<A: Application> Machine<A> {
         time: ClusterTime,
         commands: Vec<(Option<RequestId>, A::Command)>,
     ) -> Result<Vec<Applied<A>>, String> {
-        self.index += 1;
         let commands = commands.iter();
         let commands: Vec<_> = commands
             .map(|(request_id, command)| Command {
                 request_id: *request_id,
                 since: A::SCHEMA,
-                bytes: encoded(command),
+                bytes: encoded("a command", command),
             })
             .collect();
-        let leader = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
-        let payload = EntryPayload::Normal(Batch::new(Stamp { schema: A::SCHEMA, time }, &commands));
-        let entry = (openraft::Entry::new(LogId::new(leader, self.index), payload), None);
-        self.storage.state.apply(stream::iter([Ok(entry)])).await.map_err(|e| e.to_string())?;
         let outcome = |outcome| match outcome {
             Outcome::Applied(bytes) => Ok(codec::decode(&bytes).expect("a response")),
             Outcome::SequenceTooLow { last } => Err(last),
         };
-        let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
-        Ok(outcomes.into_iter().map(outcome).collect())
+        Ok(self.outcomes_of(time, &commands).await?.into_iter().map(outcome).collect())
+    }
+
+    async fn outcomes_of(&mut self, time: ClusterTime, commands: &[Command]) -> Result<Vec<Outcome>, String> {
+        self.index += 1;
+        let leader = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
+        let payload = EntryPayload::Normal(Batch::new(Stamp { schema: A::SCHEMA, time }, commands));
+        let entry = (openraft::Entry::new(LogId::new(leader, self.index), payload), None);
+        self.storage.state.apply(stream::iter([Ok(entry)])).await.map_err(|e| e.to_string())?;
+        Ok(std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Answers a query from the state as it is.
@@ -146,9 +152,35 @@ impl<A: Application> Machine<A> {
 
     /// Everything stored, the node's own records included.
     #[cfg(test)]
-    pub(crate) async fn stored(&self, range: storage_leveldb::KeyRange) -> Vec<(bytes::Bytes, bytes::Bytes)> {
+    pub(crate) async fn stored(&self, range: storage_leveldb::KeyRange) -> Vec<(Bytes, Bytes)> {
         let all = storage_leveldb::ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
         let ask: Ask = Box::new(move |view| Ok(Box::new(view.scan(range, all)?)));
         *self.storage.reader.query(ask).await.expect("pairs").downcast().expect("what was asked")
+    }
+
+    /// The application's own pairs.
+    pub(super) async fn pairs(&self) -> Vec<(Bytes, Bytes)> {
+        let pairs = self.storage.reader.query(own_pairs()).await.expect("pairs");
+        *pairs.downcast().expect("what was asked")
+    }
+
+    /// Applies a command as it was applied elsewhere; answers the encoded response.
+    pub(super) async fn apply_encoded(&mut self, at: &At, bytes: Bytes) -> Result<Bytes, String> {
+        let command = Command { request_id: at.request_id, since: at.schema, bytes };
+        match self.outcomes_of(at.time, &[command]).await?.pop() {
+            Some(Outcome::Applied(response)) => Ok(response),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    /// Answers an encoded query.
+    pub(super) async fn query_encoded(&self, query: &Bytes) -> Result<Bytes, String> {
+        let (host, query) = (Typed(Arc::clone(&self.application)), query.clone());
+        let ask: Ask = Box::new(move |view| {
+            let answer: Result<Bytes, String> = host.query(view, &query).map_err(|e| e.to_string());
+            Ok(Box::new(answer))
+        });
+        let found = self.storage.reader.query(ask).await.map_err(|e| e.to_string())?;
+        *found.downcast().expect("an encoded answer")
     }
 }

@@ -15,12 +15,14 @@
 //! - [`determinism`]: does the same log have the same effects, whatever it is applied with?
 //! - [`engine_conformance`]: what every [`Engine`](crate::Engine) must do.
 
+mod author;
 mod broken;
 mod check;
 pub mod crash;
 pub mod determinism;
 pub mod engine_conformance;
 pub mod faults;
+mod forecast;
 #[doc(hidden)]
 pub mod formats;
 mod found;
@@ -28,11 +30,13 @@ mod ids;
 mod inspected;
 mod model;
 mod random;
+mod recorded;
 mod reference;
 mod sim_disk;
 mod subject;
 mod workload;
 
+pub use author::Effect;
 pub use broken::Broken;
 pub use crash::CrashTest;
 pub use determinism::DeterminismTest;

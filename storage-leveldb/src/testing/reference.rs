@@ -1,19 +1,17 @@
 //! The same application on a store that never fails: it tells what the state must be after each entry.
 
-use std::sync::Arc;
-
-use openraft::RaftSnapshotBuilder;
-use openraft::Snapshot;
 use openraft::storage::RaftStateMachine;
 use openraft::type_config::alias::{CommittedLeaderIdOf, StoredMembershipOf};
+use openraft::{EntryPayload, RaftSnapshotBuilder, Snapshot};
 
+use super::author::Effect;
 use super::broken::Broken;
-use super::inspected::Pairs;
+use super::inspected::{Inspected, Pairs};
+use super::recorded::{Answers, Recorded};
 use super::sim_disk::SimDisk;
-use super::subject::{Store, Subject, TestTypes};
-use crate::engine::MemoryEngine;
-use crate::options::Options;
+use super::subject::{Subject, TestTypes};
 use crate::state::{Application, SnapshotFile};
+use crate::storage::Storage;
 
 /// The state after one entry.
 #[derive(Debug)]
@@ -29,17 +27,22 @@ pub(crate) type ReferenceSnapshot<C> = Snapshot<
     SnapshotFile,
 >;
 
-/// Invariant: the entries `0..end` have been applied.
+/// Invariant: the entries `0..end` have been applied, and `pairs` are those behind them.
 pub(crate) struct Reference<C: openraft::RaftTypeConfig, A: Application<C>> {
-    store: Store<C, A>,
+    subject: Subject<C, A>,
+    store: Storage<C, Inspected<Recorded<A>>>,
+    answers: Answers,
+    pairs: Pairs,
     end: u64,
 }
 
 impl<C: TestTypes, A: Application<C>> Reference<C, A> {
     pub(crate) async fn open(subject: &Subject<C, A>) -> Result<Self, Broken> {
-        let mut subject = subject.clone();
-        subject.options = Options { engine: Some(Arc::new(MemoryEngine::default())), ..subject.options };
-        Ok(Self { store: subject.open(&SimDisk::default()).await?, end: 0 })
+        let (subject, answers) = (subject.clone(), Answers::default());
+        let recorded =
+            Recorded { inner: subject.application(), answers: answers.clone(), merges_at_once: false };
+        let store = subject.in_memory().open_as(&SimDisk::default(), Inspected(recorded)).await?;
+        Ok(Self { subject, store, answers, pairs: Pairs::new(), end: 0 })
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -55,9 +58,21 @@ impl<C: TestTypes, A: Application<C>> Reference<C, A> {
 
     /// Applies the next entry; answers the state after it.
     pub(crate) async fn apply(&mut self, entry: C::Entry) -> Result<Expected<C>, Broken> {
+        let watched = self.subject.watcher().and(match &entry.payload {
+            EntryPayload::Normal(command) => Some(command.clone()),
+            _ => None,
+        });
         self.store.state.apply(futures_util::stream::iter([Ok((entry, None))])).await?;
         self.end = self.end.saturating_add(1);
-        self.expected().await
+        let expected = self.expected().await?;
+        let before = std::mem::replace(&mut self.pairs, expected.pairs.clone());
+        let answers = self.answers.take();
+        if let (Some(watcher), Some(command)) = (self.subject.watcher(), watched)
+            && let Some(answer) = answers.into_values().next_back()
+        {
+            watcher(&Effect { command: &command, answer: &answer, before: &before, after: &self.pairs });
+        }
+        Ok(expected)
     }
 
     /// A snapshot of the state, as another member would send it.

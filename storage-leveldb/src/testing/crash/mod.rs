@@ -80,10 +80,11 @@ pub use self::report::{CrashFailure, CrashReport, CrashTestError};
 pub use super::workload::StepKind;
 
 use self::explorer::Explorer;
+use super::author::Effect;
 use super::random::Random;
 use super::subject::{Subject, TestTypes};
 use crate::options::Options;
-use crate::state::Application;
+use crate::state::{Application, View};
 
 /// A long run says where it is about this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
@@ -107,8 +108,21 @@ impl<C: TestTypes, A: Application<C>> CrashTest<C, A> {
         application: impl Fn() -> A + Send + Sync + 'static,
         command: impl Fn(&mut Random) -> C::D + Send + Sync + 'static,
     ) -> Self {
+        Self::of(Subject::new(application, command))
+    }
+
+    /// The same with commands for the state that they will meet: `command` sees it as it is behind
+    /// the entries made before.
+    pub fn seeing(
+        application: impl Fn() -> A + Send + Sync + 'static,
+        command: impl Fn(&mut Random, &mut View<'_>) -> C::D + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(Subject::seeing(application, command))
+    }
+
+    fn of(subject: Subject<C, A>) -> Self {
         Self {
-            subject: Subject::new(application, command),
+            subject,
             points: DEFAULT_POINTS,
             steps: DEFAULT_STEPS,
             first_seed: 0,
@@ -116,6 +130,12 @@ impl<C: TestTypes, A: Application<C>> CrashTest<C, A> {
             only_point: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
+    }
+
+    /// Tells `watcher` what each entry did, on every run of a workload.
+    #[must_use]
+    pub fn watched(self, watcher: impl Fn(&Effect<'_, C>) + Send + Sync + 'static) -> Self {
+        Self { subject: self.subject.watched(watcher), ..self }
     }
 
     /// Runs seed after seed until there have been at least this many crash points.

@@ -51,6 +51,21 @@ pub enum DeterminismError {
         /// The least key that differs.
         difference: Box<Difference>,
     },
+    /// The same pairs were probed with another result.
+    #[error(
+        "behind entry {index} the same state answers queries differently {run}: {found:02x?}, not \
+         {expected:02x?} (as codec bytes)"
+    )]
+    Probe {
+        /// How the log was applied.
+        run: String,
+        /// The log index of the last entry applied.
+        index: u64,
+        /// What the probe of the first run answered.
+        expected: Vec<u8>,
+        /// What the probe of this run answered.
+        found: Vec<u8>,
+    },
     /// A storage failed.
     #[error("{run}: {reason}")]
     Storage {

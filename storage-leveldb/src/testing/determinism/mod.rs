@@ -5,7 +5,7 @@
 //! batches, with a restart half way, and with a snapshot half way that another storage, on the other engine, goes on
 //! from; and with what is merged ([`Transaction::merge`](crate::Transaction::merge)) merged at once, or when it is read. It compares the answer to every entry, and all pairs behind every batch.
 //!
-//! What it finds: clocks, random numbers, the order of a `HashMap`, counters and caches in the application itself,
+//! What it finds: clocks that tell seconds or less, random numbers, the order of a `HashMap`, counters and caches in the application itself,
 //! anything that a snapshot does not carry, a merge that is not associative, and engines that do not answer alike.
 //!
 //! ```
@@ -38,11 +38,12 @@
 //! ```
 
 mod error;
-mod recorded;
+mod probed;
 mod run;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use openraft::EntryPayload;
@@ -50,16 +51,22 @@ use tokio::runtime::Builder;
 
 pub use self::error::{DeterminismError, Difference};
 
+use self::probed::Seen;
 use self::run::{EngineKind, Outcome, Plan, run};
+use super::author::Effect;
 use super::broken::Broken;
+use super::forecast::Forecast;
 use super::ids::{log_id, logged, membership};
 use super::inspected::Pairs;
 use super::model::Logged;
 use super::random::Random;
-use super::subject::{MakeCommand, TestTypes};
-use crate::state::Application;
+use super::subject::{Subject, TestTypes};
+use crate::state::{Application, View};
 
 const DEFAULT_ENTRIES: u64 = 1000;
+/// A clock that stands still for longer than this is not waited for.
+const LONGEST_SECOND: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The first run, which the others are compared with.
 const FIRST: Plan = Plan {
@@ -101,8 +108,7 @@ impl fmt::Display for Digest {
 
 /// A test of determinism for one application. See the [module](self).
 pub struct DeterminismTest<C: openraft::RaftTypeConfig, A> {
-    application: Box<dyn Fn() -> A + Send + Sync>,
-    command: Box<MakeCommand<C>>,
+    subject: Subject<C, A>,
     entries: u64,
     seed: u64,
 }
@@ -113,8 +119,26 @@ impl<C: TestTypes, A: Application<C>> DeterminismTest<C, A> {
         application: impl Fn() -> A + Send + Sync + 'static,
         command: impl Fn(&mut Random) -> C::D + Send + Sync + 'static,
     ) -> Self {
-        let command: Box<MakeCommand<C>> = Box::new(command);
-        Self { application: Box::new(application), command, entries: DEFAULT_ENTRIES, seed: 0 }
+        Self::of(Subject::new(application, command))
+    }
+
+    /// The same with commands for the state that they will meet: `command` sees it as it is behind
+    /// the entries made before.
+    pub fn seeing(
+        application: impl Fn() -> A + Send + Sync + 'static,
+        command: impl Fn(&mut Random, &mut View<'_>) -> C::D + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(Subject::seeing(application, command))
+    }
+
+    fn of(subject: Subject<C, A>) -> Self {
+        Self { subject, entries: DEFAULT_ENTRIES, seed: 0 }
+    }
+
+    /// Tells `watcher` what each entry did in the first run.
+    #[must_use]
+    pub fn watched(self, watcher: impl Fn(&Effect<'_, C>) + Send + Sync + 'static) -> Self {
+        Self { subject: self.subject.watched(watcher), ..self }
     }
 
     /// Applies a log of this many entries.
@@ -129,41 +153,84 @@ impl<C: TestTypes, A: Application<C>> DeterminismTest<C, A> {
         Self { seed, ..self }
     }
 
-    /// Applies the log in all ways.
+    /// Compares what `probe` makes of the application and its state behind every batch, too: what
+    /// it answers to queries. `probe` is told behind which entry it is.
+    #[must_use]
+    pub fn probed(self, probe: impl Fn(&A, &mut View<'_>, u64) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self { subject: self.subject.probed(probe), ..self }
+    }
+
+    /// Applies the log in all ways. Between the first and the others the time of day passes the
+    /// end of a second, so that what an application reads from a clock in seconds differs, too.
     ///
     /// # Errors
     /// Where two runs part first.
     pub fn run(&self) -> Result<Digest, DeterminismError> {
         let runtime = Builder::new_current_thread().build()?;
-        let log =
-            self.log().map_err(|reason| DeterminismError::Storage { run: FIRST.to_string(), reason })?;
+        let log = runtime.block_on(self.log());
+        let log = log.map_err(|reason| DeterminismError::Storage { run: FIRST.to_string(), reason })?;
         let outcome = |plan: Plan| {
-            let ran = runtime.block_on(run(&*self.application, &log, plan, Random::new(self.seed)));
+            let ran = runtime.block_on(run(&self.subject, &log, plan, Random::new(self.seed)));
             ran.map_err(|reason| DeterminismError::Storage { run: plan.to_string(), reason })
         };
         let first = outcome(FIRST)?;
+        self.tell(&log, &first)
+            .map_err(|reason| DeterminismError::Storage { run: FIRST.to_string(), reason })?;
+        pass_the_second();
         for plan in OTHERS {
             compare(plan, &first, &outcome(plan)?)?;
         }
         Ok(digest(self.entries, &first))
     }
 
-    fn log(&self) -> Result<Vec<Arc<Logged<C>>>, Broken> {
+    async fn log(&self) -> Result<Vec<Arc<Logged<C>>>, Broken> {
         let mut random = Random::of(&[self.seed, 9]);
-        let mut entry = |index| {
+        let mut forecast = Forecast::behind(&self.subject, []);
+        let mut log = Vec::new();
+        for index in 0..self.entries {
             // openraft begins every log with a membership.
             let payload = match index {
                 0 => EntryPayload::Membership(membership::<C>()),
-                _ => EntryPayload::Normal((self.command)(&mut random)),
+                _ => EntryPayload::Normal(forecast.command(&mut random).await?),
             };
-            logged::<C>(log_id::<C>(C::Term::default(), index), payload)
-        };
-        (0..self.entries).map(&mut entry).collect()
+            let entry = logged::<C>(log_id::<C>(C::Term::default(), index), payload)?;
+            forecast.push(Arc::clone(&entry));
+            log.push(entry);
+        }
+        Ok(log)
+    }
+
+    /// Tells the watcher what each entry did.
+    fn tell(&self, log: &[Arc<Logged<C>>], outcome: &Outcome) -> Result<(), Broken> {
+        let Some(watcher) = self.subject.watcher() else { return Ok(()) };
+        let mut before: &[(Bytes, Bytes)] = &[];
+        for logged in log {
+            let index = logged.log_id.index;
+            let after = outcome.states.get(&index).map_or(before, |seen| &seen.pairs);
+            let entry = logged.entry()?;
+            if let (EntryPayload::Normal(command), Some(answer)) =
+                (&entry.payload, outcome.answers.get(&index))
+            {
+                watcher(&Effect { command, answer, before, after });
+            }
+            before = after;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the time of day is in another second.
+fn pass_the_second() {
+    let second = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let now = second();
+    let begun = Instant::now();
+    while second() == now && begun.elapsed() < LONGEST_SECOND {
+        std::thread::sleep(LOOK_AGAIN);
     }
 }
 
 fn digest(entries: u64, outcome: &Outcome) -> Digest {
-    let pairs = outcome.states.values().next_back().into_iter().flatten();
+    let pairs = outcome.states.values().next_back().into_iter().flat_map(|seen| &seen.pairs);
     let with = |crc, bytes: &[u8]| {
         let crc = crc32c::crc32c_append(crc, &(bytes.len() as u64).to_le_bytes());
         crc32c::crc32c_append(crc, bytes)
@@ -187,13 +254,21 @@ fn compare(plan: Plan, first: &Outcome, other: &Outcome) -> Result<(), Determini
         }
     }
     for (index, found) in &other.states {
-        let nothing = Pairs::new();
+        let nothing = Seen::default();
         let expected = first.states.get(index).unwrap_or(&nothing);
-        if let Some(difference) = first_difference(expected, found) {
+        if let Some(difference) = first_difference(&expected.pairs, &found.pairs) {
             return Err(DeterminismError::State {
                 run: run(),
                 index: *index,
                 difference: Box::new(difference),
+            });
+        }
+        if expected.probed != found.probed {
+            return Err(DeterminismError::Probe {
+                run: run(),
+                index: *index,
+                expected: expected.probed.clone(),
+                found: found.probed.clone(),
             });
         }
     }

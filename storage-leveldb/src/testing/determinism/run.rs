@@ -9,17 +9,17 @@ use openraft::RaftSnapshotBuilder;
 use openraft::storage::RaftStateMachine;
 use tokio::io::AsyncWriteExt;
 
-use super::recorded::{Answers, Recorded};
+use super::probed::{Probed, Seen};
 use crate::engine::{EngineFactory, LevelDbOptions, MemoryEngine};
 use crate::options::Options;
 use crate::state::Application;
 use crate::storage::Storage;
 use crate::testing::broken::Broken;
-use crate::testing::inspected::{Inspected, Pairs};
 use crate::testing::model::Logged;
 use crate::testing::random::Random;
+use crate::testing::recorded::{Answers, Recorded};
 use crate::testing::sim_disk::SimDisk;
-use crate::testing::subject::{DIR, TestTypes};
+use crate::testing::subject::{DIR, Subject, TestTypes};
 
 /// Entries of one batch, at most.
 const MAX_BATCH_ENTRIES: u64 = 40;
@@ -62,32 +62,29 @@ impl fmt::Display for Plan {
 pub(super) struct Outcome {
     /// Encoded answers by log index.
     pub(super) answers: BTreeMap<u64, Vec<u8>>,
-    /// The pairs behind some entries, by log index; those behind the last among them.
-    pub(super) states: BTreeMap<u64, Pairs>,
+    /// What is behind some entries, by log index; behind the last among them.
+    pub(super) states: BTreeMap<u64, Seen>,
 }
 
-type Store<C, A> = Storage<C, Inspected<Recorded<A>>>;
+type Store<C, A> = Storage<C, Probed<A>>;
 
 /// A storage that can be opened again.
-struct Place<'a, A> {
-    application: &'a (dyn Fn() -> A + Send + Sync),
+struct Place<'a, C: openraft::RaftTypeConfig, A> {
+    subject: &'a Subject<C, A>,
     answers: Answers,
     merges_at_once: bool,
     disk: SimDisk,
     memory: Option<MemoryEngine>,
 }
 
-impl<'a, A> Place<'a, A> {
-    fn new(application: &'a (dyn Fn() -> A + Send + Sync), answers: &Answers, plan: Plan) -> Self {
+impl<'a, C: TestTypes, A: Application<C>> Place<'a, C, A> {
+    fn new(subject: &'a Subject<C, A>, answers: &Answers, plan: Plan) -> Self {
         let memory = (plan.engine == EngineKind::Memory).then(MemoryEngine::default);
         let (answers, merges_at_once) = (answers.clone(), plan.merges_at_once);
-        Self { application, answers, merges_at_once, disk: SimDisk::default(), memory }
+        Self { subject, answers, merges_at_once, disk: SimDisk::default(), memory }
     }
 
-    async fn open<C: TestTypes>(&self) -> Result<Store<C, A>, Broken>
-    where
-        A: Application<C>,
-    {
+    async fn open(&self) -> Result<Store<C, A>, Broken> {
         let small =
             LevelDbOptions { write_buffer_bytes: 4096, table_bytes: 4096, ..LevelDbOptions::default() };
         let options = Options {
@@ -97,38 +94,42 @@ impl<'a, A> Place<'a, A> {
             memtable_bytes: 4096,
             ..Options::default()
         };
-        let (inner, answers) = ((self.application)(), self.answers.clone());
+        let (inner, answers) = (self.subject.application(), self.answers.clone());
         let recorded = Recorded { inner, answers, merges_at_once: self.merges_at_once };
-        Ok(Storage::open(Path::new(DIR), Inspected(recorded), options).await?)
+        let probed = Probed { recorded, probe: self.subject.probe.clone() };
+        Ok(Storage::open(Path::new(DIR), probed, options).await?)
     }
 }
 
 /// Applies `log` as `plan` says.
 pub(super) async fn run<C: TestTypes, A: Application<C>>(
-    application: &(dyn Fn() -> A + Send + Sync),
+    subject: &Subject<C, A>,
     log: &[Arc<Logged<C>>],
     plan: Plan,
     mut random: Random,
 ) -> Result<Outcome, Broken> {
     let answers = Answers::default();
-    let place = Place::new(application, &answers, plan);
-    let mut store = place.open::<C>().await?;
+    let place = Place::new(subject, &answers, plan);
+    let mut store = place.open().await?;
     let mut states = BTreeMap::new();
     let (first_half, second_half) = log.split_at(log.len() / 2);
     apply(&mut store, first_half, plan, &mut random, &mut states).await?;
     if plan.reopen {
         drop(store);
-        store = place.open::<C>().await?;
+        store = place.open().await?;
     }
     if plan.hand_over {
         let other = match plan.engine {
             EngineKind::Memory => EngineKind::LevelDb,
             EngineKind::LevelDb => EngineKind::Memory,
         };
-        let mut successor =
-            Place::new(application, &answers, Plan { engine: other, ..plan }).open::<C>().await?;
+        let mut successor = Place::new(subject, &answers, Plan { engine: other, ..plan }).open().await?;
         hand_over(&mut store, &mut successor).await?;
         store = successor;
+    }
+    if let Some(last) = first_half.last().filter(|_| plan.reopen || plan.hand_over) {
+        // Before anything more is applied: what was kept in memory is not there again yet.
+        states.insert(last.log_id.index, store.reader.query(last.log_id.index).await?);
     }
     apply(&mut store, second_half, plan, &mut random, &mut states).await?;
     Ok(Outcome { answers: answers.take(), states })
@@ -139,7 +140,7 @@ async fn apply<C: TestTypes, A: Application<C>>(
     log: &[Arc<Logged<C>>],
     plan: Plan,
     random: &mut Random,
-    states: &mut BTreeMap<u64, Pairs>,
+    states: &mut BTreeMap<u64, Seen>,
 ) -> Result<(), Broken> {
     let mut rest = log;
     while let Some(last) = rest.len().checked_sub(1) {
@@ -149,8 +150,9 @@ async fn apply<C: TestTypes, A: Application<C>>(
         let entries = now.iter().map(|logged| Ok((logged.entry()?, None)));
         let entries = entries.collect::<Result<Vec<_>, Broken>>()?;
         store.state.apply(futures_util::stream::iter(entries.into_iter().map(Ok))).await?;
-        let pairs = store.reader.query(()).await?;
-        states.extend(now.last().map(|logged| (logged.log_id.index, pairs)));
+        if let Some(index) = now.last().map(|logged| logged.log_id.index) {
+            states.insert(index, store.reader.query(index).await?);
+        }
         rest = later;
     }
     Ok(())

@@ -63,10 +63,11 @@ pub use self::report::{Ends, FaultFailure, FaultReport, FaultTestError};
 use self::case::{Case, Damage};
 use self::filled::{Filled, Opening, fill};
 use self::strike::{End, strike};
+use super::author::Effect;
 use super::random::Random;
 use super::sim_disk::{Failure, ReadFailure};
 use super::subject::{Subject, TestTypes};
-use crate::state::Application;
+use crate::state::{Application, View};
 
 /// Steps of a workload in which something fails.
 const STEPS: usize = 30;
@@ -98,7 +99,26 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
         application: impl Fn() -> A + Send + Sync + 'static,
         command: impl Fn(&mut Random) -> C::D + Send + Sync + 'static,
     ) -> Self {
-        Self { subject: Subject::new(application, command), seed: 0 }
+        Self::of(Subject::new(application, command))
+    }
+
+    /// The same with commands for the state that they will meet: `command` sees it as it is behind
+    /// the entries made before.
+    pub fn seeing(
+        application: impl Fn() -> A + Send + Sync + 'static,
+        command: impl Fn(&mut Random, &mut View<'_>) -> C::D + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(Subject::seeing(application, command))
+    }
+
+    fn of(subject: Subject<C, A>) -> Self {
+        Self { subject, seed: 0 }
+    }
+
+    /// Tells `watcher` what each entry did, on every run of a workload.
+    #[must_use]
+    pub fn watched(self, watcher: impl Fn(&Effect<'_, C>) + Send + Sync + 'static) -> Self {
+        Self { subject: self.subject.watched(watcher), ..self }
     }
 
     /// Chooses another workload.

@@ -51,7 +51,7 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     /// Hands over one append.
     async fn begin_append(&mut self) -> Result<Flushed<C>, Broken> {
         let first = self.model.lock().after().log_end;
-        let new = self.entries(first, MAX_APPEND_ENTRIES)?;
+        let new = self.entries(first, MAX_APPEND_ENTRIES).await?;
         let entries = new.iter().map(|logged| logged.entry()).collect::<Result<Vec<_>, _>>()?;
         self.model.announce(|next| {
             next.log_end = first.saturating_add(new.len() as u64);
@@ -95,6 +95,7 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         }
         let end = low.saturating_add(self.random.below(high.saturating_sub(low)));
         let last = self.model.lock().id_before(end);
+        self.forecast.truncate(end);
         self.model.announce(|next| {
             next.log_end = end;
             next.truncate(end);

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use openraft::EntryPayload;
 
 use super::broken::Broken;
+use super::forecast::Forecast;
 use super::found::Found;
 use super::ids::{log_id, logged, membership};
 use super::model::{Logged, SharedModel};
@@ -27,13 +28,16 @@ pub(crate) use self::step::Steps;
 
 /// A storage under work.
 ///
-/// Invariant: between two steps `reference` has applied what `model` says is applied.
+/// Invariant: between two steps `reference` has applied what `model` says is applied, and `forecast`
+/// has the log that `model` has.
 pub(crate) struct Workload<C: openraft::RaftTypeConfig, A: Application<C>> {
     subject: Subject<C, A>,
     disk: SimDisk,
     store: Option<Store<C, A>>,
     model: Arc<SharedModel<C>>,
     reference: Reference<C, A>,
+    /// What the next command will meet.
+    forecast: Forecast<C, A>,
     random: Random,
     /// What has been done so far.
     steps: Steps,
@@ -49,8 +53,9 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     ) -> Result<Self, Broken> {
         let reference = Reference::open(subject).await?;
         let store = Some(subject.open(disk).await?);
+        let forecast = Forecast::behind(subject, []);
         let (subject, disk, steps) = (subject.clone(), disk.clone(), Steps::default());
-        Ok(Self { subject, disk, store, model, reference, random, steps })
+        Ok(Self { subject, disk, store, model, reference, forecast, random, steps })
     }
 
     pub(crate) fn store(&mut self) -> Result<&mut Store<C, A>, Broken> {
@@ -100,21 +105,28 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     }
 
     /// Entries that could follow those before `first`.
-    fn entries(&mut self, first: u64, most: u64) -> Result<Vec<Arc<Logged<C>>>, Broken> {
+    async fn entries(&mut self, first: u64, most: u64) -> Result<Vec<Arc<Logged<C>>>, Broken> {
         let term = self.model.lock().after().term;
         let end = first.saturating_add(1).saturating_add(self.random.below(most));
-        (first..end).map(|index| logged::<C>(log_id::<C>(term, index), self.payload(index))).collect()
+        let mut entries = Vec::new();
+        for index in first..end {
+            let payload = self.payload(index).await?;
+            let entry = logged::<C>(log_id::<C>(term, index), payload)?;
+            self.forecast.push(Arc::clone(&entry));
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 
     /// openraft begins every log with a membership: an application never sees a command at index 0.
-    fn payload(&mut self, index: u64) -> EntryPayload<C::D, C::NodeId, C::Node> {
+    async fn payload(&mut self, index: u64) -> Result<EntryPayload<C::D, C::NodeId, C::Node>, Broken> {
         if index == 0 {
-            return EntryPayload::Membership(membership::<C>());
+            return Ok(EntryPayload::Membership(membership::<C>()));
         }
-        match self.random.below(20) {
+        Ok(match self.random.below(20) {
             0 => EntryPayload::Blank,
             1 => EntryPayload::Membership(membership::<C>()),
-            _ => EntryPayload::Normal(self.subject.command(&mut self.random)),
-        }
+            _ => EntryPayload::Normal(self.forecast.command(&mut self.random).await?),
+        })
     }
 }

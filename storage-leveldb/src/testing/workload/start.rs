@@ -8,6 +8,7 @@ use super::{StepKind, Steps, Workload};
 use crate::error::StorageError;
 use crate::state::Application;
 use crate::testing::broken::{Broken, promise};
+use crate::testing::forecast::Forecast;
 use crate::testing::found::Found;
 use crate::testing::model::{Model, SharedModel};
 use crate::testing::random::Random;
@@ -34,12 +35,14 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         let end = found.restorable_end().max(found.committed_end());
         let mut reference = Reference::open(subject).await?;
         replay(&mut reference, &adopted, &model, end).await?;
+        let forecast = Forecast::behind(subject, adopted.history.values().cloned());
         let mut this = Self {
             subject: subject.clone(),
             disk: disk.clone(),
             store: Some(store),
             model,
             reference,
+            forecast,
             random,
             steps: Steps::default(),
         };

@@ -86,7 +86,7 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
             model.decided_end = model.log_end;
             model.log_end
         };
-        let ahead = self.entries(log_end, MAX_AHEAD_ENTRIES)?;
+        let ahead = self.entries(log_end, MAX_AHEAD_ENTRIES).await?;
         let end = log_end.saturating_add(ahead.len() as u64);
         let mut leader = self.model.copy();
         leader.extend(ahead);

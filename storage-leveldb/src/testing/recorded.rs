@@ -10,10 +10,10 @@ use crate::state::{Application, Transaction, View};
 
 /// Encoded answers by log index. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Answers(Arc<Mutex<BTreeMap<u64, Vec<u8>>>>);
+pub(crate) struct Answers(Arc<Mutex<BTreeMap<u64, Vec<u8>>>>);
 
 impl Answers {
-    pub(super) fn take(&self) -> BTreeMap<u64, Vec<u8>> {
+    pub(crate) fn take(&self) -> BTreeMap<u64, Vec<u8>> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -23,10 +23,10 @@ impl Answers {
 }
 
 /// Does what `A` does.
-pub(super) struct Recorded<A> {
-    pub(super) inner: A,
-    pub(super) answers: Answers,
-    pub(super) merges_at_once: bool,
+pub(crate) struct Recorded<A> {
+    pub(crate) inner: A,
+    pub(crate) answers: Answers,
+    pub(crate) merges_at_once: bool,
 }
 
 impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Recorded<A> {

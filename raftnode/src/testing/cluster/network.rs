@@ -1,0 +1,234 @@
+//! A network between nodes of one process. Whatever happens to a message is chosen for the
+//! direction in which it goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use storage_leveldb::testing::Random;
+use tokio::time::{sleep, timeout};
+
+use super::port::Port;
+use crate::raft::NodeId;
+
+/// A message takes this long at least.
+const LATENCY: Duration = Duration::from_micros(200);
+/// A message that is overtaken arrives this much later than it would have, at most.
+const LATE_MILLIS: u64 = 400;
+
+/// The links between the nodes of a [`Cluster`](super::Cluster): one for each direction between
+/// two of them. Cheap to clone; clones are one network.
+#[derive(Clone)]
+pub struct Network(Arc<Mutex<Links>>);
+
+/// What happens to messages of one direction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Link {
+    cut: bool,
+    /// Each message takes up to so much longer.
+    delay_millis: u64,
+    /// One message in so many is lost; 0: none is.
+    drop_one_in: u64,
+    /// One message in so many is overtaken by others; 0: none is.
+    reorder_one_in: u64,
+}
+
+/// What happens to one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Arrives(Duration),
+    /// It arrives when its sender has given it up.
+    ArrivesLate(Duration),
+    Lost,
+}
+
+/// Invariant: only nodes with a port are ever reached.
+struct Links {
+    ports: BTreeMap<NodeId, Port>,
+    links: BTreeMap<(NodeId, NodeId), Link>,
+    /// Entries from these are lost; their heartbeats are not.
+    mute: BTreeSet<NodeId>,
+    random: Random,
+    messages: Messages,
+}
+
+/// What has become of the messages so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Messages {
+    /// All that were sent.
+    pub sent: u64,
+    /// Lost, in a cut direction or by chance.
+    pub lost: u64,
+    /// Overtaken by others.
+    pub reordered: u64,
+}
+
+/// A request got no answer. Whether it arrived is not known, unless it says so.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct Silence {
+    reason: String,
+    pub(super) may_have_arrived: bool,
+}
+
+impl Network {
+    /// `seed` decides what is lost and what is late.
+    pub(super) fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Links {
+            ports: BTreeMap::new(),
+            links: BTreeMap::new(),
+            mute: BTreeSet::new(),
+            random: Random::new(seed),
+            messages: Messages::default(),
+        })))
+    }
+
+    /// What `from` sends to `to` is lost from now on.
+    pub fn cut(&self, from: NodeId, to: NodeId) {
+        self.link(from, to, |link| link.cut = true);
+    }
+
+    /// Nothing passes between `node` and the others, in either direction.
+    pub fn isolate(&self, node: NodeId, nodes: impl IntoIterator<Item = NodeId>) {
+        for other in nodes.into_iter().filter(|other| *other != node) {
+            self.cut(node, other);
+            self.cut(other, node);
+        }
+    }
+
+    /// Each message from `from` to `to` takes up to `most` longer.
+    pub fn delay(&self, from: NodeId, to: NodeId, most: Duration) {
+        let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
+        self.link(from, to, |link| link.delay_millis = millis);
+    }
+
+    /// One message in `n` from `from` to `to` is lost.
+    pub fn drop_one_in(&self, n: u64, from: NodeId, to: NodeId) {
+        self.link(from, to, |link| link.drop_one_in = n);
+    }
+
+    /// One message in `n` from `from` to `to` arrives after later ones, when its sender has given
+    /// it up.
+    pub fn reorder_one_in(&self, n: u64, from: NodeId, to: NodeId) {
+        self.link(from, to, |link| link.reorder_one_in = n);
+    }
+
+    /// Every direction works again.
+    pub fn heal(&self) {
+        let mut links = self.links();
+        links.links.clear();
+        links.mute.clear();
+    }
+
+    /// What has become of the messages so far.
+    #[must_use]
+    pub fn messages(&self) -> Messages {
+        self.links().messages
+    }
+
+    /// Entries that `from` sends are lost, and its heartbeats arrive.
+    #[cfg(test)]
+    pub(super) fn mute(&self, from: NodeId) {
+        self.links().mute.insert(from);
+    }
+
+    pub(super) fn is_mute(&self, from: NodeId) -> bool {
+        self.links().mute.contains(&from)
+    }
+
+    /// From now on `node` is reached there.
+    pub(super) fn connect(&self, node: NodeId, port: Port) {
+        self.links().ports.insert(node, port);
+    }
+
+    /// Nothing reaches `node` any more, and nothing that it still says leaves it.
+    pub(super) fn disconnect(&self, node: NodeId) {
+        self.links().ports.remove(&node);
+    }
+
+    /// Asks `to` on behalf of `from`, there and back, and waits `patience` at most. What is lost
+    /// costs the sender its patience, as on a real network.
+    pub(super) async fn call<T, F>(
+        &self,
+        (from, to): (NodeId, NodeId),
+        patience: Duration,
+        ask: impl FnOnce(Port) -> F + Send + 'static,
+    ) -> Result<T, Silence>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let there_and_back = async {
+            let fate = self.fate(from, to);
+            match fate {
+                Fate::Arrives(after) => sleep(after).await,
+                Fate::ArrivesLate(after) => {
+                    let network = self.clone();
+                    tokio::spawn(async move {
+                        sleep(after).await;
+                        if let Some(port) = network.port(to) {
+                            drop(ask(port).await);
+                        }
+                    });
+                    return pending().await;
+                }
+                Fate::Lost => return pending().await,
+            }
+            let Some(port) = self.port(to) else {
+                let reason = format!("node {to} does not run");
+                return Err(Silence { reason, may_have_arrived: false });
+            };
+            let incarnation = port.incarnation;
+            let answer = ask(port).await;
+            match self.fate(to, from) {
+                Fate::Arrives(after) => sleep(after).await,
+                Fate::ArrivesLate(_) | Fate::Lost => return pending().await,
+            }
+            // What a node says after its power has failed is not heard.
+            if self.port(to).is_none_or(|port| port.incarnation != incarnation) {
+                return pending().await;
+            }
+            Ok(answer)
+        };
+        match timeout(patience, there_and_back).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let reason = format!("node {to} does not answer node {from}");
+                Err(Silence { reason, may_have_arrived: true })
+            }
+        }
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn link(&self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Link)) {
+        change(self.links().links.entry((from, to)).or_default());
+    }
+
+    fn port(&self, node: NodeId) -> Option<Port> {
+        self.links().ports.get(&node).cloned()
+    }
+
+    fn fate(&self, from: NodeId, to: NodeId) -> Fate {
+        let mut links = self.links();
+        let link = links.links.get(&(from, to)).copied().unwrap_or_default();
+        let random = &mut links.random;
+        let after = LATENCY + Duration::from_millis(random.below(link.delay_millis.saturating_add(1)));
+        let happens = |random: &mut Random, one_in| one_in > 0 && random.one_in(one_in);
+        let fate = if link.cut || happens(random, link.drop_one_in) {
+            Fate::Lost
+        } else if happens(random, link.reorder_one_in) {
+            Fate::ArrivesLate(after + Duration::from_millis(random.below(LATE_MILLIS)))
+        } else {
+            Fate::Arrives(after)
+        };
+        links.messages.sent += 1;
+        links.messages.lost += u64::from(fate == Fate::Lost);
+        links.messages.reordered += u64::from(matches!(fate, Fate::ArrivesLate(_)));
+        fate
+    }
+}

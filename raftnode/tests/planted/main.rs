@@ -1,0 +1,11 @@
+//! Mistakes that an author can make, each in an application of a few lines, and the test of
+//! `raftnode::testing` that finds it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, reason = "test code")]
+
+mod clusters;
+mod nondeterministic;
+mod outside;
+mod support;
+mod unreadable;
+mod vacuous;
