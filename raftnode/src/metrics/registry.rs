@@ -149,7 +149,7 @@ mod tests {
             assert!(text.contains(&format!("\n{name}")), "{name}: {text}");
         }
         assert!(!text.contains("kv_"), "{text}");
-        for none in ["", "my-app", "2nd"] {
+        for none in ["my-app", "2nd"] {
             assert!(Metrics::new(none, 1, "test", &[]).is_err(), "'{none}'");
         }
     }
