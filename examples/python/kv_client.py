@@ -10,11 +10,11 @@ import grpc
 from kv.v1 import kv_pb2, kv_pb2_grpc
 from node.v1 import cluster_pb2, cluster_pb2_grpc
 
-# Metadata, as the head comment of kv.proto documents it.
-CLUSTER_ID = "kv-cluster-id"
-NOT_APPLIED = "kv-not-applied"
-NODE_FAULT = "kv-node-fault"
-LEADER_ADDR = "kv-leader-addr"
+# Metadata, as the head comment of node/v1/cluster.proto documents it.
+CLUSTER_ID = "node-cluster-id"
+NOT_APPLIED = "node-not-applied"
+NODE_FAULT = "node-fault"
+LEADER_ADDR = "node-leader-addr"
 
 # Another node, or the same one later, may serve these.
 WORTH_ANOTHER_TRY = {

@@ -14,6 +14,8 @@ use crate::{check, logging, playground, serve};
 
 /// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
+/// Whose spans the trace collector is sent.
+const SERVICE: &str = "kvnode";
 /// Exit code for every other failure.
 pub const EXIT_FAILURE: u8 = 1;
 
@@ -55,7 +57,7 @@ fn bad_arguments(errors: &ConfigErrors) -> ExitCode {
 
 /// Spans are sent as long as the node runs, and a little longer.
 fn serve_traced(config: &Config) -> anyhow::Result<()> {
-    let start = |endpoint| Exporter::start(endpoint, config.node.id, &config.node.cluster_name);
+    let start = |endpoint| Exporter::start(endpoint, SERVICE, config.node.id, &config.node.cluster_name);
     let _exporter = config.otlp_endpoint.as_ref().map(start).transpose()?;
     serve::serve(config)
 }

@@ -32,6 +32,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 async fn run(config: &Config) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
     let builder = Node::builder(KvApplication)
+        .name("kv")
         .services(&["kv.v1.Kv"], api::services)
         .operations(&[PUT, GET, DELETE, SCAN])
         .metrics(logging::collectors()?);
@@ -42,5 +43,6 @@ async fn run(config: &Config) -> anyhow::Result<()> {
             return Ok(());
         }
     };
-    Ok(node.run_until(requests, logging::flush).await?)
+    node.run_until(requests.first(logging::flush)).await?;
+    Ok(())
 }

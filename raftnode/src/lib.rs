@@ -6,6 +6,10 @@
 //! linearizable reads, exactly-once, membership, health, metrics, a status page, and a graceful
 //! stop.
 //!
+//! The guide is in `docs/guide` of the repository: `first-application.md`, `embedding.md` (a node
+//! in a server that your program has), `running-a-cluster.md`, `determinism.md`,
+//! `changing-your-types.md`, `testing.md`. Whole applications are in `examples/src/bin`.
+//!
 //! ## Features
 //!
 //! - `args`: the module `args`, a node's options on a command line, for clap.

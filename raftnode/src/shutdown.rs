@@ -27,6 +27,15 @@ impl StopRequests {
         })
     }
 
+    /// Waits for the first request; answers what it was. The next one ends the process at once,
+    /// with 1, after `at_once` was called: for as long as the runtime runs.
+    pub async fn first(mut self, at_once: fn()) -> &'static str {
+        let reason = self.next().await;
+        tracing::info!("stopping: {reason}");
+        tokio::spawn(exit_at_the_next(self, at_once));
+        reason
+    }
+
     /// Waits for the next request; answers what it was.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
@@ -35,6 +44,14 @@ impl StopRequests {
             () = ended(&mut self.stdin_ended) => "end of standard input",
         }
     }
+}
+
+/// A second request means that the stop takes too long.
+async fn exit_at_the_next(mut requests: StopRequests, at_once: fn()) {
+    let reason = requests.next().await;
+    tracing::warn!("exiting at once: {reason} again");
+    at_once();
+    std::process::exit(1);
 }
 
 /// From now on the signals that end a process, and are no request to stop, do not end this one.

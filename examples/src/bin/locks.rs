@@ -206,6 +206,6 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let node = Node::builder(Locks).http_json().start(Args::parse().node.into()).await?;
+    let node = Node::builder(Locks).name("locks").http_json().start(Args::parse().node.into()).await?;
     Ok(node.until_stopped().await?)
 }

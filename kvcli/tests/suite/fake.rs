@@ -196,16 +196,16 @@ impl Fake {
     fn failure(&self, code: Code, leader: Option<String>) -> Status {
         let mut status = Status::new(code, format!("scripted {code:?}"));
         let metadata = status.metadata_mut();
-        metadata.insert("kv-node-id", "1".parse().unwrap());
+        metadata.insert("node-id", "1".parse().unwrap());
         if !matches!(code, Code::Unknown | Code::DeadlineExceeded) {
-            metadata.insert("kv-not-applied", "1".parse().unwrap());
+            metadata.insert("node-not-applied", "1".parse().unwrap());
         }
         let cluster = self.with(|state| state.cluster.clone());
         if !cluster.is_empty() {
-            metadata.insert("kv-cluster-id", cluster.parse().unwrap());
+            metadata.insert("node-cluster-id", cluster.parse().unwrap());
         }
         if let Some(leader) = leader {
-            metadata.insert("kv-leader-addr", leader.parse().unwrap());
+            metadata.insert("node-leader-addr", leader.parse().unwrap());
         }
         status
     }
@@ -250,7 +250,7 @@ impl<S: Service<http::Request<B>>, B> Service<http::Request<B>> for Watched<S> {
 }
 
 fn named_cluster<T>(request: &Request<T>) -> Option<String> {
-    Some(request.metadata().get("kv-cluster-id")?.to_str().unwrap().to_owned())
+    Some(request.metadata().get("node-cluster-id")?.to_str().unwrap().to_owned())
 }
 
 fn pair(key: &[u8], value: &[u8]) -> Pair {

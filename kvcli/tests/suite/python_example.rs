@@ -11,14 +11,14 @@ fn example() -> String {
     std::fs::read_to_string(repository().join("examples/python/kv_client.py")).unwrap()
 }
 
-/// The head comment of kv.proto is where authors of clients look.
+/// The head comment of cluster.proto is where authors of clients look.
 #[test]
 fn it_uses_the_metadata_that_the_protocol_documents() {
-    let protocol = std::fs::read_to_string(repository().join("proto/proto/kv/v1/kv.proto")).unwrap();
+    let protocol = std::fs::read_to_string(repository().join("proto/proto/node/v1/cluster.proto")).unwrap();
     let head: String = protocol.lines().take_while(|line| line.starts_with("//")).collect();
     let source = example();
-    let names: Vec<_> = source.split('"').filter(|text| text.starts_with("kv-")).collect();
-    assert!(names.contains(&"kv-not-applied") && names.contains(&"kv-cluster-id"), "{names:?}");
+    let names: Vec<_> = source.split('"').filter(|text| text.starts_with("node-")).collect();
+    assert!(names.contains(&"node-not-applied") && names.contains(&"node-cluster-id"), "{names:?}");
     for name in names {
         assert!(head.contains(name), "{name} is not documented");
     }

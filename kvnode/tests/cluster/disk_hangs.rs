@@ -209,7 +209,7 @@ fn timed<T>(message: T, deadline: Duration) -> Request<T> {
 
 /// What proves that nothing was applied.
 fn proof(status: &Status) -> Option<&str> {
-    status.metadata().get("kv-not-applied").map(|proof| proof.to_str().unwrap())
+    status.metadata().get("node-not-applied").map(|proof| proof.to_str().unwrap())
 }
 
 /// The file below its data directory. It is live: a restart would not help.

@@ -273,7 +273,7 @@ async fn a_node_that_waits_to_be_added_founds_nothing() {
         let refused = node.kv().put(put).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable, "{refused}");
         assert!(!refused.message().contains("cluster init"), "{refused}");
-        assert_eq!(refused.metadata().get("kv-not-applied").map(|proof| proof.as_bytes()), Some(&b"1"[..]));
+        assert_eq!(refused.metadata().get("node-not-applied").map(|proof| proof.as_bytes()), Some(&b"1"[..]));
         assert!(!node.status().await.unwrap().initialized);
         let ports = node.ports();
         let kvcli = Kvcli::new(&cluster.endpoints()[..1]);
@@ -319,11 +319,11 @@ async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
     let own = cluster.node(1).status().await.unwrap().header.unwrap().cluster_id;
     let other = "0123456789abcdef0123456789abcdef";
     for (metadata, code) in [
-        (vec![("kv-cluster-id", other)], Code::FailedPrecondition),
-        (vec![("kv-cluster-id", "kv")], Code::InvalidArgument),
-        (vec![("kv-cluster-id", &own), ("kv-target-node", "2")], Code::FailedPrecondition),
-        (vec![("kv-forwarded", "1")], Code::InvalidArgument),
-        (vec![("kv-forwarded", "1"), ("kv-cluster-id", other)], Code::FailedPrecondition),
+        (vec![("node-cluster-id", other)], Code::FailedPrecondition),
+        (vec![("node-cluster-id", "kv")], Code::InvalidArgument),
+        (vec![("node-cluster-id", &own), ("node-target", "2")], Code::FailedPrecondition),
+        (vec![("node-forwarded", "1")], Code::InvalidArgument),
+        (vec![("node-forwarded", "1"), ("node-cluster-id", other)], Code::FailedPrecondition),
     ] {
         let mut put = Request::new(PutRequest { key: "k".into(), ..PutRequest::default() });
         for (name, value) in &metadata {
@@ -332,10 +332,14 @@ async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
         let refused = cluster.node(1).kv().put(put).await.unwrap_err();
         assert_eq!(refused.code(), code, "{metadata:?}: {refused}");
         let says = |name| refused.metadata().get(name).map(|value| value.to_str().unwrap());
-        assert_eq!((says("kv-not-applied"), says("kv-cluster-id")), (Some("1"), Some(&*own)), "{metadata:?}");
+        assert_eq!(
+            (says("node-not-applied"), says("node-cluster-id")),
+            (Some("1"), Some(&*own)),
+            "{metadata:?}"
+        );
     }
     assert!(cluster.client().get("k", ReadMode::Linearizable).await.unwrap().pair.is_none());
     let mut put = Request::new(PutRequest { key: "k".into(), ..PutRequest::default() });
-    put.metadata_mut().insert("kv-cluster-id", own.parse().unwrap());
+    put.metadata_mut().insert("node-cluster-id", own.parse().unwrap());
     cluster.node(1).kv().put(put).await.unwrap();
 }

@@ -109,7 +109,7 @@ async fn limits_are_refused_by_name_and_garbage_is_survived() {
         let error = kv.put(request).await.unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument, "{error}");
         assert!(error.message().contains(limit), "{error}");
-        assert_eq!(error.metadata().get("kv-leader-id").unwrap(), "1");
+        assert_eq!(error.metadata().get("node-leader-id").unwrap(), "1");
     }
     for addr in [&node.client_addr, &node.raft_addr, &node.http_addr] {
         let mut stream = TcpStream::connect(addr).unwrap();

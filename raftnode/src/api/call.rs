@@ -22,11 +22,11 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(20);
 
 const TIMEOUT_METADATA: &str = "grpc-timeout";
 /// Set on a forwarded request: a node that does not lead must not forward it again.
-pub(crate) const FORWARDED_METADATA: &str = "kv-forwarded";
+pub(crate) const FORWARDED_METADATA: &str = "node-forwarded";
 /// Which cluster is meant, in 32 hexadecimal digits.
-pub(crate) const CLUSTER_ID_METADATA: &str = "kv-cluster-id";
+pub(crate) const CLUSTER_ID_METADATA: &str = "node-cluster-id";
 /// Which node is meant.
-pub(crate) const TARGET_NODE_METADATA: &str = "kv-target-node";
+pub(crate) const TARGET_NODE_METADATA: &str = "node-target";
 
 /// The circumstances of one request.
 #[derive(Debug, Clone, Copy)]
@@ -139,7 +139,7 @@ mod tests {
         let id = ClusterId::random();
         let good = Addressee { cluster: Some(id), node: Some(3), garbled: false };
         assert_eq!(call(&id.to_string(), "3"), good);
-        assert!(call("kv", "3").garbled && call(&id.to_string(), "-1").garbled);
+        assert!(call("no id", "3").garbled && call(&id.to_string(), "-1").garbled);
         assert_eq!(Call::of(&MetadataMap::new(), DEFAULT_DEADLINE).addressee, Addressee::default());
     }
 

@@ -8,14 +8,14 @@ use crate::node::Local;
 use crate::raft::{Metrics, NodeId};
 
 /// In the metadata of every failure: who answered. Its absence tells that no node did.
-pub(crate) const NODE_ID_METADATA: &str = "kv-node-id";
+pub(crate) const NODE_ID_METADATA: &str = "node-id";
 /// In the metadata of a failure that is this node's own: `damaged` or `disk-full`. Another node may
 /// serve.
-pub(crate) const NODE_FAULT_METADATA: &str = "kv-node-fault";
+pub(crate) const NODE_FAULT_METADATA: &str = "node-fault";
 /// In the metadata of a failure that changed nothing and never will: the proof of that.
-pub(crate) const NOT_APPLIED_METADATA: &str = "kv-not-applied";
-const LEADER_ID_METADATA: &str = "kv-leader-id";
-const LEADER_ADDR_METADATA: &str = "kv-leader-addr";
+pub(crate) const NOT_APPLIED_METADATA: &str = "node-not-applied";
+const LEADER_ID_METADATA: &str = "node-leader-id";
+const LEADER_ADDR_METADATA: &str = "node-leader-addr";
 
 /// The header of an answer of this node.
 pub(crate) fn header(local: &Local) -> Option<pb::ResponseHeader> {
@@ -39,7 +39,7 @@ fn leader(metrics: &Metrics) -> Option<(NodeId, String)> {
     Some((id, member.client_addr.clone()))
 }
 
-/// Adds `kv-node-id` and `kv-cluster-id`, and `kv-leader-id` and `kv-leader-addr` if there is a
+/// Adds `node-id` and `node-cluster-id`, and `node-leader-id` and `node-leader-addr` if there is a
 /// live leader.
 pub(crate) fn add_hints(local: &Local, metadata: &mut MetadataMap) {
     if metadata.contains_key(NODE_ID_METADATA) {

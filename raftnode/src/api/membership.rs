@@ -28,7 +28,7 @@ use crate::raft::{Member, Metrics, NodeId};
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Api {
-    pub(super) async fn add_learner(
+    pub(crate) async fn add_learner(
         &self,
         call: &Call,
         request: pb::AddLearnerRequest,
@@ -58,7 +58,7 @@ impl Api {
         self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
-    pub(super) async fn change_membership(
+    pub(crate) async fn change_membership(
         &self,
         call: &Call,
         request: pb::ChangeMembershipRequest,
@@ -77,7 +77,7 @@ impl Api {
         self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
-    pub(super) async fn set_address(
+    pub(crate) async fn set_address(
         &self,
         call: &Call,
         request: pb::SetAddressRequest,
@@ -98,7 +98,7 @@ impl Api {
         self.on_leader(call, call.remaining(), Effect::Write, here, there).await
     }
 
-    pub(super) async fn transfer_leader(
+    pub(crate) async fn transfer_leader(
         &self,
         call: &Call,
         request: pb::TransferLeaderRequest,
@@ -122,7 +122,7 @@ impl Api {
         Ok(pb::TransferLeaderResponse { header, leader_id })
     }
 
-    pub(super) async fn snapshot(&self, call: &Call) -> Result<pb::SnapshotResponse, Status> {
+    pub(crate) async fn snapshot(&self, call: &Call) -> Result<pb::SnapshotResponse, Status> {
         status_codes::check_affiliation(&self.local)?;
         let applied = self.local.with_metrics(|metrics| metrics.last_applied.index()).unwrap_or_default();
         let raft = &self.local.raft;

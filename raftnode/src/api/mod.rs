@@ -42,7 +42,7 @@ pub(crate) use read_index::ReadIndex;
 pub(crate) use report::Reporter;
 pub use requests::{Answered, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES};
 pub(crate) use requests::{Found, Question};
-pub(crate) use requests_service::check_length;
+pub(crate) use requests_service::{check_answer_length, check_length};
 pub(crate) use server::{Api, HEALTH_SERVICES};
 pub use server::{ClientServices, MAX_MESSAGE_BYTES};
 pub(crate) use status_report::status_report;

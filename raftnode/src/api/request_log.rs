@@ -78,7 +78,7 @@ impl Underway<'_> {
         let Call { trace, forwarded, .. } = self.call;
         trace::record(trace, || {
             let span = Span::ended(*trace, self.op.name, SpanKind::Server, took);
-            span.flag("kvnode.forwarded", *forwarded).failed(error)
+            span.flag("forwarded", *forwarded).failed(error)
         });
     }
 
@@ -140,19 +140,19 @@ mod tests {
     /// nobody in time looked idle.
     #[test]
     fn a_request_that_is_given_up_is_counted_and_timed() {
-        let (metrics, log) = (Metrics::new(1, "kv", &[PUT, GET]).unwrap(), RequestLog::default());
+        let (metrics, log) = (Metrics::new("app", 1, "test", &[PUT, GET]).unwrap(), RequestLog::default());
         let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
         drop(log.begin(&metrics.requests, PUT, &call));
         log.begin(&metrics.requests, GET, &call).answered(None);
         let text = metrics.encode().unwrap();
         for line in [
-            "kv_requests_total{op=\"put\",outcome=\"cancelled\"} 1",
-            "kv_requests_total{op=\"put\",outcome=\"ok\"} 0",
-            "kv_request_duration_seconds_count{op=\"put\"} 1",
-            "kv_requests_total{op=\"get\",outcome=\"ok\"} 1",
+            "app_requests_total{op=\"put\",outcome=\"cancelled\"} 1",
+            "app_requests_total{op=\"put\",outcome=\"ok\"} 0",
+            "app_request_duration_seconds_count{op=\"put\"} 1",
+            "app_requests_total{op=\"get\",outcome=\"ok\"} 1",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
-        assert!(!text.contains("kv_requests_total{op=\"get\",outcome=\"cancelled\"}"), "{text}");
+        assert!(!text.contains("app_requests_total{op=\"get\",outcome=\"cancelled\"}"), "{text}");
     }
 }

@@ -57,6 +57,7 @@ impl Api {
         let effect = Effect::of_write(command.request_id.is_some());
         let here = async || {
             let outcome = self.propose(call, command.clone()).await?.outcome;
+            check_response_length(&outcome)?;
             Ok((outcome, self.local.id))
         };
         let there = async |hop: Hop| {
@@ -163,6 +164,17 @@ impl Api {
     }
 }
 
+/// Here as on the way to another node.
+fn check_response_length(outcome: &Outcome) -> Result<(), Status> {
+    match outcome {
+        Outcome::Applied(bytes) if bytes.len() > MAX_ANSWER_BYTES => Err(Status::unknown(format!(
+            "the write was applied, its response has {} bytes encoded; at most {MAX_ANSWER_BYTES}",
+            bytes.len()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 fn outcome_of(answer: pb::WriteResponse) -> Result<Outcome, Status> {
     match answer.outcome {
         Some(pb::write_response::Outcome::Response(bytes)) => Ok(Outcome::Applied(bytes)),
@@ -179,7 +191,7 @@ fn note_applied(call: &Call, request_id: Option<RequestId>, started: Instant, ap
     trace::record(&call.trace, || {
         let span =
             Span::ended(call.trace.child(), "replicate and apply", SpanKind::Internal, started.elapsed());
-        span.number("kvnode.log_index", index).number("kvnode.term", term)
+        span.number("log_index", index).number("term", term)
     });
     tracing::debug!(
         event.action = "applied",

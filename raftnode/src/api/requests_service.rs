@@ -60,11 +60,7 @@ impl Question for Encoded {
         let (host, query) = (Arc::clone(&self.host), self.query.clone());
         Some(Box::new(move |view| {
             let answer = host.query(view, &query)?;
-            if answer.len() > MAX_ANSWER_BYTES {
-                let reason =
-                    format!("the answer has {} bytes; at most {MAX_ANSWER_BYTES} are sent", answer.len());
-                return Err(StorageError::QueryFailed(reason));
-            }
+            check_answer_length(answer.len())?;
             Ok(Box::new(answer))
         }))
     }
@@ -76,6 +72,16 @@ impl Question for Encoded {
     fn is_long(&self) -> bool {
         self.host.is_long(&self.query)
     }
+}
+
+/// The same for an answer to any node, the one that ran the query included.
+pub(crate) fn check_answer_length(bytes: usize) -> Result<(), StorageError> {
+    if bytes <= MAX_ANSWER_BYTES {
+        return Ok(());
+    }
+    Err(StorageError::QueryFailed(format!(
+        "the answer has {bytes} bytes encoded; at most {MAX_ANSWER_BYTES}"
+    )))
 }
 
 pub(crate) fn check_length(what: &str, bytes: usize, most: usize) -> Result<(), Status> {

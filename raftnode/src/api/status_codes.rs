@@ -77,7 +77,7 @@ pub(crate) fn check_affiliation(local: &Local) -> Result<(), Status> {
 pub(crate) fn check_addressee(local: &Local, addressee: Addressee) -> Result<(), Status> {
     let Addressee { cluster, node, garbled } = addressee;
     if garbled {
-        return Err(Status::invalid_argument("kv-cluster-id is no cluster id, or kv-target-node no node id"));
+        return Err(Status::invalid_argument("node-cluster-id is no cluster id, or node-target no node id"));
     }
     let own = local.identity().member().map(|member| member.cluster_id);
     let matches =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use storage_leveldb::{Fault, StorageError};
 
@@ -78,14 +79,14 @@ impl<A: Application> Host for Typed<A> {
             ))
         })?;
         let response = self.0.apply(&mut Transaction::new(txn), at, command)?;
-        encoded("a response", &response)
+        Ok(encoded_response(&response))
     }
 
     fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError> {
         // One that cannot be read back is remembered whole: its client is told, and nobody else is
         // stopped.
         let Ok(decoded) = codec::decode(response) else { return Ok(response.clone()) };
-        encoded("a response", &A::remembered(decoded))
+        Ok(encoded_response(&A::remembered(decoded)))
     }
 
     fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, StorageError> {
@@ -98,7 +99,7 @@ impl<A: Application> Host for Typed<A> {
 
     fn query(&self, view: &mut storage_leveldb::View<'_>, query: &[u8]) -> Result<Bytes, StorageError> {
         let query = codec::decode(query).map_err(|e| fault(format!("a query cannot be read: {e}")))?;
-        encoded("an answer", &self.0.query(&mut View::new(view), query)?)
+        Ok(as_sent(&self.0.query(&mut View::new(view), query)?)?.0)
     }
 
     fn is_long(&self, query: &[u8]) -> bool {
@@ -110,8 +111,24 @@ impl<A: Application> Host for Typed<A> {
     }
 }
 
-fn encoded(what: &str, value: &impl serde::Serialize) -> Result<Bytes, StorageError> {
-    codec::encode(value).map(Bytes::from).map_err(|e| fault(format!("{what} cannot be encoded: {e}")))
+/// The command is applied, and the node need not stop because its response cannot be encoded: it is
+/// nothing then, which cannot be read back either, and so its client is told.
+fn encoded_response(response: &impl Serialize) -> Bytes {
+    codec::encode(response).map(Bytes::from).unwrap_or_else(|e| {
+        tracing::debug!("a command was applied, and its response cannot be encoded: {e}");
+        Bytes::new()
+    })
+}
+
+/// An answer encoded, and as it is read back from that: the same for the node that ran the query as
+/// for one that asked it. Whatever fails of this concerns the one query.
+pub(crate) fn as_sent<T: Serialize + DeserializeOwned>(answer: &T) -> Result<(Bytes, T), StorageError> {
+    let failed = |what: &str, e: &dyn std::fmt::Display| {
+        StorageError::QueryFailed(format!("the answer cannot be {what}: {e}; mend its type"))
+    };
+    let bytes = codec::encode(answer).map_err(|e| failed("encoded", &e))?;
+    let read = codec::decode(&bytes).map_err(|e| failed("read back from its encoding", &e))?;
+    Ok((bytes.into(), read))
 }
 
 /// What the application made of the state cannot be gone on with.

@@ -375,11 +375,11 @@ mod tests {
 
     #[test]
     fn somebody_else_at_the_address_is_not_the_member() {
-        let header = pb::ResponseHeader { cluster_id: "kv".to_owned(), ..pb::ResponseHeader::default() };
+        let header = pb::ResponseHeader { cluster_id: "own".to_owned(), ..pb::ResponseHeader::default() };
         let status = pb::StatusResponse { header: Some(header), node_id: 2, ..pb::StatusResponse::default() };
         let answer = pb::ReportResponse { status: Some(status), ..pb::ReportResponse::default() };
-        assert!(check_identity(&answer, "kv", 2).is_ok());
-        assert!(check_identity(&answer, "kv", 3).is_err() && check_identity(&answer, "other", 2).is_err());
-        assert!(check_identity(&pb::ReportResponse::default(), "kv", 2).is_err());
+        assert!(check_identity(&answer, "own", 2).is_ok());
+        assert!(check_identity(&answer, "own", 3).is_err() && check_identity(&answer, "other", 2).is_err());
+        assert!(check_identity(&pb::ReportResponse::default(), "own", 2).is_err());
     }
 }

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_sample_is_what_happened_in_between() {
         let (put, delete) = (Op::new("put", OpKind::Write), Op::new("delete", OpKind::Write));
-        let metrics = Metrics::new(1, "kv", &[put, delete]).unwrap();
+        let metrics = Metrics::new("app", 1, "test", &[put, delete]).unwrap();
         let write = |op, micros| {
             metrics.requests.answered(op, Origin::Client, tonic::Code::Ok, Duration::from_micros(micros));
         };

@@ -1,6 +1,5 @@
 //! Commands and queries as JSON over HTTP, for an application that has no protocol of its own:
-//! `POST /write`, `POST /read`, `POST /read-stale`, and what it takes to make the nodes a cluster,
-//! `POST /admin/init`.
+//! `POST /write`, `POST /read`, `POST /read-stale`; and `/admin` (`admin`).
 //!
 //! A failure is an object with `error`, and `applied`: `no` (it has changed nothing and never will)
 //! or `unknown`.
@@ -8,12 +7,12 @@
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse as _, Json, Response};
+use axum::http::HeaderMap;
+use axum::response::{Json, Response};
 use axum::routing::post;
-use serde::Serialize;
-use serde_json::json;
 
+use super::admin;
+use super::answer::{answered, failed};
 use crate::api::MAX_COMMAND_BYTES;
 use crate::application::{Application, RequestId};
 use crate::node::{Error, Node};
@@ -31,7 +30,7 @@ pub(crate) fn json_router<A: Application>(node: Node<A>) -> Router {
         .route("/write", post(write::<A>))
         .route("/read", post(read::<A>))
         .route("/read-stale", post(read_stale::<A>))
-        .route("/admin/init", post(init::<A>))
+        .merge(admin::router())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(node)
 }
@@ -73,15 +72,6 @@ async fn read_stale<A: Application>(
     }
 }
 
-async fn init<A: Application>(State(node): State<Node<A>>) -> Response {
-    answered(node.init().await.map(|members| {
-        let member = |member: proto::node::v1::Member| {
-            json!({ "id": member.id, "raft_addr": member.raft_addr, "client_addr": member.client_addr })
-        };
-        members.into_iter().map(member).collect::<Vec<_>>()
-    }))
-}
-
 fn request_id(headers: &HeaderMap) -> Result<Option<RequestId>, String> {
     let said = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match (said(CLIENT_ID_HEADER), said(SEQUENCE_HEADER)) {
@@ -94,23 +84,6 @@ fn request_id(headers: &HeaderMap) -> Result<Option<RequestId>, String> {
         }
         _ => Err("client-id and sequence are given together, or neither".to_owned()),
     }
-}
-
-fn answered<T: Serialize>(outcome: Result<T, Error>) -> Response {
-    match outcome {
-        Ok(answer) => Json(answer).into_response(),
-        Err(error) => failed(&error),
-    }
-}
-
-fn failed(error: &Error) -> Response {
-    let (status, applied) = match error {
-        Error::NotApplied(_) | Error::Faulty(_) => (StatusCode::SERVICE_UNAVAILABLE, "no"),
-        Error::Overloaded(_) => (StatusCode::TOO_MANY_REQUESTS, "no"),
-        Error::Refused(_) => (StatusCode::UNPROCESSABLE_ENTITY, "no"),
-        Error::Unknown(_) => (StatusCode::GATEWAY_TIMEOUT, "unknown"),
-    };
-    (status, Json(json!({ "error": error.to_string(), "applied": applied }))).into_response()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! Never serves data, and is the last surface to go: after a storage fault it is where this node
 //! says why it does not serve.
 
+mod admin;
+mod answer;
 mod health;
 mod history;
 mod json;

@@ -61,7 +61,7 @@ impl StatusDocument {
     }
 
     /// What a node without storage says.
-    pub(super) fn of_faulty(faulty: &Faulty) -> Self {
+    pub(crate) fn of_faulty(faulty: &Faulty) -> Self {
         Self::new(
             refusal::status_report(faulty),
             Some(explain(&faulty.fault)),

@@ -76,10 +76,10 @@ pub(crate) struct MemberGauges {
 }
 
 impl MemberGauges {
-    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub(super) fn new(registry: &Registry, application: &str) -> prometheus::Result<Self> {
         let help =
             "What is not well about a member, counted, as kvcli cluster status names it; on the leader only.";
-        let opts = Opts::new("kv_member_problems", help);
+        let opts = Opts::new(format!("{application}_member_problems"), help);
         Ok(Self { problems: register(registry, IntGaugeVec::new(opts, &["peer"])?)? })
     }
 

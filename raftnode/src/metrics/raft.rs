@@ -40,8 +40,8 @@ pub(crate) struct LeaderLife {
 }
 
 impl RaftMetrics {
-    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name, help| register(registry, IntGauge::new(name, help)?);
+    pub(super) fn new(registry: &Registry, application: &str) -> prometheus::Result<Self> {
+        let gauge = |name: &str, help: &str| register(registry, IntGauge::new(name, help)?);
         let silence = Gauge::new(
             "raft_leader_silence_seconds",
             "Time since this node last knew a leader to be alive; since its start if it never has.",
@@ -81,7 +81,7 @@ impl RaftMetrics {
                 "1 while a change of the voters has begun and not ended, as far as this node knows, else 0.",
             )?,
             problems: gauge(
-                "kv_node_problems",
+                &format!("{application}_node_problems"),
                 "What is not well about this node, counted: what /readyz, kvcli cluster status and the status page name.",
             )?,
             peers: PeerGauges::new(registry)?,

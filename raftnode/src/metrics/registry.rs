@@ -30,21 +30,27 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every series of node `id`, whose application has these operations.
+    /// Registers every series of node `id`, whose application has this name and these operations.
     ///
     /// # Errors
-    /// If two series have one name, which is a mistake in this program.
-    pub(crate) fn new(id: NodeId, cluster_name: &str, ops: &[Op]) -> prometheus::Result<Self> {
+    /// If two series have one name, which is a mistake in this program, or the application's name is
+    /// none for a series.
+    pub(crate) fn new(
+        application: &str,
+        id: NodeId,
+        cluster_name: &str,
+        ops: &[Op],
+    ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         crate::trace::register(&registry)?;
-        let info = NodeInfo::new(&registry, id, cluster_name)?;
+        let info = NodeInfo::new(&registry, application, id, cluster_name)?;
         Ok(Self {
             info,
-            requests: RequestMetrics::new(&registry, ops)?,
-            raft: RaftMetrics::new(&registry)?,
-            members: MemberGauges::new(&registry)?,
+            requests: RequestMetrics::new(&registry, application, ops)?,
+            raft: RaftMetrics::new(&registry, application)?,
+            members: MemberGauges::new(&registry, application)?,
             storage: Arc::new(StorageMetrics::new(&registry)?),
             network: Arc::new(NetworkMetrics::new(&registry)?),
             registry,
@@ -95,10 +101,16 @@ struct NodeInfo {
 }
 
 impl NodeInfo {
-    fn new(registry: &Registry, id: NodeId, cluster_name: &str) -> prometheus::Result<Self> {
+    fn new(
+        registry: &Registry,
+        application: &str,
+        id: NodeId,
+        cluster_name: &str,
+    ) -> prometheus::Result<Self> {
         let help = "Always 1; the labels say which node of which cluster runs what.";
         let labels = ["node_id", "cluster_id", "cluster_name", "version"];
-        let gauge = register(registry, IntGaugeVec::new(Opts::new("kv_node_info", help), &labels)?)?;
+        let opts = Opts::new(format!("{application}_node_info"), help);
+        let gauge = register(registry, IntGaugeVec::new(opts, &labels)?)?;
         let info = Self { gauge, id, cluster_name: cluster_name.to_owned() };
         info.set("");
         Ok(info)
@@ -123,4 +135,22 @@ pub(super) fn register<C: Collector + Clone + 'static>(
 ) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_of_an_application_begin_with_its_name() {
+        let metrics = Metrics::new("locks", 1, "test", &[Op::WRITE]).unwrap();
+        let text = metrics.encode().unwrap();
+        for name in ["locks_requests_total{", "locks_node_info{", "locks_node_problems ", "raft_term "] {
+            assert!(text.contains(&format!("\n{name}")), "{name}: {text}");
+        }
+        assert!(!text.contains("kv_"), "{text}");
+        for none in ["my-app", "2nd"] {
+            assert!(Metrics::new(none, 1, "test", &[]).is_err(), "'{none}'");
+        }
+    }
 }

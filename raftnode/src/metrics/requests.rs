@@ -89,19 +89,21 @@ pub(crate) struct RequestMetrics {
 
 impl RequestMetrics {
     /// With series for the application's `ops`, and for those that every node has.
-    pub(super) fn new(registry: &Registry, ops: &[Op]) -> prometheus::Result<Self> {
+    pub(super) fn new(registry: &Registry, application: &str, ops: &[Op]) -> prometheus::Result<Self> {
         let total = Opts::new(
-            "kv_requests_total",
+            format!("{application}_requests_total"),
             "Requests of clients, by operation and outcome (ok, or the gRPC status; cancelled: given up by the client); counted on the node that the client asked.",
         );
         let seconds = HistogramOpts::new(
-            "kv_request_duration_seconds",
+            format!("{application}_request_duration_seconds"),
             "Time from a client's request to its answer, or until the client gave up, forwarding included; for a scan, to its first response.",
         );
         let seconds = seconds.buckets(REQUEST_BUCKETS_SECONDS.to_vec());
         let forwarded = Opts::new(
-            "kv_forwarded_requests_total",
-            "Requests that other nodes sent on to this one, by operation; not in kv_requests_total.",
+            format!("{application}_forwarded_requests_total"),
+            format!(
+                "Requests that other nodes sent on to this one, by operation; not in {application}_requests_total."
+            ),
         );
         let metrics = Self {
             total: register(registry, IntCounterVec::new(total, &["op", "outcome"])?)?,

@@ -6,8 +6,9 @@ use axum::Router;
 use prometheus::core::Collector;
 
 use super::error::StartError;
-use super::handle::{Node, Part, Shared};
+use super::handle::{Node, Shared};
 use super::lifetime::Lifetime;
+use super::part::Part;
 use super::start::{Plan, Started};
 use crate::api::{ClientServices, HEALTH_SERVICES};
 use crate::application::{Application, Hosted, Typed};
@@ -20,9 +21,13 @@ type MakeServices<A> = Box<dyn FnOnce(Node<A>) -> ClientServices + Send>;
 /// Makes what is served over HTTP besides what every node does.
 type MakeRouter<A> = fn(Node<A>) -> Router;
 
+/// Unless the program gives another.
+const DEFAULT_NAME: &str = "app";
+
 /// A node that is to be started.
 pub struct Builder<A: Application> {
     application: Arc<A>,
+    name: &'static str,
     services: Option<MakeServices<A>>,
     service_names: Vec<&'static str>,
     http: Option<MakeRouter<A>>,
@@ -35,6 +40,7 @@ impl<A: Application> Builder<A> {
         let ops = vec![Op::WRITE, Op::READ];
         Self {
             application: Arc::new(application),
+            name: DEFAULT_NAME,
             services: None,
             service_names: Vec::new(),
             http: None,
@@ -43,8 +49,17 @@ impl<A: Application> Builder<A> {
         }
     }
 
+    /// Names the application where names need one: its series on `/metrics`, which begin with
+    /// `app` unless this says otherwise, as in `app_requests_total`. Letters, digits and `_`, not a
+    /// digit first; [`start`](Self::start) refuses anything else.
+    #[must_use]
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
     /// Serves these on the port for clients, besides what every node does. `names` are their full
-    /// names, as in `kv.v1.Kv`, for gRPC health.
+    /// names, as in `locks.v1.Locks`, for gRPC health.
     #[must_use]
     pub fn services(
         mut self,
@@ -57,9 +72,14 @@ impl<A: Application> Builder<A> {
     }
 
     /// Serves commands and queries as JSON over HTTP: `POST /write`, `POST /read`, `POST
-    /// /read-stale`; `POST /admin/init` makes the nodes of the peer list a cluster. A write with
-    /// the headers `client-id` (32 hexadecimal digits) and `sequence` is applied once. A failure is
-    /// an object with `error` and `applied`, which is `no` or `unknown`.
+    /// /read-stale`. A write with the headers `client-id` (32 hexadecimal digits) and `sequence` is
+    /// applied once. And serves what administers the cluster: `GET /admin/status` and
+    /// `/admin/members`; `POST /admin/init`, `/admin/add-learner`, `/admin/promote`,
+    /// `/admin/remove`, `/admin/change-membership`, `/admin/set-address`,
+    /// `/admin/transfer-leader` and `/admin/snapshot`. Reaching the port is all it takes.
+    ///
+    /// A failure has the code of [`Error::http_status`](super::Error::http_status), and is an object
+    /// with `error` and `applied`, which is `no` or `unknown`.
     #[must_use]
     pub fn http_json(mut self) -> Self {
         self.http = Some(json_router);
@@ -92,15 +112,18 @@ impl<A: Application> Builder<A> {
         let hosted = Hosted::new(Arc::new(Typed(Arc::clone(&self.application))));
         let (application, services, router) = (Arc::clone(&self.application), self.services, self.http);
         let lifetime = Shared::default();
-        let of_services = Arc::clone(&lifetime);
+        let of_surfaces = Arc::clone(&lifetime);
         let plan = Plan {
             config,
+            name: self.name,
             hosted,
             ops: self.ops,
             collectors: self.collectors,
             service_names: [&HEALTH_SERVICES[..], &self.service_names].concat(),
-            surfaces: Box::new(move |api| {
-                let node = Node::new(application, Part::Serving(Arc::clone(api)), of_services);
+            surfaces: Box::new(move |part| {
+                // All services of a node without storage have the same answer, made elsewhere.
+                let services = services.filter(|_| matches!(part, Part::Serving(_)));
+                let node = Node::new(application, part, of_surfaces);
                 let http = router.map_or_else(Router::new, |make| make(node.clone()));
                 (services.map_or_else(ClientServices::default, |make| make(node)), http)
             }),

@@ -131,6 +131,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// The status code of HTTP for an application that answers over HTTP: 503 (not applied, or this
+    /// node is faulty), 429 (overloaded), 422 (refused) or 504 (the outcome is unknown).
+    #[must_use]
+    pub fn http_status(&self) -> u16 {
+        match self {
+            Self::NotApplied(_) | Self::Faulty(_) => 503,
+            Self::Overloaded(_) => 429,
+            Self::Refused(_) => 422,
+            Self::Unknown(_) => 504,
+        }
+    }
+
     /// A read changes nothing, whatever has become of it.
     pub(super) fn of_read(status: Status) -> Self {
         match Self::from(status) {

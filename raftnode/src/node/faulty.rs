@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use proto::node::v1::EventKind;
 use storage_leveldb::Fault;
 
@@ -66,6 +67,7 @@ impl FaultyNode {
         listeners: Listeners,
         data_dir: Arc<DataDir>,
         service_names: &[&'static str],
+        application_http: impl FnOnce(&Arc<Faulty>) -> Router,
     ) -> Self {
         let faulty = Arc::new(Faulty {
             id: config.id,
@@ -84,6 +86,7 @@ impl FaultyNode {
         let clients =
             refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
         let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
+        let http = http.merge(application_http(&faulty));
         let servers = Servers::start(listeners, refusal::peer_routes(&faulty), clients, http);
         Self { faulty, servers, _data_dir: data_dir }
     }

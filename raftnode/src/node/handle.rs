@@ -9,13 +9,13 @@ use tonic::{Response, Status};
 
 use super::builder::Builder;
 use super::error::{Error, Failed, StartError};
-use super::faulty::Faulty;
 use super::lifetime::Lifetime;
+use super::part::Part;
 use crate::api::{
-    self, Answered, Api, Call, DEFAULT_CLUSTER_DEADLINE, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES,
-    MAX_COMMAND_BYTES, Place, Question, check_length, status_codes,
+    self, Answered, Api, Call, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Place, Question,
+    check_answer_length, check_length, status_codes,
 };
-use crate::application::{Application, Ask, Command, RequestId, View};
+use crate::application::{Application, Ask, Command, RequestId, View, as_sent};
 use crate::metrics::Op;
 use crate::raft::NodeId;
 use crate::shutdown::StopRequests;
@@ -31,13 +31,6 @@ pub struct Node<A: Application> {
 
 /// What runs of the node, for whichever of its handles stops it; none once it was.
 pub(super) type Shared = Arc<Mutex<Option<Lifetime>>>;
-
-/// What a node can do.
-#[derive(Clone)]
-pub(super) enum Part {
-    Serving(Arc<Api>),
-    Faulty(Arc<Faulty>),
-}
 
 impl<A: Application> Clone for Node<A> {
     fn clone(&self) -> Self {
@@ -119,30 +112,6 @@ impl<A: Application> Node<A> {
         Ok(self.answer(Op::READ, &call, work).await.map_err(Error::of_read)?.into_inner())
     }
 
-    /// Makes the nodes of the peer list a cluster, if they are none yet; answers its members.
-    /// Harmless when repeated, or when asked of several nodes at once.
-    ///
-    /// # Errors
-    /// No majority of them can be reached, or one of them belongs to a cluster.
-    pub async fn init(&self) -> Result<Vec<pb::Member>, Error> {
-        let call = Call::within(DEFAULT_CLUSTER_DEADLINE);
-        let work = async { self.api()?.init(&call).await };
-        Ok(self.answer(Op::INIT, &call, work).await?.into_inner().members)
-    }
-
-    /// What the node knows about itself and the membership.
-    pub async fn status(&self) -> pb::StatusResponse {
-        match &self.part {
-            Part::Serving(api) => api::status_report(api.local()).await,
-            Part::Faulty(faulty) => api::refusal::status_report(faulty),
-        }
-    }
-
-    /// The members of the cluster, as far as this node knows them.
-    pub async fn members(&self) -> Vec<pb::Member> {
-        self.status().await.members
-    }
-
     /// Runs until the process is asked to stop by SIGTERM or SIGINT, then hands leadership over,
     /// finishes what is under way and stops. A second signal ends the process at once.
     ///
@@ -152,18 +121,23 @@ impl<A: Application> Node<A> {
         let requests = StopRequests::listen(false);
         let requests =
             requests.map_err(|source| StartError::System { action: "listen for signals", source })?;
-        Ok(self.run_until(requests, || ()).await?)
+        self.run_until(requests.first(|| ())).await?;
+        Ok(())
     }
 
-    /// The same for a process that listens by itself; `at_once` is called before a second request
-    /// ends the process.
+    /// Runs until `asked` completes, then stops as [`until_stopped`](Self::until_stopped) does:
+    /// for a program that listens for signals by itself, or has a server of its own that is to end
+    /// first. `asked` is then that server, which uses the node until it has ended.
+    ///
+    /// While this runs a node that fails hands leadership over; a program that only calls
+    /// [`stop`](Self::stop) in the end does without that.
     ///
     /// # Errors
-    /// The node had failed before.
-    pub async fn run_until(&self, requests: StopRequests, at_once: fn()) -> Result<(), Failed> {
+    /// The node had failed before; what `asked` answered is dropped.
+    pub async fn run_until<T>(&self, asked: impl Future<Output = T>) -> Result<T, Failed> {
         match self.take_lifetime() {
-            Some(lifetime) => lifetime.run(requests, at_once).await,
-            None => Ok(()),
+            Some(lifetime) => lifetime.run(asked).await,
+            None => Ok(asked.await),
         }
     }
 
@@ -224,8 +198,9 @@ impl<A: Application> Node<A> {
         check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
         let Answered { value, node } = self.api()?.write(call, Command { request_id, since, bytes }).await?;
         let response = codec::decode(&value);
-        let unreadable =
-            |e| Status::unknown(format!("the write was applied, its response cannot be read: {e}"));
+        let unreadable = |e| {
+            Status::unknown(format!("the write was applied, its response cannot be read: {e}; mend its type"))
+        };
         Ok(Answered { value: response.map_err(unreadable)?, node })
     }
 
@@ -267,7 +242,11 @@ impl<A: Application> Node<A> {
         }
     }
 
-    fn api(&self) -> Result<&Arc<Api>, Status> {
+    pub(super) fn part(&self) -> &Part {
+        &self.part
+    }
+
+    pub(super) fn api(&self) -> Result<&Arc<Api>, Status> {
         match &self.part {
             Part::Serving(api) => Ok(api),
             Part::Faulty(faulty) => Err(status_codes::fault_status(faulty.id, &faulty.fault)),
@@ -303,7 +282,8 @@ impl<A: Application> Question for TypedQuestion<A> {
         let query = self.query.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         let application = Arc::clone(&self.application);
         Some(Box::new(move |view| {
-            let answer = application.query(&mut View::new(view), query)?;
+            let (bytes, answer) = as_sent(&application.query(&mut View::new(view), query)?)?;
+            check_answer_length(bytes.len())?;
             Ok(Box::new(answer))
         }))
     }

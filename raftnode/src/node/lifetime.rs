@@ -1,5 +1,6 @@
 //! A node from its start to its end: how it notices that it has failed, and how it stops.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use super::servers::Servers;
 use super::start::Started;
 use super::{Local, Standing, explain};
 use crate::api::Api;
-use crate::shutdown::StopRequests;
 
 /// How long requests under way may take once no new ones are accepted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -33,21 +33,18 @@ impl Lifetime {
         Self(started)
     }
 
-    /// Runs until it is asked to stop, and stops. A node that has failed stays up until then, to
-    /// say why on /livez, /readyz and in every answer.
+    /// Runs until `asked` completes, and stops. A node that has failed stays up until then, to say
+    /// why on /livez, /readyz and in every answer.
     ///
     /// # Errors
     /// It had failed before.
-    pub(super) async fn run(self, mut requests: StopRequests, at_once: fn()) -> Result<(), Failed> {
-        let (reason, failed) = match &self.0 {
-            Started::Serving { api, .. } => until_stopped(api, &mut requests).await,
-            Started::Faulty(_) => (requests.next().await, true),
+    pub(super) async fn run<T>(self, asked: impl Future<Output = T>) -> Result<T, Failed> {
+        let (outcome, failed) = match &self.0 {
+            Started::Serving { api, .. } => until(api, asked).await,
+            Started::Faulty(_) => (asked.await, true),
         };
-        tracing::info!("stopping: {reason}");
-        let exit = tokio::spawn(exit_at_the_next(requests, at_once));
         self.stop().await;
-        exit.abort();
-        if failed { Err(Failed) } else { Ok(()) }
+        if failed { Err(Failed) } else { Ok(outcome) }
     }
 
     /// Hands leadership over, finishes what is under way, stops consensus and closes the sockets.
@@ -76,23 +73,24 @@ fn announce(local: &Local) {
     );
 }
 
-async fn until_stopped(api: &Api, requests: &mut StopRequests) -> (&'static str, bool) {
+async fn until<T>(api: &Api, asked: impl Future<Output = T>) -> (T, bool) {
     let local = api.local();
+    let mut asked = pin!(asked);
     let mut failure = None;
-    let reason = tokio::select! {
-        reason = requests.next() => reason,
+    let outcome = tokio::select! {
+        outcome = &mut asked => outcome,
         why = failure_of(local) => {
             tracing::error!("{why}");
             failure = Some(why);
             tokio::spawn(stop_consensus(Arc::clone(local)));
-            requests.next().await
+            asked.await
         }
     };
     // It may have failed since it was last looked at, and its surfaces have said so.
     if failure.is_none() {
         failure = failed(local).inspect(|why| tracing::error!("{why}"));
     }
-    (reason, failure.is_some())
+    (outcome, failure.is_some())
 }
 
 /// Why this node serves nothing any more, once that is so.
@@ -120,14 +118,6 @@ async fn stop_consensus(local: Arc<Local>) {
     if let Err(e) = local.raft.shutdown().await {
         tracing::warn!("consensus did not stop cleanly: {e}");
     }
-}
-
-/// Somebody who asks twice does not want to wait.
-async fn exit_at_the_next(mut requests: StopRequests, at_once: fn()) {
-    let reason = requests.next().await;
-    tracing::warn!("exiting at once: {reason} again");
-    at_once();
-    std::process::exit(1);
 }
 
 async fn stop(api: &Arc<Api>, servers: Servers) {

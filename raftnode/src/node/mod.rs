@@ -1,5 +1,6 @@
 //! One running node: its parts, how they are put together, and how they are taken apart.
 
+mod administration;
 mod affiliation;
 mod builder;
 mod data_dir_watch;
@@ -15,6 +16,7 @@ mod lifetime;
 mod listeners;
 mod local;
 mod open_files;
+mod part;
 mod peer_news;
 mod readiness;
 mod schema_watch;

@@ -16,6 +16,7 @@ use super::error::StartError;
 use super::faulty::FaultyNode;
 use super::local::Handles;
 use super::open_files::raise_limit;
+use super::part::Part;
 use super::peer_news::PeerNews;
 use super::schema_watch::watch_schemas;
 use super::servers::Servers;
@@ -36,12 +37,14 @@ use crate::raft::{Raft, TypeConfig, raft_config};
 /// How often gRPC health is brought in line with readiness.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Makes what an application serves, over its node.
-type MakeSurfaces = Box<dyn FnOnce(&Arc<Api>) -> (ClientServices, Router) + Send>;
+/// Makes what an application serves to clients and over HTTP, over its node.
+type MakeSurfaces = Box<dyn FnOnce(Part) -> (ClientServices, Router) + Send>;
 
 /// What a node is started with, whatever its application is.
 pub(super) struct Plan {
     pub(super) config: NodeConfig,
+    /// What the names of the application's series begin with.
+    pub(super) name: &'static str,
     pub(super) hosted: Hosted,
     /// The application's own operations, for the metrics.
     pub(super) ops: Vec<Op>,
@@ -95,8 +98,8 @@ impl Plan {
         let config = self.config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&config)).await;
         let data_dir = Arc::new(opened.map_err(|e| StartError::part("the data directory")(&e))??);
-        let (id, name) = (self.config.id, &self.config.cluster_name);
-        let metrics = Metrics::new(id, name, &self.ops).and_then(|metrics| {
+        let (id, cluster) = (self.config.id, &self.config.cluster_name);
+        let metrics = Metrics::new(self.name, id, cluster, &self.ops).and_then(|metrics| {
             metrics.add(std::mem::take(&mut self.collectors))?;
             Ok(Arc::new(metrics))
         });
@@ -114,6 +117,7 @@ impl Plan {
                     listeners,
                     Arc::clone(&data_dir),
                     &self.service_names,
+                    |faulty| (self.surfaces)(Part::Faulty(Arc::clone(faulty))).1,
                 )
                 .await,
             )),
@@ -141,7 +145,7 @@ impl Plan {
             Arc::clone(&overview),
             &self.hosted,
         );
-        let (application, application_http) = (self.surfaces)(&api);
+        let (application, application_http) = (self.surfaces)(Part::Serving(Arc::clone(&api)));
         let services = api.services(application);
         let (clients, health) = services.map_err(|e| StartError::part("gRPC reflection")(&e))?;
 

@@ -40,12 +40,12 @@ mod tests {
 
     #[test]
     fn the_figures_are_safe() {
-        let config = raft_config("kv", SNAPSHOT_ENTRIES).unwrap();
+        let config = raft_config("test", SNAPSHOT_ENTRIES).unwrap();
         assert_eq!(config.max_in_snapshot_log_to_keep, 10_000);
     }
 
     #[test]
     fn a_small_snapshot_interval_keeps_no_more_than_itself() {
-        assert_eq!(raft_config("kv", 100).unwrap().max_in_snapshot_log_to_keep, 100);
+        assert_eq!(raft_config("test", 100).unwrap().max_in_snapshot_log_to_keep, 100);
     }
 }

@@ -1,7 +1,7 @@
 //! The messages of OTLP that we send (opentelemetry.proto.collector.trace.v1), and the call that
 //! sends them.
 //!
-//! Field numbers are those of opentelemetry-proto 1.x; the collector in
+//! Field numbers are those of opentelemetry-proto 1.x; the collector in kvnode's
 //! `tests/cluster/logs_otlp.rs` reads them with the official types.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,8 +14,6 @@ use tonic::{Code, Request, Status};
 use super::span::{Attribute, Span, SpanKind};
 
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// Says which part of a program made a span.
-const SCOPE: &str = "kvnode";
 const KIND_INTERNAL: i32 = 1;
 const KIND_SERVER: i32 = 2;
 const STATUS_ERROR: i32 = 2;
@@ -125,21 +123,33 @@ enum AnyKind {
 }
 
 /// This node, under the names of OpenTelemetry's resource conventions.
-pub(super) fn resource(node: &str, cluster: &str) -> Resource {
+pub(super) fn resource(service: &str, node: &str, cluster: &str) -> Resource {
+    let cluster_name = own(service, "cluster_name");
     let pairs = [
-        ("service.name", "kvnode"),
+        ("service.name", service),
         ("service.version", env!("CARGO_PKG_VERSION")),
         ("service.instance.id", node),
-        ("kvnode.cluster_name", cluster),
+        (&cluster_name, cluster),
     ];
     let attribute = |(key, value): (&str, &str)| key_value(key, AnyKind::Text(value.to_owned()));
     Resource { attributes: pairs.map(attribute).into() }
 }
 
+/// The name of an attribute that no convention has.
+fn own(service: &str, name: &str) -> String {
+    format!("{service}.{name}")
+}
+
 /// Sends one batch; answers how many of it the collector refused.
-pub(super) async fn export(channel: Channel, resource: Resource, batch: Vec<Span>) -> Result<usize, Status> {
-    let scope = Scope { name: SCOPE.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let spans = batch.into_iter().map(OtlpSpan::from).collect();
+pub(super) async fn export(
+    channel: Channel,
+    service: &str,
+    resource: Resource,
+    batch: Vec<Span>,
+) -> Result<usize, Status> {
+    // Says which part of a program made a span: there is one.
+    let scope = Scope { name: service.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let spans = batch.into_iter().map(|span| OtlpSpan::new(service, span)).collect();
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans }];
     let request =
         ExportRequest { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans }] };
@@ -159,8 +169,8 @@ fn root(error: &(dyn std::error::Error + 'static)) -> String {
         .map_or_else(String::new, ToString::to_string)
 }
 
-impl From<Span> for OtlpSpan {
-    fn from(span: Span) -> Self {
+impl OtlpSpan {
+    fn new(service: &str, span: Span) -> Self {
         let end = nanos(span.end);
         let took = u64::try_from(span.took.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -177,7 +187,7 @@ impl From<Span> for OtlpSpan {
             attributes: span
                 .attributes
                 .into_iter()
-                .map(|(key, value)| key_value(key, value.into()))
+                .map(|(name, value)| key_value(&own(service, name), value.into()))
                 .collect(),
             status: span.error.map(|message| SpanStatus { message, code: STATUS_ERROR }),
         }

@@ -15,6 +15,7 @@ pub(crate) struct Span {
     pub(super) kind: SpanKind,
     pub(super) end: SystemTime,
     pub(super) took: Duration,
+    /// By names of this program's own, without the service before them.
     pub(super) attributes: Vec<(&'static str, Attribute)>,
     /// Why it failed, if it did.
     pub(super) error: Option<String>,

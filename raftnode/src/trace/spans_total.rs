@@ -16,11 +16,10 @@ struct Counters {
 
 /// Adds the series, if spans are exported at all.
 pub(crate) fn register(registry: &Registry) -> prometheus::Result<()> {
-    if !tracer::is_on() {
-        return Ok(());
-    }
+    let Some(service) = tracer::service() else { return Ok(()) };
     let about = "Spans sent to the collector, and spans given up because it was away, slow or refused them.";
-    let total = IntCounterVec::new(Opts::new("kvnode_trace_spans_total", about), &["outcome"])?;
+    let opts = Opts::new(format!("{service}_trace_spans_total"), about);
+    let total = IntCounterVec::new(opts, &["outcome"])?;
     let [sent, dropped] = ["sent", "dropped"].map(|outcome| total.with_label_values(&[outcome]));
     registry.register(Box::new(total))?;
     // A second registry in one process is a test's.

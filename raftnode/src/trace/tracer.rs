@@ -12,26 +12,34 @@ const MAX_QUEUED_SPANS: usize = 4096;
 
 /// Set once, before the first request, if a collector is named. Like the log, it belongs to the
 /// process.
-static QUEUE: OnceLock<Sender<Span>> = OnceLock::new();
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Where spans wait.
+struct Queue {
+    sender: Sender<Span>,
+    /// Whose spans they are.
+    service: &'static str,
+}
 
 /// Spans that found the queue full since the exporter asked last.
 static OVERFLOWED: AtomicU64 = AtomicU64::new(0);
 
 /// Spans are taken from now on; hands out where they arrive. None: they are already.
-pub(super) fn open() -> Option<Receiver<Span>> {
+pub(super) fn open(service: &'static str) -> Option<Receiver<Span>> {
     let (sender, receiver) = mpsc::channel(MAX_QUEUED_SPANS);
-    QUEUE.set(sender).ok().map(|()| receiver)
+    QUEUE.set(Queue { sender, service }).ok().map(|()| receiver)
 }
 
-pub(super) fn is_on() -> bool {
-    QUEUE.get().is_some()
+/// The service whose spans are exported, if any are.
+pub(super) fn service() -> Option<&'static str> {
+    QUEUE.get().map(|queue| queue.service)
 }
 
 /// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops
 /// it, counted; the exporter says so in the log.
 pub(crate) fn record(context: &TraceContext, span: impl FnOnce() -> Span) {
     let Some(queue) = QUEUE.get().filter(|_| context.sampled) else { return };
-    if queue.try_send(span()).is_err() {
+    if queue.sender.try_send(span()).is_err() {
         spans_total::add_dropped(1);
         OVERFLOWED.fetch_add(1, Ordering::Relaxed);
     }
