@@ -40,6 +40,8 @@ mod engine;
 mod error;
 mod file;
 mod health;
+#[cfg(feature = "testing")]
+mod invariants;
 mod log;
 mod observer;
 mod options;

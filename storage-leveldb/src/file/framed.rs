@@ -59,7 +59,8 @@ impl Framer {
 
     /// Takes as much of `bytes` as fits into the frame that gathers; answers the rest. A full frame is to be ended.
     pub(crate) fn gather<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        let room = MAX_FRAME_PAYLOAD_BYTES.saturating_sub(self.gathered.len());
+        debug_assert!(!self.is_full(), "a full frame is to be ended");
+        let room = MAX_FRAME_PAYLOAD_BYTES - self.gathered.len();
         let (now, later) = bytes.split_at(room.min(bytes.len()));
         self.gathered.extend_from_slice(now);
         later
@@ -81,7 +82,7 @@ impl Framer {
         out.extend(synced.to_le_bytes());
         out.extend(crc.to_le_bytes());
         out.append(&mut self.gathered);
-        self.offset = self.offset.saturating_add(out.len().saturating_sub(before) as u64);
+        self.offset += (out.len() - before) as u64;
     }
 }
 
@@ -124,7 +125,7 @@ impl FramedWriter {
     /// Room for frames up to `end`, durable, if the file grows in steps.
     pub(crate) fn reserve(&mut self, end: u64) -> Result<(), Fault> {
         while self.step_bytes > 0 && self.end < end {
-            self.grow(self.step_bytes.min(end.saturating_sub(self.end)))?;
+            self.grow(self.step_bytes.min(end - self.end))?;
             // Not all at once: who else syncs meanwhile waits for it.
             self.file.sync()?;
         }
@@ -133,7 +134,7 @@ impl FramedWriter {
 
     fn grow(&mut self, bytes: u64) -> Result<(), Fault> {
         self.file.reserve(bytes)?;
-        self.end = self.end.saturating_add(bytes);
+        self.end += bytes;
         Ok(())
     }
 
@@ -160,6 +161,7 @@ impl FramedWriter {
             self.grow(self.step_bytes.max(longer_by))?;
         }
         self.end = self.end.max(self.framer.offset);
+        debug_assert!(self.synced <= self.framer.offset, "only what is written is synced");
         self.file.write_all(&frame)
     }
 

@@ -107,8 +107,9 @@ impl PagedWriter {
     }
 
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        debug_assert!(!self.finished, "write behind the end of {}", self.path().display());
         while !bytes.is_empty() {
-            let room = PAYLOAD_BYTES.saturating_sub(self.gathered().len());
+            let room = PAYLOAD_BYTES - self.gathered().len();
             let (now, later) = bytes.split_at(room.min(bytes.len()));
             self.pages.extend_from_slice(now);
             bytes = later;
@@ -122,8 +123,8 @@ impl PagedWriter {
     fn end_page(&mut self) -> Result<(), Fault> {
         let gathered = self.gathered();
         let (crc, len) = (page_crc(self.seed, self.page, gathered), gathered.len() as u64);
-        self.payload_len = self.payload_len.saturating_add(len);
-        self.page = self.page.saturating_add(1);
+        self.payload_len += len;
+        self.page += 1;
         self.pages.extend(crc.to_le_bytes());
         self.page_start = self.pages.len();
         if self.pages.len() >= WRITE_BUFFER_BYTES { self.write_pages() } else { Ok(()) }
@@ -131,7 +132,7 @@ impl PagedWriter {
 
     fn write_pages(&mut self) -> Result<(), Fault> {
         self.file.write_all(&self.pages)?;
-        self.unsynced = self.unsynced.saturating_add(self.pages.len());
+        self.unsynced += self.pages.len();
         if self.unsynced >= SYNC_BYTES {
             self.file.sync()?;
             self.unsynced = 0;

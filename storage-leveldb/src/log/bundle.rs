@@ -38,6 +38,7 @@ pub(super) struct Bundle {
 impl Bundle {
     /// `count` entries from `first` on, as they are stored.
     pub(super) fn new(first: u64, count: u64, value: Bytes) -> Self {
+        debug_assert!((1..=MAX_ENTRIES).contains(&count), "{count} entries");
         Self { first, count, bytes: value.len(), parts: vec![value] }
     }
 

@@ -216,13 +216,16 @@ impl<C: RaftTypeConfig> Caretaker<C> {
         }
         let has_purged = self.purge()?;
         let has_stored = !has_purged && self.store(tasks)?;
+        let is_named = |segment: Arc<Segment>| self.root.segments.contains(&segment.record);
+        let covers = self.segments.get().covers();
+        assert!(covers.into_iter().all(|(segment, _)| is_named(segment)), "ROOT names all that counts");
         self.delete_removed();
         Ok(has_purged || has_stored)
     }
 
     fn next_record(&mut self, form: Form) -> SegmentRecord {
         let number = self.next_number;
-        self.next_number = self.next_number.saturating_add(1);
+        self.next_number += 1;
         SegmentRecord { number, form }
     }
 

@@ -6,6 +6,8 @@ use openraft::RaftTypeConfig;
 use openraft::type_config::alias::{LogIdOf, VoteOf};
 
 use super::tail::Tail;
+#[cfg(feature = "testing")]
+use crate::invariants::all_hold;
 
 /// The marks and the tail.
 ///
@@ -22,6 +24,23 @@ pub(super) struct Contents<C: RaftTypeConfig> {
     pub(super) tail: Tail,
 }
 
+#[cfg(feature = "testing")]
+impl<C: RaftTypeConfig> Contents<C> {
+    /// What must hold between two calls.
+    fn check_invariants(&self) -> Result<(), &'static str> {
+        self.tail.check_invariants()?;
+        let end_of = |id: &Option<LogIdOf<C>>| id.as_ref().map(|id| id.index + 1);
+        let (purged_end, end) = (end_of(&self.purged), end_of(&self.last));
+        all_hold(&[
+            ("nothing behind the last entry is purged", self.purged <= self.last),
+            ("the tail ends with the last entry", end.is_none_or(|end| end == self.tail.end())),
+            ("the log begins behind what is purged", purged_end.is_none_or(|purged| self.first == purged)),
+            ("the log begins before it ends", self.first <= self.tail.end() || end.is_none()),
+            ("the tail holds no entry that is purged", purged_end <= Some(self.tail.first())),
+        ])
+    }
+}
+
 /// The contents behind a lock that is held for memory operations only.
 pub(super) struct SharedContents<C: RaftTypeConfig>(Mutex<Contents<C>>);
 
@@ -32,5 +51,10 @@ impl<C: RaftTypeConfig> SharedContents<C> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Contents<C>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
+        self.lock().check_invariants()
     }
 }

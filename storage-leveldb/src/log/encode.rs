@@ -57,11 +57,10 @@ impl Encoder {
         if self.lengths.len() as u64 >= MAX_ENTRIES || bytes > MAX_BUNDLE_BYTES {
             self.end_bundle();
         }
-        // The codec makes nothing that is longer.
-        self.bundle.put_u32_le(u32::try_from(self.record.len()).unwrap_or(u32::MAX));
+        self.bundle.put_u32_le(u32::try_from(self.record.len()).map_err(io::Error::other)?);
         self.bundle.extend_from_slice(&self.record);
         self.lengths.push(self.record.len());
-        self.next = self.next.saturating_add(1);
+        self.next += 1;
         Ok(())
     }
 
@@ -77,7 +76,7 @@ impl Encoder {
             rest.advance(LENGTH_BYTES);
             self.records.push(rest.split_to(length));
         }
-        self.bundles.push(Bundle::new(self.next.saturating_sub(count), count, value));
+        self.bundles.push(Bundle::new(self.next - count, count, value));
         self.bundle.clear();
     }
 

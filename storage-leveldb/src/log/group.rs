@@ -70,7 +70,7 @@ impl<C: RaftTypeConfig> Group<C> {
     }
 
     pub(super) fn add(&mut self, write: Write<C>) {
-        self.requests = self.requests.saturating_add(1);
+        self.requests += 1;
         match write {
             Write::Append { bundles, room, done } => self.append(bundles, room, done),
             Write::Vote { record, done } => {
@@ -94,7 +94,7 @@ impl<C: RaftTypeConfig> Group<C> {
     fn append(&mut self, bundles: Vec<Bundle>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
         let end = bundles.last().map_or(0, Bundle::end);
         for bundle in bundles {
-            self.entries = self.entries.saturating_add(bundle.count());
+            self.entries += bundle.count();
             let next = match &mut self.bundle {
                 Some(before) => before.join(bundle),
                 None => Some(bundle),

@@ -44,7 +44,7 @@ impl Marks {
 }
 
 /// The record of [`Mark::Start`].
+#[expect(clippy::expect_used, reason = "it says why it cannot be")]
 pub(super) fn start_record(start: u64) -> Bytes {
-    // A number always encodes; nothing at all would be refused when it is read.
-    codec::encode(&start).unwrap_or_default().into()
+    codec::encode(&start).expect("a number always encodes").into()
 }

@@ -93,7 +93,7 @@ impl<C: RaftTypeConfig> Owner<C> {
             self.caretaker.switched();
             before = 0;
         }
-        self.active_bytes = before.saturating_add(bytes);
+        self.active_bytes = before + bytes;
         let half = self.segment_bytes / 2;
         if before < half && self.active_bytes >= half {
             self.caretaker.half_full();

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use super::bundle::MAX_BUNDLE_BYTES;
 use super::segment::Segment;
 use crate::error::StorageError;
+#[cfg(feature = "testing")]
+use crate::invariants::all_hold;
 
 /// The oldest first. Cheap to clone; a clone keeps what it names from being removed.
 ///
@@ -95,6 +97,25 @@ impl Segments {
     }
 }
 
+#[cfg(feature = "testing")]
+impl Segments {
+    /// What must hold between two calls.
+    fn check_invariants(&self) -> Result<(), &'static str> {
+        let mut names: Vec<_> = self.0.iter().map(|segment| segment.record.name()).collect();
+        names.sort();
+        let covers = self.covers();
+        all_hold(&[
+            ("every segment has been begun", self.0.iter().all(|segment| segment.is_begun())),
+            ("no segment is there twice", names.windows(2).all(|pair| pair.first() != pair.last())),
+            ("the newest segment is a database", self.newest().is_some_and(|newest| newest.is_database())),
+            (
+                "what each segment covers begins where that of the one before it ends",
+                covers.iter().zip(covers.iter().skip(1)).all(|((_, a), (_, b))| a.end == b.start),
+            ),
+        ])
+    }
+}
+
 /// The segments behind a lock that is held for memory operations only.
 pub(crate) struct SharedSegments(RwLock<Arc<Segments>>);
 
@@ -105,6 +126,11 @@ impl SharedSegments {
 
     pub(super) fn get(&self) -> Arc<Segments> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[cfg(feature = "testing")]
+    pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
+        self.get().check_invariants()
     }
 
     fn change(&self, change: impl FnOnce(&mut Segments)) {

@@ -117,6 +117,13 @@ impl<C: RaftTypeConfig> LogStore<C> {
         Ok(Self { reader, room, read_back: ENTRIES_READ_BACK, caretaker: starter })
     }
 
+    /// What must hold while nobody calls it.
+    #[cfg(feature = "testing")]
+    pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
+        self.reader.contents.check_invariants()?;
+        self.reader.segments.check_invariants()
+    }
+
     /// What is in the whole storage has been found good: from now on the log's directory is tidied.
     pub(crate) fn begin(&self) {
         self.caretaker.begin();

@@ -7,6 +7,9 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+#[cfg(feature = "testing")]
+use crate::invariants::all_hold;
+
 /// What a record costs in memory beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
@@ -33,12 +36,12 @@ impl Tail {
 
     /// Index behind the newest entry.
     pub(super) fn end(&self) -> u64 {
-        self.first.saturating_add(self.records.len() as u64)
+        self.first + self.records.len() as u64
     }
 
     /// Adds the entry at [`end`](Self::end).
     pub(super) fn push(&mut self, record: Bytes) {
-        self.bytes = self.bytes.saturating_add(cost(&record));
+        self.bytes += cost(&record);
         self.records.push_back(record);
     }
 
@@ -48,7 +51,7 @@ impl Tail {
             let Some(dropped) = self.records.pop_back() else {
                 break;
             };
-            self.bytes = self.bytes.saturating_sub(cost(&dropped));
+            self.bytes -= cost(&dropped);
         }
         self.durable_end = self.durable_end.min(end);
         self.first = self.first.min(end);
@@ -73,9 +76,24 @@ impl Tail {
         let Some(dropped) = self.records.pop_front() else {
             return false;
         };
-        self.bytes = self.bytes.saturating_sub(cost(&dropped));
-        self.first = self.first.saturating_add(1);
+        self.bytes -= cost(&dropped);
+        self.first += 1;
         true
+    }
+
+    /// What must hold between two calls. That every entry which is not durable is there, the owner of the
+    /// tail sees to.
+    #[cfg(feature = "testing")]
+    pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
+        // What is purged need not have been durable.
+        let durable = self.durable_end.saturating_sub(self.first);
+        let costs = || self.records.iter().map(cost);
+        let durable_bytes: usize = (0..durable).zip(costs()).map(|(_, cost)| cost).sum();
+        all_hold(&[
+            ("the tail counts the bytes of its records", self.bytes == costs().sum::<usize>()),
+            ("no entry behind the end of the tail is durable", self.durable_end <= self.end()),
+            ("durable entries in the tail are within its limit", durable_bytes <= self.limit_bytes),
+        ])
     }
 
     /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at least one if
@@ -129,6 +147,19 @@ mod tests {
         let mut tail = tail_of(5..10, usize::MAX);
         tail.truncate(3);
         assert_eq!((tail.first(), tail.end()), (3, 3));
+    }
+
+    #[test]
+    fn what_does_not_hold_is_told() {
+        let breaks: [fn(&mut Tail); 3] =
+            [|tail| tail.bytes += 1, |tail| tail.durable_end = 11, |tail| tail.limit_bytes = 1];
+        for (n, breaks) in breaks.into_iter().enumerate() {
+            let mut tail = tail_of(5..10, usize::MAX);
+            tail.mark_durable(8);
+            assert_eq!(tail.check_invariants(), Ok(()));
+            breaks(&mut tail);
+            assert!(tail.check_invariants().is_err(), "break {n} is not found");
+        }
     }
 
     #[test]

@@ -60,8 +60,8 @@ pub(super) struct Ended<C: RaftTypeConfig> {
 impl<C: RaftTypeConfig> Ended<C> {
     fn and_before(mut self, before: Option<Self>) -> Self {
         if let Some(before) = before {
-            self.groups = self.groups.saturating_add(before.groups);
-            self.bytes = self.bytes.saturating_add(before.bytes);
+            self.groups += before.groups;
+            self.bytes += before.bytes;
             self.durable_end = self.durable_end.max(before.durable_end);
             self.purged = self.purged.or(before.purged);
         }

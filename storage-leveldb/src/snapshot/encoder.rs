@@ -48,7 +48,7 @@ impl SnapshotEncoder {
         self.write(&value_len.to_le_bytes());
         self.write(key);
         self.write(value);
-        self.pairs = self.pairs.saturating_add(1);
+        self.pairs += 1;
         Ok(())
     }
 

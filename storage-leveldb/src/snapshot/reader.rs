@@ -60,7 +60,7 @@ impl<C: RaftTypeConfig, R: Read> SnapshotReader<C, R> {
                 let key = read_part(&mut self.stream, key_len)?;
                 self.check_order(&key)?;
                 let value = read_part(&mut self.stream, value_len)?;
-                self.pairs = self.pairs.saturating_add(1);
+                self.pairs += 1;
                 Ok(Some((key, value)))
             }
             [TAG_END] => self.end(),

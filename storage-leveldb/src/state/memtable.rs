@@ -13,6 +13,8 @@ use super::key_filter::KeyFilter;
 use super::merge_operator::MergeOperator;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
+#[cfg(feature = "testing")]
+use crate::invariants::all_hold;
 
 /// What a version costs in memory beside its key and value: a part of a tree node.
 const VERSION_OVERHEAD_BYTES: usize = 160;
@@ -80,15 +82,16 @@ impl Memtable {
         let changes = in_one_piece(changes);
         let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
         for (key, change) in changes {
-            added = added.saturating_add(VERSION_OVERHEAD_BYTES).saturating_add(key.len());
+            added += VERSION_OVERHEAD_BYTES + key.len();
             match versions.entry(key) {
                 Entry::Occupied(mut versions) => {
+                    debug_assert!(versions.get().at < at, "versions ascend");
                     let change = operator.both(versions.key(), &versions.get().change, change)?;
-                    added = added.saturating_add(change.bytes());
+                    added += change.bytes();
                     versions.get_mut().push(at, change);
                 }
                 Entry::Vacant(place) => {
-                    added = added.saturating_add(change.bytes());
+                    added += change.bytes();
                     self.keys.add(place.key());
                     place.insert(Versions { at, change, older: Vec::new() });
                 }
@@ -98,6 +101,22 @@ impl Memtable {
         self.bytes.fetch_add(added, Ordering::Relaxed);
         self.published.store(at, Ordering::Release);
         Ok(())
+    }
+
+    /// What must hold while nothing is applied.
+    #[cfg(feature = "testing")]
+    pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
+        let published = self.published();
+        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
+        let ascends = |versions: &Versions| {
+            let all = versions.older.iter().map(|(at, _)| *at).chain([versions.at]);
+            all.is_sorted_by(|a, b| a < b)
+        };
+        all_hold(&[
+            ("versions of a key ascend", versions.values().all(ascends)),
+            ("every version is published", versions.values().all(|versions| versions.at <= published)),
+            ("the filter may have every key", versions.keys().all(|key| self.keys.may_have(key))),
+        ])
     }
 
     /// The log index up to which a reader may read.

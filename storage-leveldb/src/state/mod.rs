@@ -19,6 +19,8 @@ mod command;
 mod durable;
 mod flush;
 mod inbox;
+#[cfg(feature = "testing")]
+mod invariants;
 pub(crate) mod key;
 mod key_filter;
 mod layers;

@@ -58,6 +58,12 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         self.query_blocking(query)
     }
 
+    /// What must hold while nobody applies.
+    #[cfg(feature = "testing")]
+    pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
+        self.store.check_invariants()
+    }
+
     /// Tells which runs make up the state; holds nothing open.
     pub(crate) fn counting_dirs(&self) -> CountingDirs {
         let store = Arc::downgrade(&self.store);

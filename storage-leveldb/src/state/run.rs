@@ -107,9 +107,8 @@ impl StateRunWriter {
         self.stored.clear();
         self.stored.push(says);
         self.stored.extend_from_slice(value);
-        self.record.pairs = self.record.pairs.saturating_add(1);
-        let bytes = key.len().saturating_add(self.stored.len()) as u64;
-        self.record.bytes = self.record.bytes.saturating_add(bytes);
+        self.record.pairs += 1;
+        self.record.bytes += (key.len() + self.stored.len()) as u64;
         let writer = self.writer.as_mut().ok_or(StorageError::Closed)?;
         latched(&self.disk, &self.dir, writer.push(key, &self.stored))
     }

@@ -114,7 +114,7 @@ impl<C: RaftTypeConfig> Store<C> {
         Ok(())
     }
 
-    fn lock_root(&self) -> MutexGuard<'_, Root<C>> {
+    pub(super) fn lock_root(&self) -> MutexGuard<'_, Root<C>> {
         self.root.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -223,7 +223,7 @@ impl<C: RaftTypeConfig> Store<C> {
             self.disk.observer().stalled(Db::State, cause, waited);
         }
         self.change_layers(|layers| {
-            let next = Memtable::new(layers.active.number.saturating_add(1), position.applied_index());
+            let next = Memtable::new(layers.active.number + 1, position.applied_index());
             let sealed = std::mem::replace(&mut layers.active, Arc::new(next));
             work.sealed.push((sealed.clone(), position));
             layers.sealed.insert(0, sealed);
@@ -302,7 +302,11 @@ impl<C: RaftTypeConfig> Store<C> {
             self.give_up(run);
             return Ok(());
         };
-        runs.splice(start..start.saturating_add(merged.len()).min(runs.len()), run);
+        let range = start..start + merged.len();
+        let is_same = |(now, merged): (&Arc<StateRun>, _)| Arc::ptr_eq(now, merged);
+        let are_there = runs.get(range.clone()).is_some_and(|now| now.iter().zip(merged).all(is_same));
+        assert!(are_there, "runs that are merged are neighbours until they are one");
+        runs.splice(range, run);
         let records = runs.iter().map(|run| run.record).collect();
         let next = Root { position: root.position.clone(), runs: records };
         next.replace(&self.disk, &self.dir)?;
@@ -327,7 +331,7 @@ impl<C: RaftTypeConfig> Store<C> {
             work.obsolete.append(&mut layers.runs);
             layers.runs.push(run);
             work.retired.append(&mut layers.sealed);
-            let number = layers.active.number.saturating_add(1);
+            let number = layers.active.number + 1;
             let active = Arc::new(Memtable::new(number, root.position.applied_index()));
             work.retired.push(std::mem::replace(&mut layers.active, active));
         });

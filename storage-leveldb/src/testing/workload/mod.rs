@@ -82,13 +82,20 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     pub(crate) async fn run(&mut self, steps: usize) -> Result<(), Broken> {
         let mut trace = format!("began with {}", self.model.lock().summary());
         for step in 1..=steps {
-            if let Err(e) = self.step().await {
+            if let Err(e) = self.checked_step().await {
                 let (reason, trace) = (Box::new(e), format!("in step {step}; {trace}"));
                 return Err(Broken::During { reason, trace });
             }
             trace.push_str(&format!("\nstep {step}: {}", self.model.lock().summary()));
         }
         Ok(())
+    }
+
+    async fn checked_step(&mut self) -> Result<(), Broken> {
+        self.step().await?;
+        let store = self.store()?;
+        let held = store.log.check_invariants().and_then(|()| store.reader.check_invariants());
+        held.map_err(|broken| Broken::Promise(format!("it does not hold that {broken}")))
     }
 
     async fn step(&mut self) -> Result<(), Broken> {

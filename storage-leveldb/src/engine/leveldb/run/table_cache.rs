@@ -95,7 +95,7 @@ impl TableCache {
     fn admit(&self, slot: &Arc<Slot>, bytes: usize) {
         let mut ring = self.ring();
         let evicted = self.make_room(&mut ring, bytes);
-        ring.bytes = ring.bytes.saturating_add(bytes);
+        ring.bytes += bytes;
         ring.kept.push_back(Kept { slot: slot.clone(), bytes });
         drop(ring);
         // Their files are closed without the lock.
@@ -113,7 +113,7 @@ impl TableCache {
                 ring.kept.push_back(kept);
                 continue;
             }
-            ring.bytes = ring.bytes.saturating_sub(kept.bytes);
+            ring.bytes -= kept.bytes;
             evicted.extend(kept.slot.table.write().unwrap_or_else(PoisonError::into_inner).take());
         }
         evicted
@@ -135,6 +135,11 @@ impl TableCache {
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
         let ring = self.ring();
+        assert_eq!(ring.bytes, ring.kept.iter().map(|kept| kept.bytes).sum::<usize>());
+        for (n, kept) in ring.kept.iter().enumerate() {
+            let is_same = |other: &Kept| Arc::ptr_eq(&other.slot, &kept.slot);
+            assert!(!ring.kept.iter().skip(n + 1).any(is_same), "a slot that is kept twice");
+        }
         (ring.kept.len(), ring.bytes)
     }
 }
