@@ -1,5 +1,6 @@
 //! A cluster is upgraded while it runs: node by node, from a program of schema 1 to one of schema
 //! 2, which has one command more and does another one differently.
+#![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::net::TcpListener;
 use std::path::Path;
