@@ -104,13 +104,16 @@ impl fmt::Display for Kinds {
     }
 }
 
+/// All pairs, in key order.
+type Pairs = [(Bytes, Bytes)];
+
 impl Exercised {
     /// Adds an entry of an application `A`.
     pub(super) fn add<A: Application>(
         &mut self,
         batch: &Batch,
         outcomes: &[u8],
-        (before, after): (&[(Bytes, Bytes)], &[(Bytes, Bytes)]),
+        (before, after): (&Pairs, &Pairs),
     ) {
         self.entries += 1;
         self.changed += u64::from(!own(before).eq(own(after)));

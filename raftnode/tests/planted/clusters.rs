@@ -102,6 +102,6 @@ fn the_number_of_an_instance_is_caught_by_its_cluster() {
     });
     let failed = test.cluster_test().rounds(1).run().unwrap_err();
     let Failed::Test(failure) = &failed else { panic!("{failed}") };
-    let found = matches!(failure.reason, ClusterError::State { .. });
+    let found = matches!(*failure.reason, ClusterError::State { .. });
     assert!(found && failed.to_string().contains("seed 0"), "{failed}");
 }

@@ -1,5 +1,7 @@
 //! Types that are encoded well and cannot be read back.
 
+use std::marker::PhantomData;
+
 use raftnode::testing::{Failed, Subject};
 use raftnode::{Application, At, StorageError, Transaction, View};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,7 +19,7 @@ fn push() -> Tagged {
 }
 
 /// Counts; its types are to be chosen.
-struct Types<C, R, A>(std::marker::PhantomData<fn() -> (C, R, A)>, fn() -> R, fn() -> A);
+struct Types<C, R, A>(PhantomData<fn() -> C>, fn() -> R, fn() -> A);
 
 impl<C, R, A> Application for Types<C, R, A>
 where
@@ -47,7 +49,7 @@ where
     R: Serialize + DeserializeOwned + Send + 'static,
     A: Serialize + DeserializeOwned + Send + 'static,
 {
-    let application = move || Types(std::marker::PhantomData::<fn() -> (C, R, A)>, response, answer);
+    let application = move || Types(PhantomData::<fn() -> C>, response, answer);
     let subject = Subject::new(application, move |_, _| command()).queries(|_, _| ());
     let failed = verdict(&subject).unwrap_err();
     assert!(!matches!(failed, Failed::Vacuous(_)), "{failed}");

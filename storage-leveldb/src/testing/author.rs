@@ -8,12 +8,15 @@ use openraft::RaftTypeConfig;
 use super::random::Random;
 use crate::state::View;
 
+type Blind<C> = dyn Fn(&mut Random) -> <C as RaftTypeConfig>::D + Send + Sync;
+type Seeing<C> = dyn Fn(&mut Random, &mut View<'_>) -> <C as RaftTypeConfig>::D + Send + Sync;
+
 /// Makes random commands.
 pub(crate) enum Author<C: RaftTypeConfig> {
     /// Knows nothing of the state.
-    Blind(Arc<dyn Fn(&mut Random) -> C::D + Send + Sync>),
+    Blind(Arc<Blind<C>>),
     /// Sees the state that the command will meet.
-    Seeing(Arc<dyn Fn(&mut Random, &mut View<'_>) -> C::D + Send + Sync>),
+    Seeing(Arc<Seeing<C>>),
 }
 
 impl<C: RaftTypeConfig> Clone for Author<C> {

@@ -93,7 +93,7 @@ pub struct ClusterFailure {
     pub rounds: String,
     /// What was wrong.
     #[source]
-    pub reason: ClusterError,
+    pub reason: Box<ClusterError>,
 }
 
 impl<A: Application> ClusterTest<A> {
@@ -133,7 +133,7 @@ impl<A: Application> ClusterTest<A> {
         println!("cluster test, seed {}: {troubles:?}", self.seed);
         let failure = |reason| {
             let rounds = format!("{troubles:?}");
-            Failed::Test(ClusterFailure { seed: self.seed, rounds, reason })
+            Failed::Test(ClusterFailure { seed: self.seed, rounds, reason: Box::new(reason) })
         };
         let runtime = runtime.map_err(|e| failure(ClusterError::Runtime(e)))?;
         let report = runtime.block_on(self.all(&troubles)).map_err(failure)?;
