@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
-use support::until;
+use support::{hold_port, until};
 
 const RUNNING: &str = include_str!("../../docs/guide/running-a-cluster.md");
 const EMBEDDING: &str = include_str!("../../docs/guide/embedding.md");
@@ -44,7 +44,7 @@ fn blocks(page: &str) -> Vec<(&str, &str)> {
 fn addresses() -> BTreeMap<String, String> {
     let places: Vec<_> = (1..=IDS).flat_map(|id| [7000, 7100, 7200].map(|base| base + id)).collect();
     // All are bound before any is given back: they differ.
-    let free: Vec<_> = places.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let free: Vec<_> = places.iter().map(|_| hold_port()).collect();
     let place = |(place, free): (&u64, &TcpListener)| {
         (format!("127.0.0.1:{place}"), free.local_addr().unwrap().to_string())
     };
@@ -63,7 +63,11 @@ impl Reader<'_> {
         let line = self.addresses.iter().fold(line.to_owned(), |line, (page, real)| line.replace(page, real));
         let programs = Path::new(env!("CARGO_BIN_EXE_queue")).parent().unwrap();
         let kvcli = programs.join("kvcli");
-        assert!(kvcli.exists(), "{} is missing; run: cargo build --release -p kvcli", kvcli.display());
+        assert!(
+            kvcli.exists(),
+            "{} is missing; run: cargo build --release -p kvnode-client",
+            kvcli.display()
+        );
         let path = std::env::var("PATH").unwrap();
         let endpoints: Vec<_> =
             (1..=3).map(|id| self.addresses[&format!("127.0.0.1:{}", 7000 + id)].as_str()).collect();

@@ -9,6 +9,8 @@
     reason = "test code"
 )]
 
+mod support;
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -53,7 +55,7 @@ impl Application for Sum {
 /// Addresses on free ports, for clients, peers and HTTP of each node. All are bound before any is
 /// given back: they differ.
 fn free_addresses() -> [[Address; 3]; 3] {
-    let bound = [(); 3].map(|()| [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap()));
+    let bound = [(); 3].map(|()| [(); 3].map(|()| support::hold_port()));
     let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string().parse().unwrap();
     bound.each_ref().map(|of_node| of_node.each_ref().map(address))
 }

@@ -2,8 +2,9 @@
 //! leads says so to its own caller as to another node, and nothing stops.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "test code")]
 
+mod ports;
+
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -76,7 +77,7 @@ impl Application for Careless {
 /// Two nodes of one cluster in this process.
 async fn cluster(home: &Path) -> [Node<Careless>; 2] {
     let addresses = [(); 2].map(|()| {
-        let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let listeners = [(); 3].map(|()| ports::hold());
         listeners.map(|listener| listener.local_addr().unwrap().to_string())
     });
     let [[client_1, raft_1, _], [client_2, raft_2, _]] = &addresses;

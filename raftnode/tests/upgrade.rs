@@ -2,7 +2,8 @@
 //! 2, which has one command more and does another one differently.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
-use std::net::TcpListener;
+mod ports;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -133,7 +134,7 @@ impl Program {
 /// Ports are taken once all are known, so that the peer list can name them.
 fn configs(dir: &Path) -> Vec<NodeConfig> {
     let free = || {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = ports::hold();
         let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
         (listener, address)
     };

@@ -18,6 +18,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// For what need not be made again.
+    pub fn unseeded() -> Self {
+        Self(fresh_seed())
+    }
+
     /// Another sequence, for a thread of its own.
     pub fn fork(&mut self) -> Self {
         Self(self.next())

@@ -1,14 +1,14 @@
 //! One process of an example.
 
 use std::io::{self, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Answer, http, until};
+use super::{Answer, hold_port, http, until};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -27,7 +27,7 @@ pub struct Node {
 
 impl Node {
     pub fn new(binary: &'static str, id: u64, has_web: bool) -> Self {
-        let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let listeners = [(); 4].map(|()| hold_port());
         let ports = listeners.map(|listener| listener.local_addr().unwrap().port());
         let [client_port, raft_port, http_port, web_port] = ports;
         let web_port = has_web.then_some(web_port);
