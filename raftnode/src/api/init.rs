@@ -5,6 +5,7 @@
 //! the first entry. So of two founders at most one gets a majority, and a node that was wiped or
 //! waits to be added founds nothing: its peers belong to a cluster.
 
+use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,27 +44,30 @@ const FOUND_WITHIN: Duration = Duration::from_secs(RESERVATION.as_secs() / 2);
 type Survey = BTreeMap<NodeId, Description>;
 
 impl Api {
-    pub(crate) async fn init(&self, call: &Call) -> Result<pb::InitResponse, Status> {
-        if self.local.is_initialized() {
-            return self.initialized(call, true).await;
-        }
-        let peers = self.founding_peers()?;
-        let survey = self.survey(&peers).await?;
-        // This node's cluster runs, and its first entry has not come here yet.
-        let mut running = survey.iter().filter(|(id, found)| **id != self.local.id && found.initialized);
-        if let Some((id, member)) = running.find_map(|(id, _)| Some((*id, peers.get(*id)?))) {
-            return self.pass_on(call, id, member).await;
-        }
-        let first = survey.keys().next().copied().filter(|first| *first < self.local.id && !call.forwarded);
-        if let Some((first, member)) = first.and_then(|first| Some((first, peers.get(first)?))) {
-            return self.pass_on(call, first, member).await;
-        }
-        let _alone = self.local.membership_change.lock().await;
-        if self.local.is_initialized() {
-            return self.initialized(call, true).await;
-        }
-        self.found(&peers, &survey).await?;
-        self.initialized(call, false).await
+    pub(crate) fn init<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<pb::InitResponse, Status>> {
+        Box::pin(async move {
+            if self.local.is_initialized() {
+                return self.initialized(call, true).await;
+            }
+            let peers = self.founding_peers()?;
+            let survey = self.survey(&peers).await?;
+            // This node's cluster runs, and its first entry has not come here yet.
+            let mut running = survey.iter().filter(|(id, found)| **id != self.local.id && found.initialized);
+            if let Some((id, member)) = running.find_map(|(id, _)| Some((*id, peers.get(*id)?))) {
+                return self.pass_on(call, id, member).await;
+            }
+            let first =
+                survey.keys().next().copied().filter(|first| *first < self.local.id && !call.forwarded);
+            if let Some((first, member)) = first.and_then(|first| Some((first, peers.get(first)?))) {
+                return self.pass_on(call, first, member).await;
+            }
+            let _alone = self.local.membership_change.lock().await;
+            if self.local.is_initialized() {
+                return self.initialized(call, true).await;
+            }
+            self.found(&peers, &survey).await?;
+            self.initialized(call, false).await
+        })
     }
 
     /// The peer list, if this node may found a cluster with it.

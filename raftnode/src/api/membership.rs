@@ -4,6 +4,7 @@
 //! at a time. What is left half done by a leader that fails is ended by the next
 //! (`node/steward.rs`).
 
+use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,86 +29,96 @@ use crate::raft::{Member, Metrics, NodeId};
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Api {
-    pub(crate) async fn add_learner(
-        &self,
-        call: &Call,
+    pub(crate) fn add_learner<'a>(
+        &'a self,
+        call: &'a Call,
         request: pb::AddLearnerRequest,
-    ) -> Result<pb::AddLearnerResponse, Status> {
-        let id = validate::node_id(request.id)?;
-        let member = Member::at(
-            validate::address("raft", &request.raft_addr)?,
-            validate::address("client", &request.client_addr)?,
-        );
-        if member.raft_addr == member.client_addr {
-            return Err(Status::invalid_argument(format!(
-                "{} is given for peers and for clients; a node has a port for each",
-                member.raft_addr
-            )));
-        }
-        let here = async || {
-            let adding = add_learner(Arc::clone(&self.local), *call, id, member.clone());
-            let (metrics, catching_up) = run_to_its_end(call, adding).await?;
-            Ok(pb::AddLearnerResponse {
-                header: header(&self.local),
-                members: members(&metrics),
-                catching_up,
-            })
-        };
-        let there =
-            async |hop: Hop| Ok(hop.cluster().add_learner(hop.request(request.clone())).await?.into_inner());
-        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
-    }
-
-    pub(crate) async fn change_membership(
-        &self,
-        call: &Call,
-        request: pb::ChangeMembershipRequest,
-    ) -> Result<pb::ChangeMembershipResponse, Status> {
-        if request.promote.is_empty() && request.remove.is_empty() {
-            return Err(Status::invalid_argument("name at least one node to promote or to remove"));
-        }
-        let here = async || {
-            let changing = change_voters(Arc::clone(&self.local), *call, request.clone());
-            let metrics = run_to_its_end(call, changing).await?;
-            Ok(pb::ChangeMembershipResponse { header: header(&self.local), members: members(&metrics) })
-        };
-        let there = async |hop: Hop| {
-            Ok(hop.cluster().change_membership(hop.request(request.clone())).await?.into_inner())
-        };
-        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
-    }
-
-    pub(crate) async fn set_address(
-        &self,
-        call: &Call,
-        request: pb::SetAddressRequest,
-    ) -> Result<pb::SetAddressResponse, Status> {
-        validate::node_id(request.id)?;
-        for (what, address) in [("raft", &request.raft_addr), ("client", &request.client_addr)] {
-            if !address.is_empty() {
-                validate::address(what, address)?;
+    ) -> BoxFuture<'a, Result<pb::AddLearnerResponse, Status>> {
+        Box::pin(async move {
+            let id = validate::node_id(request.id)?;
+            let member = Member::at(
+                validate::address("raft", &request.raft_addr)?,
+                validate::address("client", &request.client_addr)?,
+            );
+            if member.raft_addr == member.client_addr {
+                return Err(Status::invalid_argument(format!(
+                    "{} is given for peers and for clients; a node has a port for each",
+                    member.raft_addr
+                )));
             }
-        }
-        let here = async || {
-            let changing = set_address(Arc::clone(&self.local), *call, request.clone());
-            let metrics = run_to_its_end(call, changing).await?;
-            Ok(pb::SetAddressResponse { header: header(&self.local), members: members(&metrics) })
-        };
-        let there =
-            async |hop: Hop| Ok(hop.cluster().set_address(hop.request(request.clone())).await?.into_inner());
-        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
+            let here = async || {
+                let adding = add_learner(Arc::clone(&self.local), *call, id, member.clone());
+                let (metrics, catching_up) = run_to_its_end(call, adding).await?;
+                Ok(pb::AddLearnerResponse {
+                    header: header(&self.local),
+                    members: members(&metrics),
+                    catching_up,
+                })
+            };
+            let there = async |hop: Hop| {
+                Ok(hop.cluster().add_learner(hop.request(request.clone())).await?.into_inner())
+            };
+            self.on_leader(call, call.remaining(), Effect::Write, here, there).await
+        })
     }
 
-    pub(crate) async fn transfer_leader(
-        &self,
-        call: &Call,
+    pub(crate) fn change_membership<'a>(
+        &'a self,
+        call: &'a Call,
+        request: pb::ChangeMembershipRequest,
+    ) -> BoxFuture<'a, Result<pb::ChangeMembershipResponse, Status>> {
+        Box::pin(async move {
+            if request.promote.is_empty() && request.remove.is_empty() {
+                return Err(Status::invalid_argument("name at least one node to promote or to remove"));
+            }
+            let here = async || {
+                let changing = change_voters(Arc::clone(&self.local), *call, request.clone());
+                let metrics = run_to_its_end(call, changing).await?;
+                Ok(pb::ChangeMembershipResponse { header: header(&self.local), members: members(&metrics) })
+            };
+            let there = async |hop: Hop| {
+                Ok(hop.cluster().change_membership(hop.request(request.clone())).await?.into_inner())
+            };
+            self.on_leader(call, call.remaining(), Effect::Write, here, there).await
+        })
+    }
+
+    pub(crate) fn set_address<'a>(
+        &'a self,
+        call: &'a Call,
+        request: pb::SetAddressRequest,
+    ) -> BoxFuture<'a, Result<pb::SetAddressResponse, Status>> {
+        Box::pin(async move {
+            validate::node_id(request.id)?;
+            for (what, address) in [("raft", &request.raft_addr), ("client", &request.client_addr)] {
+                if !address.is_empty() {
+                    validate::address(what, address)?;
+                }
+            }
+            let here = async || {
+                let changing = set_address(Arc::clone(&self.local), *call, request.clone());
+                let metrics = run_to_its_end(call, changing).await?;
+                Ok(pb::SetAddressResponse { header: header(&self.local), members: members(&metrics) })
+            };
+            let there = async |hop: Hop| {
+                Ok(hop.cluster().set_address(hop.request(request.clone())).await?.into_inner())
+            };
+            self.on_leader(call, call.remaining(), Effect::Write, here, there).await
+        })
+    }
+
+    pub(crate) fn transfer_leader<'a>(
+        &'a self,
+        call: &'a Call,
         request: pb::TransferLeaderRequest,
-    ) -> Result<pb::TransferLeaderResponse, Status> {
-        let to = validate::node_id(request.to)?;
-        let here = || self.transfer_here(call, to);
-        let there =
-            async |hop: Hop| Ok(hop.cluster().transfer_leader(hop.request(request)).await?.into_inner());
-        self.on_leader(call, call.remaining(), Effect::Write, here, there).await
+    ) -> BoxFuture<'a, Result<pb::TransferLeaderResponse, Status>> {
+        Box::pin(async move {
+            let to = validate::node_id(request.to)?;
+            let here = || self.transfer_here(call, to);
+            let there =
+                async |hop: Hop| Ok(hop.cluster().transfer_leader(hop.request(request)).await?.into_inner());
+            self.on_leader(call, call.remaining(), Effect::Write, here, there).await
+        })
     }
 
     async fn transfer_here(&self, call: &Call, to: NodeId) -> Result<pb::TransferLeaderResponse, Failure> {
@@ -122,21 +133,26 @@ impl Api {
         Ok(pb::TransferLeaderResponse { header, leader_id })
     }
 
-    pub(crate) async fn snapshot(&self, call: &Call) -> Result<pb::SnapshotResponse, Status> {
-        status_codes::check_affiliation(&self.local)?;
-        let applied = self.local.with_metrics(|metrics| metrics.last_applied.index()).unwrap_or_default();
-        let raft = &self.local.raft;
-        raft.trigger().snapshot().await.map_err(|fatal| status_codes::stopped(&fatal))?;
-        let built = |metrics: &Metrics| metrics.snapshot.index() >= Some(applied);
-        match raft.wait(Some(call.remaining())).metrics(built, "the snapshot").await {
-            Ok(metrics) => Ok(pb::SnapshotResponse {
-                header: header(&self.local),
-                snapshot_index: metrics.snapshot.index().unwrap_or_default(),
-            }),
-            Err(_) => {
-                Err(Status::deadline_exceeded("the snapshot is not finished yet; it is still being built"))
+    pub(crate) fn snapshot<'a>(
+        &'a self,
+        call: &'a Call,
+    ) -> BoxFuture<'a, Result<pb::SnapshotResponse, Status>> {
+        Box::pin(async move {
+            status_codes::check_affiliation(&self.local)?;
+            let applied = self.local.with_metrics(|metrics| metrics.last_applied.index()).unwrap_or_default();
+            let raft = &self.local.raft;
+            raft.trigger().snapshot().await.map_err(|fatal| status_codes::stopped(&fatal))?;
+            let built = |metrics: &Metrics| metrics.snapshot.index() >= Some(applied);
+            match raft.wait(Some(call.remaining())).metrics(built, "the snapshot").await {
+                Ok(metrics) => Ok(pb::SnapshotResponse {
+                    header: header(&self.local),
+                    snapshot_index: metrics.snapshot.index().unwrap_or_default(),
+                }),
+                Err(_) => Err(Status::deadline_exceeded(
+                    "the snapshot is not finished yet; it is still being built",
+                )),
             }
-        }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! elsewhere passed on to it. The bytes of a command are made where it came in, and stay as they
 //! are.
 
+use futures_util::future::BoxFuture;
 use std::any::Any;
 use std::time::Instant;
 
@@ -52,26 +53,32 @@ pub(crate) trait Question: Send + Sync {
 
 impl Api {
     /// Applies a command; answers the encoded response.
-    pub(crate) async fn write(&self, call: &Call, command: Command) -> Result<Answered<Bytes>, Status> {
-        let _bytes = self.admission.write(command.bytes.len())?;
-        let effect = Effect::of_write(command.request_id.is_some());
-        let here = async || {
-            let outcome = self.propose(call, command.clone()).await?.outcome;
-            check_response_length(&outcome)?;
-            Ok((outcome, self.local.id))
-        };
-        let there = async |hop: Hop| {
-            let to = hop.to();
-            let answer = hop.requests().write(hop.request(self.write_request(&command))).await?;
-            Ok((outcome_of(answer.into_inner())?, to))
-        };
-        let (outcome, node) = self.on_leader(call, LEADER_WAIT, effect, here, there).await?;
-        match outcome {
-            Outcome::Applied(value) => Ok(Answered { value, node }),
-            Outcome::SequenceTooLow { last } => Err(Status::failed_precondition(format!(
-                "the sequence is too low: {last} has already been applied for this client_id; not applied"
-            ))),
-        }
+    pub(crate) fn write<'a>(
+        &'a self,
+        call: &'a Call,
+        command: Command,
+    ) -> BoxFuture<'a, Result<Answered<Bytes>, Status>> {
+        Box::pin(async move {
+            let _bytes = self.admission.write(command.bytes.len())?;
+            let effect = Effect::of_write(command.request_id.is_some());
+            let here = async || {
+                let outcome = self.propose(call, command.clone()).await?.outcome;
+                check_response_length(&outcome)?;
+                Ok((outcome, self.local.id))
+            };
+            let there = async |hop: Hop| {
+                let to = hop.to();
+                let answer = hop.requests().write(hop.request(self.write_request(&command))).await?;
+                Ok((outcome_of(answer.into_inner())?, to))
+            };
+            let (outcome, node) = self.on_leader(call, LEADER_WAIT, effect, here, there).await?;
+            match outcome {
+                Outcome::Applied(value) => Ok(Answered { value, node }),
+                Outcome::SequenceTooLow { last } => Err(Status::failed_precondition(format!(
+                    "the sequence is too low: {last} has already been applied for this client_id; not applied"
+                ))),
+            }
+        })
     }
 
     fn write_request(&self, command: &Command) -> pb::WriteRequest {
@@ -103,27 +110,38 @@ impl Api {
     }
 
     /// Answers a query with everything in it that was acknowledged before.
-    pub(crate) async fn read(&self, call: &Call, question: &dyn Question) -> Result<Answered<Found>, Status> {
-        let here = async || {
-            let read = async {
-                self.confirm_read().await?;
-                Ok(self.read_stale(question).await?)
+    pub(crate) fn read<'a>(
+        &'a self,
+        call: &'a Call,
+        question: &'a dyn Question,
+    ) -> BoxFuture<'a, Result<Answered<Found>, Status>> {
+        Box::pin(async move {
+            let here = async || {
+                let read = async {
+                    self.confirm_read().await?;
+                    Ok(self.read_stale(question).await?)
+                };
+                route::within(call, Effect::Read, read).await
             };
-            route::within(call, Effect::Read, read).await
-        };
-        let there = async |hop: Hop| {
-            let query = question.encoded()?;
-            let answer = hop.requests().read(hop.request(pb::ReadRequest { query })).await?;
-            Ok(Answered { node: hop.to(), value: Found::There(answer.into_inner().answer) })
-        };
-        self.on_leader(call, LEADER_WAIT, Effect::Read, here, there).await
+            let there = async |hop: Hop| {
+                let query = question.encoded()?;
+                let answer = hop.requests().read(hop.request(pb::ReadRequest { query })).await?;
+                Ok(Answered { node: hop.to(), value: Found::There(answer.into_inner().answer) })
+            };
+            self.on_leader(call, LEADER_WAIT, Effect::Read, here, there).await
+        })
     }
 
     /// Answers from the state applied here, however old it is.
-    pub(crate) async fn read_stale(&self, question: &dyn Question) -> Result<Answered<Found>, Status> {
-        let ask = question.ask().ok_or_else(|| Status::internal("a query was asked twice"))?;
-        let found = if question.is_long() { self.long_query(ask).await } else { self.query(ask).await };
-        found.map(|found| Answered { value: Found::Here(found), node: self.local.id })
+    pub(crate) fn read_stale<'a>(
+        &'a self,
+        question: &'a dyn Question,
+    ) -> BoxFuture<'a, Result<Answered<Found>, Status>> {
+        Box::pin(async move {
+            let ask = question.ask().ok_or_else(|| Status::internal("a query was asked twice"))?;
+            let found = if question.is_long() { self.long_query(ask).await } else { self.query(ask).await };
+            found.map(|found| Answered { value: Found::Here(found), node: self.local.id })
+        })
     }
 
     /// Returns once a query here sees every write acknowledged before the call.

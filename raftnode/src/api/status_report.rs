@@ -1,5 +1,6 @@
 //! What a node says about itself: `Cluster.Status`, the status page and `/api/status`.
 
+use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 
 use network_grpc::Incarnation;
@@ -13,44 +14,46 @@ use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
 
 /// Everything this node knows about itself and the membership, now. A node that was removed claims
 /// nothing about the cluster.
-pub(crate) async fn status_report(local: &Local) -> pb::StatusResponse {
-    let bytes = local.disk_bytes().await;
-    let space = local.disk_space().await;
-    let metrics = local.metrics();
-    let applied_index = metrics.last_applied.index().unwrap_or_default();
-    let own = pb::StatusResponse {
-        header: header(local),
-        node_id: local.id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        initialized: local.is_initialized(),
-        term: metrics.current_term,
-        last_log_index: metrics.last_log_index.unwrap_or_default(),
-        committed_index: committed_end(&metrics).saturating_sub(1),
-        applied_index,
-        snapshot_index: metrics.snapshot.index().unwrap_or_default(),
-        purged_index: metrics.purged.index().unwrap_or_default(),
-        log_size_bytes: bytes.log,
-        state_size_bytes: bytes.state,
-        fault: fault(local),
-        cluster_name: local.cluster_name.clone(),
-        incarnation: incarnation(local.identity().member().and_then(|member| member.incarnation)),
-        schema: local.in_force.own(),
-        schema_in_force: local.in_force.next(),
-        problems: local.problems(space).iter().map(ToString::to_string).collect(),
-        ..pb::StatusResponse::default()
-    };
-    if matches!(local.affiliation(), Affiliation::Removed(_) | Affiliation::Replaced(_)) {
-        return own;
-    }
-    pb::StatusResponse {
-        role: role(metrics.state).into(),
-        members: members(&metrics),
-        replication: replication(&metrics, local.leader_watch.is_fresh()),
-        joint: is_joint(&metrics),
-        membership_index: metrics.membership_config.log_id().index().unwrap_or_default(),
-        quorum_acked_ms: local.quorum_acked().and_then(|ago| u64::try_from(ago.as_millis()).ok()),
-        ..own
-    }
+pub(crate) fn status_report<'a>(local: &'a Local) -> BoxFuture<'a, pb::StatusResponse> {
+    Box::pin(async move {
+        let bytes = local.disk_bytes().await;
+        let space = local.disk_space().await;
+        let metrics = local.metrics();
+        let applied_index = metrics.last_applied.index().unwrap_or_default();
+        let own = pb::StatusResponse {
+            header: header(local),
+            node_id: local.id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            initialized: local.is_initialized(),
+            term: metrics.current_term,
+            last_log_index: metrics.last_log_index.unwrap_or_default(),
+            committed_index: committed_end(&metrics).saturating_sub(1),
+            applied_index,
+            snapshot_index: metrics.snapshot.index().unwrap_or_default(),
+            purged_index: metrics.purged.index().unwrap_or_default(),
+            log_size_bytes: bytes.log,
+            state_size_bytes: bytes.state,
+            fault: fault(local),
+            cluster_name: local.cluster_name.clone(),
+            incarnation: incarnation(local.identity().member().and_then(|member| member.incarnation)),
+            schema: local.in_force.own(),
+            schema_in_force: local.in_force.next(),
+            problems: local.problems(space).iter().map(ToString::to_string).collect(),
+            ..pb::StatusResponse::default()
+        };
+        if matches!(local.affiliation(), Affiliation::Removed(_) | Affiliation::Replaced(_)) {
+            return own;
+        }
+        pb::StatusResponse {
+            role: role(metrics.state).into(),
+            members: members(&metrics),
+            replication: replication(&metrics, local.leader_watch.is_fresh()),
+            joint: is_joint(&metrics),
+            membership_index: metrics.membership_config.log_id().index().unwrap_or_default(),
+            quorum_acked_ms: local.quorum_acked().and_then(|ago| u64::try_from(ago.as_millis()).ok()),
+            ..own
+        }
+    })
 }
 
 /// The members this node knows of, in the order of their ids.

@@ -4,6 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::error::Failed;
 use super::faulty::FaultyNode;
 use super::handover::give_leadership_away;
@@ -48,7 +50,11 @@ impl Lifetime {
     }
 
     /// Hands leadership over, finishes what is under way, stops consensus and closes the sockets.
-    pub(super) async fn stop(self) {
+    pub(super) fn stop(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.stop_parts())
+    }
+
+    async fn stop_parts(self) {
         match self.0 {
             Started::Serving { api, servers, mut watchers } => {
                 stop(&api, servers).await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use network_grpc::{GrpcNetwork, NetworkOptions, PeerPlaces, RaftService};
 use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
 use tokio::task::JoinSet;
@@ -90,7 +91,13 @@ impl Plan {
     ///
     /// # Errors
     /// If the node cannot start for another reason than a fault of its storage.
-    pub(super) async fn start(mut self) -> Result<Started, StartError> {
+    pub(super) fn start(self) -> BoxFuture<'static, Result<Started, StartError>> {
+        // Boxed, as is all that generic code awaits: else its machine code would be made again in
+        // every program that names an application.
+        Box::pin(self.start_parts())
+    }
+
+    async fn start_parts(mut self) -> Result<Started, StartError> {
         raise_limit();
         // Before the data directory is stamped: who has to choose another port has another peer
         // list then.
