@@ -5,11 +5,11 @@
 //! the first entry. So of two founders at most one gets a majority, and a node that was wiped or
 //! waits to be added founds nothing: its peers belong to a cluster.
 
-use futures_util::future::BoxFuture;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use futures_util::future::join_all;
 use network_grpc::{ClusterId, Incarnation, MemberIdentity};
 use openraft::errors::{InitializeError, RaftError};

@@ -4,11 +4,11 @@
 //! at a time. What is left half done by a leader that fails is ended by the next
 //! (`node/steward.rs`).
 
-use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use openraft::{ChangeMembers, LogIdOptionExt as _};
 use proto::node::v1 as pb;
 use tonic::Status;

@@ -2,11 +2,11 @@
 //! elsewhere passed on to it. The bytes of a command are made where it came in, and stay as they
 //! are.
 
-use futures_util::future::BoxFuture;
 use std::any::Any;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use proto::node::v1 as pb;
 use storage_leveldb::StorageError;
 use tonic::Status;

@@ -1,8 +1,8 @@
 //! What a node says about itself: `Cluster.Status`, the status page and `/api/status`.
 
-use futures_util::future::BoxFuture;
 use std::collections::BTreeSet;
 
+use futures_util::future::BoxFuture;
 use network_grpc::Incarnation;
 use openraft::type_config::alias::LogIdOf;
 use openraft::{LogIdOptionExt as _, ServerState};
