@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use network_grpc::{ClusterId, Incarnation, MemberIdentity};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::vote::RaftLeaderId as _;
