@@ -85,7 +85,7 @@ impl Reader<'_> {
         stdout.into_owned()
     }
 
-    /// A reader who is faster than the nodes runs it again.
+    /// Run again until it succeeds: the nodes may still be starting.
     fn run_patiently(&self, line: &str) -> String {
         until(line, || {
             let Output { status, stdout, stderr } = self.shell(line).output().unwrap();

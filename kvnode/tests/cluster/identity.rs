@@ -178,7 +178,7 @@ async fn a_wiped_voter_does_not_vote_and_says_so() {
     replaced_as_it_says(&mut cluster, wiped, [leader, third]).await;
 }
 
-/// A wiped member whose peer list is not given again, or has only itself, asks nobody; but its
+/// A wiped member whose peer list is not given again, or has only itself, has no peer to ask; its
 /// cluster goes on talking to it. Found by a reviewer: it said that it waited to be added, or
 /// offered `init`, and `init` made it a cluster of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -187,7 +187,7 @@ impl Api {
         majority(peers, join_all(asked).await)
     }
 
-    /// Those that have promised become members; answers who has, and under which incarnation. The
+    /// Makes the nodes that have promised members; answers their ids and incarnations. The
     /// founder is the last, so that it never belongs to a cluster alone that its peers know nothing
     /// of.
     async fn adopt(

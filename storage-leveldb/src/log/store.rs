@@ -117,7 +117,7 @@ impl<C: RaftTypeConfig> LogStore<C> {
         Ok(Self { reader, room, read_back: ENTRIES_READ_BACK, caretaker: starter })
     }
 
-    /// What must hold while nobody calls it.
+    /// What must hold between two calls.
     #[cfg(feature = "testing")]
     pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
         self.reader.contents.check_invariants()?;

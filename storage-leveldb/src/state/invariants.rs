@@ -6,7 +6,7 @@ use super::store::Store;
 use crate::invariants::all_hold;
 
 impl<C: RaftTypeConfig> Store<C> {
-    /// What must hold while nobody applies; the flush and the merge thread may work.
+    /// What must hold between two applies; the flush and the merge thread may work.
     pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
         let root = self.lock_root();
         let work = self.work();

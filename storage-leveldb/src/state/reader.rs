@@ -58,7 +58,7 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         self.query_blocking(query)
     }
 
-    /// What must hold while nobody applies.
+    /// What must hold between two applies.
     #[cfg(feature = "testing")]
     pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
         self.store.check_invariants()
