@@ -43,12 +43,12 @@ mod health;
 #[cfg(feature = "testing")]
 mod invariants;
 mod log;
+mod lsm;
 mod observer;
 mod options;
 mod owner_thread;
+mod raft;
 mod sizes;
-mod snapshot;
-mod state;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -66,9 +66,9 @@ pub use log::{LogReader, LogStore};
 pub use observer::{Db, NoObserver, Observer, StallCause};
 pub use options::Options;
 pub use sizes::Sizes;
-pub use state::{
+pub use lsm::{Transaction, View};
+pub use raft::{
     Application, SnapshotBuilder, SnapshotFile, SnapshotInbox, StandardTypes, StateMachine, StateReader,
-    Transaction, View,
 };
 pub use storage::Storage;
 

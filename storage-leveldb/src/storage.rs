@@ -21,9 +21,8 @@ use crate::log::{LogEngines, LogStore};
 use crate::observer::{Db, NoObserver};
 use crate::options::Options;
 use crate::sizes::Sizes;
-use crate::state::{
-    Application, ApplicationMerge, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store,
-};
+use crate::lsm::{ApplicationMerge, Store};
+use crate::raft::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader};
 
 const FORMAT_FILE: &str = "FORMAT";
 /// Version of what is on disk.

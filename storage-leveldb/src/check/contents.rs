@@ -12,7 +12,7 @@ use super::{CheckedApplication, state};
 use crate::disk::{GuardedDisk, OverlayDisk};
 use crate::engine::LevelDbOptions;
 use crate::options::Options;
-use crate::state::StandardTypes;
+use crate::raft::StandardTypes;
 use crate::storage::OpenedParts;
 
 /// What opening a database may change in memory: its recovery writes the logs' pairs into tables and compacts once.

@@ -9,7 +9,8 @@ use super::findings::Findings;
 use super::leveldb::{self, Of};
 use crate::file::marker;
 use crate::log::{Form, LOG_ROOT, LogRoot, SegmentRecord};
-use crate::state::{ROOT, Root, StandardTypes, run_name, run_number};
+use crate::lsm::{ROOT, Root, run_name, run_number};
+use crate::raft::StandardTypes;
 use crate::storage::is_formatted;
 
 /// How FORMAT begins in every version.

@@ -31,7 +31,8 @@ use self::findings::Findings;
 use crate::disk::Disk;
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::state::{Application, ApplicationMerge, StandardTypes};
+use crate::lsm::ApplicationMerge;
+use crate::raft::{Application, StandardTypes};
 
 /// Says what is wrong with one pair of the application, if anything is. Gets the log index up to which the pairs
 /// were applied, the key and the value.

@@ -13,7 +13,8 @@ use super::{CheckedApplication, PairCheck};
 use crate::engine::LevelDb;
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::state::{StandardTypes, Store, key};
+use crate::lsm::{Store, key};
+use crate::raft::StandardTypes;
 
 /// Between two reports of progress.
 const PROGRESS_PAIRS: u64 = 4096;

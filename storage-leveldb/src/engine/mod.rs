@@ -8,7 +8,7 @@ mod latched;
 mod leveldb;
 mod memory;
 mod range;
-mod run;
+mod table;
 mod served;
 
 use std::path::Path;
@@ -24,7 +24,7 @@ pub use leveldb::{LevelDb, LevelDbOptions};
 pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
-pub use run::{Run, RunWriter};
+pub use table::{Run, RunWriter};
 pub(crate) use served::{Served, Turn, WriteCall, WriteTime};
 
 /// Whether a write is on disk when it returns.
@@ -131,7 +131,7 @@ pub trait EngineFactory: Send + Sync + 'static {
     /// # Errors
     /// A fault.
     fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
-        Ok(Box::new(run::EngineRunWriter::new(self.open(dir)?)))
+        Ok(Box::new(table::EngineRunWriter::new(self.open(dir)?)))
     }
 
     /// Opens the complete run in `dir`.

@@ -18,7 +18,7 @@ use crate::file::witness::Claim;
 use crate::health::Fault;
 use crate::log::{LogRoot, split};
 use crate::observer::NoObserver;
-use crate::state::Root as StateRoot;
+use crate::lsm::Root as StateRoot;
 
 /// What happens to a framed file while it is written.
 #[derive(Debug, Clone)]

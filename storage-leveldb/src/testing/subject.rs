@@ -10,7 +10,8 @@ use super::sim_disk::SimDisk;
 use crate::engine::{LevelDbOptions, MemoryEngine};
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::state::{Application, StandardTypes, View};
+use crate::lsm::View;
+use crate::raft::{Application, StandardTypes};
 use crate::storage::Storage;
 
 /// Type configurations that the tests of this module can make entries for.

@@ -10,7 +10,7 @@
 //! - a file that LevelDB asks for is there, or it is a fault;
 //! - the first failure latches, and nothing reaches the disk after it.
 //!
-//! For a [run](super::run) it does less: nothing in the directory counts before CURRENT is there, which is put there when
+//! For a [table](super::table) it does less: nothing in the directory counts before CURRENT is there, which is put there when
 //! all else is durable. Until then CURRENT stays in memory, MANIFEST and the names of tables are not synced, and of the
 //! logs, which nobody will ever read, nothing is written at all.
 

@@ -19,7 +19,7 @@ mod file_kind;
 mod live_files;
 mod manifest;
 pub(crate) mod records;
-mod run;
+mod table;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ use self::env::{CurrentLog, DurableEnv, FileChanges, ManifestBytes};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
-use self::run::{LevelDbRun, LevelDbRunWriter, TableCache};
+use self::table::{LevelDbRun, LevelDbRunWriter, TableCache};
 use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
 use crate::disk::{GuardedDisk, max_open_files};
 use crate::error::StorageError;

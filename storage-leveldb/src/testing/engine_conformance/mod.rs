@@ -10,8 +10,8 @@ mod calls;
 mod model;
 mod power_loss;
 mod random;
-mod run_power_loss;
-mod runs;
+mod table_power_loss;
+mod tables;
 mod scans;
 
 use std::path::Path;
@@ -21,8 +21,8 @@ use crate::engine::{Engine, EngineFactory};
 
 pub use power_loss::check_power_loss;
 pub use random::check_random;
-pub use run_power_loss::check_run_power_loss;
-pub use runs::{check_random_run, check_runs};
+pub use table_power_loss::check_run_power_loss;
+pub use tables::{check_random_run, check_runs};
 
 /// One check, on a factory of its own.
 type Check = fn(&dyn EngineFactory);

@@ -67,7 +67,8 @@ use super::author::Effect;
 use super::random::Random;
 use super::sim_disk::{Failure, ReadFailure};
 use super::subject::{Subject, TestTypes};
-use crate::state::{Application, View};
+use crate::lsm::View;
+use crate::raft::Application;
 
 /// Steps of a workload in which something fails.
 const STEPS: usize = 30;

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::case::{Case, Damage};
 use super::filled::Filled;
-use crate::state::{Application, ROOT};
+use crate::lsm::ROOT;
+use crate::raft::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::found::Found;
 use crate::testing::model::{Model, SharedModel};
