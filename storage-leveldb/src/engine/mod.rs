@@ -8,8 +8,8 @@ mod latched;
 mod leveldb;
 mod memory;
 mod range;
-mod table;
 mod served;
+mod table;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub use leveldb::{LevelDb, LevelDbOptions};
 pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
-pub use table::{Run, RunWriter};
 pub(crate) use served::{Served, Turn, WriteCall, WriteTime};
+pub use table::{Table, TableWriter};
 
 /// Whether a write is on disk when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,19 +126,19 @@ pub trait EngineFactory: Send + Sync + 'static {
     /// A fault.
     fn exists(&self, dir: &Path) -> Result<bool, StorageError>;
 
-    /// Starts writing a run in `dir`, which is empty or missing.
+    /// Starts writing a table in `dir`, which is empty or missing.
     ///
     /// # Errors
     /// A fault.
-    fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
-        Ok(Box::new(table::EngineRunWriter::new(self.open(dir)?)))
+    fn write_table(&self, dir: &Path) -> Result<Box<dyn TableWriter>, StorageError> {
+        Ok(Box::new(table::EngineTableWriter::new(self.open(dir)?)))
     }
 
-    /// Opens the complete run in `dir`.
+    /// Opens the complete table in `dir`.
     ///
     /// # Errors
-    /// A fault, naming the damaged file; also if there is no run.
-    fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
-        Ok(Arc::new(Served::start("run", dir, move |dir| self.open(dir))?))
+    /// A fault, naming the damaged file; also if there is no table.
+    fn open_table(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Table>, StorageError> {
+        Ok(Arc::new(Served::start("table", dir, move |dir| self.open(dir))?))
     }
 }

@@ -1,6 +1,6 @@
 //! An engine on a thread of its own, for callers on any thread.
 //!
-//! Used by the log for the databases it writes, and for runs of engines that have no runs of their own.
+//! Used by the log for the databases it writes, and for tables of engines that have no tables of their own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, KeyRange, Run, ScanLimit, panic_text};
+use super::{Batch, Durability, Engine, KeyRange, ScanLimit, Table, panic_text};
 use crate::disk::time_syncing;
 use crate::error::StorageError;
+use crate::health::{Fault, FaultKind};
 
 /// Requests that wait for the thread; more wait for room.
 const QUEUE_REQUESTS: usize = 64;
@@ -121,7 +122,7 @@ impl Drop for Served {
     }
 }
 
-impl Run for Served {
+impl Table for Served {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.ask(|done| Request::Get(Bytes::copy_from_slice(key), done))
     }
@@ -177,7 +178,7 @@ impl Server {
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
         let (started, synced_before) = (Instant::now(), time_syncing());
         self.call(|engine| engine.write(batch, durability))?;
-        let syncing = time_syncing().saturating_sub(synced_before);
+        let syncing = time_syncing() - synced_before;
         Ok(WriteTime { total: started.elapsed(), syncing })
     }
 
@@ -205,6 +206,6 @@ impl Server {
 fn answered<T>(dir: &Path, call: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
-        Err(StorageError::at(dir, format!("the thread that owns it panicked: {text}")))
+        Err(Fault::new(FaultKind::Io, dir, format!("the thread that owns it panicked: {text}")).into())
     })
 }

@@ -14,7 +14,7 @@ const BIT_NUMBER_BITS: u32 = 6;
 /// A Bloom filter of fixed size. One thread adds, many ask.
 ///
 /// Invariant: it may have every key that was added.
-pub(crate) struct KeyFilter(Vec<AtomicU64>);
+pub(crate) struct BloomFilter(Vec<AtomicU64>);
 
 /// The word of a key, and its bits in it.
 fn place(key: &[u8]) -> (usize, u64) {
@@ -24,7 +24,7 @@ fn place(key: &[u8]) -> (usize, u64) {
     (word as usize, (0..BITS).fold(0, |bits, n| bits | 1 << number(n)))
 }
 
-impl KeyFilter {
+impl BloomFilter {
     pub(crate) fn new() -> Self {
         Self((0..1 << WORDS_LOG2).map(|_| AtomicU64::new(0)).collect())
     }
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn keys_that_were_added_are_found_and_few_others() {
-        let filter = KeyFilter::new();
+        let filter = BloomFilter::new();
         let key = |n: u32| format!("key {n}");
         (0..75_000).for_each(|n| filter.add(key(n).as_bytes()));
         assert!((0..75_000).all(|n| filter.may_have(key(n).as_bytes())));

@@ -1,148 +1,144 @@
-//! The thread that makes one run of several, so that reads have few to look into and what was overwritten goes.
+//! The thread that makes one table of several, so that reads have few to look into and what was overwritten goes.
 //!
-//! Runs of about the same size are merged, four at a time: a pair is written anew each time the run that it is in grows
-//! fourfold, however large the state is. A merge takes as long as it takes; nobody waits for it, because flushes and
-//! reads go on beside it. If much is flushed meanwhile, that is merged from within it: a merge looks every few pairs whether
-//! many newer runs have come, and merges those first. Many, as a merge that gave way to every few would never come to its end while
-//! the writing goes on.
+//! Tables of about the same size are compacted, four at a time: a pair is written anew each time the table that it is
+//! in grows fourfold, however large the tree is. A compaction takes as long as it takes, while flushes and reads go on
+//! beside it. If much is flushed meanwhile, that is compacted from within it: a compaction looks every few pairs
+//! whether many newer tables have come, and does those first. It gives way to many only: one that gave way to every
+//! few would never come to its end while the writing goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::RaftTypeConfig;
-
 use super::change::Change;
+use super::table::StateTable;
+use super::tree::LsmTree;
 use super::version::changes_in;
-use super::table::StateRun;
-use super::tree::Store;
 use crate::error::StorageError;
 
-/// So many runs of one size class become one.
+/// So many tables of one size class become one.
 const FANOUT: usize = 4;
 /// The upper end of the smallest size class; the next end at 4, 16, … times this.
 const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
-/// Whether a merge is still wanted, and whether there is a smaller one to be done first, is asked after so many pairs.
-const PAIRS_BETWEEN_LOOKS: u64 = 32;
-/// So many merges are under way at most, each but the first within another: each has a table in memory.
-const MAX_NESTED_MERGES: usize = 3;
-/// A merge gives way to another if so many runs are newer than its own: few enough to be read, and far from those with
-/// which flushes wait.
-const MANY_RUNS: usize = 16;
-/// How long obsolete runs that somebody still reads are left alone.
+/// Whether a compaction is still wanted, and whether a smaller one is to be done first, is asked after so many pairs.
+const PAIRS_BETWEEN_LOOKS: usize = 32;
+/// So many compactions are under way at most, each but the first within another: each has a table in memory.
+const MAX_NESTED_COMPACTIONS: usize = 3;
+/// A compaction gives way to another if so many tables are newer than its own: few enough to be read, and far from
+/// those with which flushes wait.
+const MANY_TABLES: usize = 16;
+/// After so long the thread looks again whether obsolete tables are still read.
 const OBSOLETE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Works until the store is stopped, or a fault is latched.
-pub(crate) fn run<C: RaftTypeConfig>(store: &Store<C>) {
-    while let Some(merge) = next(store) {
-        // The fault has been latched, which is how everybody learns of it.
-        if merge.run(store, MAX_NESTED_MERGES).is_err() {
+/// Works until the tree is stopped, or a fault is latched.
+pub(crate) fn run(tree: &LsmTree) {
+    while let Some(compaction) = next(tree) {
+        // The fault has been latched: everything else learns of it there.
+        if compaction.run(tree, MAX_NESTED_COMPACTIONS).is_err() {
             break;
         }
     }
-    store.remove_obsolete();
+    tree.remove_obsolete();
 }
 
-/// Waits for a merge that is worth it.
-fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<Merge> {
+/// Waits for a compaction that is worth it.
+fn next(tree: &LsmTree) -> Option<Compaction> {
     loop {
-        store.remove_obsolete();
-        let work = store.work();
-        store.disk.health.check().ok()?;
+        tree.remove_obsolete();
+        let work = tree.work();
+        tree.disk.health.check().ok()?;
         if work.stop || work.flush_ended {
             return None;
         }
-        if let Some(merge) = Merge::find(store) {
-            return Some(merge);
+        if let Some(compaction) = Compaction::find(tree) {
+            return Some(compaction);
         }
         // Some may have become so since they were removed.
         if !work.obsolete.is_empty() {
-            drop(store.wait_for(work, OBSOLETE_INTERVAL));
+            drop(tree.wait_for(work, OBSOLETE_INTERVAL));
         } else {
-            drop(store.wait(work));
+            drop(tree.wait(work));
         }
     }
 }
 
-/// Several runs that are to become one.
+/// Several tables that are to become one.
 ///
-/// Invariant: `runs` are neighbours, the newest first, and only a merge makes them something else. Runs that are newer come
-/// and are merged while this one is under way.
-struct Merge {
-    runs: Vec<Arc<StateRun>>,
-    /// There are no runs that are older.
+/// Invariant: `inputs` are neighbours, the newest first, and only a compaction makes them something else (asserted
+/// when it is committed). Newer tables come and are compacted while this one is under way.
+struct Compaction {
+    inputs: Vec<Arc<StateTable>>,
+    /// There are no tables that are older.
     is_oldest: bool,
-    /// Of the state that they are of.
+    /// Of the tree that they are of.
     epoch: u64,
 }
 
-impl Merge {
-    /// One that is worth it. To be called while the store's work is locked.
-    fn find<C: RaftTypeConfig>(store: &Store<C>) -> Option<Self> {
-        let runs = &store.layers().runs;
-        Self::among(store, runs, runs.len())
+impl Compaction {
+    /// One that is worth it. To be called while the tree's work is locked.
+    fn find(tree: &LsmTree) -> Option<Self> {
+        let tables = &tree.version().tables;
+        Self::among(tree, tables, tables.len())
     }
 
-    /// One of runs that are newer than these, if there are many. To be called while the store's work is locked.
-    fn find_newer<C: RaftTypeConfig>(&self, store: &Store<C>) -> Option<Self> {
-        let runs = &store.layers().runs;
-        let first = self.runs.first()?.record.number;
-        let newer = runs.iter().position(|run| run.record.number == first)?;
-        if newer >= MANY_RUNS { Self::among(store, runs, newer) } else { None }
+    /// One of tables that are newer than these, if there are many. To be called while the tree's work is locked.
+    fn find_newer(&self, tree: &LsmTree) -> Option<Self> {
+        let tables = &tree.version().tables;
+        let first = self.inputs.first()?.record.number;
+        let newer = tables.iter().position(|table| table.record.number == first)?;
+        if newer >= MANY_TABLES { Self::among(tree, tables, newer) } else { None }
     }
 
-    /// One that is worth it, among the `newest` runs of all.
-    fn among<C: RaftTypeConfig>(store: &Store<C>, all: &[Arc<StateRun>], newest: usize) -> Option<Self> {
-        let sizes: Vec<u64> = all.iter().take(newest).map(|run| run.record.bytes).collect();
+    /// One that is worth it, among the `newest` tables of all.
+    fn among(tree: &LsmTree, all: &[Arc<StateTable>], newest: usize) -> Option<Self> {
+        let sizes: Vec<u64> = all.iter().take(newest).map(|table| table.record.bytes).collect();
         let range = pick(&sizes)?;
         let is_oldest = range.end == all.len();
-        Some(Self { runs: all.get(range)?.to_vec(), is_oldest, epoch: store.epoch() })
+        Some(Self { inputs: all.get(range)?.to_vec(), is_oldest, epoch: tree.epoch() })
     }
 
     /// Does it, and up to `max_nested` less one within another meanwhile.
-    fn run<C: RaftTypeConfig>(&self, store: &Store<C>, max_nested: usize) -> Result<(), StorageError> {
-        let mut merged = store.new_run(&store.disk)?;
-        let mut changes = changes_in(&self.runs, &store.operator());
-        let mut pairs = 0_u64;
-        while let Some((key, change)) = changes.next_change()? {
-            match change {
-                change if !self.is_oldest => merged.push(&key, &change)?,
+    fn run(&self, tree: &LsmTree, max_nested: usize) -> Result<(), StorageError> {
+        let mut output = tree.new_table(&tree.disk)?;
+        let mut changes = changes_in(&self.inputs, &tree.operator()).enumerate();
+        while let Some((pairs, change)) = changes.next() {
+            match change? {
+                (key, change) if !self.is_oldest => output.push(&key, &change)?,
                 // There is nothing older that a deletion could hide, or something could be merged into.
-                Change::Delete => {}
-                Change::Put(value) | Change::Merge(value) => merged.push(&key, &Change::Put(value))?,
+                (_, Change::Delete) => {}
+                (key, Change::Put(value) | Change::Merge(value)) => output.push(&key, &Change::Put(value))?,
             }
-            pairs = pairs.saturating_add(1);
-            if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) && !self.look(store, max_nested.saturating_sub(1))? {
+            if (pairs + 1).is_multiple_of(PAIRS_BETWEEN_LOOKS) && !self.look(tree, max_nested - 1)? {
                 return Ok(());
             }
         }
-        let merged = if merged.is_empty() { None } else { Some(merged.finish()?) };
-        store.commit_merge(&self.runs, merged, self.epoch)
+        let output = if output.is_empty() { None } else { Some(output.finish()?) };
+        tree.commit_compaction(&self.inputs, output, self.epoch)
     }
 
-    /// Whether it is still wanted. If many newer runs have come, some are merged first.
-    fn look<C: RaftTypeConfig>(&self, store: &Store<C>, max_nested: usize) -> Result<bool, StorageError> {
-        let work = store.work();
-        if work.stop || store.epoch() != self.epoch {
+    /// Whether it is still wanted. If many newer tables have come, some are compacted first.
+    fn look(&self, tree: &LsmTree, max_nested: usize) -> Result<bool, StorageError> {
+        let work = tree.work();
+        if work.stop || tree.epoch() != self.epoch {
             return Ok(false);
         }
-        let newer = if max_nested > 0 { self.find_newer(store) } else { None };
+        let newer = if max_nested > 0 { self.find_newer(tree) } else { None };
         drop(work);
         if let Some(newer) = newer {
-            newer.run(store, max_nested)?;
+            newer.run(tree, max_nested)?;
             drop(newer);
-            store.remove_obsolete();
+            tree.remove_obsolete();
         }
         Ok(true)
     }
 }
 
-/// The size class of a run.
+/// The size class of a table.
 fn class(bytes: u64) -> u32 {
     bytes.div_ceil(SMALLEST_CLASS_BYTES).max(1).next_power_of_two().ilog2().div_ceil(FANOUT.ilog2())
 }
 
-/// The runs to merge, of those with these sizes, the newest first. A run counts as no smaller than those newer than it:
-/// only neighbours can be merged.
+/// The tables to compact, of those with these sizes, the newest first. A table counts as no smaller than those newer than it:
+/// only neighbours can be compacted.
 fn pick(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
     let mut start = 0;
     let mut class_before = None;
@@ -153,10 +149,10 @@ fn pick(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
             start = at;
             class_before = Some(class);
         }
-        let end = at.saturating_add(1);
-        if end.saturating_sub(start) >= FANOUT {
+        let end = at + 1;
+        if end - start >= FANOUT {
             chosen = Some(start..end);
-            // The whole class, but not the next: small merges come first.
+            // The whole class, but not the next: small compactions come first.
             if sizes.get(end).is_none_or(|next| self::class(*next) > class) {
                 break;
             }
@@ -172,7 +168,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn four_runs_of_a_size_are_merged_and_larger_ones_left_alone() {
+    fn four_tables_of_a_size_are_compacted_and_larger_ones_left_alone() {
         assert_eq!(pick(&[]), None);
         assert_eq!(pick(&[20 * MIB; 3]), None);
         assert_eq!(pick(&[20 * MIB; 5]), Some(0..5));
@@ -181,24 +177,24 @@ mod tests {
     }
 
     #[test]
-    fn an_older_run_that_is_smaller_is_merged_with_those_before_it() {
+    fn an_older_table_that_is_smaller_is_compacted_with_those_before_it() {
         assert_eq!(pick(&[20 * MIB, 20 * MIB, 20 * MIB, 10]), Some(0..4));
         assert_eq!(pick(&[MIB, 90 * MIB, 10, 10, 10, 900 * MIB]), Some(1..5));
     }
 
-    /// Whatever the size of a flush: its pairs are rewritten a few times, and runs stay few.
+    /// Whatever the size of a flush: its pairs are rewritten a few times, and tables stay few.
     #[test]
     fn a_pair_is_rewritten_once_per_fourfold_growth() {
         for flush in [10_000, MIB, 23 * MIB, 40 * MIB] {
-            let (mut runs, mut written, flushes) = (Vec::new(), 0, 1024);
+            let (mut tables, mut written, flushes) = (Vec::new(), 0, 1024);
             for _ in 0..flushes {
-                runs.insert(0, flush);
-                while let Some(range) = pick(&runs) {
-                    let merged: u64 = runs[range.clone()].iter().sum();
+                tables.insert(0, flush);
+                while let Some(range) = pick(&tables) {
+                    let merged: u64 = tables[range.clone()].iter().sum();
                     written += merged;
-                    runs.splice(range, [merged]);
+                    tables.splice(range, [merged]);
                 }
-                assert!(runs.len() <= 24, "{runs:?}");
+                assert!(tables.len() <= 24, "{tables:?}");
             }
             // log4(1024) = 5
             assert!(written <= 6 * flushes * flush, "{flush}: {} times", written / (flushes * flush));

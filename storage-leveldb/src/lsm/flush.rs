@@ -1,69 +1,66 @@
-//! The thread that writes sealed memtables to disk, each as a run, and then gives back their memory.
+//! The thread that writes sealed memtables to disk, each as a table, and then gives back their memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::RaftTypeConfig;
-
-use super::version::changes_of;
+use super::manifest::Frontier;
 use super::memtable::Memtable;
-use crate::raft::position::Position;
-use super::tree::{MAX_RUNS, Store};
+use super::tree::{LsmTree, MAX_TABLES};
+use super::version::changes_of;
 use crate::error::StorageError;
 
-/// Whether retired memtables are still read is looked at after so many pairs that were written,
-const PAIRS_BETWEEN_LOOKS: u64 = 1024;
+/// After so many written pairs the thread looks for retired memtables that have no reader any more,
+const PAIRS_BETWEEN_LOOKS: usize = 1024;
 /// or, if there is nothing to be written, after so long.
 const RETIRED_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Works until the store is stopped and nothing is sealed any more, or a fault is latched.
-pub(crate) fn run<C: RaftTypeConfig>(store: &Store<C>) {
-    while let Some((memtable, position, epoch)) = next(store) {
-        // The fault has been latched, which is how everybody learns of it.
-        if flush(store, &memtable, &position, epoch).is_err() {
+/// Works until the tree is stopped and nothing is sealed any more, or a fault is latched.
+pub(crate) fn run(tree: &LsmTree) {
+    while let Some((memtable, frontier, epoch)) = next(tree) {
+        // The fault has been latched: everything else learns of it there.
+        if flush(tree, &memtable, frontier, epoch).is_err() {
             break;
         }
     }
 }
 
 /// The oldest sealed memtable, and the epoch that it is of. Meanwhile gives back the memory of those that were written.
-fn next<C: RaftTypeConfig>(store: &Store<C>) -> Option<(Arc<Memtable>, Position<C>, u64)> {
-    let mut work = store.work();
+fn next(tree: &LsmTree) -> Option<(Arc<Memtable>, Frontier, u64)> {
+    let mut work = tree.work();
     loop {
         drop(work);
-        store.free_unread();
-        work = store.work();
-        store.disk.health.check().ok()?;
-        let is_room = work.stop || store.layers().runs.len() < MAX_RUNS;
+        tree.free_unread();
+        work = tree.work();
+        tree.disk.health.check().ok()?;
+        let is_room = work.stop || tree.version().tables.len() < MAX_TABLES;
         match work.sealed.first() {
-            Some((memtable, position)) if is_room => {
-                return Some((memtable.clone(), position.clone(), store.epoch()));
+            Some((memtable, frontier)) if is_room => {
+                return Some((memtable.clone(), frontier.clone(), tree.epoch()));
             }
             None if work.stop => return None,
-            _ if work.retired.is_empty() => work = store.wait(work),
-            _ => work = store.wait_for(work, RETIRED_INTERVAL),
+            _ if work.retired.is_empty() => work = tree.wait(work),
+            _ => work = tree.wait_for(work, RETIRED_INTERVAL),
         }
     }
 }
 
-fn flush<C: RaftTypeConfig>(
-    store: &Store<C>,
+fn flush(
+    tree: &LsmTree,
     memtable: &Arc<Memtable>,
-    position: &Position<C>,
+    frontier: Frontier,
     epoch: u64,
 ) -> Result<(), StorageError> {
     if memtable.is_empty() {
-        return store.commit_flush(memtable, position, None, epoch);
+        return tree.commit_flush(memtable, frontier, None, epoch);
     }
-    let mut run = store.new_run(&store.disk)?;
-    let mut changes = changes_of(memtable, &store.operator());
-    let mut pairs = 0_u64;
-    while let Some((key, change)) = changes.next_change()? {
-        run.push(&key, &change)?;
-        pairs = pairs.saturating_add(1);
-        if pairs.is_multiple_of(PAIRS_BETWEEN_LOOKS) {
-            store.free_unread();
+    let mut table = tree.new_table(&tree.disk)?;
+    let mut changes = changes_of(memtable, &tree.operator()).enumerate();
+    while let Some((pairs, change)) = changes.next() {
+        let (key, change) = change?;
+        table.push(&key, &change)?;
+        if (pairs + 1).is_multiple_of(PAIRS_BETWEEN_LOOKS) {
+            tree.free_unread();
         }
     }
-    store.commit_flush(memtable, position, Some(run.finish()?), epoch)
+    tree.commit_flush(memtable, frontier, Some(table.finish()?), epoch)
 }

@@ -1,75 +1,73 @@
-//! What the state on disk consists of.
+//! Which tables the tree consists of on disk, and how far they are.
 //!
 //! ```text
-//! state/ROOT    a marker file: codec bytes of the format, the position, and the runs, the newest first
+//! MANIFEST    a marker file: codec bytes of the format, the frontier, and the tables, the newest first
 //! ```
 //!
-//! Replaced as a whole, so that the state and the position it is at are of one moment, whatever a crash leaves.
+//! Replaced as a whole, so that the tables and the frontier are of one moment, whatever a crash leaves.
 
 use std::path::Path;
 
-use openraft::RaftTypeConfig;
-use openraft::type_config::alias::{LogIdOf, StoredMembershipOf};
 use serde::{Deserialize, Serialize};
 
-use crate::raft::position::Position;
-use super::table::RunRecord;
+use super::table::TableRecord;
 use crate::disk::GuardedDisk;
 use crate::file::marker;
 use crate::health::Fault;
 
-pub(crate) const ROOT: &str = "ROOT";
-/// Version of what is stored in ROOT and in the runs.
+/// The file's name.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// Version of what is stored in MANIFEST and in the tables.
 const FORMAT: u8 = 1;
 
-/// The position and the runs that hold exactly the effects of what was applied up to it.
-pub(crate) struct Root<C: RaftTypeConfig> {
-    pub(crate) position: Position<C>,
-    /// The newest first.
-    pub(crate) runs: Vec<RunRecord>,
+/// How far the changes in a tree are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Frontier {
+    /// Sequence number of the last change; 0 if there was none.
+    pub(crate) sequence: u64,
+    /// What the owner of the tree keeps together with it; means nothing here. Empty: nothing yet.
+    pub(crate) metadata: Vec<u8>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "")]
-struct Stored<C: RaftTypeConfig> {
+/// The frontier, and the tables that hold exactly the changes up to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
     format: u8,
-    applied: Option<LogIdOf<C>>,
-    membership: StoredMembershipOf<C>,
-    runs: Vec<RunRecord>,
+    pub(crate) frontier: Frontier,
+    /// The newest first.
+    pub(crate) tables: Vec<TableRecord>,
 }
 
-impl<C: RaftTypeConfig> Root<C> {
-    /// A state that nothing was applied to.
-    pub(crate) fn empty() -> Self {
-        Self { position: Position::default(), runs: Vec::new() }
+impl Default for Manifest {
+    /// That of an empty tree.
+    fn default() -> Self {
+        Self::new(Frontier::default(), Vec::new())
+    }
+}
+
+impl Manifest {
+    pub(crate) fn new(frontier: Frontier, tables: Vec<TableRecord>) -> Self {
+        Self { format: FORMAT, frontier, tables }
     }
 
-    /// What ROOT in `dir` says; `None` if there is none.
+    /// What MANIFEST in `dir` says; `None` if there is none.
     pub(crate) fn read(disk: &GuardedDisk, dir: &Path) -> Result<Option<Self>, Fault> {
-        let path = dir.join(ROOT);
+        let path = dir.join(MANIFEST);
         let Some(content) = marker::read(disk, &path)? else {
             return Ok(None);
         };
         if content.first() != Some(&FORMAT) {
             let reason =
                 format!("state format {:?}; this version reads format {FORMAT} only", content.first());
-            return Err(disk.damaged(&path, reason));
+            return Err(disk.other_format(&path, reason));
         }
-        let stored: Stored<C> = codec::decode(&content).map_err(|e| disk.damaged(&path, e))?;
-        let position = Position { applied: stored.applied, membership: stored.membership };
-        Ok(Some(Self { position, runs: stored.runs }))
+        codec::decode(&content).map(Some).map_err(|e| disk.damaged(&path, e))
     }
 
-    /// From now on this is the state; durable when it returns.
+    /// From now on this is the tree; durable when it returns.
     pub(crate) fn replace(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
-        let path = dir.join(ROOT);
-        let stored = Stored::<C> {
-            format: FORMAT,
-            applied: self.position.applied.clone(),
-            membership: self.position.membership.clone(),
-            runs: self.runs.clone(),
-        };
-        let content = codec::encode(&stored).map_err(|e| disk.damaged(&path, e))?;
+        let path = dir.join(MANIFEST);
+        let content = codec::encode(self).map_err(|e| disk.damaged(&path, e))?;
         marker::replace(disk, &path, &content)
     }
 }

@@ -1,4 +1,4 @@
-//! What was applied lately, in memory: the newest part of the state, until it is a run on disk.
+//! What was applied lately, in memory: the newest part of the state, until it is a table on disk.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,98 +8,99 @@ use std::sync::{PoisonError, RwLock};
 
 use bytes::{Bytes, BytesMut};
 
+use super::bloom::BloomFilter;
 use super::change::Change;
-use super::bloom::KeyFilter;
 use super::merge_operator::MergeOperator;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 #[cfg(feature = "testing")]
 use crate::invariants::all_hold;
 
-/// What a version costs in memory beside its key and value: a part of a tree node.
-const VERSION_OVERHEAD_BYTES: usize = 160;
+/// What a change costs in memory beside its key and value: a part of a tree node.
+const CHANGE_OVERHEAD_BYTES: usize = 160;
 /// Values up to this size are copied, with all keys of an apply batch, into one piece of memory. A piece for each pair would take
 /// so long to be given back that whoever applies meanwhile waits for the C library.
 const COPIED_BYTES: usize = 4096;
 
-/// The versions of one key: `older` in ascending order, and the one that counts.
+/// The changes of one key: `older` in ascending order, and the newest.
 #[derive(Debug)]
-struct Versions {
-    at: u64,
+struct History {
+    sequence: u64,
     change: Change,
     older: Vec<(u64, Change)>,
 }
 
-impl Versions {
-    /// What counted at `at`; `None` if the key was first changed later.
-    fn at(&self, at: u64) -> Option<&Change> {
-        if self.at <= at {
+impl History {
+    /// What counted at a sequence number; `None` if the key was first changed later.
+    fn at(&self, sequence: u64) -> Option<&Change> {
+        if self.sequence <= sequence {
             return Some(&self.change);
         }
-        self.older.iter().rev().find(|(when, _)| *when <= at).map(|(_, change)| change)
+        self.older.iter().rev().find(|(of, _)| *of <= sequence).map(|(_, change)| change)
     }
 
     /// `change` is all that is to be known of this memtable's changes: what was merged into is in it.
-    fn push(&mut self, at: u64, change: Change) {
-        let before = (self.at, std::mem::replace(&mut self.change, change));
-        self.at = at;
+    fn push(&mut self, sequence: u64, change: Change) {
+        debug_assert!(self.sequence < sequence, "the changes of a key ascend");
+        let before = (self.sequence, std::mem::replace(&mut self.change, change));
+        self.sequence = sequence;
         self.older.push(before);
     }
 }
 
-/// Changes by key, each at the log index of the batch that made it.
+/// Changes by key, each at the sequence number of the batch that made it.
 ///
-/// One thread writes, many read. A reader reads *at* an index that was [`published`](Self::published), so what it
-/// sees does not change while more is applied.
+/// One thread writes, many read. A reader reads *at* a sequence number that was [`published`](Self::published), so
+/// what it sees does not change while more is applied.
 ///
-/// Invariants: versions of a key ascend; everything up to `published` is in it, or was in the state before it; `keys` may
-/// have every key of `versions`.
+/// Invariants: the sequence numbers of a key's changes ascend; all changes up to `published` are in it, or were in
+/// the tree before it; `filter` may have every key of `keys`.
 pub(crate) struct Memtable {
     /// Counts memtables; greater ones are newer.
     pub(crate) number: u64,
-    /// The keys of `versions`.
-    keys: KeyFilter,
-    versions: RwLock<BTreeMap<Bytes, Versions>>,
+    /// Of the keys of `keys`.
+    filter: BloomFilter,
+    keys: RwLock<BTreeMap<Bytes, History>>,
     bytes: AtomicUsize,
     published: AtomicU64,
 }
 
 impl Memtable {
-    /// An empty one on top of a state up to log index `published`.
+    /// An empty one on top of a tree up to sequence number `published`.
     pub(crate) fn new(number: u64, published: u64) -> Self {
-        let (keys, versions) = (KeyFilter::new(), RwLock::default());
-        Self { number, keys, versions, bytes: AtomicUsize::new(0), published: published.into() }
+        let (filter, keys) = (BloomFilter::new(), RwLock::default());
+        Self { number, filter, keys, bytes: AtomicUsize::new(0), published: published.into() }
     }
 
-    /// Adds the changes of an apply batch that ends at log index `at`, and publishes them.
+    /// Adds the changes of a batch at its sequence number, and publishes them.
     pub(crate) fn apply(
         &self,
         changes: BTreeMap<Vec<u8>, Change>,
-        at: u64,
+        sequence: u64,
         operator: &MergeOperator,
     ) -> Result<(), StorageError> {
-        let mut added = 0_usize;
+        debug_assert!(self.published() <= sequence, "sequence numbers ascend");
+        let mut added = 0;
         let changes = in_one_piece(changes);
-        let mut versions = self.versions.write().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         for (key, change) in changes {
-            added += VERSION_OVERHEAD_BYTES + key.len();
-            match versions.entry(key) {
-                Entry::Occupied(mut versions) => {
-                    debug_assert!(versions.get().at < at, "versions ascend");
-                    let change = operator.both(versions.key(), &versions.get().change, change)?;
+            added += CHANGE_OVERHEAD_BYTES + key.len();
+            match keys.entry(key) {
+                Entry::Occupied(mut history) => {
+                    let change = operator.both(history.key(), &history.get().change, change)?;
                     added += change.bytes();
-                    versions.get_mut().push(at, change);
+                    history.get_mut().push(sequence, change);
                 }
                 Entry::Vacant(place) => {
                     added += change.bytes();
-                    self.keys.add(place.key());
-                    place.insert(Versions { at, change, older: Vec::new() });
+                    self.filter.add(place.key());
+                    place.insert(History { sequence, change, older: Vec::new() });
                 }
             }
         }
-        drop(versions);
+        drop(keys);
         self.bytes.fetch_add(added, Ordering::Relaxed);
-        self.published.store(at, Ordering::Release);
+        self.published.store(sequence, Ordering::Release);
         Ok(())
     }
 
@@ -107,19 +108,19 @@ impl Memtable {
     #[cfg(feature = "testing")]
     pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
         let published = self.published();
-        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        let ascends = |versions: &Versions| {
-            let all = versions.older.iter().map(|(at, _)| *at).chain([versions.at]);
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let ascends = |history: &History| {
+            let all = history.older.iter().map(|(sequence, _)| *sequence).chain([history.sequence]);
             all.is_sorted_by(|a, b| a < b)
         };
         all_hold(&[
-            ("versions of a key ascend", versions.values().all(ascends)),
-            ("every version is published", versions.values().all(|versions| versions.at <= published)),
-            ("the filter may have every key", versions.keys().all(|key| self.keys.may_have(key))),
+            ("the sequence numbers of a key's changes ascend", keys.values().all(ascends)),
+            ("every change is published", keys.values().all(|history| history.sequence <= published)),
+            ("the filter may have every key", keys.keys().all(|key| self.filter.may_have(key))),
         ])
     }
 
-    /// The log index up to which a reader may read.
+    /// The sequence number up to which a reader may read.
     pub(crate) fn published(&self) -> u64 {
         self.published.load(Ordering::Acquire)
     }
@@ -134,40 +135,36 @@ impl Memtable {
     }
 
     /// What `key` was changed to; `None` if it was not.
-    pub(crate) fn get(&self, key: &[u8], at: u64) -> Option<Change> {
-        // What was published at `at` was added to the filter before.
-        if !self.keys.may_have(key) {
+    pub(crate) fn get(&self, key: &[u8], sequence: u64) -> Option<Change> {
+        // What was published at this sequence number was added to the filter before.
+        if !self.filter.may_have(key) {
             return None;
         }
-        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        versions.get(key).and_then(|versions| versions.at(at)).cloned()
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(key).and_then(|history| history.at(sequence)).cloned()
     }
 
     /// Changes in ascending key order, from the start of `range` until `limit`; at least one if there is one.
-    pub(crate) fn scan(&self, range: &KeyRange, at: u64, limit: ScanLimit) -> Vec<(Bytes, Change)> {
-        let mut found = Vec::new();
-        let mut bytes = 0_usize;
-        let versions = self.versions.read().unwrap_or_else(PoisonError::into_inner);
-        for (key, versions) in versions.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
+    pub(crate) fn scan(&self, range: &KeyRange, sequence: u64, limit: ScanLimit) -> Vec<(Bytes, Change)> {
+        let mut page = limit.page();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        for (key, history) in keys.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
             if !range.contains(key) {
                 break;
             }
-            let Some(change) = versions.at(at) else { continue };
-            bytes = bytes.saturating_add(key.len()).saturating_add(change.bytes());
-            found.push((key.clone(), change.clone()));
-            if limit.is_reached(found.len(), bytes) {
+            let Some(change) = history.at(sequence) else { continue };
+            if !page.push(key.clone(), change.clone(), key.len() + change.bytes()) {
                 break;
             }
         }
-        found
+        page.into_found()
     }
 }
 
 /// The same changes, with keys and small values in one piece of memory.
 fn in_one_piece(changes: BTreeMap<Vec<u8>, Change>) -> Vec<(Bytes, Change)> {
     let copied_bytes = |change: &Change| Some(change.bytes()).filter(|bytes| *bytes <= COPIED_BYTES);
-    let of_pair =
-        |(key, change): (&Vec<u8>, &Change)| key.len().saturating_add(copied_bytes(change).unwrap_or(0));
+    let of_pair = |(key, change): (&Vec<u8>, &Change)| key.len() + copied_bytes(change).unwrap_or(0);
     let mut piece = BytesMut::with_capacity(changes.iter().map(of_pair).sum());
     let mut copy = |bytes: &[u8]| {
         piece.extend_from_slice(bytes);
@@ -254,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn every_version_counts_in_its_size() {
+    fn every_change_counts_in_its_size() {
         let memtable = Memtable::new(1, 0);
         for at in 1..=100 {
             memtable.apply(changes(&[("hot", put("value"))]), at, &MergeOperator::that_appends()).unwrap();
         }
-        assert!(memtable.bytes() >= 100 * (VERSION_OVERHEAD_BYTES + 5));
+        assert!(memtable.bytes() >= 100 * (CHANGE_OVERHEAD_BYTES + 5));
     }
 }

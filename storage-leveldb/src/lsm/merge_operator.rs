@@ -1,43 +1,31 @@
 //! What becomes of a value that something is merged into. The application knows; here is who asks it.
 //!
-//! Asked by whoever reads a key, by a transaction and a memtable that have an older change of it, and where runs are merged.
+//! Asked by whoever reads a key, by a transaction and a memtable that have an older change of it, and where tables are merged.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use openraft::RaftTypeConfig;
 
-use crate::raft::application::Application;
-use super::user_code::of_application;
 use super::change::Change;
 use super::key;
+use super::user_code::of_application;
 use crate::disk::GuardedDisk;
 use crate::error::StorageError;
 
-/// Key, what is older, and the operand.
-type Call = dyn Fn(&[u8], &[u8], &[u8]) -> Result<Vec<u8>, StorageError> + Send + Sync;
+/// What a value becomes when something is merged into it: gets the key, what is older, and the operand.
+pub(crate) type MergeFunction =
+    Arc<dyn Fn(&[u8], &[u8], &[u8]) -> Result<Vec<u8>, StorageError> + Send + Sync>;
 
-/// [`Application::merge`] of an application, for those who know nothing else of it. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct ApplicationMerge(Arc<Call>);
-
-impl ApplicationMerge {
-    pub(crate) fn of<C: RaftTypeConfig, A: Application<C>>(application: &Arc<A>) -> Self {
-        let application = application.clone();
-        Self(Arc::new(move |key, older, operand| application.merge(key, older, operand)))
-    }
-}
-
-/// The same for the database in `dir`, which has a fault when the application fails.
+/// The same for the tree in `dir`, which has a fault when the application fails.
 pub(crate) struct MergeOperator {
-    merge: ApplicationMerge,
+    merge: MergeFunction,
     disk: GuardedDisk,
     dir: PathBuf,
 }
 
 impl MergeOperator {
-    pub(crate) fn new(merge: ApplicationMerge, disk: &GuardedDisk, dir: &Path) -> Arc<Self> {
+    pub(crate) fn new(merge: MergeFunction, disk: &GuardedDisk, dir: &Path) -> Arc<Self> {
         Arc::new(Self { merge, disk: disk.clone(), dir: dir.to_owned() })
     }
 
@@ -45,7 +33,7 @@ impl MergeOperator {
     pub(crate) fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Bytes, StorageError> {
         let key = key.strip_prefix(&[key::APPLICATION]).unwrap_or(key);
         let doing = format_args!("merging into key {}", key.escape_ascii());
-        let merged = of_application(&self.disk, &self.dir, doing, || (self.merge.0)(key, older, operand))?;
+        let merged = of_application(&self.disk, &self.dir, doing, || (self.merge)(key, older, operand))?;
         Ok(merged.into())
     }
 
@@ -86,6 +74,6 @@ impl MergeOperator {
         let disk = Arc::new(crate::testing::SimDisk::default());
         let disk = GuardedDisk::new(disk, Arc::new(crate::observer::NoObserver), Arc::new(()));
         let append = |_: &[u8], older: &[u8], operand: &[u8]| Ok([older, operand].concat());
-        Self::new(ApplicationMerge(Arc::new(append)), &disk, Path::new("state"))
+        Self::new(Arc::new(append), &disk, Path::new("state"))
     }
 }

@@ -1,4 +1,4 @@
-//! Several parts of a state as one sequence of pairs.
+//! Several parts of a tree as one sequence of changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::change::Change;
 use super::key;
 use super::memtable::Memtable;
 use super::merge_operator::MergeOperator;
-use super::table::StateRun;
+use super::table::StateTable;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
@@ -23,14 +23,14 @@ const MIN_PAGE_BYTES: usize = 32 * 1024;
 
 /// A page of one of so many parts.
 fn page_of(parts: usize) -> ScanLimit {
-    let bytes = PAGES_BYTES.checked_div(parts).unwrap_or(PAGES_BYTES);
+    let bytes = PAGES_BYTES / parts.max(1);
     ScanLimit { bytes: bytes.clamp(MIN_PAGE_BYTES, MAX_PAGE.bytes), ..MAX_PAGE }
 }
 
-/// A part of a state.
+/// A part of a tree.
 enum Part {
     Memtable(Arc<Memtable>, u64),
-    Run(Arc<StateRun>),
+    Table(Arc<StateTable>),
 }
 
 /// Reads a part page by page.
@@ -50,12 +50,13 @@ impl Cursor {
         let Some(range) = self.rest.take().filter(|_| self.page.is_empty()) else { return Ok(()) };
         let page = match &self.part {
             Part::Memtable(memtable, at) => memtable.scan(&range, *at, self.limit),
-            Part::Run(run) => run.scan(&range, self.limit)?,
+            Part::Table(table) => table.scan(&range, self.limit)?,
         };
         // Only an empty page is the end: what ended this one is the part's to know, which counts stored bytes.
         if let Some((last, _)) = page.last() {
             self.rest = Some(KeyRange { start: [last, key::AFTER].concat().into(), end: range.end });
         }
+        debug_assert!(page.is_sorted_by(|(a, _), (b, _)| a < b), "the keys of a part ascend");
         self.limit = self.next_limit;
         self.page = page.into();
         Ok(())
@@ -72,33 +73,32 @@ impl Cursor {
 /// The changes in several parts in ascending key order: of each key, what all parts come to.
 ///
 /// Holds one page per part.
-pub(crate) struct Merged {
+pub(crate) struct MergingIterator {
     /// The newest first.
     cursors: Vec<Cursor>,
     operator: Arc<MergeOperator>,
 }
 
-impl Merged {
-    /// The parts, each the newest first, memtables before runs; `wanted` is how many pairs the caller needs at least.
+impl MergingIterator {
+    /// The parts, each the newest first, memtables before tables; `wanted` is how many pairs the caller needs at least.
     pub(crate) fn new(
         operator: &Arc<MergeOperator>,
         memtables: &[Arc<Memtable>],
-        at: u64,
-        runs: &[Arc<StateRun>],
+        sequence: u64,
+        tables: &[Arc<StateTable>],
         range: &KeyRange,
         wanted: usize,
     ) -> Self {
-        let next_limit = page_of(memtables.len().saturating_add(runs.len()));
+        let next_limit = page_of(memtables.len() + tables.len());
         let limit = ScanLimit { pairs: wanted.clamp(1, next_limit.pairs), ..next_limit };
-        let memtables = memtables.iter().map(|memtable| Part::Memtable(memtable.clone(), at));
-        let parts = memtables.chain(runs.iter().map(|run| Part::Run(run.clone())));
+        let memtables = memtables.iter().map(|memtable| Part::Memtable(memtable.clone(), sequence));
+        let parts = memtables.chain(tables.iter().map(|table| Part::Table(table.clone())));
         let cursor =
             |part| Cursor { part, page: VecDeque::new(), rest: Some(range.clone()), limit, next_limit };
         Self { cursors: parts.map(cursor).collect(), operator: operator.clone() }
     }
 
-    /// The next key and what the parts say of it; `None` at the end.
-    pub(crate) fn next_change(&mut self) -> Result<Option<(Bytes, Change)>, StorageError> {
+    fn next_change(&mut self) -> Result<Option<(Bytes, Change)>, StorageError> {
         let mut least: Option<Bytes> = None;
         for cursor in &mut self.cursors {
             if let Some(key) = cursor.key()?
@@ -122,14 +122,20 @@ impl Merged {
         Ok(change.map(|change| (least, change)))
     }
 
-    /// The next pair that is there, if nothing is older than these parts.
-    pub(crate) fn next_pair(&mut self) -> Result<Option<(Bytes, Bytes)>, StorageError> {
-        while let Some((key, change)) = self.next_change()? {
-            if let Some(value) = change.alone() {
-                return Ok(Some((key, value)));
-            }
-        }
-        Ok(None)
+    /// The pairs that are there, if nothing is older than these parts.
+    pub(crate) fn pairs(self) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> {
+        self.filter_map(|change| match change {
+            Ok((key, change)) => change.alone().map(|value| Ok((key, value))),
+            Err(e) => Some(Err(e)),
+        })
+    }
+}
+
+impl Iterator for MergingIterator {
+    type Item = Result<(Bytes, Change), StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_change().transpose()
     }
 }
 

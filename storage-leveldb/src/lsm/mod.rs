@@ -14,8 +14,6 @@ pub(crate) mod bloom;
 pub(crate) mod change;
 pub(crate) mod compaction;
 pub(crate) mod flush;
-#[cfg(feature = "testing")]
-mod invariants;
 pub(crate) mod key;
 pub(crate) mod manifest;
 pub(crate) mod memtable;
@@ -29,8 +27,5 @@ pub(crate) mod version;
 pub(crate) mod view;
 pub(crate) mod work;
 
-pub(crate) use manifest::{ROOT, Root};
-pub(crate) use merge_operator::ApplicationMerge;
 pub use transaction::Transaction;
-pub(crate) use tree::{Store, run_name, run_number};
 pub use view::View;

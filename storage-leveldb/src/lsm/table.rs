@@ -1,4 +1,4 @@
-//! A run of the state on disk, and how changes are stored in it.
+//! A table of the state on disk, and how changes are stored in it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,46 +8,46 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, KeyRange, Run, RunWriter, ScanLimit, latched};
+use crate::engine::{EngineFactory, KeyRange, ScanLimit, Table, TableWriter, latched};
 use crate::error::StorageError;
 
-/// Before every value: what the pair says. A run hides older ones, so it has to know of deletions.
+/// Before every value: what the pair says. A table hides older ones, so it has to know of deletions.
 const DELETED: u8 = 0;
 const VALUE: u8 = 1;
 const OPERAND: u8 = 2;
 
-/// What is known of a run beside its content.
+/// What is known of a table beside its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RunRecord {
-    /// It is in `run-NUMBER`.
+pub(crate) struct TableRecord {
+    /// It is in `table-NUMBER`.
     pub(crate) number: u64,
     pub(crate) pairs: u64,
     /// Of keys and values, as they were stored.
     pub(crate) bytes: u64,
 }
 
-/// A complete run of the state.
-pub(crate) struct StateRun {
-    pub(crate) record: RunRecord,
+/// A complete table of the state.
+pub(crate) struct StateTable {
+    pub(crate) record: TableRecord,
     pub(crate) dir: PathBuf,
     disk: GuardedDisk,
-    run: Arc<dyn Run>,
+    table: Arc<dyn Table>,
 }
 
-impl StateRun {
+impl StateTable {
     pub(crate) fn open(
         factory: &Arc<dyn EngineFactory>,
         disk: &GuardedDisk,
         dir: PathBuf,
-        record: RunRecord,
+        record: TableRecord,
     ) -> Result<Self, StorageError> {
-        let run = latched(disk, &dir, factory.clone().open_run(&dir))?;
-        Ok(Self { record, dir, disk: disk.clone(), run })
+        let table = latched(disk, &dir, factory.clone().open_table(&dir))?;
+        Ok(Self { record, dir, disk: disk.clone(), table })
     }
 
-    /// What the run says of `key`; `None` if nothing.
+    /// What the table says of `key`; `None` if nothing.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Change>, StorageError> {
-        let stored = latched(&self.disk, &self.dir, self.run.get(key))?;
+        let stored = latched(&self.disk, &self.dir, self.table.get(key))?;
         stored.map(|stored| self.decode(key, &stored)).transpose()
     }
 
@@ -57,7 +57,7 @@ impl StateRun {
         range: &KeyRange,
         limit: ScanLimit,
     ) -> Result<Vec<(Bytes, Change)>, StorageError> {
-        let pairs = latched(&self.disk, &self.dir, self.run.scan(range, limit))?;
+        let pairs = latched(&self.disk, &self.dir, self.table.scan(range, limit))?;
         pairs.into_iter().map(|(key, stored)| Ok((key.clone(), self.decode(&key, &stored)?))).collect()
     }
 
@@ -74,26 +74,26 @@ impl StateRun {
     }
 }
 
-/// Writes a run of the state. Dropped before it is finished, its directory goes away.
-pub(crate) struct StateRunWriter {
-    writer: Option<Box<dyn RunWriter>>,
-    record: RunRecord,
+/// Writes a table of the state. Dropped before it is finished, its directory goes away.
+pub(crate) struct StateTableWriter {
+    writer: Option<Box<dyn TableWriter>>,
+    record: TableRecord,
     dir: PathBuf,
     disk: GuardedDisk,
     stored: Vec<u8>,
 }
 
-impl StateRunWriter {
+impl StateTableWriter {
     pub(crate) fn create(
         factory: &Arc<dyn EngineFactory>,
         disk: &GuardedDisk,
         dir: PathBuf,
         number: u64,
     ) -> Result<Self, StorageError> {
-        let record = RunRecord { number, pairs: 0, bytes: 0 };
+        let record = TableRecord { number, pairs: 0, bytes: 0 };
         // What it has created is removed also if it cannot be created.
         let mut this = Self { writer: None, record, dir, disk: disk.clone(), stored: Vec::new() };
-        this.writer = Some(latched(disk, &this.dir, factory.write_run(&this.dir))?);
+        this.writer = Some(latched(disk, &this.dir, factory.write_table(&this.dir))?);
         Ok(this)
     }
 
@@ -117,46 +117,46 @@ impl StateRunWriter {
         self.record.pairs == 0
     }
 
-    /// Completes the run, durably.
-    pub(crate) fn finish(mut self) -> Result<FinishedRun, StorageError> {
+    /// Completes the table, durably.
+    pub(crate) fn finish(mut self) -> Result<FinishedTable, StorageError> {
         let writer = self.writer.take().ok_or(StorageError::Closed)?;
         latched(&self.disk, &self.dir, writer.finish())?;
         let (record, dir, disk) = (self.record, self.dir.clone(), self.disk.clone());
         self.dir = PathBuf::new();
-        Ok(FinishedRun { record, dir, disk })
+        Ok(FinishedTable { record, dir, disk })
     }
 }
 
-impl Drop for StateRunWriter {
+impl Drop for StateTableWriter {
     fn drop(&mut self) {
         self.writer = None;
         remove(&self.disk, &self.dir);
     }
 }
 
-/// A complete run that is not part of the state yet; unless it becomes so, its directory goes away.
-pub(crate) struct FinishedRun {
-    pub(crate) record: RunRecord,
+/// A complete table that is not part of the state yet; unless it becomes so, its directory goes away.
+pub(crate) struct FinishedTable {
+    pub(crate) record: TableRecord,
     dir: PathBuf,
     disk: GuardedDisk,
 }
 
-impl FinishedRun {
+impl FinishedTable {
     /// Opens it. From now on only the state's own bookkeeping removes it.
-    pub(crate) fn open(mut self, factory: &Arc<dyn EngineFactory>) -> Result<StateRun, StorageError> {
-        let run = StateRun::open(factory, &self.disk, self.dir.clone(), self.record)?;
+    pub(crate) fn open(mut self, factory: &Arc<dyn EngineFactory>) -> Result<StateTable, StorageError> {
+        let table = StateTable::open(factory, &self.disk, self.dir.clone(), self.record)?;
         self.dir = PathBuf::new();
-        Ok(run)
+        Ok(table)
     }
 }
 
-impl Drop for FinishedRun {
+impl Drop for FinishedTable {
     fn drop(&mut self) {
         remove(&self.disk, &self.dir);
     }
 }
 
-/// Removes a run that does not count. An empty path: there is none.
+/// Removes a table that does not count. An empty path: there is none.
 fn remove(disk: &GuardedDisk, dir: &Path) {
     if !dir.as_os_str().is_empty() {
         // What cannot be removed now is removed at the next start.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::change::Change;
 use super::key;
-use super::version::Pinned;
+use super::version::PinnedVersion;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
@@ -17,7 +17,7 @@ use crate::error::StorageError;
 /// Nothing of it is seen by others before all commands of an apply batch have run; then everything is, with the
 /// applied log index, at once.
 pub struct Transaction<'a> {
-    before: Pinned,
+    before: PinnedVersion,
     /// Keys as they are stored.
     changes: BTreeMap<Vec<u8>, Change>,
     bytes: usize,
@@ -28,7 +28,7 @@ pub struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    pub(crate) fn new(before: Pinned) -> Self {
+    pub(crate) fn new(before: PinnedVersion) -> Self {
         Self { before, changes: BTreeMap::new(), bytes: 0, merges_at_once: false, _batch: PhantomData }
     }
 
@@ -89,7 +89,7 @@ impl Transaction<'_> {
     }
 
     fn change(&mut self, key: Vec<u8>, change: Change) {
-        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(change.bytes());
+        self.bytes += key.len() + change.bytes();
         self.changes.insert(key, change);
     }
 

@@ -7,10 +7,11 @@ use std::path::Path;
 use crate::disk::GuardedDisk;
 use crate::engine::panic_text;
 use crate::error::StorageError;
+use crate::health::Fault;
 
 /// Has the application apply or merge. It cannot refuse: where it fails, by an error or a panic,
-/// what is stored in `dir` is not what it can go on with, so that is a fault of this database, and
-/// nothing is answered from it any more.
+/// what is stored in `dir` is not what it can go on with. So that is a fault, and nothing is answered
+/// from the tree any more.
 pub(crate) fn of_application<T>(
     disk: &GuardedDisk,
     dir: &Path,
@@ -25,14 +26,13 @@ pub(crate) fn of_application<T>(
                 "the application panicked while {doing}: {why}; it would again at the next start, so mend \
                  the application first"
             );
-            Err(disk.damaged(dir, reason).into())
+            Err(disk.latch(Fault::application(dir, reason)).into())
         }
     }
 }
 
-/// Has the application answer a query. Neither an error nor a panic of its own is a fault of what
-/// is stored: it changes nothing, and a query that nobody else asks must not take the state away
-/// from everybody.
+/// Has the application answer a query. Neither an error nor a panic of its own is a fault: a query
+/// changes nothing, and other queries go on.
 pub(crate) fn for_an_answer<T>(
     disk: &GuardedDisk,
     call: impl FnOnce() -> Result<T, StorageError>,
@@ -62,7 +62,7 @@ fn judged<T>(
 ) -> Result<T, StorageError> {
     if let Err(StorageError::Fault(fault)) = &result {
         let reason = format!("the application failed while {doing}: {}", fault.reason);
-        return Err(disk.damaged(dir, reason).into());
+        return Err(disk.latch(Fault::application(dir, reason)).into());
     }
     // An application may take an error for an empty answer.
     disk.health.check()?;

@@ -3,24 +3,24 @@
 use bytes::Bytes;
 
 use super::key;
-use super::version::Pinned;
+use super::version::PinnedVersion;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
-/// Reads the pairs as they are after the last applied entry. Nothing changes while one query runs.
+/// Reads the pairs as they are after the last applied entry. Nothing changes while one query tables.
 pub struct View<'a> {
-    pinned: &'a Pinned,
+    pinned: &'a PinnedVersion,
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(pinned: &'a Pinned) -> Self {
+    pub(crate) fn new(pinned: &'a PinnedVersion) -> Self {
         Self { pinned }
     }
 
     /// Log index of the last applied entry; 0 if there is none.
     #[must_use]
     pub fn applied_index(&self) -> u64 {
-        self.pinned.at()
+        self.pinned.sequence()
     }
 
     /// The value of `key`.

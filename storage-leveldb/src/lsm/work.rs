@@ -1,75 +1,63 @@
-//! What the threads that write the state to disk have to do.
+//! What the flush thread and the compaction thread have to do.
 
 use std::sync::Arc;
 
-use openraft::RaftTypeConfig;
 use tokio::sync::oneshot;
 
-use crate::raft::snapshot_source::Durable;
+use super::manifest::Frontier;
 use super::memtable::Memtable;
-use crate::raft::position::Position;
-use super::table::StateRun;
+use super::table::StateTable;
+use super::version::Checkpoint;
 
-/// Somebody who wants the state as it was when a memtable was sealed, once it is durable.
-struct Waiter<C: RaftTypeConfig> {
+/// A request for the checkpoint at which a sealed memtable is durable.
+struct Waiter {
     memtable: u64,
-    durable: oneshot::Sender<Durable<C>>,
+    checkpoint: oneshot::Sender<Checkpoint>,
 }
 
-/// What the flush and the merge thread are told, and what they tell.
-pub(crate) struct Work<C: RaftTypeConfig> {
-    /// Positions of the sealed memtables, the oldest first.
-    pub(crate) sealed: Vec<(Arc<Memtable>, Position<C>)>,
-    waiters: Vec<Waiter<C>>,
-    /// Memtables that are no part of the state any more; somebody may still be reading them. Who lets go of one last gives
-    /// back its memory, pair by pair, which takes tens of milliseconds: that is to be nobody who is waited for.
+/// What both threads are told, and what they tell.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// The sealed memtables and their frontiers, the oldest first.
+    pub(crate) sealed: Vec<(Arc<Memtable>, Frontier)>,
+    waiters: Vec<Waiter>,
+    /// Memtables that are no part of the tree any more and may still be read. Dropping the last handle gives back
+    /// the memory pair by pair, which takes tens of milliseconds: the flush thread does it.
     pub(crate) retired: Vec<Arc<Memtable>>,
-    /// Runs, the same.
-    pub(crate) obsolete: Vec<Arc<StateRun>>,
+    /// Tables that are no part of the tree any more and may still be read.
+    pub(crate) obsolete: Vec<Arc<StateTable>>,
     /// Finish what is sealed, and end.
     pub(crate) stop: bool,
-    /// The flush thread has ended: nothing gets durable any more.
+    /// The flush thread has ended: nothing becomes durable any more.
     pub(crate) flush_ended: bool,
 }
 
-impl<C: RaftTypeConfig> Work<C> {
-    /// Nothing.
-    pub(crate) fn new() -> Self {
-        Self {
-            sealed: Vec::new(),
-            waiters: Vec::new(),
-            retired: Vec::new(),
-            obsolete: Vec::new(),
-            stop: false,
-            flush_ended: false,
-        }
-    }
-
-    /// The retired memtables that nobody reads any more.
+impl Work {
+    /// The retired memtables that have no reader any more.
     pub(crate) fn take_unread(&mut self) -> Vec<Arc<Memtable>> {
-        // Only readers that have it can make another handle of it.
-        let is_unread = |memtable: &mut Arc<Memtable>| Arc::strong_count(memtable) == 1;
-        self.retired.extract_if(.., is_unread).collect()
+        // Only a reader that has one can make another handle of it.
+        self.retired.extract_if(.., |memtable| Arc::strong_count(memtable) == 1).collect()
     }
 
-    /// Somebody waits for a sealed memtable.
-    pub(crate) fn wait_for(&mut self, memtable: u64, durable: oneshot::Sender<Durable<C>>) {
-        self.waiters.push(Waiter { memtable, durable });
+    /// The obsolete tables that have no reader any more.
+    pub(crate) fn take_unused(&mut self) -> Vec<Arc<StateTable>> {
+        self.obsolete.extract_if(.., |table| Arc::strong_count(table) == 1).collect()
     }
 
-    /// Tells those who wait for memtables up to `number`.
-    pub(crate) fn tell(&mut self, durable: &Durable<C>, number: u64) {
-        let (served, waiting) = std::mem::take(&mut self.waiters)
-            .into_iter()
-            .partition::<Vec<_>, _>(|waiter| waiter.memtable <= number);
-        self.waiters = waiting;
-        for waiter in served {
-            // Whoever asked may have gone away.
-            drop(waiter.durable.send(durable.clone()));
+    /// The checkpoint is wanted once the sealed memtable with this number is durable.
+    pub(crate) fn wait_for(&mut self, memtable: u64, checkpoint: oneshot::Sender<Checkpoint>) {
+        self.waiters.push(Waiter { memtable, checkpoint });
+    }
+
+    /// Answers the waiters for memtables up to `number`.
+    pub(crate) fn tell(&mut self, checkpoint: &Checkpoint, number: u64) {
+        for waiter in self.waiters.extract_if(.., |waiter| waiter.memtable <= number) {
+            // A waiter that has gone away takes no answer.
+            drop(waiter.checkpoint.send(checkpoint.clone()));
         }
     }
 
-    /// Nobody will be told anything any more.
+    /// Nothing will be answered any more.
     pub(crate) fn end(&mut self) {
         self.flush_ended = true;
         self.waiters.clear();

@@ -1,12 +1,15 @@
 //! What an application implements, and the type configurations it may use.
 
+use std::sync::Arc;
+
 use openraft::RaftTypeConfig;
 use openraft::type_config::alias::{DefaultEntryOf, EntryPayloadOf};
 
-use crate::lsm::transaction::Transaction;
-use crate::lsm::view::View;
 use crate::error::StorageError;
 use crate::health::Fault;
+use crate::lsm::merge_operator::MergeFunction;
+use crate::lsm::transaction::Transaction;
+use crate::lsm::view::View;
 
 /// A replicated application: how it changes its pairs, and how it reads them.
 ///
@@ -61,7 +64,7 @@ pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
             "something is merged into key {}, and the application does not say how",
             key.escape_ascii()
         );
-        Err(StorageError::Fault(Fault { path: "state".into(), reason }))
+        Err(Fault::application("state", reason).into())
     }
 
     /// Answers a query from the state as it is.
@@ -85,4 +88,10 @@ pub trait StandardTypes:
 impl<C> StandardTypes for C where
     C: RaftTypeConfig<Payload = EntryPayloadOf<C>, Entry = DefaultEntryOf<C>, R: Default, D: Clone>
 {
+}
+
+/// [`Application::merge`] of an application, for the tree.
+pub(crate) fn merge_function<C: RaftTypeConfig, A: Application<C>>(application: &Arc<A>) -> MergeFunction {
+    let application = application.clone();
+    Arc::new(move |key, older, operand| application.merge(key, older, operand))
 }

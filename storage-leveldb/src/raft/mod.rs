@@ -11,21 +11,16 @@
 
 pub(crate) mod application;
 mod apply_thread;
-mod command;
 pub(crate) mod position;
-mod raft_state_machine;
 pub(crate) mod snapshot;
-mod snapshot_builder;
 mod snapshot_file;
-mod snapshot_inbox;
 mod snapshot_receiver;
-pub(crate) mod snapshot_source;
+mod snapshot_source;
 mod state_machine;
 mod state_reader;
 
+pub(crate) use application::merge_function;
 pub use application::{Application, StandardTypes};
-pub use snapshot_builder::SnapshotBuilder;
-pub use snapshot_file::SnapshotFile;
-pub use snapshot_inbox::SnapshotInbox;
-pub use state_machine::StateMachine;
+pub use snapshot_file::{SnapshotFile, SnapshotInbox};
+pub use state_machine::{SnapshotBuilder, StateMachine};
 pub use state_reader::StateReader;

@@ -11,14 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::snapshot_source::{Pieces, PiecesReader};
-use super::snapshot_receiver::{IncomingPieces, Receive, Received};
-use crate::error::StorageError;
 use super::snapshot::SnapshotError;
+use super::snapshot_receiver::{Receive, Received, stream_of};
+use super::snapshot_source::{PieceReader, SnapshotSource};
+use crate::error::StorageError;
+use crate::health::Health;
 
 /// At most this much of one write is taken.
 const MAX_PIECE_BYTES: usize = 256 * 1024;
-/// Pieces that wait to be made into a run; when there are more, writing waits.
+/// Pieces that wait to be made into a table; when there are more, writing waits.
 const QUEUE_PIECES: usize = 4;
 
 type Permit = Result<mpsc::OwnedPermit<Bytes>, mpsc::error::SendError<()>>;
@@ -26,7 +27,7 @@ type Permit = Result<mpsc::OwnedPermit<Bytes>, mpsc::error::SendError<()>>;
 /// A snapshot on its way: [`AsyncRead`] for sending it, [`AsyncWrite`] for receiving it.
 ///
 /// Reading makes the stream from the state on disk as it goes, verifying every byte that it comes from, so that a damaged
-/// snapshot never reaches a peer. Writing makes a run of it as it comes; it ends with `shutdown`, which says whether
+/// snapshot never reaches a peer. Writing makes a table of it as it comes; it ends with `shutdown`, which says whether
 /// what came was a snapshot, and makes it durable.
 pub struct SnapshotFile(State);
 
@@ -38,14 +39,14 @@ enum State {
     Refused,
 }
 
-/// Invariant: `pieces` is away only while `pending` is working with it.
+/// Invariant: `source` is away only while `pending` is working with it.
 struct Sending {
-    pieces: Option<Pieces>,
-    pending: Option<tokio::task::JoinHandle<(Pieces, io::Result<Bytes>)>>,
+    source: Option<SnapshotSource>,
+    pending: Option<tokio::task::JoinHandle<(SnapshotSource, io::Result<Bytes>)>>,
     unread: Bytes,
 }
 
-/// What is written goes to a thread that makes a run of it.
+/// What is written goes to a thread that makes a table of it.
 struct Receiving {
     pieces: Option<mpsc::Sender<Bytes>>,
     room: Option<Pin<Box<dyn Future<Output = Permit> + Send + Sync>>>,
@@ -54,24 +55,23 @@ struct Receiving {
 }
 
 impl SnapshotFile {
-    pub(crate) fn sending(pieces: Pieces) -> Self {
-        Self(State::Sending(Sending { pieces: Some(pieces), pending: None, unread: Bytes::new() }))
+    pub(crate) fn sending(source: SnapshotSource) -> Self {
+        Self(State::Sending(Sending { source: Some(source), pending: None, unread: Bytes::new() }))
     }
 
     pub(crate) fn receiving(receive: Receive) -> io::Result<Self> {
         let (pieces, incoming) = mpsc::channel(QUEUE_PIECES);
         let (done, result) = oneshot::channel();
         let work = move || {
-            let mut stream = IncomingPieces { pieces: incoming, unread: Bytes::new() };
-            // Whoever sent it may have gone away; then it is dropped, and with it what it has written.
-            drop(done.send(receive(&mut stream)));
+            // The writer may have gone away; then the answer is dropped, and with it what it has written.
+            drop(done.send(receive(&mut stream_of(incoming))));
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(work)?;
         let (pieces, thread) = (Some(pieces), Some(thread));
         Ok(Self(State::Receiving(Receiving { pieces, room: None, result, thread })))
     }
 
-    /// The run that it has become, or becomes now if it comes from another storage. Blocks on the disk.
+    /// The table that it has become, or becomes now if it comes from another storage. Blocks on the disk.
     pub(crate) fn into_received(self, receive: &Receive) -> Result<Received, SnapshotError> {
         let unfinished =
             |text: &str| SnapshotError::Damaged(io::Error::new(io::ErrorKind::InvalidData, text.to_owned()));
@@ -83,7 +83,7 @@ impl SnapshotFile {
         }
     }
 
-    /// What is left of its stream, for whoever can block on the disk.
+    /// What is left of its stream. Reading it blocks on the disk.
     ///
     /// # Errors
     /// It is not one that is sent.
@@ -97,27 +97,28 @@ impl SnapshotFile {
 }
 
 impl Sending {
-    fn into_reader(self) -> Result<PiecesReader, SnapshotError> {
-        let pieces = self.pieces.ok_or(StorageError::Closed)?;
-        Ok(PiecesReader { pieces, unread: self.unread })
+    fn into_reader(self) -> Result<impl io::Read, SnapshotError> {
+        let mut source = self.source.ok_or(StorageError::Closed)?;
+        Ok(PieceReader { next: move || source.next(), unread: self.unread })
     }
 
     fn poll_unread(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        debug_assert!(self.source.is_none() || self.pending.is_none(), "the source is in one place");
         if !self.unread.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        if let Some(mut pieces) = self.pieces.take() {
+        if let Some(mut source) = self.source.take() {
             self.pending = Some(spawn_blocking(move || {
-                let piece = pieces.next();
-                (pieces, piece)
+                let piece = source.next();
+                (source, piece)
             }));
         }
         let Some(pending) = &mut self.pending else {
             return Poll::Ready(Err(StorageError::Closed.into()));
         };
-        let (pieces, piece) = ready!(Pin::new(pending).poll(cx)).map_err(io::Error::other)?;
+        let (source, piece) = ready!(Pin::new(pending).poll(cx)).map_err(io::Error::other)?;
         self.pending = None;
-        self.pieces = Some(pieces);
+        self.source = Some(source);
         self.unread = piece?;
         Poll::Ready(Ok(()))
     }
@@ -166,8 +167,8 @@ impl Receiving {
 }
 
 impl Drop for Receiving {
-    /// Waits for the thread, which ends at once when nothing is sent any more: whoever closes the storage counts on
-    /// nobody writing to it.
+    /// Waits for the thread, which ends at once when nothing is sent any more: once a storage is closed, nothing
+    /// writes to it.
     fn drop(&mut self) {
         (self.pieces, self.room) = (None, None);
         self.result.close();
@@ -223,5 +224,29 @@ impl AsyncWrite for SnapshotFile {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_end(cx)
+    }
+}
+
+/// Makes room for snapshots that are being received. Cheap to clone.
+#[derive(Clone)]
+pub struct SnapshotInbox {
+    pub(crate) receive: Receive,
+    pub(crate) health: Health,
+}
+
+impl SnapshotInbox {
+    /// An empty snapshot. Write the received bytes, shut it down, and hand it to openraft to be installed; if it
+    /// is dropped instead, what was written goes away.
+    ///
+    /// `shutdown` makes it durable: bytes that are not a whole snapshot are an error of the kind
+    /// [`InvalidData`](io::ErrorKind::InvalidData) there, or earlier, and must not be handed to openraft, which takes a
+    /// snapshot that cannot be installed for a failure of this node.
+    ///
+    /// # Errors
+    /// A storage fault.
+    #[allow(clippy::unused_async, reason = "making room may come to need the disk")]
+    pub async fn create(&self) -> io::Result<SnapshotFile> {
+        self.health.check().map_err(StorageError::from)?;
+        SnapshotFile::receiving(self.receive.clone())
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::application::{Application, StandardTypes};
-use crate::lsm::user_code::for_an_answer;
-use super::command::{Command, Reply};
-use crate::lsm::tree::Store;
-use crate::lsm::view::View;
+use super::apply_thread::{Command, Reply};
 use crate::error::StorageError;
+use crate::lsm::tree::LsmTree;
+use crate::lsm::user_code::for_an_answer;
+use crate::lsm::view::View;
 use crate::owner_thread::OwnerThread;
-use crate::sizes::CountingDirs;
+use crate::sizes::LiveDirs;
 
 /// Asks the state machine. Cheap to clone, and used by any number of threads at a time.
 ///
@@ -20,14 +20,14 @@ use crate::sizes::CountingDirs;
 /// first make sure of the read index with openraft.
 pub struct StateReader<C: openraft::RaftTypeConfig, A: Application<C>> {
     pub(crate) queue: Arc<OwnerThread<Command<C>>>,
-    pub(crate) store: Arc<Store<C>>,
+    pub(crate) tree: Arc<LsmTree>,
     pub(crate) application: Arc<A>,
 }
 
 impl<C: StandardTypes, A: Application<C>> Clone for StateReader<C, A> {
     fn clone(&self) -> Self {
-        let (queue, store, application) = (self.queue.clone(), self.store.clone(), self.application.clone());
-        Self { queue, store, application }
+        let (queue, tree, application) = (self.queue.clone(), self.tree.clone(), self.application.clone());
+        Self { queue, tree, application }
     }
 }
 
@@ -38,10 +38,10 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
     /// # Errors
     /// A storage fault, or [`StorageError::QueryPanicked`], which concerns this query only.
     pub fn query_blocking(&self, query: A::Query) -> Result<A::Answer, StorageError> {
-        self.store.disk.health.check()?;
-        let pinned = self.store.pin();
+        self.tree.disk.health.check()?;
+        let pinned = self.tree.pin();
         let mut view = View::new(&pinned);
-        for_an_answer(&self.store.disk, || self.application.query(&mut view, query))
+        for_an_answer(&self.tree.disk, || self.application.query(&mut view, query))
     }
 
     /// The same for tasks. It does not hand the query to another thread, which would cost more than
@@ -61,13 +61,13 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
     /// What must hold between two applies.
     #[cfg(feature = "testing")]
     pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
-        self.store.check_invariants()
+        self.tree.check_invariants()
     }
 
-    /// Tells which runs make up the state; holds nothing open.
-    pub(crate) fn counting_dirs(&self) -> CountingDirs {
-        let store = Arc::downgrade(&self.store);
-        Arc::new(move || store.upgrade().map(|store| store.counting_dirs()).unwrap_or_default())
+    /// Tells which tables make up the state; holds nothing open.
+    pub(crate) fn live_dirs(&self) -> LiveDirs {
+        let tree = Arc::downgrade(&self.tree);
+        Arc::new(move || tree.upgrade().map(|tree| tree.live_dirs()).unwrap_or_default())
     }
 
     /// Sends a command and waits for the answer.
@@ -75,7 +75,7 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         &self,
         command: impl FnOnce(Reply<T, E>) -> Command<C>,
     ) -> Result<T, E> {
-        self.store.disk.health.check().map_err(StorageError::from)?;
+        self.tree.disk.health.check().map_err(StorageError::from)?;
         let (done, answer) = oneshot::channel();
         self.queue.send(command(done)).await?;
         answer.await.map_err(|_| StorageError::Closed)?

@@ -54,11 +54,11 @@ pub(super) type FileChanges = Rc<Cell<u64>>;
 pub(super) type ManifestBytes = Rc<Cell<u64>>;
 /// The log that LevelDB writes to, as long as it does.
 pub(super) type CurrentLog = Rc<RefCell<Weak<RefCell<FramedWriter>>>>;
-/// What CURRENT is to hold when the run is complete; empty before LevelDB has said so.
-pub(super) type RunRoot = Content;
+/// What CURRENT is to hold when the table is complete; empty before LevelDB has said so.
+pub(super) type TableCurrent = Content;
 
 /// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written it;
-/// `temporary` has the files that have been written and not yet renamed; `run_root` is there in a run's directory only.
+/// `temporary` has the files that have been written and not yet renamed; `table_current` is there in a table's directory only.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
     witness: SharedWitness,
@@ -68,7 +68,7 @@ pub(super) struct DurableEnv {
     manifest_bytes: ManifestBytes,
     log: CurrentLog,
     log_step_bytes: u64,
-    run_root: Option<RunRoot>,
+    table_current: Option<TableCurrent>,
 }
 
 impl DurableEnv {
@@ -92,13 +92,17 @@ impl DurableEnv {
             manifest_bytes,
             log,
             log_step_bytes,
-            run_root: None,
+            table_current: None,
         })
     }
 
-    /// For a new run in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
-    pub(super) fn for_run(disk: GuardedDisk, dir: &Path, root: RunRoot) -> std::result::Result<Self, Fault> {
-        Ok(Self { run_root: Some(root), ..Self::open(disk, dir, 0, false)? })
+    /// For a new table in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
+    pub(super) fn for_table(
+        disk: GuardedDisk,
+        dir: &Path,
+        root: TableCurrent,
+    ) -> std::result::Result<Self, Fault> {
+        Ok(Self { table_current: Some(root), ..Self::open(disk, dir, 0, false)? })
     }
 
     pub(super) fn manifest_bytes(&self) -> ManifestBytes {
@@ -118,7 +122,7 @@ impl DurableEnv {
     }
 
     fn stream(&self, path: &Path) -> Result<Vec<u8>> {
-        if let (Some(root), FileKind::Current) = (&self.run_root, FileKind::of(path)) {
+        if let (Some(root), FileKind::Current) = (&self.table_current, FileKind::of(path)) {
             let content = root.borrow().clone();
             return if content.is_empty() { Err(self.missing(path)) } else { Ok(content) };
         }
@@ -150,7 +154,7 @@ impl DurableEnv {
 
     /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
     fn replace_current(&self, to: &Path, content: Vec<u8>) -> Result<()> {
-        if let Some(root) = &self.run_root {
+        if let Some(root) = &self.table_current {
             root.replace(content);
             return Ok(());
         }
@@ -169,7 +173,7 @@ impl Env for DurableEnv {
     }
 
     fn open_random_access_file(&self, path: &Path) -> Result<Box<dyn RandomAccess>> {
-        Ok(Box::new(Table(self.table(path)?)))
+        Ok(Box::new(TableFileReader(self.table(path)?)))
     }
 
     fn open_writable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
@@ -177,10 +181,10 @@ impl Env for DurableEnv {
         match FileKind::of(path) {
             FileKind::Table => {
                 let mut table = PagedWriter::create(&self.disk, path).map_err(status)?;
-                if self.run_root.is_some() {
+                if self.table_current.is_some() {
                     table.leave_name();
                 }
-                Ok(Box::new(TableFile(table)))
+                Ok(Box::new(TableFileWriter(table)))
             }
             FileKind::Temporary => {
                 let content = Content::default();
@@ -189,10 +193,10 @@ impl Env for DurableEnv {
             }
             FileKind::Manifest => {
                 let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
-                let syncs = self.run_root.is_none();
+                let syncs = self.table_current.is_none();
                 Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone(), syncs }))
             }
-            FileKind::Log if self.run_root.is_some() => Ok(Box::new(io::sink())),
+            FileKind::Log if self.table_current.is_some() => Ok(Box::new(io::sink())),
             _ => {
                 let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
                 log.writer.borrow_mut().grow_in_steps(self.log_step_bytes);
@@ -268,17 +272,17 @@ impl Env for DurableEnv {
     }
 }
 
-struct Table(PagedReader);
+struct TableFileReader(PagedReader);
 
-impl RandomAccess for Table {
+impl RandomAccess for TableFileReader {
     fn read_at(&self, off: usize, dst: &mut [u8]) -> Result<usize> {
         self.0.read_at(off as u64, dst).map_err(status)
     }
 }
 
-struct TableFile(PagedWriter);
+struct TableFileWriter(PagedWriter);
 
-impl Write for TableFile {
+impl Write for TableFileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.is_finished() {
             return Err(io::Error::other(format!("write behind the end of {}", self.0.path().display())));

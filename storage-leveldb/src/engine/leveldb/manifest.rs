@@ -53,7 +53,7 @@ impl LiveFiles {
             let mut fields = Fields(&record);
             live.apply(&mut fields, &mut levels)
                 .map_err(|reason| format!("LevelDB's version edit {records}: {reason}"))?;
-            records = records.saturating_add(1);
+            records += 1;
         }
         if records == 0 {
             return Err("it has no whole record".to_owned());

@@ -40,15 +40,15 @@ impl<'a> Records<'a> {
     fn piece(&mut self) -> Result<Option<Piece<'a>>, String> {
         let left_in_block = BLOCK_BYTES - self.at % BLOCK_BYTES;
         if left_in_block < HEADER_BYTES {
-            self.at = self.at.saturating_add(left_in_block);
+            self.at += left_in_block;
         }
         let at = self.at;
-        let start = at.saturating_add(HEADER_BYTES);
+        let start = at + HEADER_BYTES;
         let Some([c0, c1, c2, c3, l0, l1, kind]) = self.stream.get(at..start).and_then(<[u8]>::first_chunk)
         else {
             return Ok(None);
         };
-        let next = start.saturating_add(usize::from(u16::from_le_bytes([*l0, *l1])));
+        let next = start + usize::from(u16::from_le_bytes([*l0, *l1]));
         let Some(data) = self.stream.get(start..next) else {
             return Ok(None);
         };

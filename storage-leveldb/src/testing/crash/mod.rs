@@ -83,8 +83,8 @@ use self::explorer::Explorer;
 use super::author::Effect;
 use super::random::Random;
 use super::subject::{Subject, TestTypes};
-use crate::options::Options;
 use crate::lsm::View;
+use crate::options::Options;
 use crate::raft::Application;
 
 /// A long run says where it is about this often.

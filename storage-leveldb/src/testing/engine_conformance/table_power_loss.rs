@@ -1,4 +1,4 @@
-//! Power that fails while runs are written.
+//! Power that fails while tables are written.
 
 #![allow(clippy::expect_used, reason = "a check fails by panicking")]
 
@@ -13,13 +13,13 @@ use crate::error::StorageError;
 use crate::testing::random::Random;
 use crate::testing::{Failure, SimDisk, Survival};
 
-/// Runs in one history.
+/// Tables in one history.
 const RUNS: u64 = 3;
 
 type Pairs = Vec<(Bytes, Bytes)>;
 
-fn run_dir(number: u64) -> PathBuf {
-    PathBuf::from(format!("runs/{number}"))
+fn table_dir(number: u64) -> PathBuf {
+    PathBuf::from(format!("tables/{number}"))
 }
 
 fn random_pairs(seed: u64, number: u64) -> Pairs {
@@ -31,23 +31,23 @@ fn random_pairs(seed: u64, number: u64) -> Pairs {
 }
 
 fn write(factory: &dyn EngineFactory, dir: &Path, pairs: &Pairs) -> Result<(), StorageError> {
-    let mut writer = factory.write_run(dir)?;
+    let mut writer = factory.write_table(dir)?;
     for (key, value) in pairs {
         writer.push(key, value)?;
     }
     writer.finish()
 }
 
-/// Cuts the power at every operation while some runs are written, several times with other survivors. A run that was
+/// Cuts the power at every operation while some tables are written, several times with other survivors. A table that was
 /// finished must be there, whole; the one that was not must not open, unless it is whole. Answers how often the power
 /// failed.
 ///
-/// An engine that opens an unfinished run all the same passes with `opens_unfinished`; then such a run must at least
+/// An engine that opens an unfinished table all the same passes with `opens_unfinished`; then such a table must at least
 /// have nothing but what was pushed.
 ///
 /// # Panics
-/// With the seed, if the runs do not pass.
-pub fn check_run_power_loss(
+/// With the seed, if the tables do not pass.
+pub fn check_table_power_loss(
     make: &dyn Fn(&SimDisk) -> Arc<dyn EngineFactory>,
     seed: u64,
     opens_unfinished: bool,
@@ -58,7 +58,7 @@ pub fn check_run_power_loss(
         disk.fail_at(at, Failure::PowerLoss);
         let factory = make(&disk);
         let finished = (0..RUNS)
-            .take_while(|n| write(factory.as_ref(), &run_dir(*n), &random_pairs(seed, *n)).is_ok())
+            .take_while(|n| write(factory.as_ref(), &table_dir(*n), &random_pairs(seed, *n)).is_ok())
             .count() as u64;
         if !disk.power_is_off() {
             break;
@@ -83,11 +83,11 @@ fn check_what_is_left(
 ) {
     let factory = make(disk);
     for number in 0..finished {
-        let found = everything(open(&factory, &run_dir(number)).as_ref());
-        assert!(found == random_pairs(seed, number), "{context}: run {number} is not as it was finished");
+        let found = everything(open(&factory, &table_dir(number)).as_ref());
+        assert!(found == random_pairs(seed, number), "{context}: table {number} is not as it was finished");
     }
-    let Ok(run) = make(disk).open_run(&run_dir(finished)) else { return };
-    let (found, all) = (everything(run.as_ref()), random_pairs(seed, finished));
+    let Ok(table) = make(disk).open_table(&table_dir(finished)) else { return };
+    let (found, all) = (everything(table.as_ref()), random_pairs(seed, finished));
     let is_right = if opens_unfinished { all.starts_with(&found) } else { found == all };
-    assert!(is_right, "{context}: run {finished} was not finished, and has {} pairs", found.len());
+    assert!(is_right, "{context}: table {finished} was not finished, and has {} pairs", found.len());
 }

@@ -76,8 +76,6 @@ const STEPS: usize = 30;
 /// from behind each.
 const PIECES: usize = 72;
 const STEPS_PER_PIECE: usize = 1;
-/// Steps with a storage that looks undamaged.
-const STEPS_AFTER_DAMAGE: usize = 6;
 /// Disks that run full, of as many sizes.
 const CAPACITIES: u64 = 400;
 /// Crashes after which a storage is opened while something fails, or on disks of so many sizes.

@@ -31,7 +31,8 @@ impl<'a> Block<'a> {
         let restarts_at = count.checked_mul(RESTART_BYTES).and_then(|bytes| count_at.checked_sub(bytes));
         let restarts_at = restarts_at.filter(|_| count > 0).ok_or("a block's restarts are not in it")?;
         let (entries, rest) = content.split_at_checked(restarts_at).ok_or("a block is too short")?;
-        let restarts = rest.get(..count_at.saturating_sub(restarts_at)).unwrap_or_default();
+        let restarts = rest.get(..count_at - restarts_at).unwrap_or_default();
+        debug_assert!(!restarts.is_empty() && restarts.len().is_multiple_of(RESTART_BYTES), "whole restarts");
         Ok(Self { entries, restarts })
     }
 
@@ -41,7 +42,7 @@ impl<'a> Block<'a> {
 
     /// The entries from a restart on.
     fn entries_at(&self, restart: usize) -> Result<Entries<'a>, Damage> {
-        let offset = u32_at(self.restarts, restart.saturating_mul(RESTART_BYTES)).unwrap_or(u32::MAX);
+        let offset = u32_at(self.restarts, restart * RESTART_BYTES).unwrap_or(u32::MAX);
         let entries = usize::try_from(offset).ok().and_then(|offset| self.entries.get(offset..));
         Ok(Entries::new(entries.filter(|rest| !rest.is_empty()).ok_or("a restart is behind the entries")?))
     }
@@ -50,7 +51,7 @@ impl<'a> Block<'a> {
     fn entries_near(&self, key: &[u8]) -> Result<Entries<'a>, Damage> {
         let (mut low, mut high) = (0, self.restarts.len() / RESTART_BYTES);
         // The key of restart `low` is less than `key`, or it is the first; that of `high` is not.
-        while high.saturating_sub(low) > 1 {
+        while high - low > 1 {
             let middle = low.midpoint(high);
             if user_key(self.entries_at(middle)?.first_key()?)? < key { low = middle } else { high = middle }
         }

@@ -1,11 +1,11 @@
-//! A table's filter block: for each data block a Bloom filter over its keys.
+//! A table file's filter block: for each data block a Bloom filter over its keys.
 //!
 //! ```text
 //! filter block   filter ... | offset of each filter u32 ... | offset of the offsets u32 | 11 u8
 //! filter         bits | number of probes u8
 //! ```
 //!
-//! The filter of a block that begins at byte `n` of the table is the one with the number `n >> 11`; those between have no
+//! The filter of a block that begins at byte `n` of the table file is the one with the number `n >> 11`; those between have no
 //! bytes.
 
 use std::ops::Range;
@@ -23,9 +23,9 @@ const LEAST_BYTES: usize = 9;
 const SEED: u32 = 0xbc9f_1d34;
 const MULTIPLIER: u32 = 0xc6a4_a793;
 
-/// The filters of a table's data blocks.
+/// The filters of a table file's data blocks.
 ///
-/// What a search needs of a block is in one place: a table that has not got a key, which is what most are asked, costs little
+/// What a search needs of a block is in one place: a table file that has not got a key, which is what most are asked, costs little
 /// but the waits for memory.
 ///
 /// Invariants: `ends` are within `bits` and never less than the one before; each filter begins where the one before it ends,
@@ -37,7 +37,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    /// `blocks` are the offsets of the table's data blocks: each must have a filter that can be understood.
+    /// `blocks` are the offsets of the table file's data blocks: each must have a filter that can be understood.
     pub(super) fn parse(mut bytes: Vec<u8>, blocks: impl Iterator<Item = u64>) -> Result<Self, Damage> {
         let offsets = Offsets::find(&bytes)?;
         let mut ends = Vec::new();
@@ -54,12 +54,16 @@ impl Filter {
         let bits_end = offsets.at;
         bytes.truncate(bits_end);
         bytes.shrink_to_fit();
+        debug_assert!(
+            ends.is_sorted() && ends.last().is_none_or(|end| *end as usize <= bytes.len()),
+            "filters in order"
+        );
         Ok(Self { bits: bytes, ends })
     }
 
     /// Memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.bits.len().saturating_add(self.ends.len().saturating_mul(size_of::<u32>()))
+        self.bits.len() + self.ends.len() * size_of::<u32>()
     }
 
     /// The filter of a block, without the number of probes.
@@ -73,7 +77,7 @@ impl Filter {
     /// Whether the block with the number `block` may have the key with this hash; `false`: it has not.
     pub(super) fn may_have(&self, block: usize, hash: u32) -> Result<bool, Damage> {
         let bits = self.bits_of(block).ok_or("a block has no filter")?;
-        let count = (bits.len() as u32).saturating_mul(8);
+        let count = u32::try_from(bits.len() * 8).map_err(|_| "a filter is too long")?;
         let step = hash.rotate_left(15);
         let mut probe = hash;
         for _ in 0..PROBES {
@@ -117,9 +121,7 @@ impl<'a> Offsets<'a> {
         let at = number.checked_mul(OFFSET_BYTES).and_then(|at| at.checked_add(self.at));
         let at = at.ok_or("a block is too far behind")?;
         // Behind the last offset comes that of the offsets, which is where the last filter ends.
-        let (Some(start), Some(end)) =
-            (u32_at(self.bytes, at), u32_at(self.bytes, at.saturating_add(OFFSET_BYTES)))
-        else {
+        let (Some(start), Some(end)) = (u32_at(self.bytes, at), u32_at(self.bytes, at + OFFSET_BYTES)) else {
             return Err("a block has no filter");
         };
         let filter = self.bytes.get(start as usize..end as usize).filter(|_| end as usize <= self.at);

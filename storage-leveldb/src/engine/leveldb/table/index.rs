@@ -1,7 +1,7 @@
-//! A table's index: for each data block a separator, which is not less than any key in it and less than every key behind
+//! A table file's index: for each data block a separator, which is not less than any key in it and less than every key behind
 //! it.
 //!
-//! Kept decoded, as a table is asked far more often than opened.
+//! Kept decoded, as a table file is asked far more often than opened.
 
 use super::Damage;
 use super::block::Block;
@@ -37,7 +37,9 @@ impl Index {
             return Err("the index names no block");
         }
         starts.shrink_to_fit();
-        Ok(Self { separators: separators.finish(), starts, end })
+        let separators = separators.finish();
+        debug_assert_eq!(separators.len(), starts.len(), "a start for every separator");
+        Ok(Self { separators, starts, end })
     }
 
     /// Where the data blocks end.
@@ -51,8 +53,8 @@ impl Index {
 
     /// Memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        let starts = self.starts.len().saturating_mul(size_of::<u32>());
-        self.separators.memory_bytes().saturating_add(starts)
+        let starts = self.starts.len() * size_of::<u32>();
+        self.separators.memory_bytes() + starts
     }
 
     /// Where each block begins.
@@ -63,7 +65,7 @@ impl Index {
     /// Where a block is.
     pub(super) fn handle(&self, block: usize) -> Option<Handle> {
         let offset = u64::from(*self.starts.get(block)?);
-        let end = self.starts.get(block.saturating_add(1)).map_or(self.end(), |next| u64::from(*next));
+        let end = self.starts.get(block + 1).map_or(self.end(), |next| u64::from(*next));
         let bytes = end.checked_sub(offset)?.checked_sub(BLOCK_TRAILER_BYTES)?;
         Some(Handle { offset, bytes })
     }
@@ -72,8 +74,8 @@ impl Index {
     pub(super) fn block_behind(&self, first: usize, bytes: u64) -> usize {
         let starts = self.starts.get(first..).unwrap_or_default();
         let start = starts.first().copied().map_or(0, u64::from);
-        let count = starts.partition_point(|other| u64::from(*other).saturating_sub(start) < bytes);
-        first.saturating_add(count.max(1)).min(self.len())
+        let count = starts.partition_point(|other| u64::from(*other) - start < bytes);
+        (first + count.max(1)).min(self.len())
     }
 
     pub(super) fn separator(&self, block: usize) -> Option<&[u8]> {

@@ -1,9 +1,9 @@
-//! Numbers, places and keys as LevelDB's tables have them.
+//! Numbers, places and keys as LevelDB's table files have them.
 
 use super::Damage;
 use crate::file::u64_at;
 
-/// The end of a table: two handles, filled up, and the magic number.
+/// The end of a table file: two handles, filled up, and the magic number.
 pub(super) const FOOTER_BYTES: u64 = 48;
 const FOOTER_MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 const FOOTER_MAGIC_AT: usize = 40;
@@ -57,7 +57,7 @@ impl Handle {
     }
 }
 
-/// Where a table's metaindex and index are.
+/// Where a table file's metaindex and index are.
 pub(super) fn footer(mut bytes: &[u8]) -> Result<(Handle, Handle), Damage> {
     if u64_at(bytes, FOOTER_MAGIC_AT) != Some(FOOTER_MAGIC) {
         return Err("the footer is not that of a table");
@@ -65,7 +65,7 @@ pub(super) fn footer(mut bytes: &[u8]) -> Result<(Handle, Handle), Damage> {
     Ok((Handle::take(&mut bytes)?, Handle::take(&mut bytes)?))
 }
 
-/// The user's key in LevelDB's, which must be that of a pair: a run has no deletions.
+/// The user's key in LevelDB's, which must be that of a pair: a table has no deletions.
 pub(super) fn user_key(internal: &[u8]) -> Result<&[u8], Damage> {
     let at = internal.len().checked_sub(TAG_BYTES).ok_or("a key is too short")?;
     let tag = u64_at(internal, at).unwrap_or_default();

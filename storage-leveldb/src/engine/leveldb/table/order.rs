@@ -1,4 +1,4 @@
-//! The order of keys in a run: that of their bytes, as everywhere.
+//! The order of keys in a table: that of their bytes, as everywhere.
 //!
 //! rusty-leveldb's own order makes separators that a reader of ours could not rely on: between `abc` and `abc\0` it puts
 //! `abc\0`, so that a key's block is not told by the index alone; and it panics for an empty key at the end of a block.

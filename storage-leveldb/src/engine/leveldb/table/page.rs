@@ -6,7 +6,7 @@ use super::Damage;
 use super::block::{Block, Entries};
 use crate::engine::{KeyRange, ScanLimit};
 
-/// Pairs of one scan, over as many blocks and tables as it takes.
+/// Pairs of one scan, over as many blocks and table files as it takes.
 ///
 /// The pairs of one block share one allocation, which has nothing else in it.
 pub(super) struct Page<'a> {
@@ -79,8 +79,8 @@ impl<'a> Page<'a> {
         gathered.extend_from_slice(value);
         lengths.push((key.len(), value.len()));
         key.clone_into(&mut self.last);
-        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
-        let pairs = self.found.len().saturating_add(lengths.len());
+        self.bytes += key.len() + value.len();
+        let pairs = self.found.len() + lengths.len();
         self.is_complete = self.limit.is_reached(pairs, self.bytes);
         Ok(!self.is_complete)
     }

@@ -58,6 +58,7 @@ impl SeparatorsBuilder {
         let heads = (0..all.len())
             .map(|n| head(all.get(n).and_then(|key| key.get(all.shared..)).unwrap_or_default()));
         all.heads = heads.collect();
+        debug_assert!(all.heads.is_sorted() && all.ends.is_sorted(), "heads and keys ascend");
         all.bytes.shrink_to_fit();
         all.ends.shrink_to_fit();
         all
@@ -89,8 +90,8 @@ impl Separators {
 
     /// Memory that they take.
     pub(super) fn memory_bytes(&self) -> usize {
-        let of_each = size_of::<u32>().saturating_add(size_of::<u64>());
-        self.bytes.len().saturating_add(self.len().saturating_mul(of_each))
+        let of_each = size_of::<u32>() + size_of::<u64>();
+        self.bytes.len() + self.len() * of_each
     }
 
     /// The first head that is not less than `wanted`; one behind the last if all are.
@@ -112,12 +113,12 @@ impl Separators {
         for _ in 0..GUESSES {
             let away = (wanted.abs_diff(near_head) as f64 / each) as usize;
             near = if near_head < wanted { near.saturating_add(away) } else { near.saturating_sub(away) };
-            near = near.min(self.len().saturating_sub(1));
+            near = near.min(self.len() - 1);
             near_head = self.heads.get(near).copied().unwrap_or_default();
         }
         let (low, high) = self.around(near, wanted);
         let between = self.heads.get(low..high).unwrap_or_default();
-        low.saturating_add(between.partition_point(|head| *head < wanted))
+        low + between.partition_point(|head| *head < wanted)
     }
 
     /// Heads before the first number are less than `wanted`, those from the second on are not; in steps that double, from
@@ -129,9 +130,9 @@ impl Separators {
         if is_less(near) {
             let mut low = near;
             while is_less(edge) {
-                low = edge.saturating_add(1);
-                edge = edge.saturating_add(step).min(self.len());
-                step = step.saturating_mul(2);
+                low = edge + 1;
+                edge = (edge + step).min(self.len());
+                step *= 2;
             }
             return (low, edge);
         }
@@ -139,7 +140,7 @@ impl Separators {
         while edge > 0 && !is_less(edge) {
             high = edge;
             edge = edge.saturating_sub(step);
-            step = step.saturating_mul(2);
+            step *= 2;
         }
         (edge, high)
     }
@@ -159,7 +160,7 @@ impl Separators {
         while low < high {
             let middle = low.midpoint(high);
             if self.get(middle).is_some_and(|separator| separator < key) {
-                low = middle.saturating_add(1);
+                low = middle + 1;
             } else {
                 high = middle;
             }

@@ -1,35 +1,35 @@
-//! The tables that runs keep open, bounded in number and bytes over all runs of one [`LevelDb`](super::super::LevelDb).
+//! The table files that tables keep open, bounded in number and bytes over all tables of one [`LevelDb`](super::super::LevelDb).
 //!
-//! Each table of each run has a [`Slot`] that is empty or has the table open. A reader that finds it there touches
-//! nothing that tables share. Only opening one takes the ring's lock, in which the slots that are not empty stand in the
+//! Each table file of each table has a [`Slot`] that is empty or has the table file open. A reader that finds it there touches
+//! nothing that table files share. Only opening one takes the ring's lock, in which the slots that are not empty stand in the
 //! order of a clock: the hand empties the first that nobody has used since it last came by.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use super::table_file::Table;
+use super::table_file::TableFile;
 use crate::health::Fault;
 
-/// Room for one open table. A reader may go on with one that was taken out meanwhile.
+/// Room for one open table file. A reader may go on with one that was taken out meanwhile.
 pub(super) struct Slot {
-    run: RunId,
-    table: RwLock<Option<Arc<Table>>>,
+    of: TableId,
+    file: RwLock<Option<Arc<TableFile>>>,
     used: AtomicBool,
 }
 
-/// Tells runs apart.
+/// Tells tables apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RunId(u64);
+pub(super) struct TableId(u64);
 
 impl Slot {
-    pub(super) fn new(run: RunId) -> Arc<Self> {
-        Arc::new(Self { run, table: RwLock::default(), used: AtomicBool::new(false) })
+    pub(super) fn new(table: TableId) -> Arc<Self> {
+        Arc::new(Self { of: table, file: RwLock::default(), used: AtomicBool::new(false) })
     }
 
-    fn kept(&self) -> Option<Arc<Table>> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner).clone();
-        // Written only if it changes: all readers of a table share this byte.
+    fn kept(&self) -> Option<Arc<TableFile>> {
+        let table = self.file.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Written only if it changes: all readers of a table file share this byte.
         if table.is_some() && !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
@@ -50,37 +50,37 @@ struct Ring {
     bytes: usize,
 }
 
-/// Invariant: at most `max_tables` tables of `max_bytes` together are kept, but always the last one opened.
+/// Invariant: at most `max_tables` table files of `max_bytes` together are kept, but always the last one opened.
 pub(crate) struct TableCache {
     max_bytes: usize,
     max_tables: usize,
     ring: Mutex<Ring>,
-    runs: AtomicU64,
+    next_id: AtomicU64,
 }
 
 impl TableCache {
     pub(crate) fn new(max_bytes: usize, max_tables: usize) -> Self {
-        Self { max_bytes, max_tables, ring: Mutex::default(), runs: AtomicU64::new(0) }
+        Self { max_bytes, max_tables, ring: Mutex::default(), next_id: AtomicU64::new(0) }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn new_run(&self) -> RunId {
-        RunId(self.runs.fetch_add(1, Ordering::Relaxed))
+    pub(super) fn new_id(&self) -> TableId {
+        TableId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The table of a slot, which `open` opens if it is not open.
+    /// The table file of a slot, which `open` opens if it is not open.
     pub(super) fn get(
         &self,
         slot: &Arc<Slot>,
-        open: impl FnOnce() -> Result<Table, Fault>,
-    ) -> Result<Arc<Table>, Fault> {
+        open: impl FnOnce() -> Result<TableFile, Fault>,
+    ) -> Result<Arc<TableFile>, Fault> {
         if let Some(table) = slot.kept() {
             return Ok(table);
         }
-        let mut place = slot.table.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = slot.file.write().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have been faster.
         if let Some(table) = &*place {
             return Ok(table.clone());
@@ -97,32 +97,37 @@ impl TableCache {
         let evicted = self.make_room(&mut ring, bytes);
         ring.bytes += bytes;
         ring.kept.push_back(Kept { slot: slot.clone(), bytes });
+        debug_assert_eq!(
+            ring.bytes,
+            ring.kept.iter().map(|kept| kept.bytes).sum::<usize>(),
+            "all that is kept"
+        );
+        debug_assert!(ring.kept.len() <= self.max_tables.max(1), "no more than may be kept");
         drop(ring);
         // Their files are closed without the lock.
         drop(evicted);
     }
 
-    fn make_room(&self, ring: &mut Ring, bytes: usize) -> Vec<Arc<Table>> {
+    fn make_room(&self, ring: &mut Ring, bytes: usize) -> Vec<Arc<TableFile>> {
         let mut evicted = Vec::new();
         // Twice around: everybody may have been used.
-        for _ in 0..ring.kept.len().saturating_mul(2) {
-            let has_room =
-                ring.kept.len() < self.max_tables && ring.bytes.saturating_add(bytes) <= self.max_bytes;
+        for _ in 0..2 * ring.kept.len() {
+            let has_room = ring.kept.len() < self.max_tables && ring.bytes + bytes <= self.max_bytes;
             let Some(kept) = (if has_room { None } else { ring.kept.pop_front() }) else { break };
             if kept.slot.used.swap(false, Ordering::Relaxed) {
                 ring.kept.push_back(kept);
                 continue;
             }
             ring.bytes -= kept.bytes;
-            evicted.extend(kept.slot.table.write().unwrap_or_else(PoisonError::into_inner).take());
+            evicted.extend(kept.slot.file.write().unwrap_or_else(PoisonError::into_inner).take());
         }
         evicted
     }
 
-    /// A run is not read any more.
-    pub(super) fn forget(&self, run: RunId) {
+    /// A table is not read any more.
+    pub(super) fn forget(&self, table: TableId) {
         let mut ring = self.ring();
-        ring.kept.retain(|kept| kept.slot.run != run);
+        ring.kept.retain(|kept| kept.slot.of != table);
         ring.bytes = ring.kept.iter().map(|kept| kept.bytes).sum();
     }
 
@@ -131,7 +136,7 @@ impl TableCache {
         self.max_tables
     }
 
-    /// How many tables are open, and what they take.
+    /// How many table files are open, and what they take.
     #[cfg(test)]
     pub(super) fn kept(&self) -> (usize, usize) {
         let ring = self.ring();

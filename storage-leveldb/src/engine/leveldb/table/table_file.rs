@@ -1,4 +1,4 @@
-//! One table of a run, open: its file, and in memory its index and filter.
+//! One table file of a table, open: its file, and in memory its index and filter.
 
 use std::path::{Path, PathBuf};
 
@@ -15,12 +15,12 @@ use crate::engine::leveldb::manifest::LiveTable;
 use crate::file::paged::PagedReader;
 use crate::health::Fault;
 
-/// What an open table takes beside index and filter: its file, its name, and what the allocator makes of it all.
+/// What an open table file takes beside index and filter: its file, its name, and what the allocator makes of it all.
 const OVERHEAD_BYTES: usize = 1024;
 /// A scan reads this much at once in the end; it begins with a block and takes twice as much each time.
 const SCAN_READ_BYTES: u64 = 128 * 1024;
 
-pub(super) struct Table {
+pub(super) struct TableFile {
     file: PagedReader,
     path: PathBuf,
     disk: GuardedDisk,
@@ -36,8 +36,8 @@ fn without_trailer(block: &[u8]) -> Result<&[u8], Damage> {
     }
 }
 
-impl Table {
-    /// Opens a table that has, as MANIFEST tells, these keys at its ends.
+impl TableFile {
+    /// Opens a table file that has, as MANIFEST tells, these keys at its ends.
     pub(super) fn open(disk: &GuardedDisk, path: &Path, told: &LiveTable) -> Result<Self, Fault> {
         let file = PagedReader::open(disk, path)?.ok_or_else(|| disk.damaged(path, "missing"))?;
         let damaged = |damage: Damage| disk.damaged(path, damage);
@@ -64,9 +64,9 @@ impl Table {
         Ok(table)
     }
 
-    /// The file is the one that MANIFEST means, and not another run's of the same name.
+    /// The file is the one that MANIFEST means, and not another table's of the same name.
     fn expect_ends(&self, told: &LiveTable) -> Result<(), Fault> {
-        let last_block = self.index.len().saturating_sub(1);
+        let last_block = self.index.len() - 1;
         let first = self.in_block(0, |block| {
             let mut entries = block.entries();
             entries.advance()?;
@@ -85,7 +85,7 @@ impl Table {
 
     /// Memory that it takes.
     pub(super) fn memory_bytes(&self) -> usize {
-        OVERHEAD_BYTES.saturating_add(self.index.memory_bytes()).saturating_add(self.filter.memory_bytes())
+        OVERHEAD_BYTES + self.index.memory_bytes() + self.filter.memory_bytes()
     }
 
     fn damaged(&self, damage: Damage) -> Fault {
@@ -103,7 +103,7 @@ impl Table {
         })
     }
 
-    /// The value of `key`, which is not greater than the last one of this table.
+    /// The value of `key`, which is not greater than the last one of this table file.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Fault> {
         let block = self.index.block_of(key);
         if block >= self.index.len() {
@@ -123,7 +123,7 @@ impl Table {
         let mut read_bytes = 1;
         while next < self.index.len() && !page.is_complete() {
             next = self.scan_some(next, read_bytes.min(page.room_bytes() as u64), page)?;
-            read_bytes = read_bytes.saturating_mul(2).clamp(8 * 1024, SCAN_READ_BYTES);
+            read_bytes = (read_bytes * 2).clamp(8 * 1024, SCAN_READ_BYTES);
         }
         Ok(())
     }
@@ -134,10 +134,10 @@ impl Table {
         let blocks = first..self.index.block_behind(first, read_bytes);
         let start = self.index.handle(first).map_or(0, |handle| handle.offset);
         let end = self.index.handle(blocks.end).map_or(self.index.end(), |handle| handle.offset);
-        let scanned = self.file.read(start, end.saturating_sub(start), |mut bytes| {
+        let scanned = self.file.read(start, end - start, |mut bytes| {
             for block in blocks.clone() {
                 let handle = self.index.handle(block).ok_or("a block is not in the index")?;
-                let len = handle.bytes.saturating_add(BLOCK_TRAILER_BYTES);
+                let len = handle.bytes + BLOCK_TRAILER_BYTES;
                 let len = usize::try_from(len).map_err(|_| "a block is too large")?;
                 let (block_bytes, rest) = bytes.split_at_checked(len).ok_or("a block is cut off")?;
                 bytes = rest;
@@ -159,7 +159,7 @@ fn with_block<T>(
     handle: Handle,
     look: impl FnOnce(&[u8]) -> Result<T, Damage>,
 ) -> Result<Result<T, Damage>, Fault> {
-    let bytes = handle.bytes.saturating_add(BLOCK_TRAILER_BYTES);
+    let bytes = handle.bytes + BLOCK_TRAILER_BYTES;
     file.read(handle.offset, bytes, |block| look(without_trailer(block)?))
 }
 

@@ -1,4 +1,4 @@
-//! What the checks of every engine cannot see: files, damage, and which tables are open.
+//! What the checks of every engine cannot see: files, damage, and which table files are open.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,13 +9,13 @@ use bytes::Bytes;
 use super::filter::{self, Filter};
 use super::layout::FOOTER_BYTES;
 use crate::disk::{GuardedDisk, max_open_files};
-use crate::engine::{Batch, Durability, EngineFactory, KeyRange, LevelDb, LevelDbOptions, Run, ScanLimit};
+use crate::engine::{Batch, Durability, EngineFactory, KeyRange, LevelDb, LevelDbOptions, ScanLimit, Table};
 use crate::error::StorageError;
 use crate::file::paged::{PagedReader, PagedWriter};
 use crate::observer::NoObserver;
 use crate::testing::{Failure, OperationKind, Random, ReadFailure, SimDisk};
 
-const DIR: &str = "disk/run";
+const DIR: &str = "disk/table";
 const EVERYTHING: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -29,7 +29,7 @@ fn leveldb(disk: &SimDisk, options: LevelDbOptions) -> Arc<LevelDb> {
 }
 
 fn small(disk: &SimDisk) -> Arc<LevelDb> {
-    leveldb(disk, LevelDbOptions { run_table_bytes: 1024, ..LevelDbOptions::default() })
+    leveldb(disk, LevelDbOptions { table_file_bytes: 1024, ..LevelDbOptions::default() })
 }
 
 fn pairs(count: usize, value_bytes: usize) -> Pairs {
@@ -37,7 +37,7 @@ fn pairs(count: usize, value_bytes: usize) -> Pairs {
 }
 
 fn write(factory: &LevelDb, pairs: &Pairs) -> Result<(), StorageError> {
-    let mut writer = factory.write_run(Path::new(DIR))?;
+    let mut writer = factory.write_table(Path::new(DIR))?;
     for (key, value) in pairs {
         writer.push(key, value)?;
     }
@@ -48,7 +48,7 @@ fn tables(disk: &SimDisk) -> Vec<(PathBuf, usize)> {
     disk.files().into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "ldb")).collect()
 }
 
-/// Above 100 MiB LevelDB moves tables from the second level to the third.
+/// Above 100 MiB LevelDB moves table files from the second level to the third.
 #[test]
 fn every_byte_is_written_once_however_many_there_are() {
     let disk = SimDisk::default();
@@ -65,7 +65,7 @@ fn every_byte_is_written_once_however_many_there_are() {
         }
     });
     let pairs = pairs(1700, 1 << 16);
-    let factory = leveldb(&disk, LevelDbOptions { run_table_bytes: 1 << 20, ..LevelDbOptions::default() });
+    let factory = leveldb(&disk, LevelDbOptions { table_file_bytes: 1 << 20, ..LevelDbOptions::default() });
     write(&factory, &pairs).unwrap();
     let tables = tables(&disk);
     let written: usize = tables.iter().map(|(_, len)| len).sum();
@@ -73,14 +73,14 @@ fn every_byte_is_written_once_however_many_there_are() {
     assert!(data > 100 << 20 && written < data + data / 100, "{written} bytes for {data}");
     assert!(tables.len() > 90 && created.load(Ordering::Relaxed) == tables.len());
     assert_eq!(deleted.load(Ordering::Relaxed), 0);
-    let run = factory.open_run(Path::new(DIR)).unwrap();
+    let table = factory.open_table(Path::new(DIR)).unwrap();
     for (key, value) in pairs.iter().step_by(17) {
-        assert!(run.get(key).unwrap().as_deref() == Some(value));
+        assert!(table.get(key).unwrap().as_deref() == Some(value));
     }
 }
 
 #[test]
-fn a_run_has_no_log_and_its_root_comes_last() {
+fn a_table_has_no_log_and_its_root_comes_last() {
     let disk = SimDisk::default();
     let names = Arc::new(Mutex::new(Vec::new()));
     let seen = names.clone();
@@ -92,14 +92,17 @@ fn a_run_has_no_log_and_its_root_comes_last() {
     let names = names.lock().unwrap();
     assert!(names.iter().all(|(_, name)| !name.ends_with(".log")));
     let root = names.iter().position(|(_, name)| name.starts_with("CURRENT")).unwrap();
-    assert!(names[root..].iter().all(|(_, name)| name.starts_with("CURRENT") || name == "run"), "{names:?}");
+    assert!(
+        names[root..].iter().all(|(_, name)| name.starts_with("CURRENT") || name == "table"),
+        "{names:?}"
+    );
 }
 
 #[test]
 fn keys_that_do_not_ascend_are_a_fault() {
     for keys in [["b", "a"], ["a", "a"]] {
         let factory = small(&SimDisk::default());
-        let mut writer = factory.write_run(Path::new(DIR)).unwrap();
+        let mut writer = factory.write_table(Path::new(DIR)).unwrap();
         writer.push(keys[0].as_bytes(), b"").unwrap();
         let error = writer.push(keys[1].as_bytes(), b"").unwrap_err();
         assert!(error.to_string().contains("do not ascend"), "{error}");
@@ -108,33 +111,33 @@ fn keys_that_do_not_ascend_are_a_fault() {
 }
 
 #[test]
-fn what_is_no_complete_run_does_not_open() {
+fn what_is_no_complete_table_does_not_open() {
     let disk = SimDisk::default();
     let factory = small(&disk);
-    let mut writer = factory.write_run(Path::new(DIR)).unwrap();
+    let mut writer = factory.write_table(Path::new(DIR)).unwrap();
     for (key, value) in pairs(100, 50) {
         writer.push(&key, &value).unwrap();
     }
     drop(writer);
-    assert!(factory.clone().open_run(Path::new(DIR)).is_err(), "it was not finished");
-    assert!(small(&disk).open_run(Path::new("disk/nothing")).is_err(), "there is nothing");
+    assert!(factory.clone().open_table(Path::new(DIR)).is_err(), "it was not finished");
+    assert!(small(&disk).open_table(Path::new("disk/nothing")).is_err(), "there is nothing");
 
     let mut engine = small(&disk).open(Path::new("disk/database")).unwrap();
     let mut batch = Batch::default();
     batch.put(b"k".to_vec(), Bytes::new());
     engine.write(batch, Durability::Synced).unwrap();
     drop(engine);
-    assert!(small(&disk).open_run(Path::new("disk/database")).is_err(), "a database has a log");
-    assert!(small(&disk).write_run(Path::new("disk/database")).is_err(), "there is something");
+    assert!(small(&disk).open_table(Path::new("disk/database")).is_err(), "a database has a log");
+    assert!(small(&disk).write_table(Path::new("disk/database")).is_err(), "there is something");
 }
 
 /// Asks for everything, for the key number `first` before the others, as after a fault nothing is answered; what is
 /// answered must be right. Answers whether anything was refused.
 fn is_refused(disk: &SimDisk, pairs: &Pairs, first: usize, what: &str) -> bool {
-    let Ok(run) = small(disk).open_run(Path::new(DIR)) else { return true };
+    let Ok(table) = small(disk).open_table(Path::new(DIR)) else { return true };
     let mut refused = false;
     // The first fault is the last answer, so others ask again for the rest.
-    let scanned = run.scan(&KeyRange::all(), EVERYTHING);
+    let scanned = table.scan(&KeyRange::all(), EVERYTHING);
     match scanned {
         Ok(found) => assert!(
             found.iter().map(|(k, v)| (&**k, &**v)).eq(pairs.iter().map(|(k, v)| (&**k, &**v))),
@@ -142,7 +145,7 @@ fn is_refused(disk: &SimDisk, pairs: &Pairs, first: usize, what: &str) -> bool {
         ),
         Err(_) => refused = true,
     }
-    let asked = if refused { small(disk).open_run(Path::new(DIR)).unwrap() } else { run };
+    let asked = if refused { small(disk).open_table(Path::new(DIR)).unwrap() } else { table };
     for (key, value) in pairs.iter().cycle().skip(first % pairs.len()).take(pairs.len()) {
         match asked.get(key) {
             Ok(found) => assert!(found.as_deref() == Some(value), "{what}: {key:?} was {found:?}"),
@@ -193,7 +196,7 @@ fn a_file_that_is_cut_off_or_missing_is_a_fault() {
     }
 }
 
-/// Another run's table of the same name and length, with good checksums.
+/// Another table's table file of the same name and length, with good checksums.
 #[test]
 fn another_runs_table_is_a_fault() {
     let pairs = pairs(60, 40);
@@ -231,9 +234,9 @@ fn nonsense_is_refused_and_never_a_panic() {
             let mut writer = PagedWriter::create(&guarded(&damaged), &path).unwrap();
             writer.write(&bytes).unwrap();
             writer.finish().unwrap();
-            let run = small(&damaged).open_run(Path::new(DIR)).unwrap();
-            let found = run.scan(&KeyRange::all(), EVERYTHING);
-            let got: Vec<_> = pairs.iter().map(|(key, _)| run.get(key)).collect();
+            let table = small(&damaged).open_table(Path::new(DIR)).unwrap();
+            let found = table.scan(&KeyRange::all(), EVERYTHING);
+            let got: Vec<_> = pairs.iter().map(|(key, _)| table.get(key)).collect();
             // The index is at the end, then comes the footer, with zeros before its magic number.
             let must_be_right = at > footer_at;
             if let (Ok(found), true) = (found, must_be_right) {
@@ -267,15 +270,15 @@ fn filters_are_those_of_leveldb() {
     }
 }
 
-fn ask_from_four_threads(run: &dyn Run, pairs: &Pairs) {
+fn ask_from_four_threads(table: &dyn Table, pairs: &Pairs) {
     std::thread::scope(|scope| {
         for reader in 0..4 {
             scope.spawn(move || {
                 let mut random = Random::new(reader);
                 for _ in 0..2000 {
                     let (key, value) = random.choose(pairs).unwrap();
-                    assert!(run.get(key).unwrap().as_ref().map(|found| &found[..]) == Some(&value[..]));
-                    assert_eq!(run.get(&[key, &b"x"[..]].concat()).unwrap(), None);
+                    assert!(table.get(key).unwrap().as_ref().map(|found| &found[..]) == Some(&value[..]));
+                    assert_eq!(table.get(&[key, &b"x"[..]].concat()).unwrap(), None);
                 }
             });
         }
@@ -297,7 +300,8 @@ fn readers_share_few_open_tables() {
             ..LevelDbOptions::default()
         };
         let factory = leveldb(&disk, options);
-        let (one, two) = (factory.clone().open_run(Path::new(DIR)), factory.clone().open_run(Path::new(DIR)));
+        let (one, two) =
+            (factory.clone().open_table(Path::new(DIR)), factory.clone().open_table(Path::new(DIR)));
         let (one, two) = (one.unwrap(), two.unwrap());
         ask_from_four_threads(one.as_ref(), &pairs);
         ask_from_four_threads(two.as_ref(), &pairs);
@@ -306,11 +310,11 @@ fn readers_share_few_open_tables() {
         assert!(bytes <= max_bytes || kept == 1, "{bytes} of {max_bytes}");
         drop(one);
         drop(two);
-        assert_eq!(factory.tables.kept(), (0, 0), "a run that nobody has any more keeps no table open");
+        assert_eq!(factory.tables.kept(), (0, 0), "a table that nobody has any more keeps no table open");
     }
 }
 
-/// The benchmark `gets` found that reads of 14,000,000 pairs were thirty times slower than those of 5,000,000: what tables
+/// The benchmark `gets` found that reads of 14,000,000 pairs were thirty times slower than those of 5,000,000: what table files
 /// take in memory was more than the limit for it, so that most reads had to open one. `docs/ARCHITECTURE.md` and the limit's
 /// documentation say how much it is.
 #[test]
@@ -321,9 +325,9 @@ fn an_open_table_takes_little_for_a_pair() {
         (0..PAIRS).map(|n| (format!("{:016x}", n * 7919).into_bytes(), vec![1; 257])).collect();
     let factory = leveldb(&disk, LevelDbOptions::default());
     write(&factory, &pairs).unwrap();
-    let run = factory.clone().open_run(Path::new(DIR)).unwrap();
+    let table = factory.clone().open_table(Path::new(DIR)).unwrap();
     for (key, value) in pairs.iter().step_by(100) {
-        assert!(run.get(key).unwrap().as_deref() == Some(value));
+        assert!(table.get(key).unwrap().as_deref() == Some(value));
     }
     let (kept, bytes) = factory.tables.kept();
     assert_eq!(kept, tables(&disk).len());
@@ -344,7 +348,7 @@ fn tables_leave_half_of_the_files_to_others() {
 }
 
 #[test]
-fn a_run_is_not_finished_if_anything_failed() {
+fn a_table_is_not_finished_if_anything_failed() {
     use std::io::ErrorKind::{Other, StorageFull};
     let pairs = pairs(60, 40);
     for failure in [Failure::Error(Other), Failure::ShortWrite(StorageFull), Failure::LostSync(Other)] {
@@ -359,7 +363,9 @@ fn a_run_is_not_finished_if_anything_failed() {
             }
             failures += 1;
             assert!(result.is_err(), "{failure:?} of operation {at}, and nobody was told");
-            assert!(small(&disk).open_run(Path::new(DIR)).is_err() || !is_refused(&disk, &pairs, 0, "whole"));
+            assert!(
+                small(&disk).open_table(Path::new(DIR)).is_err() || !is_refused(&disk, &pairs, 0, "whole")
+            );
         }
         assert!(failures > 30, "{failures}");
     }

@@ -1,4 +1,4 @@
-//! The state in memtables and runs, while threads flush and merge it. Attacked is what an application relies on whatever
+//! The state in memtables and tables, while threads flush and merge it. Attacked is what an application relies on whatever
 //! they do: every read is right and of one moment, nothing waits without end, and the disk gets back what does not
 //! count any more.
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use crate::support::{Set, Types, eventually, log_id};
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
@@ -85,7 +85,7 @@ fn change(pairs: &mut Pairs, set: &Set) {
 
 /// Small enough that a few hundred bytes are flushed, in several tables.
 fn options(disk: impl Disk, memtable_bytes: usize) -> Options {
-    let small = LevelDbOptions { run_table_bytes: 4096, ..LevelDbOptions::default() };
+    let small = LevelDbOptions { table_file_bytes: 4096, ..LevelDbOptions::default() };
     Options { disk: Arc::new(disk), memtable_bytes, state_leveldb: small, ..Options::default() }
 }
 
@@ -118,15 +118,15 @@ async fn install(store: &mut Store, meta: &SnapshotMetaOf<Types>, bytes: &[u8]) 
     store.state.install_snapshot(meta, received).await.unwrap();
 }
 
-/// Waits until no run is on disk but those that count.
+/// Waits until no table is on disk but those that count.
 async fn tidied_up(disk: &SimDisk) {
-    let counting = || root(disk, Path::new(DIR)).numbers();
-    eventually("only what counts is left", || runs_there(disk, Path::new(DIR)) == counting()).await;
+    let counting = || manifest(disk, Path::new(DIR)).numbers();
+    eventually("only what counts is left", || tables_there(disk, Path::new(DIR)) == counting()).await;
 }
 
-/// Seeds to try; `RUNS_SEED=17` tries that one alone.
+/// Seeds to try; `TABLES_SEED=17` tries that one alone.
 fn seeds(all: std::ops::Range<u64>) -> std::ops::Range<u64> {
-    match std::env::var("RUNS_SEED") {
+    match std::env::var("TABLES_SEED") {
         Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
         Err(_) => all,
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use crate::support::{Set, eventually, log_id};
 use openraft::storage::RaftStateMachine;
 use storage_leveldb::testing::{Random, SimDisk};
@@ -10,8 +10,8 @@ use storage_leveldb::testing::{Random, SimDisk};
 use super::{DIR, Pairs, apply, change, flush, open, options, seeds, set, tidied_up};
 
 const BATCHES: u64 = 300;
-/// Four runs of the same size are merged, and all of them are of the smallest here.
-const FEW_RUNS: usize = 3;
+/// Four tables of the same size are merged, and all of them are of the smallest here.
+const FEW_TABLES: usize = 3;
 
 /// Overwrites and deletions are as frequent as new keys.
 fn batch(random: &mut Random, keys: u64) -> Vec<Set> {
@@ -22,23 +22,23 @@ fn batch(random: &mut Random, keys: u64) -> Vec<Set> {
     (0..20).map(|_| one()).take(1 + keys as usize % 20).collect()
 }
 
-/// Attacks the order of runs: a merge or a restart that puts an older run before a newer one, or takes a deletion for
-/// nothing while an older run still has the pair, brings back what was overwritten or deleted. And that runs stay few,
+/// Attacks the order of tables: a merge or a restart that puts an older table before a newer one, or takes a deletion for
+/// nothing while an older table still has the pair, brings back what was overwritten or deleted. And that tables stay few,
 /// though one is made for every few entries.
 ///
-/// `RUNS_SEED=17` runs one history again.
+/// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_flushed_and_merged_the_pairs_are_those_of_a_map() {
-    let mut runs_made = 0;
+    let mut tables_made = 0;
     for seed in seeds(0..12) {
-        println!("RUNS_SEED={seed}");
-        runs_made += history(seed).await;
+        println!("TABLES_SEED={seed}");
+        tables_made += history(seed).await;
     }
-    println!("{runs_made} runs");
-    assert!(runs_made > 500 || std::env::var("RUNS_SEED").is_ok(), "only {runs_made} runs were made");
+    println!("{tables_made} tables");
+    assert!(tables_made > 500 || std::env::var("TABLES_SEED").is_ok(), "only {tables_made} tables were made");
 }
 
-/// Answers how many runs were made.
+/// Answers how many tables were made.
 async fn history(seed: u64) -> u64 {
     let (disk, dir, mut random) = (SimDisk::default(), Path::new(DIR), Random::new(seed));
     let keys = [8, 60, 400][random.position(3)];
@@ -62,16 +62,16 @@ async fn history(seed: u64) -> u64 {
             let (last, _) = store.state.applied_state().await.unwrap();
             assert_eq!(last, Some(log_id(1, applied)), "{context}");
             assert!(store.reader.query(7).await.unwrap() == (applied, pairs.clone()), "{context}, reopened");
-            let few = || runs_there(&disk, dir).len() <= FEW_RUNS;
-            eventually("few runs are left", few).await;
+            let few = || tables_there(&disk, dir).len() <= FEW_TABLES;
+            eventually("few tables are left", few).await;
         }
     }
     assert_eq!(store.health.fault(), None);
-    let newest = runs_there(&disk, dir).last().copied();
+    let newest = tables_there(&disk, dir).last().copied();
     newest.unwrap_or(0)
 }
 
-/// Attacks deletions that are kept for ever: a run hides older ones only as long as there are any.
+/// Attacks deletions that are kept for ever: a table hides older ones only as long as there are any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));
@@ -82,7 +82,7 @@ async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
         applied += 100;
         flush(&mut store).await;
     }
-    eventually("all runs are merged into none", || root(&disk, dir).runs.is_empty()).await;
+    eventually("all tables are merged into none", || manifest(&disk, dir).tables.is_empty()).await;
     tidied_up(&disk).await;
     assert_eq!(store.sizes.state_bytes(), 0);
     drop(store);
@@ -90,7 +90,7 @@ async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, Pairs::new()));
 }
 
-/// Attacks the space that overwritten and deleted pairs take. A pair may be in one run of each size, and be merged again.
+/// Attacks the space that overwritten and deleted pairs take. A pair may be in one table of each size, and be merged again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn space_is_bounded_by_what_is_there_and_not_by_what_was_written() {
     const LIVE_BYTES: u64 = 500_000;
@@ -110,7 +110,7 @@ async fn space_is_bounded_by_what_is_there_and_not_by_what_was_written() {
         greatest = greatest.max(store.sizes.state_bytes());
     }
     println!("{} bytes went in, {greatest} at most were kept", ROUNDS * LIVE_BYTES);
-    // Three runs of a size and three times as much in the smaller ones.
+    // Three tables of a size and three times as much in the smaller ones.
     assert!(greatest < 6 * LIVE_BYTES, "{greatest} bytes");
     assert_eq!(store.reader.query(100).await.unwrap().1.len(), 0);
 }

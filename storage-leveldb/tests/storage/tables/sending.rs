@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::support::log_id;
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::RaftStateMachine;
 use storage_leveldb::testing::{Random, SimDisk};
@@ -26,7 +26,7 @@ async fn fill(store: &mut Store) -> Pairs {
     pairs
 }
 
-/// Attacks the runs under a snapshot that takes long to be sent: they must stay, unchanged, although merges have long
+/// Attacks the tables under a snapshot that takes long to be sent: they must stay, unchanged, although merges have long
 /// replaced them, and go when it is over. And the snapshot must keep nobody from applying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_is_sent_slowly_is_of_its_moment() {
@@ -34,23 +34,23 @@ async fn a_snapshot_that_is_sent_slowly_is_of_its_moment() {
     let mut store = open(options(disk.clone(), MEMTABLE_BYTES)).await;
     let before = fill(&mut store).await;
     let mut sending = store.state.get_snapshot_builder().await.build_snapshot().await.unwrap();
-    let held = root(&disk, dir).numbers();
+    let held = manifest(&disk, dir).numbers();
     let mut bytes = vec![0; 1000];
     sending.snapshot.read_exact(&mut bytes).await.unwrap();
 
     // Overwrites and deletes until nothing counts any more that the snapshot is made of.
     let (mut applied, mut random, mut now) = (KEYS, Random::new(1), before.clone());
-    while !root(&disk, dir).numbers().is_disjoint(&held) {
+    while !manifest(&disk, dir).numbers().is_disjoint(&held) {
         let value = |random: &mut Random| if random.one_in(3) { String::new() } else { "after".repeat(100) };
         let mut one = || set(format!("key-{:04}", random.below(KEYS)), value(&mut random));
         let sets: Vec<_> = (0..50).map(|_| one()).collect();
         sets.iter().for_each(|set| change(&mut now, set));
         apply(&mut store.state, applied + 1, sets).await;
         applied += 50;
-        assert!(applied < 1_000_000, "the oldest runs are never merged");
+        assert!(applied < 1_000_000, "the oldest tables are never merged");
     }
-    println!("{applied} entries until the runs {held:?} were merged");
-    assert!(held.is_subset(&runs_there(&disk, dir)), "runs that are being read are gone");
+    println!("{applied} entries until the tables {held:?} were merged");
+    assert!(held.is_subset(&tables_there(&disk, dir)), "tables that are being read are gone");
     sending.snapshot.read_to_end(&mut bytes).await.unwrap();
     assert_eq!(store.reader.query(1000).await.unwrap(), (applied, now));
     drop(sending.snapshot);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::Set;
 use crate::support::gated_disk::GatedDisk;
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use crate::support::{Types, eventually, log_id};
 use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
@@ -26,8 +26,8 @@ const MEMTABLES: u64 = 3;
 const BOUND: u64 = MEMTABLES * ENTRIES_PER_MEMTABLE;
 /// Nothing takes so long but what hangs.
 const HANGS: Duration = Duration::from_secs(60);
-/// With so many runs a flush waits for a merge.
-const MAX_RUNS: usize = 64;
+/// With so many tables a flush waits for a merge.
+const MAX_TABLES: usize = 64;
 
 fn sized(n: u64) -> Set {
     set(format!("key-{n:06}"), "v".repeat(900))
@@ -119,7 +119,7 @@ async fn a_fault_ends_the_wait_for_a_flush() {
     }
     let fault = store.health.fault().unwrap();
     assert!(
-        fault.path.starts_with("node/state/run-1") && fault.reason.contains("the disk is gone"),
+        fault.path.starts_with("node/state/table-1") && fault.reason.contains("the disk is gone"),
         "{fault}"
     );
     assert!(store.reader.query(1).await.is_err());
@@ -152,25 +152,25 @@ async fn closing_waits_for_a_flush_that_is_stuck() {
     assert_eq!((at, pairs.len() as u64), (BOUND - 1, BOUND - 1));
 }
 
-/// Attacks the bound on runs: if merging is stuck, flushes stop at so many, and with them applying; all go on with it.
+/// Attacks the bound on tables: if merging is stuck, flushes stop at so many, and with them applying; all go on with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_merge_that_is_stuck_bounds_the_runs() {
     let (disk, dir) = (GatedDisk::default(), Path::new(DIR));
     disk.hold("state-merge");
     let Store { state, reader, health, log, .. } = open(options(disk.clone(), MEMTABLE_BYTES)).await;
-    let (applied, last) = (Arc::new(AtomicU64::new(0)), (2 * MAX_RUNS as u64) * ENTRIES_PER_MEMTABLE);
+    let (applied, last) = (Arc::new(AtomicU64::new(0)), (2 * MAX_TABLES as u64) * ENTRIES_PER_MEMTABLE);
     let applying = apply_up_to(state, last, applied.clone());
-    let most = MAX_RUNS as u64 * ENTRIES_PER_MEMTABLE + BOUND;
-    eventually("runs and memory are full", || reader.query_blocking(1000).unwrap().0 == most).await;
+    let most = MAX_TABLES as u64 * ENTRIES_PER_MEMTABLE + BOUND;
+    eventually("tables and memory are full", || reader.query_blocking(1000).unwrap().0 == most).await;
     disk.wait_until_held("state-merge");
-    assert_eq!(root(&disk.disk, dir).runs.len(), MAX_RUNS);
+    assert_eq!(manifest(&disk.disk, dir).tables.len(), MAX_TABLES);
     assert_eq!(applied.load(Ordering::Relaxed), most - 1);
     // All of them and the one that the merge has begun.
-    assert!(runs_there(&disk, dir).len() <= MAX_RUNS + 1);
+    assert!(tables_there(&disk, dir).len() <= MAX_TABLES + 1);
     disk.release();
     let state = timeout(HANGS, applying).await.expect("applying goes on").unwrap().unwrap();
     assert_eq!((reader.query_blocking(1000).unwrap().1.len() as u64, health.fault()), (last, None));
-    eventually("runs are few again", || runs_there(&disk, dir).len() < 12).await;
+    eventually("tables are few again", || tables_there(&disk, dir).len() < 12).await;
     drop((state, reader, log));
     let mut store = open(options(disk, MEMTABLE_BYTES)).await;
     assert_eq!(store.reader.query(1000).await.unwrap().0, last);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::support::gated_disk::GatedDisk;
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use crate::support::{Set, eventually, log_id};
 use openraft::storage::RaftStateMachine;
 use storage_leveldb::testing::{Random, SimDisk};
@@ -38,11 +38,11 @@ async fn apply_up_to(store: &mut Store, seed: u64, applied: &mut u64, last: u64)
 /// Attacks what was begun before a snapshot was installed and ends after it: a flush or a merge of the old state that still
 /// counted would bring back pairs that the snapshot has not got, or lose those that were applied since.
 ///
-/// `RUNS_SEED=17` runs one history again.
+/// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn installing_meets_flushes_and_merges() {
     for seed in seeds(0..5) {
-        println!("RUNS_SEED={seed}");
+        println!("TABLES_SEED={seed}");
         rounds(seed).await;
     }
 }
@@ -100,7 +100,7 @@ async fn what_was_begun_before_a_snapshot_does_not_count_after_it() {
         let mut store = open(options(disk.clone(), 10_000)).await;
         disk.hold(held);
         let mut at = 0;
-        // Four runs, which are merged, or the first of them.
+        // Four tables, which are merged, or the first of them.
         for last in [50, 100, 150, 200] {
             apply_up_to(&mut store, seed, &mut at, last).await;
             let builder = store.state.get_snapshot_builder().await;
@@ -115,8 +115,8 @@ async fn what_was_begun_before_a_snapshot_does_not_count_after_it() {
         install(&mut store, &meta, &bytes).await;
         assert_eq!(store.reader.query(9).await.unwrap(), (1000, pairs(seed, 1000)), "{held}");
         disk.release();
-        eventually("what came too late is gone", || runs_there(&disk, dir).len() == 1).await;
-        assert_eq!(root(&disk.disk, dir).numbers(), runs_there(&disk, dir), "{held}");
+        eventually("what came too late is gone", || tables_there(&disk, dir).len() == 1).await;
+        assert_eq!(manifest(&disk.disk, dir).numbers(), tables_there(&disk, dir), "{held}");
         assert_eq!(store.reader.query(9).await.unwrap(), (1000, pairs(seed, 1000)), "{held}");
         drop(store);
         let mut store = open(options(disk, 10_000)).await;

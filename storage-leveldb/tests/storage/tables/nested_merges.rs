@@ -4,18 +4,18 @@ use std::path::Path;
 
 use crate::support::eventually;
 use crate::support::gated_disk::GatedDisk;
-use crate::support::state_files::{StoredRoot, root};
+use crate::support::state_files::{StoredManifest, manifest};
 use openraft::storage::RaftStateMachine;
 
 use storage_leveldb::testing::Survival;
 
 use super::{DIR, Pairs, Store, apply, change, flush, open, options, set, tidied_up};
 
-/// Pairs of a large run: many tables, and many looks.
+/// Pairs of a large table: many tables, and many looks.
 const LARGE: u64 = 400;
-/// Less than the runs with which a flush waits.
-const SMALL_RUNS: u64 = 40;
-/// The merge of four large runs makes fewer tables, all in all.
+/// Less than the tables with which a flush waits.
+const SMALL_TABLES: u64 = 40;
+/// The merge of four large tables makes fewer tables, all in all.
 const MAX_TABLES: usize = 2000;
 
 /// Applies, and flushes, pairs that end with an overwritten, a deleted and a new one.
@@ -34,11 +34,15 @@ async fn make_run(store: &mut Store, applied: &mut u64, pairs: &mut Pairs, count
 }
 
 /// Steps the merge thread from table to table until `is_there`; answers false if it has come to an end before.
-async fn step_until(disk: &GatedDisk, outer: &StoredRoot, is_there: impl Fn(&StoredRoot) -> bool) -> bool {
+async fn step_until(
+    disk: &GatedDisk,
+    outer: &StoredManifest,
+    is_there: impl Fn(&StoredManifest) -> bool,
+) -> bool {
     for _ in 0..MAX_TABLES {
         disk.wait_until_held("state-merge");
-        let now = root(&disk.disk, Path::new(DIR));
-        if !outer.runs.iter().all(|run| now.runs.contains(run)) {
+        let now = manifest(&disk.disk, Path::new(DIR));
+        if !outer.tables.iter().all(|table| now.tables.contains(table)) {
             return false;
         }
         if is_there(&now) {
@@ -58,8 +62,8 @@ impl Drop for Released {
     }
 }
 
-/// Attacks a large merge during which many small runs are made. One thread merges: while it made one run of 1 GiB, nothing
-/// else was merged; who built one snapshot after the other, 100 a second, came to 64 runs, with which flushes wait, then to
+/// Attacks a large merge during which many small tables are made. One thread merges: while it made one table of 1 GiB, nothing
+/// else was merged; who built one snapshot after the other, 100 a second, came to 64 tables, with which flushes wait, then to
 /// two sealed memtables, with which applying does, and was held up for 5 to 8 s. The benchmark `snapshots` found it.
 ///
 /// The power fails in the middle of it, too.
@@ -74,20 +78,23 @@ async fn what_is_flushed_during_a_large_merge_is_merged_before_it_ends() {
         make_run(&mut store, &mut applied, &mut pairs, LARGE).await;
     }
     disk.wait_until_held("state-merge");
-    let outer = root(&disk.disk, dir);
-    assert_eq!(outer.runs.len(), 4);
-    for _ in 0..SMALL_RUNS {
+    let outer = manifest(&disk.disk, dir);
+    assert_eq!(outer.tables.len(), 4);
+    for _ in 0..SMALL_TABLES {
         make_run(&mut store, &mut applied, &mut pairs, 5).await;
     }
-    assert_eq!(root(&disk.disk, dir).runs.len() as u64, 4 + SMALL_RUNS);
-    let are_few = |root: &StoredRoot| root.runs.len() < 4 + 16;
-    assert!(step_until(&disk, &outer, are_few).await, "the small runs were not merged before the large ones");
+    assert_eq!(manifest(&disk.disk, dir).tables.len() as u64, 4 + SMALL_TABLES);
+    let are_few = |manifest: &StoredManifest| manifest.tables.len() < 4 + 16;
+    assert!(
+        step_until(&disk, &outer, are_few).await,
+        "the small tables were not merged before the large ones"
+    );
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, pairs.clone()));
     let crashed =
         [Survival::Nothing, Survival::Random(1), Survival::Random(2)].map(|some| disk.disk.reboot(some));
 
     disk.release();
-    eventually("the large runs are merged", || root(&disk.disk, dir).runs.len() < 4).await;
+    eventually("the large tables are merged", || manifest(&disk.disk, dir).tables.len() < 4).await;
     tidied_up(&disk.disk).await;
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, pairs.clone()));
     drop(store);

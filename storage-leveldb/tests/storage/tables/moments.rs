@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use storage_leveldb::StateReader;
 use storage_leveldb::testing::{Random, SimDisk};
 
@@ -14,7 +14,7 @@ use crate::support::Types;
 
 const ACCOUNTS: u64 = 40;
 const BALANCE: u64 = 1000;
-const RUNS: u64 = 200;
+const TABLES: u64 = 200;
 
 fn account(n: u64) -> String {
     format!("account-{n:02}")
@@ -36,7 +36,7 @@ fn audit(reader: &StateReader<Types, Register>, is_over: &AtomicBool, asked: &At
     }
 }
 
-/// Attacks reads that are put together from several moments: a memtable that is sealed, a run that comes and those that go
+/// Attacks reads that are put together from several moments: a memtable that is sealed, a table that comes and those that go
 /// between two pages of a scan, half of a batch. What one entry takes from an account, the next gives to another in
 /// the same batch; so the sum is always the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn a_query_sees_one_moment_whatever_goes_on() {
         .collect();
     let mut random = Random::new(1);
     // Every flush and every merge makes one; only merges take any away.
-    while runs_there(&disk, dir).last().is_none_or(|newest| *newest < RUNS) {
+    while tables_there(&disk, dir).last().is_none_or(|newest| *newest < TABLES) {
         let from = random.below(ACCOUNTS);
         let to = (from + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;
         let balance = |n| balances[&account(n)].trim().parse::<u64>().unwrap();
@@ -69,8 +69,8 @@ async fn a_query_sees_one_moment_whatever_goes_on() {
     }
     is_over.store(true, Ordering::Relaxed);
     auditors.into_iter().for_each(|auditor| auditor.join().unwrap());
-    let (asked, runs) = (asked.load(Ordering::Relaxed), root(&disk, dir).runs.len());
-    println!("{asked} queries, {} batches, {runs} runs left", applied / 2);
-    assert!(asked > 100 && runs < RUNS as usize / 4);
+    let (asked, tables) = (asked.load(Ordering::Relaxed), manifest(&disk, dir).tables.len());
+    println!("{asked} queries, {} batches, {tables} tables left", applied / 2);
+    assert!(asked > 100 && tables < TABLES as usize / 4);
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, balances));
 }
