@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use bytes::Bytes;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 /// The header's name.
@@ -24,6 +25,12 @@ impl TraceId {
         if let Some(header) = self.header(rand::random::<u64>().max(1)) {
             metadata.insert(TRACEPARENT, header);
         }
+    }
+
+    /// The same as an operation of a session has it.
+    pub(super) fn bytes(self) -> Bytes {
+        let attempt = rand::random::<u64>().max(1);
+        Bytes::from([&self.0.to_be_bytes()[..], &attempt.to_be_bytes()].concat())
     }
 
     /// Digits and dashes are always a valid value. The last field asks nodes that export traces to export this one.

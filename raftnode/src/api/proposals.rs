@@ -12,7 +12,6 @@ use openraft::impls::ProgressResponder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tonic::Status;
 
-use super::admission::MAX_REQUESTS_IN_FLIGHT;
 use super::status_codes::{self, Failure};
 use crate::application::{Batch, Command, Hosted, Outcome, Stamp};
 use crate::raft::{Raft, TypeConfig};
@@ -23,9 +22,6 @@ pub(super) const MAX_BATCH_COMMANDS: usize = 1024;
 pub(super) const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Entries that are proposed and not applied yet.
 pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 4;
-/// Commands waiting for the next entry: as many as can be in flight.
-const WAITING_COMMANDS: usize = MAX_REQUESTS_IN_FLIGHT;
-
 /// A command that was applied.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -35,22 +31,50 @@ pub(crate) struct Applied {
     pub(super) term: u64,
 }
 
-/// A command, and whoever waits for its outcome.
-struct Proposal {
-    command: Command,
-    done: oneshot::Sender<Result<Applied, Failure>>,
+/// A command, and where its outcome goes.
+pub(crate) struct Proposal {
+    pub(crate) command: Command,
+    pub(crate) reply: Reply,
+}
+
+/// Where the outcome of a command goes.
+pub(crate) enum Reply {
+    /// To the future that waits for it.
+    Alone(oneshot::Sender<Result<Applied, Failure>>),
+    /// To a stream that has many, under its number there. What waits there is bounded by what the
+    /// stream may have under way.
+    Numbered(mpsc::UnboundedSender<(u64, Result<Applied, Failure>)>, u64),
+}
+
+impl Reply {
+    /// A client that has gone away wants no answer.
+    fn send(self, outcome: Result<Applied, Failure>) {
+        match self {
+            Self::Alone(done) => drop(done.send(outcome)),
+            Self::Numbered(stream, number) => drop(stream.send((number, outcome))),
+        }
+    }
+
+    fn is_unwanted(&self) -> bool {
+        match self {
+            Self::Alone(done) => done.is_closed(),
+            Self::Numbered(stream, _) => stream.is_closed(),
+        }
+    }
 }
 
 /// Where commands wait. Cheap to clone.
+///
+/// Invariant: no more wait than requests may be in flight, since each holds a place among these.
 #[derive(Clone)]
 pub(crate) struct Proposals {
-    waiting: mpsc::Sender<Proposal>,
+    waiting: mpsc::UnboundedSender<Vec<Proposal>>,
 }
 
 impl Proposals {
     /// Starts the task that proposes; it ends when the last clone is dropped.
     pub(crate) fn start(raft: Raft, hosted: Hosted) -> Self {
-        let (waiting, arrivals) = mpsc::channel(WAITING_COMMANDS);
+        let (waiting, arrivals) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
         tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new() }.run());
         Self { waiting }
@@ -63,9 +87,16 @@ impl Proposals {
     /// does not lead.
     pub(crate) async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let (done, outcome) = oneshot::channel();
-        let gone = || Failure::Final(Status::unavailable("this node is stopping; ask another node"));
-        self.waiting.send(Proposal { command, done }).await.map_err(|_| gone())?;
+        self.begin(vec![Proposal { command, reply: Reply::Alone(done) }]);
         outcome.await.map_err(|_| Failure::Final(status_codes::stopped_unknown()))?
+    }
+
+    /// Puts commands into the log in this order; each outcome goes where its proposal says.
+    pub(crate) fn begin(&self, proposals: Vec<Proposal>) {
+        if let Err(mpsc::error::SendError(proposals)) = self.waiting.send(proposals) {
+            let gone = Failure::Final(Status::unavailable("this node is stopping; ask another node"));
+            answer_failure(proposals, &gone);
+        }
     }
 }
 
@@ -73,7 +104,7 @@ impl Proposals {
 struct Proposer {
     raft: Raft,
     hosted: Hosted,
-    arrivals: mpsc::Receiver<Proposal>,
+    arrivals: mpsc::UnboundedReceiver<Vec<Proposal>>,
     places: Arc<Semaphore>,
     /// Those that have come in and are in no entry yet.
     waiting: Vec<Proposal>,
@@ -81,9 +112,7 @@ struct Proposer {
 
 impl Proposer {
     async fn run(mut self) {
-        while !self.waiting.is_empty()
-            || self.arrivals.recv_many(&mut self.waiting, MAX_BATCH_COMMANDS).await > 0
-        {
+        while self.has_waiting().await {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             self.gather();
             let stamp = self.stamp();
@@ -95,15 +124,24 @@ impl Proposer {
         }
     }
 
+    /// Waits for a proposal; answers false if none can come any more.
+    async fn has_waiting(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            let Some(proposals) = self.arrivals.recv().await else { return false };
+            self.waiting = proposals;
+        }
+        true
+    }
+
     /// Takes over what has come in meanwhile.
     fn gather(&mut self) {
         while self.waiting.len() < MAX_BATCH_COMMANDS
-            && let Ok(proposal) = self.arrivals.try_recv()
+            && let Ok(mut proposals) = self.arrivals.try_recv()
         {
-            self.waiting.push(proposal);
+            self.waiting.append(&mut proposals);
         }
         // Nothing has been done about them yet.
-        self.waiting.retain(|proposal| !proposal.done.is_closed());
+        self.waiting.retain(|proposal| !proposal.reply.is_unwanted());
     }
 
     /// What the next entry is stamped with.
@@ -121,7 +159,7 @@ impl Proposer {
         let refused: Vec<_> = refused;
         for proposal in refused {
             let failure = Failure::Final(status_codes::too_new(proposal.command.since, schema));
-            drop(proposal.done.send(Err(failure)));
+            proposal.reply.send(Err(failure));
         }
     }
 
@@ -132,7 +170,8 @@ impl Proposer {
             bytes += proposal.command.cost_bytes();
             bytes <= MAX_BATCH_BYTES
         };
-        let count = self.waiting.iter().take_while(|proposal| fits(proposal)).count();
+        let fitting = self.waiting.iter().take(MAX_BATCH_COMMANDS).take_while(|proposal| fits(proposal));
+        let count = fitting.count();
         self.waiting.drain(..count.max(1).min(self.waiting.len())).collect()
     }
 
@@ -161,16 +200,15 @@ impl Proposer {
     }
 }
 
-/// A client that has gone away wants no answer.
 fn answer(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, log_index: u64, term: u64) {
     debug_assert_eq!(proposals.len(), outcomes.len(), "every command of a batch has an outcome");
     for (proposal, outcome) in proposals.into_iter().zip(outcomes) {
-        drop(proposal.done.send(Ok(Applied { outcome, log_index, term })));
+        proposal.reply.send(Ok(Applied { outcome, log_index, term }));
     }
 }
 
 fn answer_failure(proposals: Vec<Proposal>, failure: &Failure) {
     for proposal in proposals {
-        drop(proposal.done.send(Err(failure.clone())));
+        proposal.reply.send(Err(failure.clone()));
     }
 }
