@@ -21,7 +21,7 @@ pub(super) const MAX_BATCH_COMMANDS: usize = 1024;
 /// An entry is full once its commands have this many bytes; a single command may have more.
 pub(super) const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Entries that are proposed and not applied yet.
-pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 4;
+pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 2;
 /// A command that was applied.
 #[derive(Debug)]
 pub(crate) struct Applied {
