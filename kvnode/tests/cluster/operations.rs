@@ -21,9 +21,9 @@ const ADDED: u64 = 4;
 /// Scenarios whose commands somebody else runs: who, as a path from here and what it says there.
 const RUN_ELSEWHERE: [(&str, &str, &str); 5] = [
     ("replace", include_str!("damage_live.rs"), "sh replace"),
-    ("compose", include_str!("../../../deploy-tests/tests/deploy/compose.rs"), "commands(\"compose\")"),
-    ("rules", include_str!("../../../deploy-tests/tests/deploy/rules.rs"), "commands(\"rules\")"),
-    ("dashboard", include_str!("../../../deploy-tests/tests/deploy/dashboard.rs"), "commands(\"dashboard\")"),
+    ("compose", include_str!("../../../deploy/tests/compose.rs"), "commands(\"compose\")"),
+    ("rules", include_str!("../../../deploy/tests/rules.rs"), "commands(\"rules\")"),
+    ("dashboard", include_str!("../../../deploy/tests/dashboard.rs"), "commands(\"dashboard\")"),
     ("ci", include_str!("../../../.ci/run"), "```sh ci"),
 ];
 

@@ -1,4 +1,4 @@
-//! The file formats from bytes to bytes, for the fuzz targets in `fuzz/`: no database around them.
+//! The file formats from bytes to bytes, for the fuzz targets in `tests/fuzz/`: no database around them.
 
 use std::io::{self, Read};
 use std::path::Path;

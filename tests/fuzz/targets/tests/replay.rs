@@ -53,7 +53,7 @@ fn the_seeds_are_up_to_date() {
         for (name, content) in &seeds {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seeds").join(target).join(name);
             let found = fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            assert!(found == *content, "{} differs; see fuzz/README.md", path.display());
+            assert!(found == *content, "{} differs; see tests/fuzz/README.md", path.display());
         }
         expected.sort();
         let mut found: Vec<String> = files(target)

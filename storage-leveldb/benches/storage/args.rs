@@ -85,6 +85,9 @@ pub(crate) struct Args {
     /// Exit with 1 if a requirement is missed
     #[arg(long)]
     pub(crate) strict: bool,
+    /// What `cargo bench` gives to every program that it runs
+    #[arg(long, hide = true)]
+    bench: bool,
 }
 
 impl Args {

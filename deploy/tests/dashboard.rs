@@ -13,14 +13,15 @@ fn the_dashboard_is_what_its_script_makes() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("dashboards")).unwrap();
-    std::fs::copy(repository("dashboards/generate.py"), dir.path().join("dashboards/generate.py")).unwrap();
+    let there = dir.path().join("deploy/dashboards");
+    std::fs::create_dir_all(&there).unwrap();
+    std::fs::copy(repository("deploy/dashboards/generate.py"), there.join("generate.py")).unwrap();
     for line in document::commands("dashboard") {
         output(Command::new("sh").args(["-ec", &line]).current_dir(dir.path()));
     }
-    let made = std::fs::read_to_string(dir.path().join("dashboards/kvnode.json")).unwrap();
-    let kept = std::fs::read_to_string(repository("dashboards/kvnode.json")).unwrap();
-    assert!(made == kept, "run dashboards/generate.py, and commit kvnode.json");
+    let made = std::fs::read_to_string(there.join("kvnode.json")).unwrap();
+    let kept = std::fs::read_to_string(repository("deploy/dashboards/kvnode.json")).unwrap();
+    assert!(made == kept, "run deploy/dashboards/generate.py, and commit kvnode.json");
 }
 
 #[test]
@@ -37,7 +38,7 @@ fn every_panel_has_a_unit_a_description_and_a_query() {
 
 /// All panels but rows.
 pub fn panels() -> Vec<Value> {
-    let text = std::fs::read_to_string(repository("dashboards/kvnode.json")).unwrap();
+    let text = std::fs::read_to_string(repository("deploy/dashboards/kvnode.json")).unwrap();
     let mut dashboard: Value = serde_json::from_str(&text).unwrap();
     let Value::Array(panels) = dashboard["panels"].take() else { panic!("no panels") };
     let panels: Vec<_> = panels.into_iter().filter(|panel| panel["type"] != "row").collect();

@@ -82,7 +82,7 @@ const FAILURES: &str = "outcome!~";
 
 /// `label_values(SELECTOR, LABEL)`
 fn variables() -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(repository("dashboards/kvnode.json")).unwrap();
+    let text = std::fs::read_to_string(repository("deploy/dashboards/kvnode.json")).unwrap();
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     let listed = dashboard["templating"]["list"].as_array().unwrap();
     let queries = listed.iter().filter_map(|variable| variable["query"]["query"].as_str());

@@ -10,8 +10,6 @@ use crate::support::yaml::{PARSER, documents, parsed};
 use crate::support::{repository, skip};
 
 /// Below these, every file that is named like one.
-const DIRECTORIES: [&str; 2] = ["deploy", "dashboards"];
-
 fn yaml_files(below: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(repository(below)).unwrap() {
@@ -31,7 +29,7 @@ fn every_file_parses() {
     if !skip::unless_works(&[PARSER], "every_file_parses") {
         return;
     }
-    let files: Vec<_> = DIRECTORIES.into_iter().flat_map(yaml_files).collect();
+    let files = yaml_files("deploy");
     for file in &files {
         let documents = documents(file);
         assert!(!documents.is_empty() && documents.iter().all(Value::is_object), "{file}: {documents:?}");
@@ -65,9 +63,9 @@ fn grafana_is_told_what_is_there() {
         return;
     }
     let (grafana, prometheus) = (service("grafana"), service("prometheus"));
-    assert_eq!(mounted_at(&grafana, "dashboards/provisioning"), "/etc/grafana/provisioning");
+    assert_eq!(mounted_at(&grafana, "deploy/dashboards/provisioning"), "/etc/grafana/provisioning");
 
-    let sources = parsed("dashboards/provisioning/datasources/prometheus.yaml");
+    let sources = parsed("deploy/dashboards/provisioning/datasources/prometheus.yaml");
     let source = &sources["datasources"][0];
     let url = source["url"].as_str().unwrap();
     let port = url.strip_prefix("http://prometheus:").unwrap_or_else(|| panic!("{url}"));
@@ -77,9 +75,9 @@ fn grafana_is_told_what_is_there() {
     let scrapes = parsed("deploy/prometheus/prometheus.yml");
     assert_eq!(source["jsonData"]["timeInterval"], scrapes["global"]["scrape_interval"]);
 
-    let providers = parsed("dashboards/provisioning/dashboards/kvnode.yaml");
+    let providers = parsed("deploy/dashboards/provisioning/dashboards/kvnode.yaml");
     let provider = &providers["providers"][0];
-    let dashboard = mounted_at(&grafana, "dashboards/kvnode.json");
+    let dashboard = mounted_at(&grafana, "deploy/dashboards/kvnode.json");
     let directory = Path::new(&dashboard).parent().unwrap().to_str();
     assert_eq!((provider["type"].as_str(), provider["options"]["path"].as_str()), (Some("file"), directory));
     let home = &grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"];
