@@ -1,8 +1,10 @@
-//! Attacks `deploy/compose.yaml`: containers are cut off, killed and made anew, and everything must be found again.
+//! Attacks `deploy/compose.yaml`: containers are cut off, killed and made anew, and everything must
+//! be found again.
 //!
-//! The image is made of the programs that cargo has built anyway, with the shared libraries they need: linking them statically,
-//! as `deploy/build-image` does without an argument, would compile half of the workspace a second time. Prometheus comes
-//! from Debian's package, because no registry is asked.
+//! The image is made of the programs that cargo has built anyway, with the shared libraries they
+//! need: linking them statically, as `deploy/build-image` does without an argument, would compile
+//! half of the workspace a second time. Prometheus comes from Debian's package, because no registry
+//! is asked.
 
 mod cluster;
 
@@ -12,7 +14,8 @@ use self::cluster::{Cluster, ITSELF, SERVICES, compose_command, compose_version,
 use crate::support::yaml::{PARSER, parsed};
 use crate::support::{alone, document, output, repository, skip};
 
-/// Of the two programs without symbols, and of the C library if they are not static. The runbook says so, too.
+/// Of the two programs without symbols, and of the C library if they are not static. The runbook
+/// says so, too.
 const MAX_IMAGE_BYTES: u64 = 25_000_000;
 
 #[test]
@@ -68,7 +71,8 @@ fn the_runbook_says_how_large_the_image_may_get() {
     assert!(runbook.contains(&said), "docs/OPERATIONS.md does not say {said}");
 }
 
-/// The commands of OPERATIONS.md in their order, with images that can be had here: Grafana's is a stub.
+/// The commands of OPERATIONS.md in their order, with images that can be had here: Grafana's is a
+/// stub.
 #[test]
 fn the_commands_of_the_runbook_work() {
     let test = "the_commands_of_the_runbook_work";
@@ -97,8 +101,8 @@ fn the_commands_of_the_runbook_work() {
     assert_eq!(ran, ["deploy/build-image", "up", "status", "down", "down"]);
 }
 
-/// What is for the logs starts only when it is asked for. (`config --services` lists all services in any case, so it is the file
-/// that is looked at.)
+/// What is for the logs starts only when it is asked for. (`config --services` lists all services
+/// in any case, so it is the file that is looked at.)
 #[test]
 fn the_services_for_logs_and_no_others_are_in_a_profile() {
     let test = "the_services_for_logs_and_no_others_are_in_a_profile";
@@ -115,7 +119,8 @@ fn the_services_for_logs_and_no_others_are_in_a_profile() {
     assert_eq!(services.len(), SERVICES.len() + 5, "{:?}", services.keys());
 }
 
-/// Status pages link to each other under these: a browser on this machine knows no name of the private network.
+/// Status pages link to each other under these: a browser on this machine knows no name of the
+/// private network.
 #[test]
 fn status_pages_are_advertised_where_this_machine_reaches_them() {
     let test = "status_pages_are_advertised_where_this_machine_reaches_them";

@@ -1,6 +1,7 @@
-//! Attacks `deploy/elk`: Elasticsearch, Kibana and Filebeat cannot be had here, so what they would be told and given is checked.
-//! The files parse and name each other rightly; `setup.sh` sends them, to a stub; the lines of a real node, taken apart as
-//! Filebeat's `ndjson` parser does, fit the index template's types.
+//! Attacks `deploy/elk`: Elasticsearch, Kibana and Filebeat cannot be had here, so what they would
+//! be told and given is checked. The files parse and name each other rightly; `setup.sh` sends
+//! them, to a stub; the lines of a real node, taken apart as Filebeat's `ndjson` parser does, fit
+//! the index template's types.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -171,8 +172,8 @@ fn lines_of_a_node() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// What `expand_keys: true` does: `{"a.b": 1}` becomes `{"a": {"b": 1}}`. Where a name is both a value and an object, Filebeat
-/// gives the line up.
+/// What `expand_keys: true` does: `{"a.b": 1}` becomes `{"a": {"b": 1}}`. Where a name is both a
+/// value and an object, Filebeat gives the line up.
 fn expand_keys(record: &Value) -> Value {
     let mut expanded = Map::new();
     for (name, value) in record.as_object().unwrap() {
@@ -224,7 +225,8 @@ impl<'a> Index<'a> {
         Self { mappings: &template["template"]["mappings"], schema: schema.collect() }
     }
 
-    /// An explicit property, else the first dynamic template that matches, else the schema; `labels` are keywords there.
+    /// An explicit property, else the first dynamic template that matches, else the schema;
+    /// `labels` are keywords there.
     fn kind(&self, path: &str, value: &Value) -> Option<String> {
         let property = path.split('.').try_fold(self.mappings, |at, name| at["properties"].get(name));
         if let Some(kind) = property {

@@ -1,5 +1,6 @@
-//! Attacks what people look at: a Prometheus scrapes a cluster under load, and every query of the dashboard and every rule must
-//! find something. A panel without data, or an alert on a series that nobody writes, looks like health.
+//! Attacks what people look at: a Prometheus scrapes a cluster under load, and every query of the
+//! dashboard and every rule must find something. A panel without data, or an alert on a series that
+//! nobody writes, looks like health.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -52,8 +53,9 @@ fn every_panel_and_every_rule_finds_data_in_a_cluster_under_load() {
     check_what_they_say(&prometheus, cluster);
 }
 
-/// Everything that panels, rules and alerts ask for, and what Grafana lists for its variables, is there by itself: a name or a label
-/// that is misspelt finds nothing, and what stands behind an `or` would hide that.
+/// Everything that panels, rules and alerts ask for, and what Grafana lists for its variables, is
+/// there by itself: a name or a label that is misspelt finds nothing, and what stands behind an
+/// `or` would hide that.
 fn check_names(prometheus: &Prometheus, rules: &[Value]) {
     let mut asked = BTreeSet::new();
     for panel in panels() {
@@ -93,8 +95,8 @@ fn variables() -> Vec<(String, String)> {
     variables
 }
 
-/// No alert has fired since Prometheus was started, and none waits to, but for those whose limits a small machine under load may
-/// reach: how fast its disk is, and how full.
+/// No alert has fired since Prometheus was started, and none waits to, but for those whose limits a
+/// small machine under load may reach: how fast its disk is, and how full.
 fn check_silence(prometheus: &Prometheus) {
     const OF_THE_MACHINE: &str = "KvSlowSyncs|KvSlowRequests|KvDiskNearlyFull";
     let fired =

@@ -1,5 +1,5 @@
-//! Attacks the alerts: each must fire when it should and be silent when it should, as `deploy/prometheus/tests.yml` has it. The
-//! commands are the runbook's.
+//! Attacks the alerts: each must fire when it should and be silent when it should, as
+//! `deploy/prometheus/tests.yml` has it. The commands are the runbook's.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! Attacks the unit: a line that systemd does not know is only a warning there, and a sandbox that is too tight only shows in
-//! production.
+//! Attacks the unit: a line that systemd does not know is only a warning there, and a sandbox that
+//! is too tight only shows in production.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -37,7 +37,8 @@ fn systemd_accepts_the_unit_and_finds_little_exposed() {
     output(Command::new("systemd-analyze").args(["security", "--offline=true", &threshold]).arg(&unit));
 }
 
-/// Every option in the file is known and well formed: the node gets as far as its first socket, whose address is no one's here.
+/// Every option in the file is known and well formed: the node gets as far as its first socket,
+/// whose address is no one's here.
 #[test]
 fn kvnode_accepts_the_configuration_file() {
     let dir = tempfile::tempdir().unwrap();
@@ -47,8 +48,8 @@ fn kvnode_accepts_the_configuration_file() {
     assert!(ended.code == Some(1) && ended.stderr.contains("cannot listen on 10.0.0.1:7001"), "{ended:?}");
 }
 
-/// What the filter of the unit refuses is not what kvnode asks of the kernel while it starts, is written to, read, builds a
-/// snapshot, is scraped and stops.
+/// What the filter of the unit refuses is not what kvnode asks of the kernel while it starts, is
+/// written to, read, builds a snapshot, is scraped and stops.
 #[test]
 fn the_system_call_filter_lets_through_what_kvnode_needs() {
     let test = "the_system_call_filter_lets_through_what_kvnode_needs";
@@ -98,7 +99,8 @@ fn use_a_node(dir: &Path, trace: &Path) {
     until("strace has written everything", START_TIMEOUT, || is(complete(), || "it has not".to_owned()));
 }
 
-/// Free now. Below the range that outgoing connections are given, others than this test seldom take one.
+/// Free now. Below the range that outgoing connections are given, others than this test seldom take
+/// one.
 fn free_ports() -> [u16; 3] {
     let start = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
     let mut free = (start..).filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());

@@ -1,5 +1,6 @@
-//! Attacks the YAML files that only programs which cannot be had here read: Grafana's provisioning, Filebeat's configuration, Kubernetes'
-//! files. They parse, and what they say of the containers and files around them is so.
+//! Attacks the YAML files that only programs which cannot be had here read: Grafana's provisioning,
+//! Filebeat's configuration, Kubernetes' files. They parse, and what they say of the containers and
+//! files around them is so.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -55,8 +56,9 @@ fn mounted_at(service: &Value, source: &str) -> String {
     targets.next().unwrap_or_else(|| panic!("{source} is mounted nowhere: {service}"))
 }
 
-/// Grafana finds the data source under its name on the private network, its provisioning where it looks for it, and the dashboard
-/// where the provisioning says; the interval it takes for the time between scrapes is that.
+/// Grafana finds the data source under its name on the private network, its provisioning where it
+/// looks for it, and the dashboard where the provisioning says; the interval it takes for the time
+/// between scrapes is that.
 #[test]
 fn grafana_is_told_what_is_there() {
     if !skip::unless_works(&[PARSER], "grafana_is_told_what_is_there") {
@@ -84,8 +86,8 @@ fn grafana_is_told_what_is_there() {
     assert_eq!(home.as_str(), Some(&*dashboard));
 }
 
-/// Prometheus finds its configuration and rules where it is told to, and scrapes the three nodes on the port on which the
-/// image serves HTTP.
+/// Prometheus finds its configuration and rules where it is told to, and scrapes the three nodes on
+/// the port on which the image serves HTTP.
 #[test]
 fn prometheus_is_told_what_is_there() {
     if !skip::unless_works(&[PARSER], "prometheus_is_told_what_is_there") {
@@ -110,8 +112,9 @@ fn prometheus_is_told_what_is_there() {
     assert_eq!(job["job_name"], "kvnode");
 }
 
-/// Filebeat reads the files of the containers that it is given, unwraps what Docker wraps around a line before it takes the line
-/// apart, and writes where the index template expects it, which is what names the pipeline.
+/// Filebeat reads the files of the containers that it is given, unwraps what Docker wraps around a
+/// line before it takes the line apart, and writes where the index template expects it, which is
+/// what names the pipeline.
 #[test]
 fn filebeat_is_told_what_is_there() {
     if !skip::unless_works(&[PARSER], "filebeat_is_told_what_is_there") {
@@ -164,8 +167,9 @@ fn filebeat_is_told_what_is_there() {
     assert!(repository("deploy/elk").join(&made).exists(), "{made}");
 }
 
-/// What a schema does not ask for: a volume for each pod that outlives it, never two on one machine, one away at a time, and probes
-/// that ask what their names say, of the port on which the image serves HTTP.
+/// What a schema does not ask for: a volume for each pod that outlives it, never two on one
+/// machine, one away at a time, and probes that ask what their names say, of the port on which the
+/// image serves HTTP.
 #[test]
 fn kubernetes_is_told_what_nodes_need() {
     if !skip::unless_works(&[PARSER], "kubernetes_is_told_what_nodes_need") {

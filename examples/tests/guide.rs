@@ -1,8 +1,9 @@
 //! Runs the commands of docs/guide/running-a-cluster.md as a reader would, in their order, and sees
 //! that docs/guide/embedding.md shows code that is compiled and run here.
 //!
-//! Blocks marked `sh background` start a node, in place of the one of that id if there is one; every
-//! line of a block marked `sh run` must succeed. The addresses of the page are replaced by free ones.
+//! Blocks marked `sh background` start a node, in place of the one of that id if there is one;
+//! every line of a block marked `sh run` must succeed. The addresses of the page are replaced by
+//! free ones.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -49,7 +49,8 @@ pub enum PeerError {
         /// For how long.
         after: Duration,
     },
-    /// The peer answered with an error: wrong cluster or node, malformed request, overload, stopped.
+    /// The peer answered with an error: wrong cluster or node, malformed request, overload,
+    /// stopped.
     #[error("{address} refused: {:?}: {}", status.code(), status.message())]
     Refused {
         /// `host:port`.

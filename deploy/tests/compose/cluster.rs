@@ -1,4 +1,5 @@
-//! The containers of `deploy/compose.yaml`, under names, ports and images of their own, and what is done to them.
+//! The containers of `deploy/compose.yaml`, under names, ports and images of their own, and what is
+//! done to them.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -238,7 +239,8 @@ impl Cluster {
         output(connect.args(["network", "connect", "--alias", &service, &self.network(), &container]));
     }
 
-    /// No root, no capabilities, no writes but to the volume: as the files say, and as the kernel sees it.
+    /// No root, no capabilities, no writes but to the volume: as the files say, and as the kernel
+    /// sees it.
     pub fn assert_unprivileged(&self) {
         let shown = self
             .inspect("kvnode1", "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}}");
@@ -248,7 +250,8 @@ impl Cluster {
         let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         assert!(line("Uid:").split_whitespace().skip(1).all(|uid| uid == "65532"), "{}", line("Uid:"));
         assert!(line("CapEff:").ends_with("\t0000000000000000"), "{}", line("CapEff:"));
-        // In its own namespace it is process 1, which the kernel gives no default handling of signals.
+        // In its own namespace it is process 1, which the kernel gives no default handling of
+        // signals.
         assert!(line("NSpid:").ends_with("\t1"), "{}", line("NSpid:"));
     }
 
@@ -290,7 +293,8 @@ impl Drop for Cluster {
                 logs.map(|logs| String::from_utf8_lossy(&logs.stdout).into_owned()).unwrap_or_default()
             );
         }
-        // What is left behind is reported by nothing else; a test that failed has more important things to say.
+        // What is left behind is reported by nothing else; a test that failed has more important
+        // things to say.
         let _ = self.command().args(["down", "--volumes", "--remove-orphans", "--timeout", "1"]).output();
         let images = [self.image("kvnode"), self.image("grafana"), self.image("prometheus")];
         let _ = Command::new("docker").args(["rmi", "--force"]).args(images).output();

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The directory with `kvnode` and `kvcli`. Cargo builds them when it is asked to test the workspace.
+/// The directory with `kvnode` and `kvcli`. Cargo builds them when it is asked to test the
+/// workspace.
 pub fn programs() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let directory = test.parent().and_then(Path::parent).unwrap().to_owned();

@@ -1,5 +1,7 @@
-//! What the tests share. From below: `wait` knows nothing; `program` runs one to its end, `child` beside the test; `built` finds
-//! what cargo has built; `http` asks; `prometheus` asks a Prometheus, `selectors` reads what it is asked; `document` reads the runbook, `yaml` YAML; `skip` looks what the machine has.
+//! What the tests share. From below: `wait` knows nothing; `program` runs one to its end, `child`
+//! beside the test; `built` finds what cargo has built; `http` asks; `prometheus` asks a
+//! Prometheus, `selectors` reads what it is asked; `document` reads the runbook, `yaml` YAML;
+//! `skip` looks what the machine has.
 
 mod built;
 mod child;

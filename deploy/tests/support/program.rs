@@ -18,7 +18,8 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs it to its end. What it prints goes to files, because a pipe that nobody reads would hold it up.
+/// Runs it to its end. What it prints goes to files, because a pipe that nobody reads would hold it
+/// up.
 pub fn run(command: &mut Command) -> Ended {
     let shown = format!("{command:?}");
     let (mut stdout, mut stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());

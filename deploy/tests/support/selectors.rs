@@ -1,5 +1,5 @@
-//! The series that an expression of Prometheus asks for. What stands behind an `or` answers for a name that is misspelt, so the
-//! expression as a whole does not show it.
+//! The series that an expression of Prometheus asks for. What stands behind an `or` answers for a
+//! name that is misspelt, so the expression as a whole does not show it.
 
 /// Words of the language before whose brackets there is no function, and those that stand alone.
 const WORDS: [&str; 14] = [

@@ -8,7 +8,8 @@ const NO_SKIP_VARIABLE: &str = "KV_TESTS_NO_SKIP";
 /// A program that may be missing all the same: where CI has no Docker daemon.
 const MAY_LACK_VARIABLE: &str = "KV_TESTS_MAY_LACK";
 
-/// Whether each of these command lines succeeds here. If not, says loudly that `test` is skipped, or fails it.
+/// Whether each of these command lines succeeds here. If not, says loudly that `test` is skipped,
+/// or fails it.
 pub fn unless_works(needs: &[&str], test: &str) -> bool {
     let Some(missing) = needs.iter().find(|line| !works(line)) else { return true };
     let text = format!("SKIPPED: {test} needs what '{missing}' shows to be here");

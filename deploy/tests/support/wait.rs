@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Looks until `look` answers `Ok`, and hands that out; fails the test with its last complaint when `within` has
-/// passed.
+/// Looks until `look` answers `Ok`, and hands that out; fails the test with its last complaint when
+/// `within` has passed.
 pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {

@@ -138,7 +138,8 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// Inline code of the runbook and the README that begins with this program's name is a command line that it understands.
+    /// Inline code of the runbook and the README that begins with this program's name is a command
+    /// line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
         let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];

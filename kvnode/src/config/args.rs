@@ -1,5 +1,6 @@
 //! The command line, as clap sees it: names and help. Values stay text; [`check`](super::check)
-//! parses them together with those from the environment and the file, to report every problem at once.
+//! parses them together with those from the environment and the file, to report every problem at
+//! once.
 
 use std::path::PathBuf;
 
@@ -77,32 +78,38 @@ pub struct ServeArgs {
     /// Where --http-addr is reached, if not under that address
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_http_addr: Option<String>,
-    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only the
-    /// first start needs it, and a node that will be added to a cluster does without
+    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only
+    /// the first start needs it, and a node that will be added to a cluster does without
     #[arg(long, value_name = "LIST")]
     pub peers: Option<String>,
-    /// A label for logs and dashboards; the cluster's identity is a random id that `init` makes [default: kv]
+    /// A label for logs and dashboards; the cluster's identity is a random id that `init` makes
+    /// [default: kv]
     #[arg(long, alias = "cluster-id", value_name = "NAME")]
     pub cluster_name: Option<String>,
-    /// Start once on a data directory that was moved: its newest state, whose original will never run again
+    /// Start once on a data directory that was moved: its newest state, whose original will never
+    /// run again
     #[arg(long)]
     pub accept_moved_data: bool,
     /// Build a snapshot after this many log entries [default: 50000]
     #[arg(long, value_name = "N")]
     pub snapshot_entries: Option<String>,
-    /// Memory for recent log entries, in MiB; peers and restarts that need older ones read the disk [default: 32]
+    /// Memory for recent log entries, in MiB; peers and restarts that need older ones read the disk
+    /// [default: 32]
     #[arg(long, value_name = "MIB")]
     pub log_tail_mib: Option<String>,
-    /// Changes are gathered in memory up to this, in MiB, then written to disk; three times as much at most [default: 32]
+    /// Changes are gathered in memory up to this, in MiB, then written to disk; three times as much
+    /// at most [default: 32]
     #[arg(long, value_name = "MIB")]
     pub memtable_mib: Option<String>,
-    /// Memory for indexes and filters of the state, in MiB: 4 for each million pairs, or reads become slow [default: 128]
+    /// Memory for indexes and filters of the state, in MiB: 4 for each million pairs, or reads
+    /// become slow [default: 128]
     #[arg(long, value_name = "MIB")]
     pub table_cache_mib: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or info,openraft=error,openraft::raft::raft_inner=off]
+    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or
+    /// info,openraft=error,openraft::raft::raft_inner=off]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
     /// Send a span per request to this OpenTelemetry collector (OTLP over gRPC), as in http://localhost:4317
@@ -169,7 +176,8 @@ mod tests {
         assert!(runbook.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
     }
 
-    /// Inline code of the runbook and the README that begins with this program's name is a command line that it understands.
+    /// Inline code of the runbook and the README that begins with this program's name is a command
+    /// line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
         let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];

@@ -1,7 +1,9 @@
-//! Runs the commands of docs/OPERATIONS.md as an operator would: a test for each scenario, which is the word behind `sh` where a block
-//! begins. Blocks marked `background` start a node, in place of the one of that id if there is one; every other line must succeed.
+//! Runs the commands of docs/OPERATIONS.md as an operator would: a test for each scenario, which is
+//! the word behind `sh` where a block begins. Blocks marked `background` start a node, in place of
+//! the one of that id if there is one; every other line must succeed.
 //!
-//! The addresses and directories of the document are those of the README's cluster. Each is replaced by what this cluster has.
+//! The addresses and directories of the document are those of the README's cluster. Each is
+//! replaced by what this cluster has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -177,7 +179,8 @@ async fn restart() {
     assert_ne!(runbook.cluster.node(2).pid(), before);
 }
 
-/// A rolling upgrade under load, with the one version there is: nothing acknowledged is lost, and each node is another process.
+/// A rolling upgrade under load, with the one version there is: nothing acknowledged is lost, and
+/// each node is another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrade() {
     if !skip::unless_answers("curl", "--version", "operations::upgrade") {
@@ -291,7 +294,8 @@ async fn overload() {
     assert!(printed(&ran, "curl").contains("kv_requests_total{op=\"put\",outcome=\"ok\"}"), "{ran:#?}");
 }
 
-/// Two of three are gone for good. What the third has applied is in a new cluster afterwards, to the byte.
+/// Two of three are gone for good. What the third has applied is in a new cluster afterwards, to
+/// the byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn salvage() {
     if !skip::unless_answers("python3", "--version", "operations::salvage") {
@@ -327,8 +331,8 @@ async fn started_as(name: &str) -> Cluster {
     cluster
 }
 
-/// A command that no test runs looks like one that works. So every block has a scenario, every scenario a test, and what is not run
-/// is a short list.
+/// A command that no test runs looks like one that works. So every block has a scenario, every
+/// scenario a test, and what is not run is a short list.
 #[test]
 fn every_command_is_run_by_somebody() {
     let here = include_str!("operations.rs");

@@ -1,8 +1,8 @@
 //! Runs the commands of the README as a newcomer would, in its order.
 //!
-//! Blocks marked `sh background` are started and left running, blocks marked `sh run` must succeed line by line.
-//! `sh build` is what cargo has done before this test runs, and plain `sh` blocks are the two commands that
-//! `playground.rs` and `.ci/run` run.
+//! Blocks marked `sh background` are started and left running, blocks marked `sh run` must succeed
+//! line by line. `sh build` is what cargo has done before this test runs, and plain `sh` blocks are
+//! the two commands that `playground.rs` and `.ci/run` run.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! The codec seam: how a Rust value becomes bytes on disk and between peers.
 //!
 //! Owns the choice of encoding (bincode 2, standard configuration: little endian, variable-length
-//! integers). Called by `storage-leveldb` for log entries, votes and metadata, by `network-grpc` for
-//! the parts of an RPC that are generic over the application, and by applications for their records.
-//! Replacing the encoding means replacing this file.
+//! integers). Called by `storage-leveldb` for log entries, votes and metadata, by `network-grpc`
+//! for the parts of an RPC that are generic over the application, and by applications for their
+//! records. Replacing the encoding means replacing this file.
 //!
 //! Decoding never trusts its input: it allocates at most [`MAX_DECODED_BYTES`] whatever lengths the
 //! bytes claim, and bytes left over are an error.
@@ -22,8 +22,9 @@ const CONFIG: bincode::config::Configuration<
     bincode::config::Limit<MAX_DECODED_BYTES>,
 > = bincode::config::standard().with_limit::<MAX_DECODED_BYTES>();
 
-/// A value whose encoding is no longer than this can be decoded again, whatever its type: bincode counts against
-/// [`MAX_DECODED_BYTES`] what a value takes in memory, and a byte may stand for a number of sixteen.
+/// A value whose encoding is no longer than this can be decoded again, whatever its type: bincode
+/// counts against [`MAX_DECODED_BYTES`] what a value takes in memory, and a byte may stand for a
+/// number of sixteen.
 pub const MAX_UNQUESTIONED_BYTES: usize = MAX_DECODED_BYTES / 16;
 /// Room for this much is made at once; most values need no more.
 const USUAL_BYTES: usize = 128;
@@ -75,7 +76,8 @@ pub enum DecodeError {
 /// Encodes `value`.
 ///
 /// # Errors
-/// If the value's own `Serialize` implementation fails, or its encoding is longer than [`MAX_DECODED_BYTES`].
+/// If the value's own `Serialize` implementation fails, or its encoding is longer than
+/// [`MAX_DECODED_BYTES`].
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::with_capacity(USUAL_BYTES);
     encode_onto(value, &mut bytes)?;

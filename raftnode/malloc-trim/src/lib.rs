@@ -1,10 +1,11 @@
 //! Keeps what the C library holds of freed memory small.
 //!
-//! glibc keeps what is freed between other things for later. Opening a storage replays LevelDB's logs, tens of MiB that
-//! are not needed again, and a node that then idles would have them resident for ever. The only crate with unsafe code.
+//! glibc keeps what is freed between other things for later. Opening a storage replays LevelDB's
+//! logs, tens of MiB that are not needed again, and a node that then idles would have them resident
+//! for ever. The only crate with unsafe code.
 
-/// Gives back what is free. Takes some milliseconds, for which other threads may wait that allocate memory. Does nothing
-/// where the C library is another one.
+/// Gives back what is free. Takes some milliseconds, for which other threads may wait that allocate
+/// memory. Does nothing where the C library is another one.
 pub fn malloc_trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -12,19 +13,22 @@ pub fn malloc_trim() {
             #[link_name = "malloc_trim"]
             fn c_malloc_trim(pad: usize) -> core::ffi::c_int;
         }
-        // SAFETY: it takes a number of bytes to keep, may be called by any thread at any time, and frees nothing that is in use.
+        // SAFETY: it takes a number of bytes to keep, may be called by any thread at any time, and
+        // frees nothing that is in use.
         let _ = unsafe { c_malloc_trim(0) };
     }
 }
 
-/// With fewer, threads wait for each other: with one, whoever applies waits for 60 ms while the memory of a memtable is given back.
+/// With fewer, threads wait for each other: with one, whoever applies waits for 60 ms while the
+/// memory of a memtable is given back.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS_PER_PROCESSOR: usize = 2;
 
-/// Lets all threads together allocate from two arenas for each processor, and no more. To be called before threads
-/// are started. Does nothing where the C library is another one.
+/// Lets all threads together allocate from two arenas for each processor, and no more. To be called
+/// before threads are started. Does nothing where the C library is another one.
 ///
-/// glibc makes up to eight for each processor, and each keeps what was once allocated from it and freed.
+/// glibc makes up to eight for each processor, and each keeps what was once allocated from it and
+/// freed.
 pub fn limit_arenas() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -35,7 +39,8 @@ pub fn limit_arenas() {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let arenas = core::ffi::c_int::try_from(ARENAS_PER_PROCESSOR.saturating_mul(processors))
             .unwrap_or(core::ffi::c_int::MAX);
-        // SAFETY: it takes two numbers and may be called at any time. It refuses values that it does not know, which does no harm.
+        // SAFETY: it takes two numbers and may be called at any time. It refuses values that it
+        // does not know, which does no harm.
         let _ = unsafe { mallopt(M_ARENA_MAX, arenas) };
     }
 }
@@ -54,7 +59,8 @@ mod tests {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// Memory that threads have taken for themselves, in arenas' heaps of 64 MiB, each of which begins at a multiple of that.
+    /// Memory that threads have taken for themselves, in arenas' heaps of 64 MiB, each of which
+    /// begins at a multiple of that.
     fn heaps() -> usize {
         const HEAP_BYTES: usize = 64 << 20;
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();

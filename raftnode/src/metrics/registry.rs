@@ -33,8 +33,8 @@ impl Metrics {
     /// Registers every series of node `id`, whose application has this name and these operations.
     ///
     /// # Errors
-    /// If two series have one name, which is a mistake in this program, or the application's name is
-    /// none for a series.
+    /// If two series have one name, which is a mistake in this program, or the application's name
+    /// is none for a series.
     pub(crate) fn new(
         application: &str,
         id: NodeId,

@@ -1,10 +1,11 @@
 //! Stands in for the crate base2histogram 0.2.3, in what openraft uses of it.
 //!
-//! openraft counts in such histograms how large its batches are and how long an entry takes; they can be read where its feature
-//! `runtime-stats` is on, which it is not here. The crate itself computes tables for 16 precisions when the first
-//! histogram is made, 26 MiB of which one table is used: more than the rest of an idle kvnode. This one needs no
-//! tables, because its buckets are the powers of two. Used through `[patch.crates-io]` in the workspace's `Cargo.toml`,
-//! so only by programs that are built there; to be removed when the crate makes only the tables it needs.
+//! openraft counts in such histograms how large its batches are and how long an entry takes; they
+//! can be read where its feature `runtime-stats` is on, which it is not here. The crate itself
+//! computes tables for 16 precisions when the first histogram is made, 26 MiB of which one table is
+//! used: more than the rest of an idle kvnode. This one needs no tables, because its buckets are
+//! the powers of two. Used through `[patch.crates-io]` in the workspace's `Cargo.toml`, so only by
+//! programs that are built there; to be removed when the crate makes only the tables it needs.
 
 mod chart;
 mod percentiles;
@@ -51,7 +52,8 @@ impl<T> Histogram<T> {
         self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// The smallest value that the bucket of the given part of all values, in thousandths, can have; 0 of none.
+    /// The smallest value that the bucket of the given part of all values, in thousandths, can
+    /// have; 0 of none.
     #[must_use]
     pub fn permille(&self, part: u64) -> u64 {
         let rank = self.total().saturating_mul(part).div_ceil(1000).max(1);

@@ -80,7 +80,8 @@ impl Load {
         }
     }
 
-    /// Lets the operations under way end; fails the test if any writer or reader found something wrong.
+    /// Lets the operations under way end; fails the test if any writer or reader found something
+    /// wrong.
     pub async fn stop(mut self) -> Arc<Ledger> {
         self.stop.store(true, Ordering::Relaxed);
         let all_ended = async {

@@ -12,7 +12,8 @@ pub fn unless_found(program: &str, test: &str) -> bool {
     unless_answers(program, "-V", test)
 }
 
-/// The same, for a program that says its version when asked with `flag`. Some would run for ever with another.
+/// The same, for a program that says its version when asked with `flag`. Some would run for ever
+/// with another.
 pub fn unless_answers(program: &str, flag: &str, test: &str) -> bool {
     let found = Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success());
     found || skipped(&format!("{test} needs {program}"))

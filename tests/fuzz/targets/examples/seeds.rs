@@ -1,5 +1,5 @@
-//! Writes the seed corpus: `cargo run --release -p fuzz-targets --example seeds` from the repository's root.
-//! Seeds whose names start with `found-` came from a fuzzer and are left alone.
+//! Writes the seed corpus: `cargo run --release -p fuzz-targets --example seeds` from the
+//! repository's root. Seeds whose names start with `found-` came from a fuzzer and are left alone.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,8 @@
 //! What may happen to a file while nobody looks.
 //!
-//! No change writes bytes of the input's choice: libFuzzer watches the comparisons and made a right checksum
-//! within a minute, which no accident does. What right checksums can do is tried elsewhere.
+//! No change writes bytes of the input's choice: libFuzzer watches the comparisons and made a right
+//! checksum within a minute, which no accident does. What right checksums can do is tried
+//! elsewhere.
 
 use crate::input::Input;
 

@@ -47,8 +47,8 @@ fn composed(input: &mut Input<'_>) -> Vec<u8> {
     file
 }
 
-/// A log as the writer writes it, then damaged: what is read is a prefix of what was written, and damage to
-/// what an intact frame calls durable is never taken for a torn tail.
+/// A log as the writer writes it, then damaged: what is read is a prefix of what was written, and
+/// damage to what an intact frame calls durable is never taken for a torn tail.
 pub fn framed_damage(data: &[u8]) {
     let mut input = Input::new(data);
     let steps = steps(&mut input);

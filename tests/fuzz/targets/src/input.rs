@@ -1,4 +1,5 @@
-//! Taking a fuzzer's bytes apart. Past the end everything is zero, so that every input means something.
+//! Taking a fuzzer's bytes apart. Past the end everything is zero, so that every input means
+//! something.
 
 pub(crate) struct Input<'a>(&'a [u8]);
 

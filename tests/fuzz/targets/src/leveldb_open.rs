@@ -53,7 +53,8 @@ fn disk_with(files: &Files) -> SimDisk {
 }
 
 impl Base {
-    /// Overwrites and deletes on several levels, a restart in the middle, and a log with some batches in it.
+    /// Overwrites and deletes on several levels, a restart in the middle, and a log with some
+    /// batches in it.
     fn new() -> Self {
         let disk = SimDisk::default();
         let mut older = Files::new();
@@ -91,11 +92,11 @@ impl Base {
     }
 }
 
-/// Whatever happens to the files: the exact answers, or a fault that names a file. Never a panic, not even one
-/// that is caught.
+/// Whatever happens to the files: the exact answers, or a fault that names a file. Never a panic,
+/// not even one that is caught.
 ///
-/// A log and the WITNESS of its end do not change in the same input: without the one the other cannot be judged
-/// (`docs/FORMAT.md`).
+/// A log and the WITNESS of its end do not change in the same input: without the one the other
+/// cannot be judged (`docs/FORMAT.md`).
 pub fn leveldb_open(data: &[u8]) {
     let base = Base::get();
     let mut files = base.files.clone();

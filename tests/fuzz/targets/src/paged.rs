@@ -9,8 +9,8 @@ use crate::reference;
 const NAME: &str = "000007.ldb";
 const MAX_READS: usize = 16;
 
-/// A table as it was written, then damaged, or any bytes: every read answers what `docs/FORMAT.md` says, or an
-/// error.
+/// A table as it was written, then damaged, or any bytes: every read answers what `docs/FORMAT.md`
+/// says, or an error.
 pub fn paged_table(data: &[u8]) {
     let mut input = Input::new(data);
     let written = (!input.flag()).then(|| payload(&mut input));

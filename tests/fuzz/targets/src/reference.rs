@@ -1,5 +1,5 @@
-//! `docs/FORMAT.md` written down a second time, as slowly and plainly as possible: what the framed and paged
-//! formats mean, without a line of the code that is under test.
+//! `docs/FORMAT.md` written down a second time, as slowly and plainly as possible: what the framed
+//! and paged formats mean, without a line of the code that is under test.
 
 const HEADER_BYTES: usize = 20;
 const FRAME_HEADER_BYTES: usize = 20;
@@ -85,8 +85,8 @@ fn salt_of(file: &[u8]) -> Option<u64> {
     (head == header(u64_at(head, 8))).then(|| u64_at(head, 8))
 }
 
-/// The valid frames from the start of a file on, and where the first bad one would start, if the file does not
-/// end there; `None` without a valid header.
+/// The valid frames from the start of a file on, and where the first bad one would start, if the
+/// file does not end there; `None` without a valid header.
 pub(crate) fn frames(file: &[u8]) -> Option<(Vec<Frame<'_>>, Option<usize>)> {
     let salt = salt_of(file)?;
     let mut frames = Vec::new();
@@ -151,7 +151,8 @@ pub(crate) fn paged_len(name: &str, file: &[u8]) -> Option<u64> {
     valid.then_some(payload_len)
 }
 
-/// What reading `len` bytes at `offset` of a table file with a valid trailer answers; `None`: damage.
+/// What reading `len` bytes at `offset` of a table file with a valid trailer answers; `None`:
+/// damage.
 pub(crate) fn paged_read(name: &str, file: &[u8], offset: u64, len: usize) -> Option<Vec<u8>> {
     let payload_len = paged_len(name, file)?;
     let end = offset.saturating_add(len as u64).min(payload_len);

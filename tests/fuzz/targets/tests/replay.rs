@@ -1,5 +1,5 @@
-//! Runs every file of the seed corpus, and what fuzzing has found, through the fuzz targets. No cargo-fuzz needed,
-//! so the targets cannot rot.
+//! Runs every file of the seed corpus, and what fuzzing has found, through the fuzz targets. No
+//! cargo-fuzz needed, so the targets cannot rot.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code")]
 
