@@ -66,12 +66,12 @@ fn a_cluster_of_containers_survives_what_happens_to_containers() {
 
 #[test]
 fn the_runbook_says_how_large_the_image_may_get() {
-    let runbook = std::fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
+    let runbook = std::fs::read_to_string(repository("docs/operations/deployment.md")).unwrap();
     let said = format!("under {} MB", MAX_IMAGE_BYTES / 1_000_000);
-    assert!(runbook.contains(&said), "docs/OPERATIONS.md does not say {said}");
+    assert!(runbook.contains(&said), "docs/operations/deployment.md does not say {said}");
 }
 
-/// The commands of OPERATIONS.md in their order, with images that can be had here: Grafana's is a
+/// The commands of docs/operations in their order, with images that can be had here: Grafana's is a
 /// stub.
 #[test]
 fn the_commands_of_the_runbook_work() {

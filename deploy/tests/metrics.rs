@@ -222,7 +222,7 @@ fn check_metrics(cluster: &Playground) {
 
 /// Every rule finds data, an alert's condition aside, and every alert says what it must.
 fn check_rules(prometheus: &Prometheus, rules: &[Value]) {
-    let runbook = std::fs::read_to_string(repository("docs/OPERATIONS.md")).unwrap();
+    let runbook = std::fs::read_to_string(repository("docs/operations/alerts.md")).unwrap();
     for rule in rules {
         let name = rule["name"].as_str().unwrap();
         let query = without_condition(rule["query"].as_str().unwrap());
@@ -244,8 +244,8 @@ fn check_alert(alert: &Value, runbook: &str) {
         "{alert}"
     );
     assert!(!annotation("summary").is_empty() && !annotation("description").is_empty(), "{alert}");
-    assert_eq!(annotation("runbook_url"), format!("docs/OPERATIONS.md#{}", name.to_lowercase()));
-    assert!(runbook.lines().any(|line| line == format!("### {name}")), "the runbook has no section {name}");
+    assert_eq!(annotation("runbook_url"), format!("docs/operations/alerts.md#{}", name.to_lowercase()));
+    assert!(runbook.lines().any(|line| line == format!("## {name}")), "the runbook has no section {name}");
 }
 
 /// `a > 5` asks nothing in a healthy cluster; `a` must be there all the same.

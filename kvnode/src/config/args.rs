@@ -16,10 +16,10 @@ else.";
 
 const AFTER_CHECK_HELP: &str = "\
 Reads every byte below --data-dir and verifies every checksum; then reads the log and the state as a
-start would, and whether they fit together. Names all that is wrong, not only the
-first, and says what to do about it (docs/OPERATIONS.md, \"Check a data directory\"). Changes nothing:
-not a byte, not a time of change. The node must be stopped. Everything is read about twice, a piece
-at a time: memory does not grow with what is stored.
+start would, and whether they fit together. Names all that is wrong, not only the first, and says
+what to do about it (docs/operations/recovery.md, \"Check a data directory\"). Changes nothing: not a
+byte, not a time of change. The node must be stopped. Everything is read about twice, a piece at a
+time: memory does not grow with what is stored.
 
 The report goes to standard output, progress to standard error if that is a terminal. Like every
 option of `serve`, --data-dir may also come from KVNODE_DATA_DIR or from the file named by --config.
@@ -164,25 +164,27 @@ mod tests {
     use super::*;
     use crate::logging::DEFAULT_FILTER;
 
-    /// Found: a target had been added to the filter, and neither the help nor the runbook knew.
+    /// Found: a target had been added to the filter, and neither the help nor the page about logs knew.
     #[test]
-    fn the_default_of_log_is_what_help_and_runbook_say() {
+    fn the_default_of_log_is_what_help_and_page_say() {
         let mut command = Cli::command();
         let serve = command.find_subcommand_mut("serve").unwrap();
         let help =
             serve.get_arguments().find(|arg| arg.get_id() == "log").unwrap().get_help().unwrap().to_string();
         assert!(help.contains(&format!("$RUST_LOG, or {DEFAULT_FILTER}]")), "{help}");
-        let runbook = include_str!("../../../docs/OPERATIONS.md");
-        assert!(runbook.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
+        let page = include_str!("../../../docs/operations/logs.md").replace('\n', " ");
+        assert!(page.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
     }
 
-    /// Inline code of the runbook and the README that begins with this program's name is a command
+    /// Inline code of the pages on operations and of the README that begins with this program's name is a command
     /// line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
-        let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];
+        let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");
+        let pages = std::fs::read_dir(pages).unwrap().map(|page| page.unwrap().path());
         let mut seen = 0;
-        for document in documents {
+        for page in pages.chain([concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md").into()]) {
+            let document = std::fs::read_to_string(page).unwrap();
             // Blocks are run by tests, or say that they are not.
             let prose: String = document.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
             for code in prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("kvnode ")) {

@@ -1,5 +1,5 @@
 //! Attacks the second promise with damage under a running leader: it must not answer from it, must
-//! let another lead, and is replaced as OPERATIONS.md says.
+//! let another lead, and is replaced as docs/operations says.
 //!
 //! How it could fail: a missing or changed value is answered; a damaged leader goes on leading and
 //! serves nothing; a repaired cluster is not the same on every node.
@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::document::{blocks, shell};
+use crate::support::document::{blocks, commands, operations, shell};
 use crate::support::{
     Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, files, free_ports, refuses_everything,
     run_to_end, wait,
@@ -16,7 +16,6 @@ use futures_util::future::try_join_all;
 use proto::kv::v1::GetRequest;
 use tonic::Code;
 
-const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_PAUSE: Duration = Duration::from_secs(6);
 const RUN_TIMEOUT: Duration = Duration::from_secs(70);
@@ -26,7 +25,7 @@ const LARGE_VALUE_BYTES: usize = 8 * 1024;
 
 /// Every table of the state is damaged under the running leader, and all keys are read from it. It
 /// must answer each rightly or refuse, notice, and let another lead; then it is replaced as
-/// OPERATIONS.md says, and all nodes store the same.
+/// docs/operations says, and all nodes store the same.
 ///
 /// Found: a leader whose fault came to light by a read went on sending heartbeats: it refused every
 /// request, and nobody took over.
@@ -141,7 +140,7 @@ async fn read_all(node: &Node) -> (usize, usize) {
     (right, refused)
 }
 
-/// Runs the commands of OPERATIONS.md by which node 4 replaces node 3, with the addresses of this
+/// Runs the commands of docs/operations by which node 4 replaces node 3, with the addresses of this
 /// cluster.
 async fn repair(cluster: &mut Cluster, damaged: u64) {
     let new = free_ports(1)[0];
@@ -157,10 +156,10 @@ async fn repair(cluster: &mut Cluster, damaged: u64) {
     };
     let (dir, endpoints) = (cluster.path().to_owned(), cluster.endpoints().join(","));
     let mut ran = Vec::new();
-    for (mark, text) in blocks(OPERATIONS) {
-        for line in text.lines().filter(|_| mark.starts_with("sh replace")) {
+    for (mark, text) in blocks(&operations()) {
+        for line in commands(text).into_iter().filter(|_| mark.starts_with("sh replace")) {
             ran.push(line.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
-            let mut command = shell(&here(line), &dir);
+            let mut command = shell(&here(&line), &dir);
             command.env("KVCLI_ENDPOINTS", &endpoints);
             if mark == "sh replace background" {
                 assert_eq!(cluster.node_mut(damaged).stop().await.code(), Some(1), "a failed node ends well");

@@ -1,4 +1,4 @@
-//! What this node counts, as Prometheus series. Names are an interface: docs/OPERATIONS.md has the
+//! What this node counts, as Prometheus series. Names are an interface: docs/operations/metrics.md has the
 //! table, and a test compares it with a running node.
 
 mod network;
