@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{document, output, repository, skip};
 
-/// Somebody changes a panel in one of the two files, and the other takes it back later.
+/// A panel that was changed in one of the two files would be taken back by the other later.
 #[test]
 fn the_dashboard_is_what_its_script_makes() {
     if !skip::unless_works(&["python3 --version"], "the_dashboard_is_what_its_script_makes") {

@@ -165,7 +165,7 @@ fn lines_of_a_node() -> String {
     });
     assert_eq!(kvcli("put key value").code, Some(0));
     assert_eq!(kvcli("get key").code, Some(0));
-    // A node that nobody knows: refused, and a line with an error.
+    // A node that is no member: refused, and a line with an error.
     assert_ne!(kvcli("cluster transfer-leader 9").code, Some(0));
     run(Command::new("kill").arg(node.id().to_string()));
     until("it has ended", START_TIMEOUT, || is(node.has_ended(), || "it runs".to_owned()));

@@ -1,6 +1,6 @@
 //! Attacks what people look at: a Prometheus scrapes a cluster under load, and every query of the
 //! dashboard and every rule must find something. A panel without data, or an alert on a series that
-//! nobody writes, looks like health.
+//! no node writes, looks like health.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -287,7 +287,7 @@ fn check_what_they_say(prometheus: &Prometheus, mut cluster: Playground) {
         is(alerts.len() == 1, || format!("{alerts:?}"))
     });
 
-    // Without a majority nobody answers, and that is a failure of the cluster.
+    // Without a majority no node answers, and that is a failure of the cluster.
     let second = (0..3).find(|n| *n != leader as usize - 1).unwrap();
     output(Command::new("kill").args(["-KILL", &cluster.nodes[second].pid]));
     until("the overview shows that requests fail", DATA_TIMEOUT, || {

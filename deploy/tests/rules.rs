@@ -22,7 +22,7 @@ fn promtool_accepts_the_configuration_and_the_rules_pass_their_tests() {
     assert_eq!(kinds, ["check", "test"]);
 }
 
-/// An alert that no test names could be wrong and nobody would know.
+/// An alert that no test names could be wrong unnoticed.
 #[test]
 fn every_alert_has_a_test() {
     let read =

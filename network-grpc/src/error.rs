@@ -21,7 +21,7 @@ pub enum PeerError {
         /// Why it is refused.
         source: Box<tonic::transport::Error>,
     },
-    /// Nobody listens there, or the network refused.
+    /// No process listens there, or the network refused.
     #[error("cannot connect to {address}")]
     Connect {
         /// `host:port`.

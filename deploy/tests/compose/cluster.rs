@@ -37,7 +37,7 @@ pub fn key(n: u32) -> String {
 
 /// Its containers, volumes, network and images go when it is dropped.
 pub struct Cluster {
-    /// Of this run, so that nobody else's containers are touched.
+    /// Of this run, so that no other run's containers are touched.
     project: String,
     /// Of this machine, and free. Status pages advertise them, so they must be known before.
     http_ports: [u16; 3],

@@ -18,7 +18,7 @@ pub fn programs() -> PathBuf {
     directory
 }
 
-/// One of them, which the environment of whoever runs the tests must not configure.
+/// One of them, which the environment of the tests must not configure.
 pub fn built(program: &str) -> Command {
     let mut command = Command::new(programs().join(program));
     for (name, _) in std::env::vars_os() {

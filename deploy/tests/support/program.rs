@@ -18,7 +18,7 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Runs it to its end. What it prints goes to files, because a pipe that nobody reads would hold it
+/// Runs it to its end. What it prints goes to files, because a pipe without a reader would hold it
 /// up.
 pub fn run(command: &mut Command) -> Ended {
     let shown = format!("{command:?}");

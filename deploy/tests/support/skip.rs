@@ -17,7 +17,7 @@ pub fn unless_works(needs: &[&str], test: &str) -> bool {
     let may_skip = std::env::var(NO_SKIP_VARIABLE).as_deref() != Ok("1")
         || (!may_lack.is_empty() && missing.starts_with(&may_lack));
     assert!(may_skip, "{text}, and {NO_SKIP_VARIABLE}=1");
-    // Past the test harness, which shows a passed test's output to nobody.
+    // Past the test harness, which does not show a passed test's output.
     drop(std::io::stderr().write_all(format!("\n{text}\n").as_bytes()));
     false
 }

@@ -138,8 +138,8 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// Inline code of the pages on operations and of the README that begins with this program's name is a command
-    /// line that it understands.
+    /// Inline code of the pages on operations and of the README that begins with this program's
+    /// name is a command line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
         let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");

@@ -13,7 +13,7 @@ const TRACEPARENT: &str = "traceparent";
 pub struct TraceId(u128);
 
 impl TraceId {
-    /// One that nobody else has.
+    /// One that no other operation has.
     #[must_use]
     pub fn random() -> Self {
         // Zero stands for no id; it comes once in 2^128.

@@ -164,7 +164,8 @@ mod tests {
     use super::*;
     use crate::logging::DEFAULT_FILTER;
 
-    /// Found: a target had been added to the filter, and neither the help nor the page about logs knew.
+    /// Found: a target had been added to the filter, and neither the help nor the page about logs
+    /// knew.
     #[test]
     fn the_default_of_log_is_what_help_and_page_say() {
         let mut command = Cli::command();
@@ -176,8 +177,8 @@ mod tests {
         assert!(page.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
     }
 
-    /// Inline code of the pages on operations and of the README that begins with this program's name is a command
-    /// line that it understands.
+    /// Inline code of the pages on operations and of the README that begins with this program's
+    /// name is a command line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
         let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");

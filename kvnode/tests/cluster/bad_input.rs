@@ -75,8 +75,8 @@ fn refused(started: Instant, answer: Result<(), Status>, part: &str) {
 /// exit code, and nothing changed on disk.
 ///
 /// Found: a node whose port was taken had stamped its new data directory before it noticed. Started
-/// again with another port, and so with another peer list, it refused the directory as somebody
-/// else's.
+/// again with another port, and so with another peer list, it refused the directory as
+/// another node's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn command_lines_that_cannot_work_change_nothing() {
     let _alone = alone();

@@ -28,7 +28,7 @@ const LARGE_VALUE_BYTES: usize = 8 * 1024;
 /// docs/operations says, and all nodes store the same.
 ///
 /// Found: a leader whose fault came to light by a read went on sending heartbeats: it refused every
-/// request, and nobody took over.
+/// request, and no other node took over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_under_a_running_leader_is_noticed_and_the_node_replaced() {
     const DAMAGED: u64 = 3;

@@ -67,7 +67,7 @@ async fn the_same_write_is_applied_once_across_leaders_and_restarts() {
     cluster.same_state().await;
 }
 
-/// The same name sent by 32 at once before anybody has an answer: one of them is applied.
+/// The same name sent by 32 clients at once before one has an answer: one of them is applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_in_flight_at_the_same_time_are_applied_once() {
     let _alone = alone();

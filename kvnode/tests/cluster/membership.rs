@@ -13,7 +13,7 @@ const DISTURBANCE_SPAN: Duration = Duration::from_secs(4);
 
 /// From 3 nodes to 5 and back to 3 under load, the leader among the removed, and leadership handed
 /// over on request in between. Attacked: a learner that votes too early, a promise lost between two
-/// configurations, a leader that presides over its own removal and leaves nobody behind, writers
+/// configurations, a leader that presides over its own removal and leaves no successor, writers
 /// that see any of it as a failure, and a removed node that keeps asking for votes and raises the
 /// term.
 ///

@@ -1,5 +1,5 @@
 //! Attacks the memory that a node takes while it has nothing to do: a dependency computed tables of
-//! 26 MiB that nobody reads, and another version of it would do so again unnoticed
+//! 26 MiB that nothing reads, and another version of it would do so again unnoticed
 //! (`kvnode/patches/base2histogram`). What a node with data takes is measured by the storage's
 //! benchmark `memory`.
 

@@ -42,8 +42,8 @@ fn promtool(text: &str) -> String {
     if output.status.success() { said } else { format!("{said}(failed)") }
 }
 
-/// docs/operations/metrics.md has an item for every series of a busy leader, with its labels, type and help
-/// to the letter, and none for a series that is not there.
+/// docs/operations/metrics.md has an item for every series of a busy leader, with its labels, type
+/// and help to the letter, and none for a series that is not there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reference_is_what_a_node_shows() {
     let _alone = alone();
@@ -99,7 +99,7 @@ fn written() -> BTreeMap<String, Row> {
     items.map(row).collect()
 }
 
-/// What a histogram cannot tell apart nobody can see: syncs are told apart from 50 us to 1 s,
+/// What a histogram cannot tell apart cannot be seen: syncs are told apart from 50 us to 1 s,
 /// requests from 100 us to 10 s, with no step so wide that a quantile between two bounds says
 /// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// The node that a scenario may add.
 const ADDED: u64 = 4;
 
-/// Scenarios whose commands somebody else runs: who, as a path from here and what it says there.
+/// Scenarios whose commands another program runs: its text, and what that says.
 const RUN_ELSEWHERE: [(&str, &str, &str); 5] = [
     ("replace", include_str!("damage_live.rs"), "sh replace"),
     ("compose", include_str!("../../../deploy/tests/compose.rs"), "commands(\"compose\")"),
@@ -335,7 +335,7 @@ async fn started_as(name: &str) -> Cluster {
 /// A command that no test runs looks like one that works. So every block has a scenario, every
 /// scenario a test, and what is not run is a short list.
 #[test]
-fn every_command_is_run_by_somebody() {
+fn every_command_is_run() {
     let here = include_str!("operations.rs");
     let pages = operations();
     let mut not_run = Vec::new();
@@ -353,7 +353,7 @@ fn every_command_is_run_by_somebody() {
                         here.contains(&follows) || here.contains(&format!("follow_against(\"{scenario}\""))
                     }
                 };
-                assert!(run, "nobody runs the commands of ```{mark}");
+                assert!(run, "nothing runs the commands of ```{mark}");
             }
             _ => panic!("```{mark} has no scenario: {text}"),
         }

@@ -14,7 +14,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMER_SLACK: Duration = Duration::from_millis(250);
 /// A node that lost its leader gives the others the time of two elections before it gives up.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(4250);
-/// Once the node says that it is not ready, nobody waits any more.
+/// Once the node says that it is not ready, no request waits any more.
 const PROMPT: Duration = Duration::from_millis(500);
 /// How long requests are sent to a node that is alone, and how often.
 const ALONE: Duration = Duration::from_secs(8);

@@ -19,8 +19,8 @@ pub fn malloc_trim() {
     }
 }
 
-/// With fewer, threads wait for each other: with one, whoever applies waits for 60 ms while the
-/// memory of a memtable is given back.
+/// With fewer, threads wait for each other: with one, the thread that applies waits for 60 ms while
+/// the memory of a memtable is given back.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const ARENAS_PER_PROCESSOR: usize = 2;
 

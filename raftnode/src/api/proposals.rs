@@ -35,7 +35,7 @@ pub(crate) struct Applied {
     pub(super) term: u64,
 }
 
-/// A command, and whoever waits for its outcome.
+/// A command, and the request that waits for its outcome.
 struct Proposal {
     command: Command,
     done: oneshot::Sender<Result<Applied, Failure>>,

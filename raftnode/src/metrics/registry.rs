@@ -65,7 +65,7 @@ impl Metrics {
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
-    /// Takes over what is measured only when somebody looks.
+    /// Takes over what is measured only when it is asked for.
     pub(crate) async fn refresh(&self, local: &Local) {
         self.info.set(&local.cluster_id());
         let watch = &local.leader_watch;

@@ -21,7 +21,7 @@ const READ_PAUSE: Duration = Duration::from_millis(2);
 pub struct LoadOptions {
     pub writers: usize,
     pub readers: usize,
-    /// Of each writer, written by nobody else.
+    /// Of each writer, written by no other writer.
     pub own_keys: usize,
     /// Written by every writer.
     pub shared_keys: usize,

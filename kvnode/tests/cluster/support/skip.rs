@@ -31,7 +31,7 @@ pub fn unless_mountable(test: &str) -> bool {
 fn skipped(why: &str) -> bool {
     let text = format!("SKIPPED: {why}");
     assert!(std::env::var(NO_SKIP_VARIABLE).as_deref() != Ok("1"), "{text}, and {NO_SKIP_VARIABLE}=1");
-    // Past the test harness, which shows a passed test's output to nobody.
+    // Past the test harness, which does not show a passed test's output.
     let line = format!("\n{text}\n");
     drop(std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()));
     false

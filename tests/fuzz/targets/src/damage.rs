@@ -1,4 +1,4 @@
-//! What may happen to a file while nobody looks.
+//! What may happen to a file while no program looks.
 //!
 //! No change writes bytes of the input's choice: libFuzzer watches the comparisons and made a right
 //! checksum within a minute, which no accident does. What right checksums can do is tried

@@ -104,7 +104,7 @@ impl Receiver {
         let mut again = Self { runtime, disk, storage, installs: 0 };
         again.check_state(meta, pairs);
         let kept = again.runtime.block_on(again.storage.state.get_current_snapshot()).unwrap();
-        // A state that nothing was applied to is not worth sending to anybody.
+        // A state that nothing was applied to is not worth sending.
         let expected = meta.last_log_id.is_some().then_some(meta);
         assert_eq!(kept.as_ref().map(|kept| &kept.meta), expected);
     }
