@@ -1,8 +1,9 @@
-//! `appends`: durable appends per second by the number of concurrent appenders, against the bare disk.
+//! `appends`: durable appends per second by the number of concurrent appenders, against the bare
+//! disk.
 //!
-//! An appender appends one entry, waits until it is durable, and appends the next. openraft calls the log from one task,
-//! so here one task takes all that waits as one batch, appends it, and takes the next without waiting for the flush;
-//! when a batch is flushed it tells its appenders.
+//! An appender appends one entry, waits until it is durable, and appends the next. openraft calls
+//! the log from one task, so here one task takes all that waits as one batch, appends it, and takes
+//! the next without waiting for the flush; when a batch is flushed it tells its appenders.
 
 use std::collections::VecDeque;
 use std::io;

@@ -1,9 +1,10 @@
 //! `applies`: applies per second on a large store against an empty one.
 //!
-//! State only, no log and no snapshots. Both sides put the same number of pairs, drawn from the same keys; an empty
-//! store begins each time in a fresh directory. Before every measurement there is a pause, so that work that one side
-//! leaves to the background does not fall into the other; CPU time includes the pause after it. Puts that want to have what they
-//! replace are measured, too, without a requirement.
+//! State only, no log and no snapshots. Both sides put the same number of pairs, drawn from the
+//! same keys; an empty store begins each time in a fresh directory. Before every measurement there
+//! is a pause, so that work that one side leaves to the background does not fall into the other;
+//! CPU time includes the pause after it. Puts that want to have what they replace are measured,
+//! too, without a requirement.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -96,7 +97,8 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
         loaded = pairs;
         for kind in [Kind::Blind, Kind::Versioned, Kind::Returning] {
             let ratio = rounds(args, &workspace, &mut large, kind, pairs, count).await;
-            // What must be read is read from a disk's pages on the one side, and is not there on the other.
+            // What must be read is read from a disk's pages on the one side, and is not there on
+            // the other.
             if kind == Kind::Returning {
                 println!("  no requirement: on {} pairs / empty {ratio:.2}\n", grouped(pairs as f64));
                 continue;

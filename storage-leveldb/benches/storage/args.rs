@@ -73,7 +73,8 @@ pub(crate) struct Args {
     /// What a put does [default: by benchmark]
     #[arg(long, value_enum)]
     kind: Option<Kind>,
-    /// Where to make the directory for the data, which is removed at the end [default: the system's]
+    /// Where to make the directory for the data, which is removed at the end [default: the
+    /// system's]
     #[arg(long)]
     pub(crate) dir: Option<PathBuf>,
     /// For the random keys

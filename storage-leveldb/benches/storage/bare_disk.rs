@@ -26,7 +26,8 @@ pub(crate) fn append_and_sync(path: &Path, time: Duration) -> Summary {
     latencies.take()
 }
 
-/// Encodes entries, checksums and writes them one after the other, with one sync per 256; answers entries per second.
+/// Encodes entries, checksums and writes them one after the other, with one sync per 256; answers
+/// entries per second.
 pub(crate) fn one_thread(path: &Path, puts: &mut Puts, pairs: u64, time: Duration) -> f64 {
     let mut file = File::create(path).unwrap();
     let started = Instant::now();

@@ -1,9 +1,9 @@
 //! `bytes`: what reaches the disk for each put, by the operating system's count.
 //!
-//! The operating system counts a page of 4 KiB each time it becomes dirty, and not what the file system's journal
-//! writes. Above it stands what the storage says it wrote, and what a counting disk saw, by the kind of file and the
-//! thread that made it: in a LevelDB `*.log` are write-ahead logs, `*.ldb` tables (flushes write about as much as the
-//! write-ahead log, compactions the rest).
+//! The operating system counts a page of 4 KiB each time it becomes dirty, and not what the file
+//! system's journal writes. Above it stands what the storage says it wrote, and what a counting
+//! disk saw, by the kind of file and the thread that made it: in a LevelDB `*.log` are write-ahead
+//! logs, `*.ldb` tables (flushes write about as much as the write-ahead log, compactions the rest).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! A member that is sent a snapshot, in a process of its own: one TCP connection that carries the length of the
-//! metadata, the metadata, and the snapshot up to the end.
+//! A member that is sent a snapshot, in a process of its own: one TCP connection that carries the
+//! length of the metadata, the metadata, and the snapshot up to the end.
 
 use std::net::Ipv4Addr;
 use std::path::Path;

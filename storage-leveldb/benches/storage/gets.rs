@@ -1,8 +1,9 @@
-//! `gets`: point reads per second by plain threads, without and with writes going on at half of the maximum rate.
+//! `gets`: point reads per second by plain threads, without and with writes going on at half of the
+//! maximum rate.
 //!
-//! Warm: every file has been read once, so that it is in the page cache. Cold: just before, every file was synced and
-//! the page cache told to forget it (`posix_fadvise`); what the storage itself keeps in memory stays, and pages that are
-//! read during the measurement are warm from then on.
+//! Warm: every file has been read once, so that it is in the page cache. Cold: just before, every
+//! file was synced and the page cache told to forget it (`posix_fadvise`); what the storage itself
+//! keeps in memory stays, and pages that are read during the measurement are warm from then on.
 
 use std::path::Path;
 use std::time::Duration;

@@ -106,8 +106,8 @@ impl Node {
         count as f64 / started.elapsed().as_secs_f64()
     }
 
-    /// Puts any of `pairs` pairs at `rate` a second. A put that comes late because the node is slow is still counted
-    /// from when it was due.
+    /// Puts any of `pairs` pairs at `rate` a second. A put that comes late because the node is slow
+    /// is still counted from when it was due.
     pub(crate) async fn put_at_rate(&self, puts: &mut Puts, pairs: u64, rate: f64, time: Duration) {
         let started = Instant::now();
         let mut ticks = tokio::time::interval(TICK);

@@ -1,8 +1,8 @@
 //! Measures the storage against its requirements.
 //!
-//! `cargo bench -p storage-leveldb -- NAME [--pairs N] [--seconds N] [--dir DIR] ...`; `--help` lists
-//! the names, `all --quick` runs everything scaled down. It uses the crate's public API only, the
-//! way openraft and an application do: see [`node`].
+//! `cargo bench -p storage-leveldb -- NAME [--pairs N] [--seconds N] [--dir DIR]
+//! ...`; `--help` lists the names, `all --quick` runs everything scaled down. It uses the crate's
+//! public API only, the way openraft and an application do: see [`node`].
 //!
 //! Every benchmark prints tables and, for each requirement, what was measured, the limit, and `ok`
 //! or `MISSED`. A ratio is taken within a round, whose two sides run right after each other, and

@@ -1,5 +1,5 @@
-//! `memory`: resident memory of a storage that is open and idle, and its peak under gets and puts, in a process of its
-//! own that has not loaded the pairs.
+//! `memory`: resident memory of a storage that is open and idle, and its peak under gets and puts,
+//! in a process of its own that has not loaded the pairs.
 
 use std::time::Duration;
 
@@ -48,7 +48,8 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
     ]
 }
 
-/// The child: opens the storage in `--dir` and says how much memory is resident, then puts and gets.
+/// The child: opens the storage in `--dir` and says how much memory is resident, then puts and
+/// gets.
 pub(crate) async fn idle_and_loaded(args: &Args) {
     let (pairs, time) = (args.pairs(), Duration::from_secs(args.seconds(60)));
     say("process", rss());

@@ -1,9 +1,9 @@
 //! A storage used as a Raft node uses it, without the network.
 //!
-//! One task is openraft's core: it owns the log, appends all that waits as one batch without waiting for the batch
-//! before it to be flushed, saves votes and the committed position, purges. Another is openraft's state machine
-//! [`worker`](crate::worker): it reads back from the log what has been flushed, applies it, and builds snapshots. What
-//! is appended is what is applied.
+//! One task is openraft's core: it owns the log, appends all that waits as one batch without
+//! waiting for the batch before it to be flushed, saves votes and the committed position, purges.
+//! Another is openraft's state machine [`worker`](crate::worker): it reads back from the log what
+//! has been flushed, applies it, and builds snapshots. What is appended is what is applied.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,7 +26,8 @@ use crate::worker::{self, Work, Worker};
 pub(crate) type Store = Storage<Types, Pairs>;
 pub(crate) type Snapshot = SnapshotOf<Types, SnapshotFile>;
 
-/// Puts under way when the node is used as fast as it can be; openraft's queue in a kvnode has as many.
+/// Puts under way when the node is used as fast as it can be; openraft's queue in a kvnode has as
+/// many.
 pub(crate) const WINDOW: u32 = 8192;
 /// Requests that wait for the core, and those that it takes at once.
 const QUEUE_REQUESTS: usize = 1024;
@@ -66,8 +67,8 @@ pub(crate) struct Waits {
     pub(crate) apply: Latencies,
     /// From when a put was meant to be appended until it was applied.
     pub(crate) put: Latencies,
-    /// How long applying was held up: by getting a snapshot builder, and by calls of `apply` as far as they took longer
-    /// than 10 ms.
+    /// How long applying was held up: by getting a snapshot builder, and by calls of `apply` as far
+    /// as they took longer than 10 ms.
     pub(crate) held_up: Latencies,
     /// Building a snapshot.
     pub(crate) build: Latencies,

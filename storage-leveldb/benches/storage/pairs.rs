@@ -1,4 +1,5 @@
-//! The application: pairs of 16-byte keys and 256-byte values, as a key-value node writes and reads them.
+//! The application: pairs of 16-byte keys and 256-byte values, as a key-value node writes and reads
+//! them.
 
 use std::fmt;
 
@@ -152,7 +153,8 @@ impl Application<Types> for Pairs {
     }
 }
 
-/// Three integers before the value, and one session per client and generation: the reads and writes of kvnode's put.
+/// Three integers before the value, and one session per client and generation: the reads and writes
+/// of kvnode's put.
 fn versioned(
     txn: &mut Transaction<'_>,
     index: u64,

@@ -11,7 +11,8 @@ fn io(field: &str) -> u64 {
     lines.find(|(name, _)| *name == field).and_then(|(_, value)| value.parse().ok()).unwrap()
 }
 
-/// Bytes that this process has made dirty in files on a disk, and those of them that a deletion made unnecessary to write.
+/// Bytes that this process has made dirty in files on a disk, and those of them that a deletion
+/// made unnecessary to write.
 pub(crate) fn disk_writes() -> (u64, u64) {
     (io("write_bytes"), io("cancelled_write_bytes"))
 }
@@ -38,7 +39,8 @@ pub(crate) fn reset_peak() {
     fs::write("/proc/self/clear_refs", "5").unwrap();
 }
 
-/// Says so if the directory is in memory, where syncs cost nothing and nothing is written to a disk.
+/// Says so if the directory is in memory, where syncs cost nothing and nothing is written to a
+/// disk.
 pub(crate) fn warn_if_in_memory(dir: &Path) {
     const TMPFS: u64 = 0x0102_1994;
     if rustix::fs::statfs(dir).unwrap().f_type as u64 == TMPFS {
@@ -60,7 +62,8 @@ pub(crate) fn files_below(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Makes the page cache forget every file below `dir`; dirty pages are written first, as only clean ones are forgotten.
+/// Makes the page cache forget every file below `dir`; dirty pages are written first, as only clean
+/// ones are forgotten.
 pub(crate) fn drop_page_cache(dir: &Path) {
     for file in files_below(dir).iter().filter_map(|path| File::open(path).ok()) {
         file.sync_data().unwrap();
@@ -75,7 +78,8 @@ pub(crate) fn fill_page_cache(dir: &Path) {
     }
 }
 
-/// Processor time that the host of this virtual machine has taken away since it started, all processors together.
+/// Processor time that the host of this virtual machine has taken away since it started, all
+/// processors together.
 pub(crate) fn stolen() -> Duration {
     const FIELD: usize = 8;
     /// As on every Linux.

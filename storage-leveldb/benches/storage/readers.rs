@@ -74,8 +74,8 @@ pub(crate) async fn read_fast(
     tokio::task::spawn_blocking(read).await.unwrap()
 }
 
-/// A thread that reads at a rate. A read that comes late because the one before took long is counted from when it was
-/// due.
+/// A thread that reads at a rate. A read that comes late because the one before took long is
+/// counted from when it was due.
 pub(crate) struct PacedReader {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<Summary>,

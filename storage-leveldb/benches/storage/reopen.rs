@@ -1,7 +1,8 @@
-//! `reopen`: the log's size after many puts, and how long a storage takes until it is ready again, after it was closed
-//! and after `kill -9`.
+//! `reopen`: the log's size after many puts, and how long a storage takes until it is ready again,
+//! after it was closed and after `kill -9`.
 //!
-//! Ready: `Storage::open` has returned, and the entries of the log that the state had not applied are applied.
+//! Ready: `Storage::open` has returned, and the entries of the log that the state had not applied
+//! are applied.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
-//! Threads that do nothing but wake up each millisecond, one on each processor, which it never leaves. How late it is, is for how long at
-//! least that processor ran nothing of this process, whether the rest of the machine had it or the host: what runs there waits as long.
+//! Threads that do nothing but wake up each millisecond, one on each processor, which it never
+//! leaves. How late it is, is for how long at least that processor ran nothing of this process,
+//! whether the rest of the machine had it or the host: what runs there waits as long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,8 @@ impl Sleepers {
         Self { stop, threads, stolen_before: process::stolen() }
     }
 
-    /// How late each was, by the processor's number, and how much processor time the host took away meanwhile.
+    /// How late each was, by the processor's number, and how much processor time the host took away
+    /// meanwhile.
     pub(crate) fn stop(self) -> (Vec<(usize, Summary)>, Duration) {
         self.stop.store(true, Ordering::Relaxed);
         let late = self.threads.into_iter().map(|(processor, thread)| (processor, thread.join().unwrap()));

@@ -1,7 +1,9 @@
-//! `snapshots`: what building, sending and installing snapshots of a large state costs those who write, and in memory.
+//! `snapshots`: what building, sending and installing snapshots of a large state costs those who
+//! write, and in memory.
 //!
-//! The writers' part: puts at half of the maximum rate, in turns without and with snapshots built one after the other.
-//! Memory is that of a fresh process that has opened the storage, and of a fresh follower in another process.
+//! The writers' part: puts at half of the maximum rate, in turns without and with snapshots built
+//! one after the other. Memory is that of a fresh process that has opened the storage, and of a
+//! fresh follower in another process.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

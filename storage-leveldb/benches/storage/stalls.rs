@@ -1,8 +1,9 @@
 //! `stalls`: the longest waits while a loaded node works at half of its maximum rate.
 //!
-//! Log and state are those of one storage, as in a node, and what is appended is what is applied. Snapshots and purges
-//! are on, a vote is saved five times a second, and a thread reads at a rate. All times count from when the operation
-//! was due. A thread on each processor that only sleeps shows when the processor itself was away.
+//! Log and state are those of one storage, as in a node, and what is appended is what is applied.
+//! Snapshots and purges are on, a vote is saved five times a second, and a thread reads at a rate.
+//! All times count from when the operation was due. A thread on each processor that only sleeps
+//! shows when the processor itself was away.
 
 use std::time::Duration;
 

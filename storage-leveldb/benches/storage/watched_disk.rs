@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use storage_leveldb::{Disk, ReadFile, RealDisk, WriteFile};
 
-/// The operating system's files; it knows when the first and the last call for something in `dir` was.
+/// The operating system's files; it knows when the first and the last call for something in `dir`
+/// was.
 #[derive(Clone)]
 pub(crate) struct WatchedDisk {
     dir: PathBuf,
@@ -35,8 +36,8 @@ impl WatchedDisk {
         path.starts_with(&self.dir).then(|| Use(self, Instant::now()))
     }
 
-    /// From the first call for something in the directory until the end of the last one; reads of files that are open
-    /// count as the opening.
+    /// From the first call for something in the directory until the end of the last one; reads of
+    /// files that are open count as the opening.
     pub(crate) fn span(&self) -> Duration {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.map_or(Duration::ZERO, |(first, last)| last - first)

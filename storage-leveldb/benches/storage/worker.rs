@@ -124,8 +124,8 @@ async fn apply(
     state.apply(entries.as_mut()).await.unwrap();
 }
 
-/// Brings the state up to the end of the log, as openraft does when it starts; answers how many entries it applied.
-/// openraft applies what is known to be committed; here that is all there is.
+/// Brings the state up to the end of the log, as openraft does when it starts; answers how many
+/// entries it applied. openraft applies what is known to be committed; here that is all there is.
 pub(crate) async fn replay(store: &mut Store) -> u64 {
     let applied = store.state.applied_state().await.unwrap().0;
     if let Some(snapshot) = store.state.get_current_snapshot().await.unwrap()
