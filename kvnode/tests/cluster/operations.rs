@@ -2,8 +2,8 @@
 //! the word behind `sh` where a block begins. Blocks marked `background` start a node, in place of
 //! the one of that id if there is one; every other line must succeed.
 //!
-//! The addresses and directories of the document are those of the README's cluster. Each is
-//! replaced by what this cluster has.
+//! The addresses and directories of the pages are those of one cluster. Each is replaced by what
+//! the cluster of the test has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
