@@ -1,4 +1,4 @@
-//! What the client API lets through, without a server, for the fuzz targets in `fuzz/`.
+//! What the client API lets through, without a server, for the fuzz targets in `tests/fuzz/`.
 
 use proto::kv::v1 as kv;
 use tonic::Status;

@@ -23,12 +23,14 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Latches the first fault, and knows of calls to the disk that do not return, which is none yet. Cheap to
-/// clone; all clones share one latch. Telling people of it is up to the program that opened the storage.
+/// Latches the first fault, and knows of calls to the disk that do not return, which is none yet.
+/// Cheap to clone; all clones share one latch. Telling people of it is up to the program that
+/// opened the storage.
 ///
-/// Invariants: once there is a fault it never changes and never goes away, and nothing is written to
-/// disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the latch
-/// refuses the write that would record the deletion, the directory stays as it was before the failure.
+/// Invariants: once there is a fault it never changes and never goes away, and nothing is written
+/// to disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the
+/// latch refuses the write that would record the deletion, the directory stays as it was before the
+/// failure.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     first: Arc<OnceLock<Fault>>,
@@ -50,8 +52,8 @@ impl Health {
         self.first.get().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
-    /// The call to the disk that has been under way for longest: a write, a sync, a new name. One that has been
-    /// for seconds will hang; what waits for it is told nothing until it returns.
+    /// The call to the disk that has been under way for longest: a write, a sync, a new name. One
+    /// that has been for seconds will hang; what waits for it is told nothing until it returns.
     #[must_use]
     pub fn pending_call(&self) -> Option<PendingCall> {
         self.calls.oldest()

@@ -58,7 +58,7 @@ struct Call<'a> {
     client: &'a Client,
     plan: Plan,
     route: Route,
-    /// Of the endpoint whose turn it is, not yet tried in this round.
+    /// Of the present endpoint, not yet tried in this round.
     addresses: VecDeque<Address>,
     /// Not to be tried again by this operation.
     excluded: Vec<Address>,

@@ -1,4 +1,5 @@
-//! Kept connections to nodes: dialled when first needed, shared by all sessions, dropped when they break.
+//! Kept connections to nodes: dialled when first needed, shared by all sessions, dropped when they
+//! break.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -115,7 +116,8 @@ impl Connections {
             return Arc::clone(node);
         }
         if nodes.len() >= MAX_ADDRESSES_KEPT {
-            // Only a node that names ever new leaders gets here; requests in flight keep their channels.
+            // Only a node that names ever new leaders gets here; requests in flight keep their
+            // channels.
             nodes.clear();
         }
         let node: Arc<[Slot]> = (0..self.lanes).map(|_| Slot::default()).collect();

@@ -8,12 +8,13 @@ use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 /// The header's name.
 const TRACEPARENT: &str = "traceparent";
 
-/// Names one operation in the logs of all nodes, retries and forwarding included: 32 digits. Never all zeros.
+/// Names one operation in the logs of all nodes, retries and forwarding included: 32 digits. Never
+/// all zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(u128);
 
 impl TraceId {
-    /// One that nobody else has.
+    /// One that no other operation has.
     #[must_use]
     pub fn random() -> Self {
         // Zero stands for no id; it comes once in 2^128.
@@ -33,7 +34,8 @@ impl TraceId {
         Bytes::from([&self.0.to_be_bytes()[..], &attempt.to_be_bytes()].concat())
     }
 
-    /// Digits and dashes are always a valid value. The last field asks nodes that export traces to export this one.
+    /// Digits and dashes are always a valid value. The last field asks nodes that export traces to
+    /// export this one.
     fn header(self, attempt: u64) -> Option<MetadataValue<Ascii>> {
         let mut text = String::with_capacity(55);
         write!(text, "00-{self}-{attempt:016x}-01").ok()?;

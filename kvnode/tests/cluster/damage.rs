@@ -3,7 +3,7 @@
 //! [`crate::damage_live`].
 //!
 //! How it could fail: a lost vote or a lost acknowledged entry goes unnoticed, and a majority
-//! forgets; a missing or changed value is answered; the node ends or hangs and nobody learns why.
+//! forgets; a missing or changed value is answered; the node ends or hangs and does not say why.
 
 use std::path::Path;
 use std::time::Duration;

@@ -368,7 +368,7 @@ fn local_time(ended: &Ended) -> NaiveDateTime {
     NaiveDateTime::parse_from_str(&ended.stderr[..23], "%Y-%m-%d %H:%M:%S%.3f").unwrap()
 }
 
-/// Nobody reads the log any more (its pipe is closed): the node serves on. Attacked: a line that
+/// The log has no reader any more (its pipe is closed): the node serves on. Attacked: a line that
 /// cannot be written must not be a panic. (With tracing-subscriber's own writer, which complains to
 /// the same closed pipe, `cluster init` was never answered.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

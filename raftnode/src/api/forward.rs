@@ -340,7 +340,7 @@ mod tests {
     }
 
     /// Found by a reviewer: a write with a request id whose answer was lost with the leader counted
-    /// as not applied, and if nobody led after that its client was given the proof.
+    /// as not applied, and if no node led after that its client was given the proof.
     #[test]
     fn a_lost_write_with_a_name_may_be_sent_again_and_may_have_been_applied() {
         let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Once, Status::unknown("gone"));

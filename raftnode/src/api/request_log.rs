@@ -143,7 +143,7 @@ mod tests {
     const GET: Op = Op::new("get", OpKind::Read);
 
     /// Found: requests that their clients gave up were in no series, so that a cluster that answers
-    /// nobody in time looked idle.
+    /// no request in time looked idle.
     #[test]
     fn a_request_that_is_given_up_is_counted_and_timed() {
         let (metrics, log) = (Metrics::new("app", 1, "test", &[PUT, GET]).unwrap(), RequestLog::default());

@@ -1,4 +1,4 @@
-//! What a storage fault means to whoever runs this node.
+//! What a storage fault means to the operator of this node.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! A node, as its application and whoever embeds it see it.
+//! A node, as its application and the program around it see it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

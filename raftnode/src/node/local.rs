@@ -60,7 +60,7 @@ pub(crate) enum Leader {
     Here,
     /// Another node.
     There(NodeId, Member),
-    /// Nobody, or somebody whose address is not known.
+    /// No node, or one whose address is not known.
     Nobody,
 }
 

@@ -1,6 +1,7 @@
 //! Looks at what is in the files, and whether log and state fit together.
 //!
-//! Every database is opened on an overlay of its own: LevelDB's recovery writes, and the directory must stay as it is.
+//! Every database is opened on an overlay of its own: LevelDB's recovery writes, and the directory
+//! must stay as it is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,11 +16,12 @@ use crate::options::Options;
 use crate::state::StandardTypes;
 use crate::storage::OpenedParts;
 
-/// What opening a database may change in memory: its recovery writes the logs' pairs into tables and compacts once.
+/// What opening a database may change in memory: its recovery writes the logs' pairs into tables
+/// and compacts once.
 const MAX_CHANGED_BYTES: u64 = 256 << 20;
 
-/// The engine counts blocks of 4 KiB here, whatever they hold: a value of 1 MiB is one block. Everything is read once,
-/// so there is nothing to keep.
+/// The engine counts blocks of 4 KiB here, whatever they hold: a value of 1 MiB is one block.
+/// Everything is read once, so there is nothing to keep.
 const BLOCK_CACHE_BYTES: usize = 16 * 4096;
 
 /// The same database, opened to be read once from end to end.
@@ -27,7 +29,7 @@ pub(super) fn frugal(options: LevelDbOptions) -> LevelDbOptions {
     LevelDbOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..options }
 }
 
-/// The disk as it was, for somebody who writes.
+/// The disk as it was, for a reader that writes.
 pub(super) fn overlay(findings: &Findings<'_>) -> GuardedDisk {
     guarded(Arc::new(OverlayDisk::new(findings.disk(), MAX_CHANGED_BYTES)))
 }

@@ -88,7 +88,8 @@ impl<'a> Findings<'a> {
         self.disk.clone()
     }
 
-    /// The disk behind a latch of its own, so that one damaged file does not keep the others from being read.
+    /// The disk behind a latch of its own, so that one damaged file does not keep the others from
+    /// being read.
     pub(super) fn guarded(&self) -> GuardedDisk {
         guarded(self.disk())
     }

@@ -67,7 +67,8 @@ impl CheckedPosition {
 impl Problem {
     /// What a part of the storage reports of itself.
     pub(super) fn of(fault: &Fault) -> Self {
-        // The disk layer words a refusal of the operating system so, and whoever reads a version another version.
+        // So begins what the disk layer says when the operating system refuses; so goes on what is
+        // said of another version.
         let kind = match &fault.reason {
             reason if reason.starts_with("cannot ") => ProblemKind::Unreadable,
             reason if reason.contains("; this version reads ") => ProblemKind::OtherFormat,

@@ -12,7 +12,8 @@ use super::state::State;
 pub enum OperationKind {
     /// A file is created, or emptied.
     Create,
-    /// Bytes are written behind what was written to a file, in place of reserved zeros or behind its end.
+    /// Bytes are written behind what was written to a file, in place of reserved zeros or behind
+    /// its end.
     Write,
     /// A file gets longer by zeros.
     Reserve,
@@ -46,8 +47,9 @@ impl fmt::Display for OperationKind {
     }
 }
 
-/// The middle of one operation: a change has been made and is not durable, a sync has begun and made nothing
-/// durable yet. So a power failure now may leave all, some or nothing of the operation.
+/// The middle of one operation: a change has been made and is not durable, a sync has begun and
+/// made nothing durable yet. So a power failure now may leave all, some or nothing of the
+/// operation.
 pub struct Moment<'a> {
     /// Number of the operation on this disk; the first is 1.
     pub number: u64,
@@ -66,5 +68,6 @@ impl Moment<'_> {
     }
 }
 
-/// Sees every operation; runs in the middle of it, while the disk is locked: it must not call the disk.
+/// Sees every operation; runs in the middle of it, while the disk is locked: it must not call the
+/// disk.
 pub(super) type Watcher = std::sync::Arc<dyn Fn(&Moment<'_>) + Send + Sync>;

@@ -31,7 +31,7 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
-    /// The content alone: nobody watches the copy, nothing fails on it and nobody has it locked.
+    /// The content alone: the copy is not watched, nothing fails on it and it is not locked.
     pub(super) fn copy(&self) -> Self {
         let (files, tree) = (self.files.clone(), self.tree.clone());
         Self { files, tree, capacity_bytes: self.capacity_bytes, ..Self::default() }
@@ -59,7 +59,8 @@ impl State {
         }
     }
 
-    /// Counts an operation. `Some`: it goes wrong in this way, which is not an error without effect.
+    /// Counts an operation. `Some`: it goes wrong in this way, which is not an error without
+    /// effect.
     fn count(&mut self) -> io::Result<Option<Failure>> {
         self.check_power()?;
         match self.changes.next() {

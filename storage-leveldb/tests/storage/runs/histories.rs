@@ -22,9 +22,9 @@ fn batch(random: &mut Random, keys: u64) -> Vec<Set> {
     (0..20).map(|_| one()).take(1 + keys as usize % 20).collect()
 }
 
-/// Attacks the order of runs: a merge or a restart that puts an older run before a newer one, or takes a deletion for
-/// nothing while an older run still has the pair, brings back what was overwritten or deleted. And that runs stay few,
-/// though one is made for every few entries.
+/// Attacks the order of runs: a merge or a restart that puts an older run before a newer one, or
+/// takes a deletion for nothing while an older run still has the pair, brings back what was
+/// overwritten or deleted. And that runs stay few, though one is made for every few entries.
 ///
 /// `RUNS_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +90,8 @@ async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, Pairs::new()));
 }
 
-/// Attacks the space that overwritten and deleted pairs take. A pair may be in one run of each size, and be merged again.
+/// Attacks the space that overwritten and deleted pairs take. A pair may be in one run of each
+/// size, and be merged again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn space_is_bounded_by_what_is_there_and_not_by_what_was_written() {
     const LIVE_BYTES: u64 = 500_000;
