@@ -81,7 +81,11 @@ impl Client {
         match timeout_at(until, send(connection.link.clone(), terms)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(status)) => Err(self.broken(address, &connection, status, until).await),
-            Err(_elapsed) => Err(Failure { endpoint: address.endpoint.clone(), cause: Cause::NoAnswer }),
+            Err(_elapsed) => {
+                // A node answers in time, if only with a failure: the stream may be at fault.
+                connection.link.session.forget();
+                Err(Failure { endpoint: address.endpoint.clone(), cause: Cause::NoAnswer })
+            }
         }
     }
 

@@ -27,6 +27,8 @@ use super::wire::{
 const MAX_UNDER_WAY: usize = 1024;
 /// A message is complete with so many bytes of keys and values; a single operation may have more.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// How often a stream that takes no more looks whether its operations were given up.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Messages that wait for the connection to take them.
 const WAITING_MESSAGES: usize = 2;
 
@@ -67,6 +69,12 @@ impl SessionOver {
                 return answer;
             }
         }
+    }
+
+    /// The next operation opens another session; what is under way on this one may still be
+    /// answered.
+    pub(super) fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn open(&self, channel: &Channel, cluster: Option<ClusterId>) -> mpsc::Sender<Waiting> {
@@ -141,7 +149,7 @@ impl Stream {
         let ended = || Status::unknown("the session was ended by the node");
         let mut arrived = Vec::new();
         while self.out.is_some() || !self.pending.is_empty() {
-            if self.pending.len() >= MAX_UNDER_WAY {
+            if self.pending.len() >= MAX_UNDER_WAY || self.out.is_none() {
                 self.pending.retain(|_, done| !done.is_closed());
             }
             let may_take = self.out.is_some() && self.pending.len() < MAX_UNDER_WAY;
@@ -151,6 +159,8 @@ impl Stream {
                     Ok(None) => return ended(),
                     Err(status) => return status,
                 },
+                // Operations that were given up are looked for.
+                () = tokio::time::sleep(LOOK_AGAIN), if !may_take => {}
                 taken = self.arrivals.recv_many(&mut arrived, MAX_UNDER_WAY), if may_take => {
                     if taken == 0 {
                         self.out = None;

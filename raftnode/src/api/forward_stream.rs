@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use network_grpc::ClusterId;
@@ -24,6 +25,8 @@ use crate::raft::NodeId;
 
 /// A message is complete with so many bytes of commands and queries; a single one may have more.
 const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// How often a stream that takes no more looks whether its requests were given up.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Messages that wait for the connection to take them.
 const WAITING_MESSAGES: usize = 4;
 
@@ -100,7 +103,7 @@ impl Stream {
     async fn run(mut self, mut answers: Streaming<pb::ForwardResponse>) {
         let mut arrived = Vec::new();
         loop {
-            if self.pending.len() >= MAX_STREAM_REQUESTS {
+            if self.pending.len() >= MAX_STREAM_REQUESTS || self.out.is_none() {
                 self.pending.retain(|_, done| !done.is_closed());
             }
             let may_take = self.out.is_some() && self.pending.len() < MAX_STREAM_REQUESTS;
@@ -110,6 +113,8 @@ impl Stream {
                     Ok(None) => return self.broken(&Status::unknown("the stream was ended")),
                     Err(status) => return self.broken(&status),
                 },
+                // Requests that were given up are looked for.
+                () = tokio::time::sleep(LOOK_AGAIN), if !may_take => {}
                 taken = self.arrivals.recv_many(&mut arrived, MAX_STREAM_REQUESTS), if may_take => {
                     if taken == 0 {
                         self.out = None;

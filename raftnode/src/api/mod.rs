@@ -28,6 +28,7 @@ mod report;
 mod request_log;
 mod requests;
 mod requests_service;
+mod returning;
 mod route;
 mod server;
 pub(crate) mod status_codes;

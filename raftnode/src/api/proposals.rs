@@ -1,17 +1,20 @@
 //! Commands on their way into the log: those that wait together become one entry.
 //!
 //! A command that comes in while nothing is on its way is proposed at once. While
-//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next: so
-//! entries carry the more commands the more there are to carry, and the order in which commands
-//! came in is that in which they are applied.
+//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next; and
+//! those of clients that were answered together wait for each other ([`Returning`]). So entries
+//! carry the more commands the more there are to carry, and the order in which commands came in is
+//! that in which they are applied.
 
 use std::sync::Arc;
 
 use openraft::errors::RaftError;
 use openraft::impls::ProgressResponder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
+use super::returning::{self, Returning};
 use super::status_codes::{self, Failure};
 use crate::application::{Batch, Command, Hosted, Outcome, Stamp};
 use crate::raft::{Raft, TypeConfig};
@@ -76,7 +79,8 @@ impl Proposals {
     pub(crate) fn start(raft: Raft, hosted: Hosted) -> Self {
         let (waiting, arrivals) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
-        tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new() }.run());
+        let returning = Returning::default();
+        tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new(), returning }.run());
         Self { waiting }
     }
 
@@ -108,6 +112,7 @@ struct Proposer {
     places: Arc<Semaphore>,
     /// Those that have come in and are in no entry yet.
     waiting: Vec<Proposal>,
+    returning: Returning,
 }
 
 impl Proposer {
@@ -115,6 +120,7 @@ impl Proposer {
         while self.has_waiting().await {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             self.gather();
+            self.await_returning().await;
             let stamp = self.stamp();
             self.refuse_new(stamp.schema);
             let proposals = self.take();
@@ -128,17 +134,33 @@ impl Proposer {
     async fn has_waiting(&mut self) -> bool {
         if self.waiting.is_empty() {
             let Some(proposals) = self.arrivals.recv().await else { return false };
-            self.waiting = proposals;
+            self.arrived(proposals);
         }
         true
+    }
+
+    fn arrived(&mut self, mut proposals: Vec<Proposal>) {
+        self.returning.came(proposals.len());
+        self.waiting.append(&mut proposals);
+    }
+
+    /// Waits for those that are expected to come soon.
+    async fn await_returning(&mut self) {
+        let until = Instant::now() + returning::MAX_WAIT;
+        while self.returning.are_due() && self.waiting.len() < MAX_BATCH_COMMANDS {
+            match timeout_at(until, self.arrivals.recv()).await {
+                Ok(Some(proposals)) => self.arrived(proposals),
+                Ok(None) | Err(_) => self.returning.forget(),
+            }
+        }
     }
 
     /// Takes over what has come in meanwhile.
     fn gather(&mut self) {
         while self.waiting.len() < MAX_BATCH_COMMANDS
-            && let Ok(mut proposals) = self.arrivals.try_recv()
+            && let Ok(proposals) = self.arrivals.try_recv()
         {
-            self.waiting.append(&mut proposals);
+            self.arrived(proposals);
         }
         // Nothing has been done about them yet.
         self.waiting.retain(|proposal| !proposal.reply.is_unwanted());
@@ -182,8 +204,10 @@ impl Proposer {
         if let Err(fatal) = self.raft.client_write_ff(batch, Some(responder)).await {
             return answer_failure(proposals, &status_codes::write_failure(RaftError::Fatal(fatal)));
         }
+        let returning = self.returning.clone();
         tokio::spawn(async move {
             let outcome = outcome.await;
+            returning.answered(proposals.len());
             drop(place);
             match outcome {
                 Ok(Ok(written)) => {

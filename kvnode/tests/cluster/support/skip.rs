@@ -15,8 +15,13 @@ pub fn unless_found(program: &str, test: &str) -> bool {
 /// The same, for a program that says its version when asked with `flag`. Some would run for ever
 /// with another.
 pub fn unless_answers(program: &str, flag: &str, test: &str) -> bool {
-    let found = Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success());
-    found || skipped(&format!("{test} needs {program}"))
+    unless_runs(program, &[flag], test)
+}
+
+/// The same, for a program that ends well with these arguments if it has all that is needed.
+pub fn unless_runs(program: &str, args: &[&str], test: &str) -> bool {
+    let found = Command::new(program).args(args).output().is_ok_and(|output| output.status.success());
+    found || skipped(&format!("{test} needs {program} {}", args.join(" ")))
 }
 
 /// Whether a file system can be mounted here; else the same.
