@@ -4,9 +4,9 @@
 //! The way of a request: a place among those in flight taken (`admission`), the leader found
 //! (`route`), then either answered here (`requests`, by way of `proposals` or `read_index`) or
 //! passed on (`forward`), with others over one stream (`forward_stream`). The requests of a stream
-//! (`exchange`) are begun together (`pipeline`). Whatever fails becomes a status that says whether the request was applied
-//! (`status_codes`). Every request has a line in the log (`request_log`). A node without storage
-//! answers nothing but why (`refusal`).
+//! (`exchange`) are begun together (`pipeline`). Whatever fails becomes a status that says whether
+//! the request was applied (`status_codes`). Every request has a line in the log (`request_log`). A
+//! node without storage answers nothing but why (`refusal`).
 
 mod admission;
 mod call;

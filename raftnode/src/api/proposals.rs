@@ -1,8 +1,8 @@
 //! Commands on their way into the log: those that wait together become one entry.
 //!
 //! A command that comes in while nothing is on its way is proposed at once. While
-//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next; and
-//! those of clients that were answered together wait for each other ([`Returning`]). So entries
+//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next;
+//! and those of clients that were answered together wait for each other ([`Returning`]). So entries
 //! carry the more commands the more there are to carry, and the order in which commands came in is
 //! that in which they are applied.
 
