@@ -107,11 +107,11 @@ fn a_change_that_makes_no_sense_is_refused_with_its_reason() {
     assert_eq!(members(&still.json()), (vec![1, 2, 3], vec![]));
 }
 
-/// The directory of the newest run of the state.
+/// The directory of the newest table of the state.
 fn damage(data_dir: &Path) {
-    let runs = std::fs::read_dir(data_dir.join("storage/state")).unwrap();
-    let current = runs.map(|run| run.unwrap().path().join("CURRENT")).find(|current| current.exists());
-    std::fs::remove_file(current.expect("a run")).unwrap();
+    let tables = std::fs::read_dir(data_dir.join("storage/state")).unwrap();
+    let current = tables.map(|table| table.unwrap().path().join("CURRENT")).find(|current| current.exists());
+    std::fs::remove_file(current.expect("a table")).unwrap();
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_damaged_node_says_so_at_every_path() {
     let node = &cluster.nodes[2];
     let status = until("it listens", || node.get("/admin/status")).json();
     let fault = status["fault"].as_str().unwrap_or_else(|| panic!("{status}"));
-    assert!(fault.contains("run-"), "{fault}");
+    assert!(fault.contains("table-"), "{fault}");
 
     let waiting = json!("Waiting");
     let one = json!({ "id": 1 });
@@ -146,7 +146,7 @@ fn a_damaged_node_says_so_at_every_path() {
         let answer = answer.unwrap();
         let error = answer.json();
         assert_eq!((answer.code, &error["applied"]), (503, &json!("no")), "{answer:?}");
-        assert!(error["error"].as_str().unwrap().contains("run-"), "{answer:?}");
+        assert!(error["error"].as_str().unwrap().contains("table-"), "{answer:?}");
     }
     assert_eq!(cluster.nodes[0].ask("/write", &json!("Pop")), json!({ "Popped": "bread" }));
     cluster.nodes[2].ask_to_stop();

@@ -1,15 +1,16 @@
 //! The one error type of this crate.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::health::Fault;
 
 /// Why a storage operation failed.
 ///
 /// A [`Fault`](StorageError::Fault) is final for the process: the storage has latched its first one
-/// and refuses everything after it. The other variants concern the one who asked.
+/// and refuses everything after it. The other variants concern the request only.
 #[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
 pub enum StorageError {
     /// A write, sync or read failed, or bytes on disk are not what was written. Nothing has reached
     /// the disk since.
@@ -25,6 +26,10 @@ pub enum StorageError {
     /// The application could not answer a query, for this reason. Nothing is latched.
     #[error("the application could not answer a query: {0}")]
     QueryFailed(String),
+    /// The answer of a query cannot be encoded, or read back from its encoding. Nothing is latched;
+    /// mend its type.
+    #[error("the application could not answer a query: the answer cannot be {0}; mend its type")]
+    UnsendableAnswer(String),
     /// The storage was closed while the request waited.
     #[error("storage is closed")]
     Closed,
@@ -34,12 +39,7 @@ impl StorageError {
     /// What an application read from its state is not what it wrote, for this reason.
     #[must_use]
     pub fn corrupt(reason: impl Into<String>) -> Self {
-        Self::Fault(Fault { path: "state".into(), reason: reason.into() })
-    }
-
-    /// A fault that has not been latched: only for failures before any storage exists.
-    pub(crate) fn at(path: &Path, reason: impl ToString) -> Self {
-        Self::Fault(Fault { path: path.to_owned(), reason: reason.to_string() })
+        Self::Fault(Fault::corrupt("state", reason.into()))
     }
 }
 

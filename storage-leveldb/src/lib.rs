@@ -21,8 +21,8 @@
 //! everything ([`Health`]); nothing is ever answered from damaged bytes.
 //!
 //! Top down: [`Storage`] opens a directory; the [`log`](LogStore) has a thread that owns an
-//! [`Engine`], the [`state`](StateMachine) consists of [`Run`]s, which any thread reads; LevelDB is
-//! an engine and makes runs; under it lie checksummed file formats, and under those a [`Disk`].
+//! [`Engine`], the [`state`](StateMachine) consists of [`Table`]s, which any thread reads; LevelDB is
+//! an engine and makes tables; under it lie checksummed file formats, and under those a [`Disk`].
 //!
 //! ## Features
 //!
@@ -43,12 +43,12 @@ mod health;
 #[cfg(feature = "testing")]
 mod invariants;
 mod log;
+mod lsm;
 mod observer;
 mod options;
 mod owner_thread;
+mod raft;
 mod sizes;
-mod snapshot;
-mod state;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -57,19 +57,19 @@ pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command, encode_c
 pub use config::{UnsafeConfig, check_config, durable_config};
 pub use disk::{Disk, PendingCall, ReadFile, RealDisk, WriteFile};
 pub use engine::{
-    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, Run,
-    RunWriter, ScanLimit,
+    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, ScanLimit,
+    Table, TableWriter,
 };
 pub use error::StorageError;
-pub use health::{Fault, Health};
+pub use health::{Fault, FaultKind, Health};
 pub use log::{LogReader, LogStore};
+pub use lsm::{Transaction, View};
 pub use observer::{Db, NoObserver, Observer, StallCause};
 pub use options::Options;
-pub use sizes::Sizes;
-pub use state::{
+pub use raft::{
     Application, SnapshotBuilder, SnapshotFile, SnapshotInbox, StandardTypes, StateMachine, StateReader,
-    Transaction, View,
 };
+pub use sizes::Sizes;
 pub use storage::Storage;
 
 /// Runs the examples of the README.

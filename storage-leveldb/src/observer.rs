@@ -37,8 +37,8 @@ pub enum StallCause {
     Reader,
     /// Applying: for full memtables to be written to the disk.
     Flush,
-    /// Applying: for flushes, which wait for merges because there are too many runs.
-    Merge,
+    /// Applying: for flushes, which wait for compactions because there are too many tables.
+    Compaction,
 }
 
 impl StallCause {
@@ -48,7 +48,7 @@ impl StallCause {
         (Db::Log, Self::Engine),
         (Db::Log, Self::Reader),
         (Db::State, Self::Flush),
-        (Db::State, Self::Merge),
+        (Db::State, Self::Compaction),
     ];
 
     /// A short lower-case name, fit for a metric label.
@@ -59,7 +59,7 @@ impl StallCause {
             Self::Engine => "engine",
             Self::Reader => "reader",
             Self::Flush => "flush",
-            Self::Merge => "merge",
+            Self::Compaction => "compaction",
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Options {
     /// its write buffer.
     pub log_segment_bytes: u64,
     /// What was applied lately is kept in memory until it is this much, in bytes of keys and values
-    /// and 160 more for each, and then written to disk as a run. Three times as much is held at
+    /// and 160 more for each, and then written to disk as a table. Three times as much is held at
     /// most: one that is being filled and two that are being written. What is not on disk yet is
     /// applied again after a crash.
     pub memtable_bytes: usize,

@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use crate::disk::Disk;
 
-/// The directories of the runs that make up the state now.
-pub(crate) type CountingDirs = Arc<dyn Fn() -> Vec<PathBuf> + Send + Sync>;
+/// The directories of the tables that make up the state now.
+pub(crate) type LiveDirs = Arc<dyn Fn() -> Vec<PathBuf> + Send + Sync>;
 
 /// Measures the storage directory. Cheap to clone; each answer walks a directory.
 #[derive(Clone)]
 pub struct Sizes {
     disk: Arc<dyn Disk>,
     log: PathBuf,
-    runs: CountingDirs,
+    tables: LiveDirs,
     state: PathBuf,
 }
 
 impl Sizes {
-    pub(crate) fn new(disk: Arc<dyn Disk>, log: PathBuf, runs: CountingDirs, state: PathBuf) -> Self {
-        Self { disk, log, runs, state }
+    pub(crate) fn new(disk: Arc<dyn Disk>, log: PathBuf, tables: LiveDirs, state: PathBuf) -> Self {
+        Self { disk, log, tables, state }
     }
 
     /// The log's segments, the one that lies ready included.
@@ -29,19 +29,19 @@ impl Sizes {
         dirs.iter().map(|name| self.files_in(&self.log.join(name))).sum()
     }
 
-    /// The state machine's runs.
+    /// The state machine's tables.
     #[must_use]
     pub fn state_bytes(&self) -> u64 {
-        (self.runs)().iter().map(|dir| self.files_in(dir)).sum()
+        (self.tables)().iter().map(|dir| self.files_in(dir)).sum()
     }
 
-    /// Runs that are no part of the state: being written or received, or still read because a
+    /// Tables that are no part of the state: being written or received, or still read because a
     /// snapshot of them is being sent.
     #[must_use]
     pub fn snapshot_bytes(&self) -> u64 {
-        let counting = (self.runs)();
+        let live = (self.tables)();
         let dirs = self.disk.list(&self.state).unwrap_or_default();
-        let dirs = dirs.iter().map(|name| self.state.join(name)).filter(|dir| !counting.contains(dir));
+        let dirs = dirs.iter().map(|name| self.state.join(name)).filter(|dir| !live.contains(dir));
         dirs.map(|dir| self.files_in(&dir)).sum()
     }
 

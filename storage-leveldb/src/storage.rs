@@ -4,7 +4,7 @@
 //! DIR/LOCK       held while the storage is open
 //! DIR/FORMAT     written once the databases exist: from then on a missing one is damage
 //! DIR/log/       the log's segments, and which of them count
-//! DIR/state/     the state machine's runs, and which of them count
+//! DIR/state/     the state's tables, and which of them count
 //! ```
 
 use std::any::Any;
@@ -18,12 +18,13 @@ use crate::error::StorageError;
 use crate::file::marker;
 use crate::health::{Fault, Health};
 use crate::log::{LogEngines, LogStore};
+use crate::lsm::merge_operator::MergeFunction;
+use crate::lsm::tree::LsmTree;
 use crate::observer::{Db, NoObserver};
 use crate::options::Options;
+use crate::raft::position::Position;
+use crate::raft::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader, merge_function};
 use crate::sizes::Sizes;
-use crate::state::{
-    Application, ApplicationMerge, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store,
-};
 
 const FORMAT_FILE: &str = "FORMAT";
 /// Version of what is on disk.
@@ -62,10 +63,9 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
         let dir = dir.to_owned();
         let open = move || {
             let application = Arc::new(application);
-            let parts = OpenedParts::open(&dir, options, ApplicationMerge::of::<C, A>(&application))?;
-            let state = StateMachine::start(application, parts.store)?;
-            let sizes =
-                Sizes::new(parts.disk, dir.join("log"), state.reader.counting_dirs(), dir.join("state"));
+            let parts = OpenedParts::<C>::open(&dir, options, merge_function::<C, A>(&application))?;
+            let state = StateMachine::start(application, parts.tree)?;
+            let sizes = Sizes::new(parts.disk, dir.join("log"), state.reader.live_dirs(), dir.join("state"));
             let (reader, inbox) = (state.reader(), state.inbox());
             Ok(Self { log: parts.log, reader, inbox, state, health: parts.health, sizes })
         };
@@ -77,13 +77,13 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
 /// yet.
 pub(crate) struct OpenedParts<C: StandardTypes> {
     log: LogStore<C>,
-    store: Store<C>,
+    tree: LsmTree,
     health: Health,
     disk: Arc<dyn Disk>,
 }
 
 impl<C: StandardTypes> OpenedParts<C> {
-    pub(crate) fn open(dir: &Path, options: Options, merge: ApplicationMerge) -> Result<Self, StorageError> {
+    pub(crate) fn open(dir: &Path, options: Options, merge: MergeFunction) -> Result<Self, StorageError> {
         let lock = lock(options.disk.as_ref(), dir)?;
         let disk = GuardedDisk::new(options.disk.clone(), options.observer.clone(), lock);
         disk.create_dir(dir)?;
@@ -96,17 +96,18 @@ impl<C: StandardTypes> OpenedParts<C> {
         let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
         let engines = LogEngines { factory: log.engine.clone(), spectator: options.spectator() };
         let log = LogStore::open(&log.dir, engines, log.disk.clone(), &options, is_new)?;
-        let store = Store::<C>::open(&state.dir, state.disk, state.engine, &options, merge, is_new)?;
-        let standing = Standing { log: log.position(), applied: store.durable_position().applied };
+        let tree =
+            LsmTree::open(&state.dir, state.disk, state.engine, options.memtable_bytes, merge, is_new)?;
+        let standing = Standing { log: log.position(), applied: Position::<C>::durable(&tree)?.applied };
         standing.check(&disk, dir)?;
         if is_new {
             let marker = dir.join(FORMAT_FILE);
             standing.check_new(&disk, &marker)?;
             marker::replace(&disk, &marker, FORMAT.as_bytes())?;
         }
-        store.remove_garbage()?;
+        tree.remove_garbage()?;
         log.begin();
-        Ok(Self { log, store, health: disk.health, disk: options.disk })
+        Ok(Self { log, tree, health: disk.health, disk: options.disk })
     }
 }
 
@@ -139,11 +140,11 @@ impl Options {
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, StorageError> {
-    create_dir_durably(disk, dir).map_err(|e| StorageError::at(dir, format!("cannot create: {e}")))?;
+    create_dir_durably(disk, dir).map_err(|e| Fault::io("create", dir, e))?;
     match disk.lock(&dir.join("LOCK")) {
         Ok(lock) => Ok(Arc::from(lock)),
         Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Err(StorageError::Busy(dir.to_owned())),
-        Err(e) => Err(StorageError::at(&dir.join("LOCK"), format!("cannot lock: {e}"))),
+        Err(e) => Err(Fault::io("lock", dir.join("LOCK"), e).into()),
     }
 }
 
@@ -157,7 +158,7 @@ pub(crate) fn is_formatted(disk: &GuardedDisk, dir: &Path) -> Result<bool, Fault
         Some(other) => {
             let (other, ours) = (String::from_utf8_lossy(&other), FORMAT.trim());
             let reason = format!("format {:?}; this version reads {ours:?} only", other.trim());
-            Err(disk.damaged(&path, reason))
+            Err(disk.other_format(&path, reason))
         }
     }
 }

@@ -66,7 +66,7 @@ async fn versions_count_writes_that_read_nothing() {
     for revision in 1..=9 {
         assert_eq!(machine.apply(unseen("x")).await, Response::Put { revision, previous: None });
         if revision % 2 == 0 {
-            // Those before it are in a run.
+            // Those before it are in a table.
             machine.snapshot().await;
         }
     }

@@ -29,18 +29,18 @@ const KINDS: [&str; 15] = [
     "storage/log/segment-*/CURRENT",
     "storage/log/segment-*/WITNESS",
     "storage/log/ROOT",
-    "storage/state/ROOT",
-    "storage/state/run-*/*.ldb",
-    "storage/state/run-*/MANIFEST-*",
-    "storage/state/run-*/CURRENT",
-    "storage/state/run-*/WITNESS",
+    "storage/state/MANIFEST",
+    "storage/state/table-*/*.ldb",
+    "storage/state/table-*/MANIFEST-*",
+    "storage/state/table-*/CURRENT",
+    "storage/state/table-*/WITNESS",
     "storage/FORMAT",
 ];
 /// Of these there is an older version only as long as the node has not been started again.
 const REPLACED_AT_A_START: [&str; 2] = ["storage/log/segment-*/*.log", "storage/log/segment-*/MANIFEST-*"];
 /// Lost as a whole, none of them may be started empty.
 const DIRECTORIES: [&str; 5] =
-    ["storage", "storage/log", "storage/log/segment-*", "storage/state", "storage/state/run-*"];
+    ["storage", "storage/log", "storage/log/segment-*", "storage/state", "storage/state/table-*"];
 /// Empty, and only locked.
 const LOCKS: [&str; 2] = ["storage/LOCK", "LOCK"];
 /// A start, an election, and catching up on a loaded machine.
@@ -99,7 +99,7 @@ async fn a_damaged_file_is_named_or_harmless() {
                 one_damage(&mut cluster, id, (kind, harm), &older, politely, &mut dice, &mut count).await;
             }
         }
-        begin_a_run(&cluster.node(id).serve.data_dir);
+        begin_a_table(&cluster.node(id).serve.data_dir);
         for dir in DIRECTORIES {
             lost_directory(&mut cluster, id, dir).await;
         }
@@ -112,9 +112,9 @@ async fn a_damaged_file_is_named_or_harmless() {
     assert!(count.older >= 6, "hardly anything was older: {count:?}");
 }
 
-/// A follower with every kind of file: restarted once, so that there is a run of the state; with a
-/// snapshot of its own, which makes another; and with entries behind it in the log. The copies are
-/// from before the snapshot and from behind it.
+/// A follower with every kind of file: restarted once, so that there is a table of the state; with
+/// a snapshot of its own, which makes another; and with entries behind it in the log. The copies
+/// are from before the snapshot and from behind it.
 async fn stopped_follower(
     cluster: &mut Cluster,
     load: &mut Load,
@@ -215,7 +215,7 @@ async fn one_damage(
         }
     }
     println!("{what}: {outcome:?}");
-    // A node that has gone on from an older ROOT has removed the runs that only the newer one
+    // A node that has gone on from an older MANIFEST has removed the tables that only the newer one
     // names: the older one is right now.
     let has_gone_on = matches!(outcome, Outcome::Harmless) && harm == Harm::Older;
     if let Some(damage) = damage.filter(|_| !has_gone_on) {
@@ -223,16 +223,16 @@ async fn one_damage(
     }
 }
 
-/// What a node leaves that is stopped while it writes a run. It comes last, whatever the others are
-/// called.
-fn begin_a_run(data_dir: &Path) {
-    let run = data_dir.join("storage/state/run-99999999");
-    std::fs::create_dir(&run).unwrap();
-    std::fs::write(run.join("000003.ldb"), "a table that is not complete").unwrap();
+/// What a node leaves that is stopped while it writes a table. It comes last, whatever the others
+/// are called.
+fn begin_a_table(data_dir: &Path) {
+    let table = data_dir.join("storage/state/table-99999999");
+    std::fs::create_dir(&table).unwrap();
+    std::fs::write(table.join("000003.ldb"), "a table that is not complete").unwrap();
 }
 
-/// Loses a directory of this name, which must be missed. Only a run that was not complete may not
-/// be: it is removed at the next start. (This test took such a run for one in use, whenever the
+/// Loses a directory of this name, which must be missed. Only a table that was not complete may not
+/// be: it is removed at the next start. (This test took such a table for one in use, whenever the
 /// node had been writing one as it was stopped.)
 async fn lost_directory(cluster: &mut Cluster, id: u64, dir: &str) {
     for _ in 0..=LEFT_BEHIND_MAX {

@@ -46,7 +46,7 @@ async fn damage_under_a_running_leader_is_noticed_and_the_node_replaced() {
     );
     load.progress(100, PROGRESS_TIMEOUT).await;
 
-    let tables = files(&cluster.node(DAMAGED).serve.data_dir, "storage/state/run-*/*.ldb");
+    let tables = files(&cluster.node(DAMAGED).serve.data_dir, "storage/state/table-*/*.ldb");
     let damaged: Vec<_> = tables.iter().map(|table| flip_bits(table, &mut dice)).collect();
     println!("{} bits flipped in {} tables", damaged.iter().sum::<usize>(), tables.len());
     load.ledger.pause.restart();

@@ -178,9 +178,10 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
 /// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s, and
 /// until everything that a node does by itself has happened on every node meanwhile, which in a
 /// cluster with little to do takes an hour: snapshots and purges of the log (every 100 entries
-/// here), a memtable that is flushed and runs that are merged, a new segment of the log (one takes
-/// 24 MiB). A client puts and gets, and every node's metrics and readiness are polled. Counted are
-/// the lines of all three nodes at the default level: 0 in 20 s, so fewer than 180 an hour.
+/// here), a memtable that is flushed and tables that are compacted, a new segment of the log (one
+/// takes 24 MiB). A client puts and gets, and every node's metrics and readiness are polled.
+/// Counted are the lines of all three nodes at the default level: 0 in 20 s, so fewer than 180 an
+/// hour.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
     const PUTS_AT_ONCE: usize = 8;
@@ -231,16 +232,16 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
     }
 }
 
-/// What a storage has done by itself, as its directory shows: numbers of segments and runs only
+/// What a storage has done by itself, as its directory shows: numbers of segments and tables only
 /// grow.
 #[derive(Debug)]
 struct Upkeep {
     /// The newest segment of the log; it is prepared when the one before it is begun.
     segment: u64,
-    /// The newest run of the state,
-    run: u64,
-    /// and how many there are. Nothing but a merge takes one away.
-    runs: u64,
+    /// The newest table of the state,
+    table: u64,
+    /// and how many there are. Nothing but a compaction takes one away.
+    tables: u64,
 }
 
 impl Upkeep {
@@ -250,18 +251,18 @@ impl Upkeep {
             let number = |path: &PathBuf| path.to_str()?.rsplit_once('-')?.1.parse().ok();
             found.iter().filter_map(number).collect()
         };
-        let runs = numbers("storage/state/run-*");
+        let tables = numbers("storage/state/table-*");
         let newest = |numbers: &[u64]| numbers.iter().max().copied().unwrap_or_default();
         Self {
             segment: newest(&numbers("storage/log/segment-*")),
-            run: newest(&runs),
-            runs: runs.len() as u64,
+            table: newest(&tables),
+            tables: tables.len() as u64,
         }
     }
 
-    /// A segment, a flush, and a merge, which makes one run of four.
+    /// A segment, a flush, and a compaction, which makes one table of four.
     fn has_done_all_since(&self, before: &Self) -> bool {
-        let (written, more) = (self.run - before.run, self.runs.saturating_sub(before.runs));
+        let (written, more) = (self.table - before.table, self.tables.saturating_sub(before.tables));
         self.segment > before.segment && written > 0 && written >= more + 4
     }
 }

@@ -167,7 +167,7 @@ async fn no_label_has_values_without_end() {
                 "op" => OPS,
                 "outcome" => OUTCOMES,
                 "db" => "log state snapshot",
-                "cause" => "sync engine reader flush merge",
+                "cause" => "sync engine reader flush compaction",
                 "rpc" => "append_stream append vote pre_vote transfer_leader snapshot",
                 "peer" => "1 2 3",
                 "node_id" => &own_id,

@@ -233,13 +233,13 @@ async fn fault() {
     runbook.cluster.client().put("key", "value").await.unwrap();
     let damaged = runbook.cluster.node_mut(3);
     assert!(damaged.stop().await.success());
-    let current = &files(&damaged.serve.data_dir, "storage/state/run-*/CURRENT")[0];
+    let current = &files(&damaged.serve.data_dir, "storage/state/table-*/CURRENT")[0];
     std::fs::remove_file(current).unwrap();
     damaged.start();
     damaged.up().await;
     let ran = runbook.follow("fault").await;
     for line in ["curl", "kvcli cluster status"] {
-        assert!(printed(&ran, line).contains("storage/state/run-"), "{ran:#?}");
+        assert!(printed(&ran, line).contains("storage/state/table-"), "{ran:#?}");
     }
 }
 

@@ -190,7 +190,7 @@ async fn a_fault_of_a_running_node_is_an_event() {
     let browser = open(&cluster, leader).await;
     shows(&browser, "#headline", &["Healthy"], SHOW_TIMEOUT).await;
     assert_eq!(browser.run("return document.querySelectorAll('#events .fault').length;"), 0);
-    for table in files(&cluster.node(damaged).serve.data_dir, "storage/state/run-*/*.ldb") {
+    for table in files(&cluster.node(damaged).serve.data_dir, "storage/state/table-*/*.ldb") {
         // In place: the node has it open.
         let bytes: Vec<u8> = std::fs::read(&table).unwrap().iter().map(|byte| !byte).collect();
         std::fs::OpenOptions::new().write(true).open(&table).unwrap().write_all(&bytes).unwrap();

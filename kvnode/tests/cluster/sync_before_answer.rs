@@ -164,7 +164,7 @@ fn traces_are_read_as_strace_writes_them() {
     let whole = "71 100.500000 fdatasync(12</d/storage/log/000003.log>) = 0 <0.250000>";
     assert_eq!(read(whole), Some((100.5, 0.25)));
     assert_eq!(read("72 100.600000 fdatasync(12</d/storage/log/000003.log> <unfinished ...>"), None);
-    assert_eq!(read("71 100.650000 fdatasync(13</d/storage/state/run-1/000003.log>) = 0 <0.100000>"), None);
+    assert_eq!(read("71 100.650000 fdatasync(13</d/storage/state/table-1/000003.log>) = 0 <0.100000>"), None);
     assert_eq!(read("72 101.100000 <... fdatasync resumed>) = 0 <0.500000>"), Some((100.6, 0.5)));
     assert_eq!(
         read("71 102.000000 fdatasync(12</d/storage/log/000003.log>) = -1 EIO (I/O error) <0.1>"),

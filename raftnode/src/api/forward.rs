@@ -283,6 +283,8 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use storage_leveldb::Fault;
+
     use super::*;
     use tonic::metadata::MetadataMap;
 
@@ -328,8 +330,8 @@ mod tests {
     /// back to it.
     #[test]
     fn a_failed_leader_is_not_a_failure_of_the_node_that_forwards() {
-        let fault = |reason: &str| storage_leveldb::Fault { path: "f".into(), reason: reason.into() };
-        for fault in [fault("damaged"), fault(&std::io::Error::from_raw_os_error(28).to_string())] {
+        let full = Fault::io("write", "f", std::io::Error::from_raw_os_error(28));
+        for fault in [Fault::corrupt("f", "damaged"), full] {
             let mut status = status_codes::fault_status(2, &fault);
             status.metadata_mut().insert(NODE_ID_METADATA, 2.into());
             let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Write, status);

@@ -155,7 +155,14 @@ impl Api {
         match status_codes::check_standing(&self.local) {
             Err(standing) => standing,
             // Another node would say the same.
-            Ok(()) if matches!(e, StorageError::QueryPanicked(_) | StorageError::QueryFailed(_)) => {
+            Ok(())
+                if matches!(
+                    e,
+                    StorageError::QueryPanicked(_)
+                        | StorageError::QueryFailed(_)
+                        | StorageError::UnsendableAnswer(_)
+                ) =>
+            {
                 Status::failed_precondition(e.to_string())
             }
             Ok(()) => Status::unavailable(format!("{e}; ask another node")),

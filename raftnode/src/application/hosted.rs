@@ -121,15 +121,11 @@ fn encoded_response(response: &impl Serialize) -> Bytes {
     })
 }
 
-/// How the reason begins why an answer cannot be sent: its type is at fault.
-pub(crate) const UNSENDABLE: &str = "the answer cannot be";
-
 /// An answer encoded, and as it is read back from that: the same for the node that ran the query as
 /// for one that asked it. Whatever fails of this concerns the one query.
 pub(crate) fn as_sent<T: Serialize + DeserializeOwned>(answer: &T) -> Result<(Bytes, T), StorageError> {
-    let failed = |what: &str, e: &dyn std::fmt::Display| {
-        StorageError::QueryFailed(format!("{UNSENDABLE} {what}: {e}; mend its type"))
-    };
+    let failed =
+        |what: &str, e: &dyn std::fmt::Display| StorageError::UnsendableAnswer(format!("{what}: {e}"));
     let bytes = codec::encode(answer).map_err(|e| failed("encoded", &e))?;
     let read = codec::decode(&bytes).map_err(|e| failed("read back from its encoding", &e))?;
     Ok((bytes.into(), read))
@@ -137,7 +133,7 @@ pub(crate) fn as_sent<T: Serialize + DeserializeOwned>(answer: &T) -> Result<(By
 
 /// What the application made of the state cannot be gone on with.
 pub(super) fn fault(reason: String) -> StorageError {
-    StorageError::Fault(Fault { path: "state".into(), reason })
+    Fault::corrupt("state", reason).into()
 }
 
 /// How far the application is, from what is stored about it.

@@ -14,7 +14,7 @@ const OPEN_TABLES_PER_MIB: usize = 16;
 pub struct MemoryLimits {
     /// Recent log entries, for replication and apply.
     pub log_tail_mib: usize,
-    /// What was applied and is not on disk as a run yet; three times as much at most.
+    /// What was applied and is not on disk as a table yet; three times as much at most.
     pub memtable_mib: usize,
     /// Indexes and filters of the state's open tables.
     pub table_cache_mib: usize,

@@ -78,7 +78,7 @@ impl StorageMetrics {
         let wrote = register(registry, IntCounterVec::new(wrote, &["db"])?)?;
         let size = Opts::new(
             "storage_size_bytes",
-            "Bytes on disk. snapshot: runs of the state that are being written or received, or kept while they are sent.",
+            "Bytes on disk. snapshot: tables of the state that are being written or received, or kept while they are sent.",
         );
         Ok(Self {
             synced: per_db(
@@ -152,7 +152,7 @@ impl StorageMetrics {
 fn stalls(registry: &Registry) -> prometheus::Result<HashMap<(Db, StallCause), Histogram>> {
     let help = "Time a caller waited 10 ms or more for storage, by what for. log, a write: sync, the disk; engine, LevelDB's \
                 compaction or the processor; reader, a page being read. state, applying: flush, memtables being written; \
-                merge, too many runs.";
+                compaction, too many tables.";
     let opts = HistogramOpts::new("storage_stall_seconds", help).buckets(STALL_BUCKETS_SECONDS.to_vec());
     let series = register(registry, HistogramVec::new(opts, &["db", "cause"])?)?;
     let of = |(db, cause): (Db, StallCause)| {

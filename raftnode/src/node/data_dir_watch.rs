@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use storage_leveldb::Health;
+use storage_leveldb::{Fault, Health};
 
 use crate::data_dir::Fingerprint;
 
@@ -22,7 +22,7 @@ pub(super) async fn watch_data_dir(fingerprint: Fingerprint, health: Health) {
         let look = move || (fingerprint.changed(), fingerprint);
         let Ok((changed, same)) = tokio::task::spawn_blocking(look).await else { return };
         if let Some((path, what)) = changed {
-            health.latch(&path, format!("{what} while this node runs"));
+            health.latch(Fault::corrupt(path, format!("{what} while this node runs")));
         }
         fingerprint = same;
     }

@@ -10,9 +10,9 @@ use storage_leveldb::Sizes;
 pub(crate) struct DiskBytes {
     /// The Raft log.
     pub log: u64,
-    /// The runs that make up the state.
+    /// The tables that make up the state.
     pub state: u64,
-    /// Runs that do not: being written or received, or kept while a snapshot of them is sent.
+    /// Tables that do not: being written or received, or kept while a snapshot of them is sent.
     pub snapshot: u64,
 }
 

@@ -1,18 +1,11 @@
 //! What a storage fault means to the operator of this node.
 
-use std::io;
-
-use rustix::io::Errno;
-use storage_leveldb::Fault;
-
-/// What the system says when there is no room, on the disk or in the user's quota.
-const NO_ROOM: [Errno; 2] = [Errno::NOSPC, Errno::DQUOT];
+use storage_leveldb::{Fault, FaultKind};
 
 /// Whether there was no room to write, which loses nothing: what is on disk is good.
 #[must_use]
 pub(crate) fn is_disk_full(fault: &Fault) -> bool {
-    // A fault keeps the system's words and not its number.
-    NO_ROOM.iter().any(|errno| fault.reason.contains(&io::Error::from(*errno).to_string()))
+    fault.kind == FaultKind::NoSpace
 }
 
 /// File, reason and what to do, for the log, `/livez` and `/readyz`.
@@ -28,21 +21,18 @@ pub(crate) fn explain(fault: &Fault) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
-    fn fault(reason: impl Into<String>) -> Fault {
-        Fault { path: "data/storage/log/000003.log".into(), reason: reason.into() }
-    }
-
-    /// The words as the storage puts them.
     #[test]
     fn a_full_disk_is_told_from_damage() {
+        let failed = |number| Fault::io("write", "data/000003.log", io::Error::from_raw_os_error(number));
         for number in [28, 122] {
-            let full = fault(format!("cannot write: {}", io::Error::from_raw_os_error(number)));
+            let full = failed(number);
             assert!(is_disk_full(&full) && explain(&full).starts_with("disk full: storage fault in data/"));
         }
-        for reason in ["frame at 512 is damaged".to_owned(), io::Error::from_raw_os_error(5).to_string()] {
-            assert!(!is_disk_full(&fault(reason)));
-        }
+        assert!(!is_disk_full(&failed(5)));
+        assert!(!is_disk_full(&Fault::corrupt("data/000003.log", "frame at 512 is damaged")));
     }
 }

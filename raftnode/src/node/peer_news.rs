@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use network_grpc::{ClusterId, Incarnation, Observer, Rpc};
+use storage_leveldb::Fault;
 
 use super::Local;
 use super::affiliation::Claim;
@@ -47,13 +48,11 @@ impl Observer for PeerNews {
     /// being started again.
     fn lacks_acknowledged(&self, what: &str) {
         let id = self.local.id;
-        self.local.health.latch(
-            &self.storage(),
-            format!(
-                "this node has acknowledged log entry {what}, and its log lacks it: the files were replaced by an older copy. \
-                 It must not vote; run `kvcli cluster remove {id}`, and add a node with a new id and an empty directory"
-            ),
+        let reason = format!(
+            "this node has acknowledged log entry {what}, and its log lacks it: the files were replaced by an older copy. \
+             It must not vote; run `kvcli cluster remove {id}`, and add a node with a new id and an empty directory"
         );
+        self.local.health.latch(Fault::corrupt(self.storage(), reason));
         if self.marked.swap(true, Ordering::Relaxed) {
             return;
         }

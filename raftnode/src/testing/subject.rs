@@ -12,9 +12,7 @@ use storage_leveldb::testing::Random;
 use super::cluster::ClusterTest;
 use super::exercised::unreadable;
 use super::storage_tests::{CrashTest, DeterminismTest, FaultTest, Watch};
-use crate::application::{
-    Application, Batch, ClusterTime, Command, Hosted, RequestId, Stamp, Typed, UNSENDABLE, View,
-};
+use crate::application::{Application, Batch, ClusterTime, Command, Hosted, RequestId, Stamp, Typed, View};
 
 /// Commands in one entry, at most.
 const MAX_COMMANDS: usize = 4;
@@ -158,7 +156,7 @@ fn answers<A: Application>(
         let query = encoded("a query", &query(&mut random, &mut View::new(view)));
         match hosted.host().query(view, &query) {
             Ok(answer) => answers.extend_from_slice(&answer),
-            Err(StorageError::QueryFailed(reason)) if reason.starts_with(UNSENDABLE) => {
+            Err(StorageError::UnsendableAnswer(reason)) => {
                 panic!("{}", unreadable("an answer", &reason));
             }
             Err(e) => answers.extend_from_slice(e.to_string().as_bytes()),

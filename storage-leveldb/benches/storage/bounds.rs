@@ -18,7 +18,7 @@ fn limits(options: &Options) -> Vec<(&'static str, u64)> {
         ("log_leveldb.block_cache_bytes, 3 x", 3 * log_leveldb.block_cache_bytes),
         // A flush and three merges, one within the other, each with a table being filled; two
         // tables being written.
-        ("state_leveldb.run_table_bytes, 6 x", 6 * state_leveldb.run_table_bytes),
+        ("state_leveldb.table_file_bytes, 6 x", 6 * state_leveldb.table_file_bytes),
         ("state_leveldb.table_cache_bytes", state_leveldb.table_cache_bytes),
         // They come on top of the tail; twice because the benchmark holds them as well.
         ("puts under way in this benchmark, 2 x", 2 * (WINDOW as usize) * (USER_BYTES as usize)),

@@ -39,7 +39,7 @@ struct OneFile {
 
 /// Names the file in what the operating system said.
 fn at(path: &Path) -> impl FnOnce(io::Error) -> StorageError + '_ {
-    move |e| StorageError::Fault(Fault { path: path.to_owned(), reason: e.to_string() })
+    move |e| StorageError::Fault(Fault::io("use", path, e))
 }
 
 fn number_of(name: &Path) -> Option<u64> {

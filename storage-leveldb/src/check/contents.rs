@@ -6,33 +6,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::findings::{Findings, guarded};
+use super::findings::{Findings, MAX_CHANGED_BYTES, frugal};
 use super::log::CheckLog;
 use super::report::ProblemKind;
 use super::{CheckedApplication, state};
-use crate::disk::{GuardedDisk, OverlayDisk};
-use crate::engine::LevelDbOptions;
+use crate::disk::OverlayDisk;
 use crate::options::Options;
-use crate::state::StandardTypes;
+use crate::raft::StandardTypes;
 use crate::storage::OpenedParts;
-
-/// What opening a database may change in memory: its recovery writes the logs' pairs into tables
-/// and compacts once.
-const MAX_CHANGED_BYTES: u64 = 256 << 20;
-
-/// The engine counts blocks of 4 KiB here, whatever they hold: a value of 1 MiB is one block.
-/// Everything is read once, so there is nothing to keep.
-const BLOCK_CACHE_BYTES: usize = 16 * 4096;
-
-/// The same database, opened to be read once from end to end.
-pub(super) fn frugal(options: LevelDbOptions) -> LevelDbOptions {
-    LevelDbOptions { block_cache_bytes: BLOCK_CACHE_BYTES, ..options }
-}
-
-/// The disk as it was, for a reader that writes.
-pub(super) fn overlay(findings: &Findings<'_>) -> GuardedDisk {
-    guarded(Arc::new(OverlayDisk::new(findings.disk(), MAX_CHANGED_BYTES)))
-}
 
 pub(super) fn verify<C: StandardTypes>(
     findings: &mut Findings<'_>,

@@ -40,13 +40,8 @@ pub(super) fn verify(findings: &mut Findings<'_>, planned: Vec<PlannedFile>) {
     for file in planned {
         let mut read = 0_u64;
         let mut progress = |findings: &mut Findings<'_>, more: u64| {
-            read = read.saturating_add(more);
-            findings.progress(Progress::Files {
-                files,
-                of_files,
-                bytes: bytes.saturating_add(read),
-                of_bytes,
-            });
+            read += more;
+            findings.progress(Progress::Files { files, of_files, bytes: bytes + read, of_bytes });
         };
         progress(findings, 0);
         let result = match file.what {
@@ -56,20 +51,19 @@ pub(super) fn verify(findings: &mut Findings<'_>, planned: Vec<PlannedFile>) {
         if findings.sound(result).is_some() {
             findings.file_read(file.bytes);
         }
-        files = files.saturating_add(1);
-        bytes = bytes.saturating_add(file.bytes);
+        files += 1;
+        bytes += file.bytes;
         findings.progress(Progress::Files { files, of_files, bytes, of_bytes });
     }
 }
 
-fn fault(path: &Path, reason: impl ToString) -> Fault {
-    Fault { path: path.to_owned(), reason: reason.to_string() }
-}
-
 /// The frames, and LevelDB's own records in them: it would take a bad one for the end.
 fn log(findings: &Findings<'_>, path: &Path, tail: Tail) -> Result<(), Fault> {
-    let stream = read_stream(&findings.guarded(), path, tail)?.ok_or_else(|| fault(path, "missing"))?;
-    Records::of(&stream).try_for_each(|record| record.map(drop)).map_err(|reason| fault(path, reason))
+    let stream =
+        read_stream(&findings.guarded(), path, tail)?.ok_or_else(|| Fault::corrupt(path, "missing"))?;
+    Records::of(&stream)
+        .try_for_each(|record| record.map(drop))
+        .map_err(|reason| Fault::corrupt(path, reason))
 }
 
 fn table(
@@ -77,7 +71,6 @@ fn table(
     path: &Path,
     progress: &mut dyn FnMut(&mut Findings<'_>, u64),
 ) -> Result<(), Fault> {
-    let file = findings.guarded().open(path)?.ok_or_else(|| fault(path, "missing"))?;
+    let file = findings.guarded().open(path)?.ok_or_else(|| Fault::corrupt(path, "missing"))?;
     paged::verify(file.as_ref(), path, &mut |read| progress(findings, read))
-        .map_err(|reason| fault(path, reason))
 }

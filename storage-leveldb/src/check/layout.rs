@@ -1,7 +1,7 @@
 //! What is in a storage directory, and which of it counts.
 //!
-//! Of the log, the segments that its ROOT names count, and of the state the runs. If a ROOT cannot
-//! be read, all of them do.
+//! Of the log, the segments that its ROOT names count, and of the state the tables that MANIFEST
+//! names. If that file cannot be read, all of them do.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,9 @@ use super::findings::Findings;
 use super::leveldb::{self, Of};
 use crate::file::marker;
 use crate::log::{Form, LOG_ROOT, LogRoot, SegmentRecord};
-use crate::state::{ROOT, Root, StandardTypes, run_name, run_number};
+use crate::lsm::manifest::{MANIFEST, Manifest};
+use crate::lsm::tree::{table_dir, table_number};
+use crate::raft::StandardTypes;
 use crate::storage::is_formatted;
 
 /// How FORMAT begins in every version.
@@ -28,18 +30,18 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
     let Some(is_complete) = format(findings, dir) else {
         return Plan { files, is_complete: true };
     };
-    for name in names(findings, dir) {
+    for name in findings.names(dir) {
         match name.to_str() {
             Some("LOCK" | "FORMAT" | "log" | "state") => {}
-            Some("FORMAT.tmp") => left_over(findings, &dir.join(name)),
-            _ => unknown(findings, &dir.join(name)),
+            Some("FORMAT.tmp") => findings.left_over(&dir.join(name)),
+            _ => findings.unknown(&dir.join(name)),
         }
     }
     if !is_complete {
         findings.note(&dir.join("FORMAT"), "missing: the first start of this storage did not get to its end");
     }
     log::<C>(findings, &dir.join("log"), is_complete, &mut files);
-    state::<C>(findings, &dir.join("state"), is_complete, &mut files);
+    state(findings, &dir.join("state"), is_complete, &mut files);
     Plan { files, is_complete }
 }
 
@@ -85,75 +87,60 @@ fn log<C: StandardTypes>(
     }
     let read = LogRoot::<C>::read(&findings.guarded(), dir);
     let named = findings.sound(read).flatten().map(|root| root.segments);
-    let names = names(findings, dir);
+    let names = findings.names(dir);
     for name in &names {
         let path = dir.join(name);
         match (name.to_str(), SegmentRecord::of_name(name)) {
             (Some(LOG_ROOT), _) => {}
-            (Some("ROOT.tmp"), _) => left_over(findings, &path),
+            (Some("ROOT.tmp"), _) => findings.left_over(&path),
             (_, Some(segment)) if named.as_ref().is_none_or(|named| named.contains(&segment)) => {
-                let of = if segment.form == Form::Run { Of::Run } else { Of::Database };
+                let of = if segment.form == Form::Run { Of::Table } else { Of::Database };
                 leveldb::plan(findings, &path, of, files);
             }
-            (_, Some(_)) => left_over(findings, &path),
-            _ => unknown(findings, &path),
+            (_, Some(_)) => findings.left_over(&path),
+            _ => findings.unknown(&path),
         }
     }
     let named = named.unwrap_or_default();
-    missing(findings, dir, &names, named.into_iter().map(SegmentRecord::name));
+    missing(findings, (dir, LOG_ROOT), &names, named.into_iter().map(SegmentRecord::name));
 }
 
-/// What ROOT names has to be there.
-fn missing(findings: &mut Findings<'_>, dir: &Path, names: &[PathBuf], named: impl Iterator<Item = PathBuf>) {
-    for name in named.filter(|name| !names.contains(name)) {
-        findings.damaged(&dir.join(name), "missing, although ROOT names it");
-    }
-}
-
-fn state<C: StandardTypes>(
+/// What `root` names has to be there.
+fn missing(
     findings: &mut Findings<'_>,
-    dir: &Path,
-    is_complete: bool,
-    files: &mut Vec<PlannedFile>,
+    (dir, root): (&Path, &str),
+    names: &[PathBuf],
+    named: impl Iterator<Item = PathBuf>,
 ) {
-    let root = dir.join(ROOT);
-    let there = marker(findings, &root);
-    if is_complete && there == Some(None) {
-        findings.damaged(&root, "missing");
+    for name in named.filter(|name| !names.contains(name)) {
+        findings.damaged(&dir.join(name), format!("missing, although {root} names it"));
     }
-    let read = Root::<C>::read(&findings.guarded(), dir);
-    let named: Option<Vec<u64>> =
-        findings.sound(read).flatten().map(|root| root.runs.iter().map(|run| run.number).collect());
-    let names = names(findings, dir);
+}
+
+fn state(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut Vec<PlannedFile>) {
+    let manifest = dir.join(MANIFEST);
+    let there = marker(findings, &manifest);
+    if is_complete && there == Some(None) {
+        findings.damaged(&manifest, "missing");
+    }
+    let read = Manifest::read(&findings.guarded(), dir);
+    let named: Option<Vec<u64>> = findings
+        .sound(read)
+        .flatten()
+        .map(|manifest| manifest.tables.iter().map(|table| table.number).collect());
+    let names = findings.names(dir);
     for name in &names {
         let path = dir.join(name);
-        match (name.to_str(), run_number(name)) {
-            (Some(ROOT), _) => {}
-            (Some("ROOT.tmp"), _) => left_over(findings, &path),
+        match (name.to_str(), table_number(name)) {
+            (Some(MANIFEST), _) => {}
+            (Some("MANIFEST.tmp"), _) => findings.left_over(&path),
             (_, Some(number)) if named.as_ref().is_none_or(|named| named.contains(&number)) => {
-                leveldb::plan(findings, &path, Of::Run, files);
+                leveldb::plan(findings, &path, Of::Table, files);
             }
-            (_, Some(_)) => left_over(findings, &path),
-            _ => unknown(findings, &path),
+            (_, Some(_)) => findings.left_over(&path),
+            _ => findings.unknown(&path),
         }
     }
-    let named = named.unwrap_or_default().into_iter().map(|number| PathBuf::from(run_name(number)));
-    missing(findings, dir, &names, named);
-}
-
-/// The names in a directory in order; none if there is no such directory.
-pub(super) fn names(findings: &mut Findings<'_>, dir: &Path) -> Vec<PathBuf> {
-    let listed = findings.guarded().list(dir);
-    let mut names = findings.sound(listed).unwrap_or_default();
-    names.sort();
-    names
-}
-
-fn left_over(findings: &mut Findings<'_>, path: &Path) {
-    findings
-        .note(path, "left over from something that was interrupted; the next start removes or replaces it");
-}
-
-pub(super) fn unknown(findings: &mut Findings<'_>, path: &Path) {
-    findings.note(path, "does not belong here; not looked at, and a start leaves it alone");
+    let named = named.unwrap_or_default().into_iter().map(|number| PathBuf::from(table_dir(number)));
+    missing(findings, (dir, MANIFEST), &names, named);
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::files::{PlannedFile, What};
 use super::findings::Findings;
-use super::layout::{names, unknown};
 use crate::engine::LiveFiles;
 use crate::file::framed_reader::{Tail, read_stream};
 use crate::file::witness::{self, Claim};
@@ -46,15 +45,15 @@ fn kind(name: &Path) -> Kind {
 /// What belongs to a LevelDB of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Of {
-    /// Tables, and logs with what is in no table yet.
+    /// Table files, and logs with what is in none yet.
     Database,
-    /// Tables only: a run is complete before it counts.
-    Run,
+    /// Table files only: a table is complete before it counts.
+    Table,
 }
 
 /// Plans to read all that counts; CURRENT and MANIFEST are read here.
 pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path, of: Of, files: &mut Vec<PlannedFile>) {
-    let names = names(findings, dir);
+    let names = findings.names(dir);
     let (mut logs, mut tables) = (BTreeMap::new(), BTreeMap::new());
     let mut left_over = Vec::new();
     let claims = claims(findings, dir, &names);
@@ -66,7 +65,7 @@ pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path, of: Of, files: &mut 
             Kind::Manifest | Kind::Temporary => left_over.push(name),
             Kind::Log(number) => drop(logs.insert(number, name)),
             Kind::Table(number) => drop(tables.insert(number, name)),
-            Kind::Unknown => unknown(findings, &dir.join(name)),
+            Kind::Unknown => findings.unknown(&dir.join(name)),
         }
     }
     let live = manifest.and_then(|manifest| {

@@ -11,15 +11,17 @@ use openraft::type_config::alias::{LogIdOf, VoteOf};
 use openraft::vote::RaftVote;
 use serde::de::DeserializeOwned;
 
-use super::contents::{frugal, overlay};
-use super::findings::Findings;
-use super::pages::each_page;
+use super::findings::{Findings, frugal};
 use super::report::{CheckedLog, CheckedPosition, Progress};
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, KeyRange, LevelDb};
+use crate::engine::{EngineFactory, KeyRange, LevelDb, ScanLimit};
+use crate::error::StorageError;
 use crate::log::key::{self, Mark};
 use crate::log::{LOG_ROOT, LogRoot, Record, Segment, SegmentRecord, Segments, Unbundle};
 use crate::options::Options;
+
+/// Pairs of a segment read at once.
+const PAGE: ScanLimit = ScanLimit { pairs: 4096, bytes: 1 << 20 };
 
 /// The log, read from end to end.
 pub(super) struct CheckLog<C: RaftTypeConfig> {
@@ -35,7 +37,7 @@ pub(super) struct CheckLog<C: RaftTypeConfig> {
 impl<C: RaftTypeConfig> CheckLog<C> {
     /// `None` if it cannot be read; then a problem says why.
     pub(super) fn read(findings: &mut Findings<'_>, dir: &Path, options: &Options) -> Option<Self> {
-        let disk = overlay(findings);
+        let disk = findings.overlay();
         let root = findings.sound(LogRoot::<C>::read(&disk, dir))?;
         let Some(root) = root else {
             findings.damaged(&dir.join(LOG_ROOT), "missing");
@@ -263,9 +265,23 @@ impl<C: RaftTypeConfig> Entries<C> {
         if let Some(last) = self.last.as_ref().filter(|last| term(last) > term(log_id)) {
             findings.damaged(dir, format!("log entry {log_id} comes after {last}: its term is older"));
         }
-        self.count = self.count.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(record.len() as u64);
+        self.count += 1;
+        self.bytes += record.len() as u64;
         self.first.get_or_insert_with(|| log_id.clone());
         self.last = Some(log_id.clone());
+    }
+}
+
+/// Calls `page` with some pairs at a time until there are no more.
+fn each_page(
+    mut scan: impl FnMut(&KeyRange, ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError>,
+    mut page: impl FnMut(&[(Bytes, Bytes)]),
+) -> Result<(), StorageError> {
+    let mut range = KeyRange::all();
+    loop {
+        let pairs = scan(&range, PAGE)?;
+        let Some((last, _)) = pairs.last() else { return Ok(()) };
+        range.start = Bytes::from([last, &[0][..]].concat());
+        page(&pairs);
     }
 }

@@ -17,7 +17,6 @@ mod findings;
 mod layout;
 mod leveldb;
 mod log;
-mod pages;
 mod report;
 mod state;
 
@@ -31,8 +30,10 @@ pub use report::{CheckedLog, CheckedPairs, CheckedPosition, Note, Problem, Probl
 use self::findings::Findings;
 use crate::disk::Disk;
 use crate::error::StorageError;
+use crate::health::Fault;
+use crate::lsm::merge_operator::MergeFunction;
 use crate::options::Options;
-use crate::state::{Application, ApplicationMerge, StandardTypes};
+use crate::raft::{Application, StandardTypes, merge_function};
 
 /// Says what is wrong with one pair of the application, if anything is. Gets the log index up to
 /// which the pairs were applied, the key and the value.
@@ -40,7 +41,7 @@ pub type PairCheck<'a> = &'a dyn Fn(u64, &[u8], &[u8]) -> Result<(), String>;
 
 /// What is asked about pairs.
 struct CheckedApplication<'a> {
-    merge: ApplicationMerge,
+    merge: MergeFunction,
     pair_check: PairCheck<'a>,
 }
 
@@ -66,7 +67,7 @@ pub fn check<C: StandardTypes, A: Application<C>>(
     let plan = layout::plan::<C>(&mut findings, dir);
     files::verify(&mut findings, plan.files);
     if findings.is_sound() {
-        let merge = ApplicationMerge::of::<C, A>(&Arc::new(application));
+        let merge = merge_function::<C, A>(&Arc::new(application));
         let application = CheckedApplication { merge, pair_check };
         contents::verify::<C>(&mut findings, dir, plan.is_complete, &options, &application);
     }
@@ -75,7 +76,7 @@ pub fn check<C: StandardTypes, A: Application<C>>(
 
 /// Keeps other processes out, where there can be any. Creates nothing.
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn Any + Send + Sync>>, StorageError> {
-    disk.list(dir).map_err(|e| StorageError::at(dir, format!("cannot list: {e}")))?;
+    disk.list(dir).map_err(|e| Fault::io("list", dir, e))?;
     let path = dir.join("LOCK");
     match disk.len(&path).and_then(|_| disk.lock(&path)) {
         Ok(lock) => Ok(Some(lock)),
@@ -83,6 +84,6 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Option<Box<dyn Any + Send + Sync>
         // It was never opened, or cannot be: it is a copy, or on a disk that may only be
         // read.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ReadOnlyFilesystem) => Ok(None),
-        Err(e) => Err(StorageError::at(&path, format!("cannot lock: {e}"))),
+        Err(e) => Err(Fault::io("lock", path, e).into()),
     }
 }

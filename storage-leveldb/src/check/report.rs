@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use openraft::RaftTypeConfig;
 use openraft::type_config::alias::LogIdOf;
 
-use crate::health::Fault;
+use crate::health::{Fault, FaultKind};
 
 /// The result of a [`check`](super::check).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,12 +67,10 @@ impl CheckedPosition {
 impl Problem {
     /// What a part of the storage reports of itself.
     pub(super) fn of(fault: &Fault) -> Self {
-        // So begins what the disk layer says when the operating system refuses; so goes on what is
-        // said of another version.
-        let kind = match &fault.reason {
-            reason if reason.starts_with("cannot ") => ProblemKind::Unreadable,
-            reason if reason.contains("; this version reads ") => ProblemKind::OtherFormat,
-            _ => ProblemKind::Damaged,
+        let kind = match fault.kind {
+            FaultKind::NoSpace | FaultKind::Io => ProblemKind::Unreadable,
+            FaultKind::OtherFormat => ProblemKind::OtherFormat,
+            FaultKind::Corrupt | FaultKind::Application => ProblemKind::Damaged,
         };
         Self { path: fault.path.clone(), kind, reason: fault.reason.clone() }
     }

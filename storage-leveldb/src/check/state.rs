@@ -1,4 +1,4 @@
-//! What is in the state machine's runs.
+//! What is in the state machine's tables.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,14 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::type_config::alias::LogIdOf;
 
-use super::contents::{frugal, overlay};
-use super::findings::Findings;
+use super::findings::{Findings, frugal};
 use super::report::{CheckedPairs, CheckedPosition, Progress};
 use super::{CheckedApplication, PairCheck};
-use crate::engine::LevelDb;
+use crate::engine::{KeyRange, LevelDb};
 use crate::error::StorageError;
+use crate::lsm::key;
+use crate::lsm::tree::LsmTree;
 use crate::options::Options;
-use crate::state::{StandardTypes, Store, key};
+use crate::raft::StandardTypes;
+use crate::raft::position::Position;
 
 /// Between two reports of progress.
 const PROGRESS_PAIRS: u64 = 4096;
@@ -25,17 +27,17 @@ pub(super) fn verify<C: StandardTypes>(
     options: &Options,
     application: &CheckedApplication<'_>,
 ) -> Option<Option<LogIdOf<C>>> {
-    let disk = overlay(findings);
+    let disk = findings.overlay();
     let factory = Arc::new(LevelDb::new(disk.clone(), frugal(options.state_leveldb)));
-    let opened = Store::<C>::open(dir, disk, factory, options, application.merge.clone(), false);
-    let store = findings.opened(dir, opened)?;
-    let position = store.durable_position();
+    let opened = LsmTree::open(dir, disk, factory, options.memtable_bytes, application.merge.clone(), false);
+    let tree = findings.opened(dir, opened)?;
+    let position = findings.sound(Position::<C>::durable(&tree))?;
     if position.membership.log_id() > &position.applied {
         findings.damaged(dir, "its membership is newer than the last applied entry");
     }
     let applied = position.applied.as_ref().map(CheckedPosition::of::<C>);
     let mut checked = CheckedPairs { applied, ..CheckedPairs::default() };
-    let read = all_pairs(findings, dir, &store, &mut checked, application.pair_check);
+    let read = all_pairs(findings, dir, &tree, &mut checked, application.pair_check);
     findings.opened(dir, read)?;
     if checked.applied.is_none() && checked.pairs > 0 {
         findings.damaged(dir, format!("{} pairs, but no entry was applied", checked.pairs));
@@ -44,15 +46,15 @@ pub(super) fn verify<C: StandardTypes>(
     Some(position.applied)
 }
 
-fn all_pairs<C: StandardTypes>(
+fn all_pairs(
     findings: &mut Findings<'_>,
     dir: &Path,
-    store: &Store<C>,
+    tree: &LsmTree,
     checked: &mut CheckedPairs,
     pair_check: PairCheck<'_>,
 ) -> Result<(), StorageError> {
-    let mut pairs = store.pin().all_pairs();
-    while let Some((key, value)) = pairs.next_pair()? {
+    for found in tree.pin().pairs(&KeyRange::all(), usize::MAX) {
+        let (key, value) = found?;
         match key.split_first() {
             Some((&key::APPLICATION, key)) => pair(findings, dir, checked, pair_check, key, &value),
             _ => findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii())),
@@ -78,8 +80,8 @@ fn pair(
     if let Err(reason) = pair_check(applied_index, key, value) {
         findings.damaged(path, format!("the pair with key {}: {reason}", shown(key)));
     }
-    checked.pairs = checked.pairs.saturating_add(1);
-    checked.bytes = checked.bytes.saturating_add(key.len() as u64).saturating_add(value.len() as u64);
+    checked.pairs += 1;
+    checked.bytes += (key.len() + value.len()) as u64;
 }
 
 /// A key for people: its beginning, printable.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Disk, ReadFile, WriteFile, create_dir_durably};
-use crate::health::{Fault, Health};
+use crate::health::{Fault, FaultKind, Health};
 use crate::observer::{Db, Observer};
 
 thread_local! {
@@ -53,7 +53,7 @@ impl GuardedDisk {
     }
 
     fn latched<T>(&self, doing: &str, path: &Path, result: io::Result<T>) -> Result<T, Fault> {
-        result.map_err(|e| self.health.latch(path, format!("cannot {doing}: {e}")))
+        result.map_err(|e| self.latch(Fault::io(doing, path, e)))
     }
 
     /// A call that changes the disk: not made after a fault, known while it has not returned,
@@ -118,7 +118,7 @@ impl GuardedDisk {
     }
 
     fn has_synced(&self, took: Duration) {
-        SYNCING.set(SYNCING.get().saturating_add(took));
+        SYNCING.set(SYNCING.get() + took);
         self.observer.synced(self.db, took);
     }
 
@@ -143,9 +143,24 @@ impl GuardedDisk {
         self.latched("stat", path, self.disk.born(path))
     }
 
-    /// Latches a failed read or a failed check of what was read.
+    /// Latches a fault; answers the first.
+    pub(crate) fn latch(&self, fault: Fault) -> Fault {
+        self.health.latch(fault)
+    }
+
+    /// Latches a failed read.
+    pub(crate) fn unreadable(&self, path: &Path, error: io::Error) -> Fault {
+        self.latch(Fault::io("read", path, error))
+    }
+
+    /// Latches a failed check of what was read.
     pub(crate) fn damaged(&self, path: &Path, reason: impl ToString) -> Fault {
-        self.health.latch(path, reason)
+        self.latch(Fault::corrupt(path, reason))
+    }
+
+    /// Latches that another version wrote what was read.
+    pub(crate) fn other_format(&self, path: &Path, reason: impl ToString) -> Fault {
+        self.latch(Fault::new(FaultKind::OtherFormat, path, reason))
     }
 }
 
@@ -170,8 +185,8 @@ impl GuardedFile {
         self.path = to.into();
     }
 
-    /// From now on a sync is for the content alone: the caller syncs the directory before the
-    /// name counts.
+    /// From now on a sync is for the content alone: the caller syncs the directory before the name
+    /// counts.
     pub(crate) fn leave_name(&mut self) {
         self.name_is_durable = true;
     }

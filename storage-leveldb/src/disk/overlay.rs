@@ -192,12 +192,13 @@ struct OverlayFile {
 impl WriteFile for OverlayFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let more = bytes.len() as u64;
-        let used = self.content.used_bytes.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+        let used = self.content.used_bytes.fetch_add(more, Ordering::Relaxed) + more;
         if used > self.limit_bytes {
             self.content.used_bytes.fetch_sub(more, Ordering::Relaxed);
             let text = format!("more than the {} bytes of changes that are kept in memory", self.limit_bytes);
             return Err(io::Error::new(io::ErrorKind::StorageFull, text));
         }
+        debug_assert!(used <= self.limit_bytes, "changes are bounded");
         self.content.lock().extend_from_slice(bytes);
         Ok(())
     }

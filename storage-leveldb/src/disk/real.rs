@@ -94,12 +94,12 @@ impl WriteFile for File {
         // Space that is merely allocated has to be marked as written later, which is what is to be
         // avoided.
         let mut at = self.metadata()?.len();
-        let end = at.saturating_add(bytes);
+        let end = at + bytes;
         while at < end {
-            let wanted = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
+            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
             let piece = ZEROS.get(..wanted).unwrap_or(&ZEROS);
             FileExt::write_all_at(self, piece, at)?;
-            at = at.saturating_add(piece.len() as u64);
+            at += piece.len() as u64;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl ReadFile for File {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match FileExt::read_at(self, rest, offset.saturating_add(filled as u64)) {
+            match FileExt::read_at(self, rest, offset + filled as u64) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

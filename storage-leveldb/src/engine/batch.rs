@@ -21,13 +21,13 @@ pub struct Batch {
 impl Batch {
     /// Sets a key's value.
     pub fn put(&mut self, key: Vec<u8>, value: Bytes) {
-        self.bytes = self.bytes.saturating_add(key.len()).saturating_add(value.len());
+        self.bytes += key.len() + value.len();
         self.ops.push(Op::Put(key, value));
     }
 
     /// Removes a key.
     pub fn delete(&mut self, key: Vec<u8>) {
-        self.bytes = self.bytes.saturating_add(key.len());
+        self.bytes += key.len();
         self.ops.push(Op::Delete(key));
     }
 

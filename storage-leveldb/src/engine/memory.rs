@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
+use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit, Table, TableWriter};
 use crate::error::StorageError;
+use crate::health::Fault;
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 
-/// A factory of engines that keep everything in memory. Clones share their content, so that a reopened
-/// engine finds what was written; nothing outlives the last clone.
+/// A factory of engines that keep everything in memory. Clones share their content, so that a
+/// reopened engine finds what was written; nothing outlives the last clone.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryEngine {
     dirs: Arc<Mutex<HashMap<PathBuf, Map>>>,
@@ -35,27 +36,27 @@ impl EngineFactory for MemoryEngine {
         Ok(self.dirs().contains_key(dir))
     }
 
-    fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
-        Ok(Box::new(MemoryRunWriter { dir: dir.to_owned(), all: self.clone(), map: Map::new() }))
+    fn write_table(&self, dir: &Path) -> Result<Box<dyn TableWriter>, StorageError> {
+        Ok(Box::new(MemoryTableWriter { dir: dir.to_owned(), all: self.clone(), map: Map::new() }))
     }
 
-    fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
+    fn open_table(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Table>, StorageError> {
         let map = self.dirs().get(dir).cloned();
-        Ok(Arc::new(MemoryRun(map.ok_or_else(|| StorageError::at(dir, "there is no run"))?)))
+        Ok(Arc::new(MemoryTable(map.ok_or_else(|| Fault::corrupt(dir, "there is no table"))?)))
     }
 }
 
 /// What is pushed comes to the other directories when it is complete.
-struct MemoryRunWriter {
+struct MemoryTableWriter {
     dir: PathBuf,
     all: MemoryEngine,
     map: Map,
 }
 
-impl RunWriter for MemoryRunWriter {
+impl TableWriter for MemoryTableWriter {
     fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         if self.map.last_key_value().is_some_and(|(last, _)| key <= last.as_slice()) {
-            return Err(StorageError::at(&self.dir, "the keys of the run do not ascend"));
+            return Err(Fault::corrupt(&self.dir, "the keys of the table do not ascend").into());
         }
         self.map.insert(key.to_vec(), Bytes::copy_from_slice(value));
         Ok(())
@@ -67,9 +68,9 @@ impl RunWriter for MemoryRunWriter {
     }
 }
 
-struct MemoryRun(Map);
+struct MemoryTable(Map);
 
-impl Run for MemoryRun {
+impl Table for MemoryTable {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         Ok(self.0.get(key).cloned())
     }
@@ -80,19 +81,16 @@ impl Run for MemoryRun {
 }
 
 fn scan(map: &Map, range: &KeyRange, limit: ScanLimit) -> Vec<(Bytes, Bytes)> {
-    let mut found = Vec::new();
-    let mut bytes = 0;
+    let mut page = limit.page();
     for (key, value) in map.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
         if !range.contains(key) {
             break;
         }
-        bytes += key.len() + value.len();
-        found.push((Bytes::copy_from_slice(key), value.clone()));
-        if limit.is_reached(found.len(), bytes) {
+        if !page.push(Bytes::copy_from_slice(key), value.clone(), key.len() + value.len()) {
             break;
         }
     }
-    found
+    page.into_found()
 }
 
 struct Open {

@@ -45,8 +45,8 @@ impl KeyRange {
 fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut next = prefix.get(..=kept)?.to_vec();
-    let last = next.last_mut()?;
-    *last = last.saturating_add(1);
+    // Not 255: that is what `kept` was searched for.
+    *next.last_mut()? += 1;
     Some(next)
 }
 
@@ -60,10 +60,36 @@ pub struct ScanLimit {
 }
 
 impl ScanLimit {
+    /// An empty page that ends there.
+    pub(crate) fn page<V>(self) -> Page<V> {
+        Page { limit: self, found: Vec::new(), bytes: 0 }
+    }
+
     /// Whether what has been gathered ends the scan.
     #[must_use]
     pub fn is_reached(&self, pairs: usize, bytes: usize) -> bool {
         pairs >= self.pairs || bytes >= self.bytes
+    }
+}
+
+/// What a scan has found so far.
+pub(crate) struct Page<V> {
+    limit: ScanLimit,
+    found: Vec<(Bytes, V)>,
+    bytes: usize,
+}
+
+impl<V> Page<V> {
+    /// Adds what was found at `key`, of so many bytes; `false`: the page is full.
+    #[must_use]
+    pub(crate) fn push(&mut self, key: Bytes, value: V, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.found.push((key, value));
+        !self.limit.is_reached(self.found.len(), self.bytes)
+    }
+
+    pub(crate) fn into_found(self) -> Vec<(Bytes, V)> {
+        self.found
     }
 }
 

@@ -1,6 +1,7 @@
 //! An engine on a thread of its own, for callers on any thread.
 //!
-//! Used by the log for the databases it writes, and for runs of engines that have no runs of their own.
+//! Used by the log for the databases it writes, and for tables of engines that have no tables of
+//! their own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -10,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, KeyRange, Run, ScanLimit, panic_text};
+use super::{Batch, Durability, Engine, KeyRange, ScanLimit, Table, panic_text};
 use crate::disk::time_syncing;
 use crate::error::StorageError;
+use crate::health::{Fault, FaultKind};
 
 /// Requests that wait for the thread; more wait for room.
 const QUEUE_REQUESTS: usize = 64;
@@ -46,8 +48,8 @@ pub(crate) trait Turn: Send {
     fn step(&mut self, write: WriteCall<'_>) -> bool;
 }
 
-/// An open engine, whose thread serves one request after the other. Dropping this ends the thread and waits for it, so
-/// that the engine is closed when the drop returns.
+/// An open engine, whose thread serves one request after the other. Dropping this ends the thread
+/// and waits for it, so that the engine is closed when the drop returns.
 ///
 /// A panic of the engine is answered as an error, to whoever asked and to all after it.
 pub(crate) struct Served {
@@ -121,7 +123,7 @@ impl Drop for Served {
     }
 }
 
-impl Run for Served {
+impl Table for Served {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.ask(|done| Request::Get(Bytes::copy_from_slice(key), done))
     }
@@ -142,7 +144,8 @@ struct Server {
 impl Server {
     fn serve(mut self, queue: &Receiver<Request>) {
         loop {
-            // One request between two writes of a turn: neither waits for more than one of the other.
+            // One request between two writes of a turn: neither waits for more than one of the
+            // other.
             if self.turn.is_some() {
                 queue.try_recv().into_iter().for_each(|request| self.answer(request));
             } else {
@@ -177,7 +180,7 @@ impl Server {
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
         let (started, synced_before) = (Instant::now(), time_syncing());
         self.call(|engine| engine.write(batch, durability))?;
-        let syncing = time_syncing().saturating_sub(synced_before);
+        let syncing = time_syncing() - synced_before;
         Ok(WriteTime { total: started.elapsed(), syncing })
     }
 
@@ -205,6 +208,6 @@ impl Server {
 fn answered<T>(dir: &Path, call: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
-        Err(StorageError::at(dir, format!("the thread that owns it panicked: {text}")))
+        Err(Fault::new(FaultKind::Io, dir, format!("the thread that owns it panicked: {text}")).into())
     })
 }

@@ -8,11 +8,12 @@
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::framed::{
     FILE_HEADER_BYTES, FILE_MAGIC, FRAME_HEADER_BYTES, FRAME_MAGIC, MAX_FRAME_PAYLOAD_BYTES, frame_crc,
 };
 use super::reserved::read_used;
-use super::witness::Claim;
 use super::{u32_at, u64_at};
 use crate::disk::{GuardedDisk, read_all};
 use crate::health::Fault;
@@ -20,6 +21,15 @@ use crate::health::Fault;
 /// The largest framed file that is read whole. LevelDB's logs end at its write buffer (a few MiB)
 /// plus one batch; its MANIFEST grows by some 100 bytes per table until the next start.
 pub(crate) const MAX_WHOLE_FILE_BYTES: u64 = 1 << 30;
+
+/// What is known of a framed log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    /// The salt in its header.
+    pub(crate) salt: u64,
+    /// It has this many bytes at least, and they are as they were written.
+    pub(crate) durable: u64,
+}
 
 /// What may follow the last good frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +51,7 @@ pub(crate) fn read_stream(disk: &GuardedDisk, path: &Path, tail: Tail) -> Result
         Tail::Complete => read_all(file.as_ref(), MAX_WHOLE_FILE_BYTES),
         Tail::MayBeTorn | Tail::Witnessed(_) => read_used(file.as_ref(), MAX_WHOLE_FILE_BYTES),
     };
-    let bytes = bytes.map_err(|e| disk.damaged(path, format!("cannot read: {e}")))?;
+    let bytes = bytes.map_err(|e| disk.unreadable(path, e))?;
     decode(&bytes, tail).map(Some).map_err(|reason| disk.damaged(path, reason))
 }
 
@@ -157,7 +167,7 @@ pub(crate) fn last_payload(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut from = FILE_HEADER_BYTES;
     while let Some(at) = next_magic(bytes, from) {
         let frame = frame_at(bytes, at, salt);
-        from = frame.as_ref().map_or(at.saturating_add(1), |frame| frame.next);
+        from = frame.as_ref().map_or(at + 1, |frame| frame.next);
         last = frame.map(|frame| frame.payload).or(last);
     }
     Ok(last.ok_or("no record in it is whole")?.to_vec())
@@ -178,12 +188,12 @@ fn check_tail(bytes: &[u8], at: usize, salt: u64, tail: Tail) -> Result<(), Stri
         return Err(format!("the frame at offset {at} is damaged or cut off"));
     }
     // Most of what follows may be zeros.
-    let mut from = at.saturating_add(1);
+    let mut from = at + 1;
     while let Some(probe) = next_magic(bytes, from) {
         from = match frame_at(bytes, probe, salt) {
             Some(frame) if frame.synced > at as u64 => return Err(lost(at)),
             Some(frame) => frame.next,
-            None => probe.saturating_add(1),
+            None => probe + 1,
         };
     }
     Ok(())
@@ -226,8 +236,7 @@ impl<R: io::Read> FramedReader<R> {
         if read != header.payload_len || !header.fits(self.salt, self.offset, &payload) {
             return Err(self.bad_frame());
         }
-        self.offset =
-            self.offset.saturating_add(FRAME_HEADER_BYTES as u64).saturating_add(payload.len() as u64);
+        self.offset += (FRAME_HEADER_BYTES + payload.len()) as u64;
         self.payload = payload;
         self.used = 0;
         Ok(true)
@@ -245,7 +254,7 @@ fn fill(source: &mut impl io::Read, buf: &mut [u8]) -> io::Result<usize> {
     while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match source.read(rest) {
             Ok(0) => break,
-            Ok(n) => filled = filled.saturating_add(n),
+            Ok(n) => filled += n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
@@ -260,7 +269,7 @@ impl<R: io::Read> io::Read for FramedReader<R> {
         }
         let mut rest = self.payload.get(self.used..).unwrap_or_default();
         let n = rest.read(buf)?;
-        self.used = self.used.saturating_add(n);
+        self.used += n;
         Ok(n)
     }
 }

@@ -13,7 +13,7 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
-use super::{u32_at, u64_at};
+use super::u64_at;
 use crate::disk::{GuardedDisk, GuardedFile, ReadFile};
 use crate::health::Fault;
 
@@ -58,6 +58,11 @@ fn trailer(seed: u32, payload_len: u64) -> Vec<u8> {
 pub(crate) fn file_len_of(payload_len: u64) -> Option<u64> {
     let pages = payload_len.div_ceil(PAYLOAD_BYTES as u64);
     payload_len.checked_add(pages.checked_mul(CRC_BYTES as u64)?)?.checked_add(TRAILER_BYTES as u64)
+}
+
+/// How long the pages of such a payload are, which a file has.
+fn data_len_of(payload_len: u64) -> u64 {
+    payload_len + payload_len.div_ceil(PAYLOAD_BYTES as u64) * CRC_BYTES as u64
 }
 
 /// Invariants: every page before `page_start` of `pages` is complete; after
@@ -128,6 +133,7 @@ impl PagedWriter {
         self.payload_len += len;
         self.page += 1;
         self.pages.extend(crc.to_le_bytes());
+        debug_assert!(self.pages.len() - self.page_start <= PAGE_BYTES, "a page at a time");
         self.page_start = self.pages.len();
         if self.pages.len() >= WRITE_BUFFER_BYTES { self.write_pages() } else { Ok(()) }
     }
@@ -168,6 +174,8 @@ pub(crate) struct PagedReader {
     disk: GuardedDisk,
     seed: u32,
     payload_len: u64,
+    /// Of the pages.
+    data_len: u64,
 }
 
 impl PagedReader {
@@ -177,8 +185,9 @@ impl PagedReader {
             return Ok(None);
         };
         let seed = seed_of(path);
-        let payload_len = read_trailer(file.as_ref(), seed).map_err(|reason| disk.damaged(path, reason))?;
-        Ok(Some(Self { file, path: path.to_owned(), disk: disk.clone(), seed, payload_len }))
+        let payload_len = read_trailer(file.as_ref(), path).map_err(|fault| disk.latch(fault))?;
+        let (path, disk, data_len) = (path.to_owned(), disk.clone(), data_len_of(payload_len));
+        Ok(Some(Self { file, path, disk, seed, payload_len, data_len }))
     }
 
     /// Length of what was written through [`PagedWriter::write`].
@@ -208,10 +217,10 @@ impl PagedReader {
             return Ok(look(&[]));
         }
         let first = offset / PAYLOAD_BYTES as u64;
-        let last = end.saturating_sub(1) / PAYLOAD_BYTES as u64;
+        let last = (end - 1) / PAYLOAD_BYTES as u64;
         let mut scratch = SCRATCH.take();
         let payload = self.read_pages(first, last, &mut scratch)?;
-        let skip = usize::try_from(offset % PAYLOAD_BYTES as u64).unwrap_or(usize::MAX);
+        let skip = (offset % PAYLOAD_BYTES as u64) as usize;
         let wanted = usize::try_from(len).ok().and_then(|len| payload.get(skip..)?.get(..len));
         let answer = look(wanted.ok_or_else(|| self.damaged("too large to be read".to_owned()))?);
         if scratch.len() <= SCRATCH_BYTES {
@@ -223,10 +232,13 @@ impl PagedReader {
     /// The verified payload of the pages `first..=last`, in `scratch`, which grows to what it
     /// takes.
     fn read_pages<'a>(&self, first: u64, last: u64, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Fault> {
-        let start = first.saturating_mul(PAGE_BYTES as u64);
-        let data_len = file_len_of(self.payload_len).unwrap_or(0).saturating_sub(TRAILER_BYTES as u64);
-        let end = last.saturating_add(1).saturating_mul(PAGE_BYTES as u64).min(data_len);
-        let len = usize::try_from(end.saturating_sub(start)).unwrap_or(0);
+        // All of these are within the file, whose length `read_trailer` has compared with
+        // `payload_len`.
+        debug_assert!(first <= last && last * (PAGE_BYTES as u64) < self.data_len, "pages of the file");
+        let start = first * PAGE_BYTES as u64;
+        let end = ((last + 1) * PAGE_BYTES as u64).min(self.data_len);
+        let len =
+            usize::try_from(end - start).map_err(|_| self.damaged("too large to be read".to_owned()))?;
         if scratch.len() < len {
             scratch.resize(len, 0);
         }
@@ -234,19 +246,19 @@ impl PagedReader {
         match self.file.read_at(start, raw) {
             Ok(n) if n == len => {}
             Ok(n) => {
-                return Err(self.damaged(format!("cut off at offset {}", start.saturating_add(n as u64))));
+                return Err(self.damaged(format!("cut off at offset {}", start + n as u64)));
             }
-            Err(e) => return Err(self.damaged(format!("cannot read at offset {start}: {e}"))),
+            Err(e) => return Err(self.disk.unreadable(&self.path, e)),
         }
-        let mut payload_len = 0_usize;
+        let mut payload_len = 0;
         for (number, page) in (first..=last).zip((0..len).step_by(PAGE_BYTES)) {
-            let page_end = page.saturating_add(PAGE_BYTES).min(len);
+            let page_end = (page + PAGE_BYTES).min(len);
             let kept = self.verified(number, raw.get(page..page_end).unwrap_or_default())?.len();
             // The checksums between the pages are closed up.
             if page > 0 {
-                raw.copy_within(page..page.saturating_add(kept), payload_len);
+                raw.copy_within(page..page + kept, payload_len);
             }
-            payload_len = payload_len.saturating_add(kept);
+            payload_len += kept;
         }
         Ok(raw.get(..payload_len).unwrap_or_default())
     }
@@ -262,12 +274,12 @@ impl PagedReader {
 
 /// The payload of a page, if it is valid.
 fn payload_of(seed: u32, page: u64, raw: &[u8]) -> Option<&[u8]> {
-    let (payload, crc) = raw.split_at(raw.len().saturating_sub(CRC_BYTES));
-    (u32_at(crc, 0) == Some(page_crc(seed, page, payload))).then_some(payload)
+    let (payload, crc) = raw.split_last_chunk()?;
+    (u32::from_le_bytes(*crc) == page_crc(seed, page, payload)).then_some(payload)
 }
 
 fn bad_page(page: u64) -> String {
-    format!("checksum mismatch in page {page} at offset {}", page.saturating_mul(PAGE_BYTES as u64))
+    format!("checksum mismatch in page {page} at offset {}", page * PAGE_BYTES as u64)
 }
 
 /// Reads every page of a table and tells `progress` of the bytes it reads. Does not stop at a bad
@@ -275,51 +287,56 @@ fn bad_page(page: u64) -> String {
 ///
 /// # Errors
 /// The first bad page, and how many follow it; or that the file cannot be read.
-pub(crate) fn verify(file: &dyn ReadFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<(), String> {
+pub(crate) fn verify(file: &dyn ReadFile, path: &Path, progress: &mut dyn FnMut(u64)) -> Result<(), Fault> {
     let seed = seed_of(path);
-    let payload_len = read_trailer(file, seed)?;
-    let data_len = file_len_of(payload_len).unwrap_or(0).saturating_sub(TRAILER_BYTES as u64);
+    let data_len = data_len_of(read_trailer(file, path)?);
     let (mut first_bad, mut more_bad) = (None, 0_u64);
     let mut buffer = vec![0; VERIFY_BUFFER_BYTES];
     let mut offset = 0;
     while offset < data_len {
-        let len = data_len.saturating_sub(offset).min(VERIFY_BUFFER_BYTES as u64);
-        let raw = buffer.get_mut(..usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+        let len = (data_len - offset).min(VERIFY_BUFFER_BYTES as u64);
+        let (raw, _) = buffer.split_at_mut(len as usize);
         match file.read_at(offset, raw) {
             Ok(read) if read == raw.len() => {}
-            Ok(read) => return Err(format!("cut off at offset {}", offset.saturating_add(read as u64))),
-            Err(e) => return Err(format!("cannot read at offset {offset}: {e}")),
+            Ok(read) => {
+                return Err(Fault::corrupt(path, format!("cut off at offset {}", offset + read as u64)));
+            }
+            Err(e) => return Err(Fault::io("read", path, e)),
         }
         for (page, raw) in (offset / PAGE_BYTES as u64..).zip(raw.chunks(PAGE_BYTES)) {
             if payload_of(seed, page, raw).is_none() {
-                more_bad = more_bad.saturating_add(first_bad.is_some().into());
+                more_bad += u64::from(first_bad.is_some());
                 first_bad.get_or_insert(page);
             }
         }
-        offset = offset.saturating_add(len);
+        offset += len;
         progress(len);
     }
     match (first_bad, more_bad) {
         (None, _) => Ok(()),
-        (Some(page), 0) => Err(bad_page(page)),
-        (Some(page), more) => Err(format!("{}, and in {more} more pages", bad_page(page))),
+        (Some(page), 0) => Err(Fault::corrupt(path, bad_page(page))),
+        (Some(page), more) => {
+            Err(Fault::corrupt(path, format!("{}, and in {more} more pages", bad_page(page))))
+        }
     }
 }
 
 /// The payload length that a file's trailer tells, checked against the file's length.
-fn read_trailer(file: &dyn ReadFile, seed: u32) -> Result<u64, String> {
-    let file_len = file.len().map_err(|e| format!("cannot read its length: {e}"))?;
+fn read_trailer(file: &dyn ReadFile, path: &Path) -> Result<u64, Fault> {
+    let (unreadable, damaged) = (|e| Fault::io("read", path, e), |reason| Fault::corrupt(path, reason));
+    let file_len = file.len().map_err(unreadable)?;
     let mut bytes = [0; TRAILER_BYTES];
-    let start = file_len.checked_sub(TRAILER_BYTES as u64).ok_or("too short to be a table")?;
-    file.read_at(start, &mut bytes).map_err(|e| format!("cannot read its trailer: {e}"))?;
+    let start = file_len.checked_sub(TRAILER_BYTES as u64);
+    let start = start.ok_or_else(|| damaged("too short to be a table".to_owned()))?;
+    file.read_at(start, &mut bytes).map_err(unreadable)?;
     let payload_len = u64_at(&bytes, 8).unwrap_or(0);
-    if trailer(seed, payload_len) != bytes {
-        return Err("the trailer is damaged, or the file is cut off".to_owned());
+    if trailer(seed_of(path), payload_len) != bytes {
+        return Err(damaged("the trailer is damaged, or the file is cut off".to_owned()));
     }
     if file_len_of(payload_len) != Some(file_len) {
-        return Err(format!(
+        return Err(damaged(format!(
             "{file_len} bytes long, but its trailer tells of {payload_len} bytes of payload"
-        ));
+        )));
     }
     Ok(payload_len)
 }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::framed::FramedWriter;
+pub(crate) use super::framed_reader::Claim;
 use super::framed_reader::last_payload;
 use crate::disk::{GuardedDisk, read_all};
 use crate::health::Fault;
@@ -39,15 +40,6 @@ const COPIED: &str = "a copy: the file system made it at another time than it sa
     acknowledged; replace this member by a new one with a new id and an empty directory. Only if this \
     is the whole and newest state, and the original will never run again, open it once with \
     `Options::accept_copy`";
-
-/// What is known of a framed log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Claim {
-    /// The salt in its header.
-    pub(crate) salt: u64,
-    /// It has this many bytes at least, and they are as they were written.
-    pub(crate) durable: u64,
-}
 
 pub(crate) type Claims = BTreeMap<String, Claim>;
 
@@ -172,8 +164,7 @@ fn read_record(disk: &GuardedDisk, dir: &Path) -> Result<Option<Record>, Fault> 
     let Some(file) = disk.open(&path)? else {
         return Ok(None);
     };
-    let bytes = read_all(file.as_ref(), MAX_READ_BYTES)
-        .map_err(|e| disk.damaged(&path, format!("cannot read: {e}")))?;
+    let bytes = read_all(file.as_ref(), MAX_READ_BYTES).map_err(|e| disk.unreadable(&path, e))?;
     parse(&bytes).map(Some).map_err(|reason| disk.damaged(&path, reason))
 }
 

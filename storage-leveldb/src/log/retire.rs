@@ -32,7 +32,7 @@ pub(super) fn store_as_run(
     entries: Range<u64>,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<bool, StorageError> {
-    let mut writer = latched(disk, dir, factory.write_run(dir))?;
+    let mut writer = latched(disk, dir, factory.write_table(dir))?;
     let mut next = old.bundle_of(entries.start)?;
     loop {
         if is_stopped() {

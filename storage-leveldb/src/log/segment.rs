@@ -12,7 +12,9 @@ use super::key::{self, Mark};
 use super::marks::Marks;
 use super::root::{Form, SegmentRecord};
 use crate::disk::GuardedDisk;
-use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, Turn, latched};
+use crate::engine::{
+    Batch, Durability, EngineFactory, KeyRange, ScanLimit, Served, Table as Run, Turn, latched,
+};
 use crate::error::StorageError;
 
 /// Version of what is in a segment.
@@ -90,7 +92,7 @@ impl Segment {
     ) -> Result<Self, StorageError> {
         let dir = log_dir.join(record.name());
         let (reads, database): (Arc<dyn Run>, _) = match record.form {
-            Form::Run => (latched(disk, &dir, factory.clone().open_run(&dir))?, None),
+            Form::Run => (latched(disk, &dir, factory.clone().open_table(&dir))?, None),
             Form::Database => {
                 let factory = factory.clone();
                 let served = Served::start("raft-log-segment", &dir, move |dir| factory.open(dir));

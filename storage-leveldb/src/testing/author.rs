@@ -6,7 +6,7 @@ use bytes::Bytes;
 use openraft::RaftTypeConfig;
 
 use super::random::Random;
-use crate::state::View;
+use crate::lsm::View;
 
 type Blind<C> = dyn Fn(&mut Random) -> <C as RaftTypeConfig>::D + Send + Sync;
 type Seeing<C> = dyn Fn(&mut Random, &mut View<'_>) -> <C as RaftTypeConfig>::D + Send + Sync;

@@ -13,7 +13,8 @@ use super::random::Random;
 use super::sim_disk::SimDisk;
 use super::subject::{Subject, TestTypes};
 use crate::error::StorageError;
-use crate::state::{Application, Transaction, View};
+use crate::lsm::{Transaction, View};
+use crate::raft::Application;
 use crate::storage::Storage;
 
 /// The log as far as it has been made, and the state behind it.

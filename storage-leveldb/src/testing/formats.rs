@@ -17,9 +17,9 @@ use crate::file::paged::{PagedReader, PagedWriter};
 use crate::file::u64_at;
 use crate::file::witness::Claim;
 use crate::health::Fault;
-use crate::log::{LogRoot, split};
+use crate::log::{LOG_ROOT, LogRoot, split};
+use crate::lsm::manifest::{MANIFEST, Manifest};
 use crate::observer::NoObserver;
-use crate::state::Root as StateRoot;
 
 /// What happens to a framed file while it is written.
 #[derive(Debug, Clone)]
@@ -143,29 +143,32 @@ impl PagedTable {
     }
 }
 
-/// What a storage's two roots hold: `ROOT` of the log, and `ROOT` of the state.
+/// What a storage's two manifests hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RootOf {
+pub enum ManifestOf {
     /// The segments of the log.
     Log,
-    /// The runs of the state.
+    /// The tables of the state.
     State,
 }
 
-/// A root with this content under a right checksum, read, and what is stored if the same is written
-/// again.
+/// A manifest with this content under a right checksum, read, and what is stored if the same is
+/// written again.
 ///
 /// # Errors
-/// The content is no root.
-pub fn root_again<C: RaftTypeConfig>(of: RootOf, content: &[u8]) -> Result<Vec<u8>, Fault> {
+/// The content is no manifest.
+pub fn manifest_again<C: RaftTypeConfig>(of: ManifestOf, content: &[u8]) -> Result<Vec<u8>, Fault> {
     let (disk, dir) = (guarded(&SimDisk::default()), Path::new("db"));
-    let missing = || disk.damaged(dir, "no root");
+    let missing = || disk.damaged(dir, "no manifest");
     disk.create_dir(dir)?;
-    let path = dir.join("ROOT");
+    let path = dir.join(match of {
+        ManifestOf::Log => LOG_ROOT,
+        ManifestOf::State => MANIFEST,
+    });
     marker::replace(&disk, &path, content)?;
     match of {
-        RootOf::Log => LogRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
-        RootOf::State => StateRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
+        ManifestOf::Log => LogRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
+        ManifestOf::State => Manifest::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
     }
     marker::read(&disk, &path)?.ok_or_else(missing)
 }

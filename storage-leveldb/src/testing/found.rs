@@ -8,8 +8,8 @@ use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf, StoredMembershipOf, 
 use super::broken::{Broken, promise};
 use super::inspected::Pairs;
 use super::subject::{Store, TestTypes};
-use crate::snapshot::{SnapshotError, SnapshotReader};
-use crate::state::{Application, SnapshotFile};
+use crate::raft::snapshot::{SnapshotError, SnapshotReader};
+use crate::raft::{Application, SnapshotFile};
 
 /// Everything, in a form that can be compared.
 pub(crate) struct Found<C: openraft::RaftTypeConfig> {

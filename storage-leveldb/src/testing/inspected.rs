@@ -5,7 +5,8 @@ use openraft::RaftTypeConfig;
 
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
-use crate::state::{Application, Transaction, View};
+use crate::lsm::{Transaction, View};
+use crate::raft::Application;
 
 /// An application's keys and values, in key order.
 pub(crate) type Pairs = Vec<(Bytes, Bytes)>;

@@ -182,8 +182,8 @@ impl<C: TestTypes> Model<C> {
         model
     }
 
-    /// An older ROOT was put back, whose runs are all still there: the log has what the
-    /// state has lost, or the storage is refused.
+    /// An older manifest was put back whose tables are all still there: the log has what the state
+    /// has lost, or the storage is refused.
     pub(crate) fn with_an_older_state(&self) -> Self {
         Self { durable_applied_end: self.durable_purged_end, snapshot_end: 0, ..self.clone() }
     }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use openraft::RaftTypeConfig;
 
 use crate::error::StorageError;
-use crate::state::{Application, Transaction, View};
+use crate::lsm::{Transaction, View};
+use crate::raft::Application;
 
 /// Encoded answers by log index. Clones share them.
 #[derive(Clone, Default)]

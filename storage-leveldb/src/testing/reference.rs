@@ -11,7 +11,7 @@ use super::inspected::{Inspected, Pairs};
 use super::recorded::{Answers, Recorded};
 use super::sim_disk::SimDisk;
 use super::subject::{Subject, TestTypes};
-use crate::state::{Application, SnapshotFile};
+use crate::raft::{Application, SnapshotFile};
 use crate::storage::Storage;
 
 /// The state after one entry.

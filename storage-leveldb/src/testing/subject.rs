@@ -9,8 +9,9 @@ use super::random::Random;
 use super::sim_disk::SimDisk;
 use crate::engine::{LevelDbOptions, MemoryEngine};
 use crate::error::StorageError;
+use crate::lsm::View;
 use crate::options::Options;
-use crate::state::{Application, StandardTypes, View};
+use crate::raft::{Application, StandardTypes};
 use crate::storage::Storage;
 
 /// Type configurations that the tests of this module can make entries for.
@@ -28,7 +29,7 @@ const SMALL: LevelDbOptions = LevelDbOptions {
     table_bytes: 2048,
     block_cache_bytes: 1 << 16,
     open_tables: 64,
-    run_table_bytes: 2048,
+    table_file_bytes: 2048,
     table_cache_bytes: 1 << 16,
 };
 /// The top-level directory of a simulated disk.

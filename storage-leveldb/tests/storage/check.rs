@@ -28,7 +28,7 @@ pub fn small(disk: Arc<dyn storage_leveldb::Disk>) -> Options {
     let small = LevelDbOptions { write_buffer_bytes: 2048, table_bytes: 2048, ..LevelDbOptions::default() };
     Options {
         disk,
-        // Some segments become runs, others stay databases.
+        // Some segments become tables, others stay databases.
         log_segment_bytes: 8000,
         log_leveldb: small,
         state_leveldb: small,
@@ -91,9 +91,9 @@ pub fn check(disk: &SimDisk) -> Report {
     try_check(Path::new(DIR), on(disk)).unwrap()
 }
 
-/// Which segments there are is left to chance, but one is to be a run. On a machine that builds and
-/// tests beside this one, all that could become a run was purged before it did; then it is begun
-/// anew.
+/// Which segments there are is left to chance, but one is to be a table. On a machine that builds
+/// and tests beside this one, all that could become a table was purged before it did; then it is
+/// begun anew.
 pub async fn filled_disk() -> SimDisk {
     const ATTEMPTS: u32 = 12;
     for _ in 0..ATTEMPTS {
@@ -104,7 +104,7 @@ pub async fn filled_disk() -> SimDisk {
             return disk;
         }
     }
-    panic!("no segment has become a run");
+    panic!("no segment has become a table");
 }
 
 async fn has_a_run(disk: &SimDisk, store: &mut Store) -> bool {
@@ -172,7 +172,7 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
 }
 
 /// The numbers in "N files that do not count any more", and the files in what was interrupted: on a
-/// busy machine the log is closed while a segment is becoming a run. (That made this test fail
+/// busy machine the log is closed while a segment is becoming a table. (That made this test fail
 /// there.)
 fn left_over_files(report: &Report, disk: &SimDisk) -> u64 {
     let interrupted = report.notes.iter().filter(|note| note.text.starts_with("left over from something"));
@@ -193,7 +193,7 @@ async fn a_fresh_directory_is_sound() {
     assert_eq!((report.log.unwrap().entries, report.state.unwrap().pairs), (0, 0));
 }
 
-/// After a snapshot from a leader there are runs for a moment that do not count any more, a purge
+/// After a snapshot from a leader there are tables for a moment that do not count any more, a purge
 /// far beyond the log, and no entries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_with_an_installed_snapshot_is_sound() {
@@ -294,11 +294,11 @@ async fn a_real_directory_is_left_as_it_is() {
     work(&mut store).await.unwrap();
     assert!(matches!(try_check(&dir, options()), Err(StorageError::Busy(_))));
     drop(store);
-    let strays = ["thesis.doc", "log/notes", "log/000999.ldb", "state/old", "state/run-7.bak"];
+    let strays = ["thesis.doc", "log/notes", "log/000999.ldb", "state/old", "state/table-7.bak"];
     for stray in strays {
         std::fs::write(dir.join(stray), "precious").unwrap();
     }
-    let left_over = ["state/run-9/CURRENT", "state/run-8/000001.ldb", "state/ROOT.tmp"];
+    let left_over = ["state/table-9/CURRENT", "state/table-8/000001.ldb", "state/MANIFEST.tmp"];
     for left in left_over {
         std::fs::create_dir_all(dir.join(left).parent().unwrap()).unwrap();
         std::fs::write(dir.join(left), "garbage").unwrap();
@@ -307,7 +307,7 @@ async fn a_real_directory_is_left_as_it_is() {
     for path in [&dir, &link] {
         let report = try_check(path, options()).unwrap();
         assert_eq!(report.problems, []);
-        for noted in ["thesis.doc", "notes", "old", "run-7.bak", "run-9", "run-8", "ROOT.tmp"] {
+        for noted in ["thesis.doc", "notes", "old", "table-7.bak", "table-9", "table-8", "MANIFEST.tmp"] {
             assert!(
                 report.notes.iter().any(|note| note.path.ends_with(noted)),
                 "{noted}: {:?}",
@@ -321,7 +321,7 @@ async fn a_real_directory_is_left_as_it_is() {
     for stray in strays {
         assert_eq!(std::fs::read_to_string(dir.join(stray)).unwrap(), "precious");
     }
-    for gone in ["state/run-9", "state/run-8"] {
+    for gone in ["state/table-9", "state/table-8"] {
         assert!(!dir.join(gone).exists(), "{gone}");
     }
 }

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use crate::check::{DIR, ENTRIES, check, entry, filled_disk, filled_disk_of_one_segment, on, try_check};
-use crate::support::state_files::{StoredRoot, change_root, change_root_content, change_run, root};
+use crate::support::state_files::{
+    StoredManifest, change_manifest, change_manifest_content, change_table, manifest,
+};
 use crate::support::{Types, log_id, open};
 use openraft::Vote;
 use openraft::storage::RaftStateMachine;
@@ -40,18 +42,18 @@ async fn with_log(put: &[(Vec<u8>, Vec<u8>)], delete: &[Vec<u8>]) -> Report {
     check(&disk)
 }
 
-/// The same with a change of ROOT.
-async fn with_root(change: impl FnOnce(&mut StoredRoot)) -> Report {
+/// The same with a change of MANIFEST.
+async fn with_manifest(change: impl FnOnce(&mut StoredManifest)) -> Report {
     let disk = filled_disk().await;
-    change_root(&disk, Path::new(DIR), change);
+    change_manifest(&disk, Path::new(DIR), change);
     check(&disk)
 }
 
-/// The same with a record put into the newest run.
+/// The same with a record put into the newest table.
 async fn with_record(key: &str, record: &[u8]) -> Report {
     let (disk, dir) = (filled_disk().await, Path::new(DIR));
-    let newest = root(&disk, dir).runs[0].number;
-    change_run(&disk, dir, newest, |records| {
+    let newest = manifest(&disk, dir).tables[0].number;
+    change_table(&disk, dir, newest, |records| {
         records.insert(key.into(), record.to_vec());
     });
     check(&disk)
@@ -111,9 +113,9 @@ async fn a_record_that_does_not_decode_is_found() {
     }
 }
 
-/// ROOT is read before anything is looked for that it names.
+/// MANIFEST is read before anything is looked for that it names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_that_does_not_decode_is_found() {
+async fn a_manifest_that_does_not_decode_is_found() {
     let disk = filled_disk().await;
     for change in [
         |content: &mut Vec<u8>| content.truncate(content.len() - 1),
@@ -121,9 +123,9 @@ async fn a_root_that_does_not_decode_is_found() {
         |content: &mut Vec<u8>| content[1..].fill(0xee),
     ] {
         let damaged = disk.copy();
-        change_root_content(&damaged, Path::new(DIR), change);
+        change_manifest_content(&damaged, Path::new(DIR), change);
         let report = check(&damaged);
-        assert_eq!(report.problems[0].path, Path::new(DIR).join("state/ROOT"), "{report:#?}");
+        assert_eq!(report.problems[0].path, Path::new(DIR).join("state/MANIFEST"), "{report:#?}");
         assert_eq!(report.problems[0].kind, ProblemKind::Damaged, "{report:#?}");
     }
 }
@@ -149,9 +151,9 @@ async fn marks_out_of_bounds_are_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_contradicts_the_log_is_found() {
-    assert_found(&with_root(|root| root.applied = Some(log_id(2, 54))).await, "but the log has");
+    assert_found(&with_manifest(|manifest| manifest.applied = Some(log_id(2, 54))).await, "but the log has");
     // Ahead of the log is what a power failure may leave: openraft applies what a majority has.
-    let report = with_root(|root| root.applied = Some(log_id(3, ENTRIES + 5))).await;
+    let report = with_manifest(|manifest| manifest.applied = Some(log_id(3, ENTRIES + 5))).await;
     assert_eq!(report.problems, []);
     assert!(report.notes.iter().any(|note| note.text.contains("ahead of the log")), "{:?}", report.notes);
 }
@@ -159,25 +161,28 @@ async fn a_state_that_contradicts_the_log_is_found() {
 /// What the log has lost is nowhere, if the state has not got it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_state_that_lacks_what_is_purged_is_found() {
-    assert_found(&with_root(|root| root.applied = Some(log_id(1, 15))).await, "up to entry 15 only");
-    assert_found(&with_root(|root| root.applied = None).await, "the state holds nothing");
+    assert_found(
+        &with_manifest(|manifest| manifest.applied = Some(log_id(1, 15))).await,
+        "up to entry 15 only",
+    );
+    assert_found(&with_manifest(|manifest| manifest.applied = None).await, "the state holds nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_root_that_contradicts_itself_is_found() {
-    let newer = with_root(|root| {
-        let membership = root.membership.membership().clone();
-        root.membership = StoredMembershipOf::<Types>::new(Some(log_id(3, 55)), membership);
+    let newer = with_manifest(|manifest| {
+        let membership = manifest.membership.membership().clone();
+        manifest.membership = StoredMembershipOf::<Types>::new(Some(log_id(3, 55)), membership);
     });
     assert_found(&newer.await, "its membership is newer than the last applied entry");
-    let lost = with_root(|root| root.runs[0].number = 99).await;
-    assert_found(&lost, "missing, although ROOT names it");
+    let lost = with_manifest(|manifest| manifest.tables[0].number = 99).await;
+    assert_found(&lost, "missing, although MANIFEST names it");
     // Nothing was applied and purged, and still there are pairs.
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));
     let mut store = open(dir, on(&disk)).await.unwrap();
     store.state.apply(futures_util::stream::iter([Ok((entry(1, 1), None))])).await.unwrap();
     drop(store);
-    change_root(&disk, dir, |root| root.applied = None);
+    change_manifest(&disk, dir, |manifest| manifest.applied = None);
     assert_found(&check(&disk), "1 pairs, but no entry was applied");
 }
 
@@ -189,7 +194,7 @@ async fn pairs_that_the_application_does_not_know_are_found() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_format_is_not_called_damage() {
     let state = filled_disk().await;
-    change_root_content(&state, Path::new(DIR), |content| content[0] = 9);
+    change_manifest_content(&state, Path::new(DIR), |content| content[0] = 9);
     for report in [with_log(&[(mark("format"), vec![9])], &[]).await, check(&state)] {
         assert_eq!(report.problems.len(), 1, "{report:#?}");
         assert_eq!(report.problems[0].kind, ProblemKind::OtherFormat, "{report:#?}");

@@ -158,7 +158,7 @@ async fn what_was_closed_killed_or_renamed_is_no_copy() {
         append(&mut store, round).await;
         if round % 2 == 0 {
             // From now on nothing is written any more, as if the process had been killed.
-            store.health.latch(Path::new("test"), "killed");
+            store.health.latch(Fault::corrupt("test", "killed"));
         }
         drop(store);
         fs::rename(&dir, &other).unwrap();

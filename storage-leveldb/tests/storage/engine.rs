@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::third_engine::OneFileFactory;
 use storage_leveldb::testing::engine_conformance::{
-    check, check_power_loss, check_random, check_random_run, check_run_power_loss, check_runs,
+    check, check_power_loss, check_random, check_random_table, check_table_power_loss, check_tables,
 };
 use storage_leveldb::testing::{SimDisk, leveldb_on};
 use storage_leveldb::{Batch, Durability, Engine, EngineFactory, LevelDbOptions, MemoryEngine};
@@ -32,8 +32,8 @@ fn leveldb(disk: &SimDisk, write_buffer_bytes: usize, table_bytes: usize) -> Arc
         write_buffer_bytes,
         table_bytes,
         manifest_bytes,
-        run_table_bytes: table_bytes,
-        // Fewer than a run has.
+        table_file_bytes: table_bytes,
+        // Fewer than a table has.
         table_cache_bytes: 16 << 10,
         ..LevelDbOptions::default()
     };
@@ -153,10 +153,10 @@ fn leveldb_and_the_third_engine_survive_power_loss() {
 
 #[test]
 fn runs_keep_the_contract() {
-    check_runs(&|| Arc::new(leveldb_on(&SimDisk::default(), LevelDbOptions::default())));
-    check_runs(&|| small_leveldb(&SimDisk::default()));
-    check_runs(&|| Arc::new(MemoryEngine::default()));
-    check_runs(&|| one_file(&SimDisk::default()));
+    check_tables(&|| Arc::new(leveldb_on(&SimDisk::default(), LevelDbOptions::default())));
+    check_tables(&|| small_leveldb(&SimDisk::default()));
+    check_tables(&|| Arc::new(MemoryEngine::default()));
+    check_tables(&|| one_file(&SimDisk::default()));
 }
 
 #[test]
@@ -165,11 +165,11 @@ fn runs_answer_as_a_map_does() {
     for seed in seeds("ENGINE_SEED", 0..40) {
         println!("ENGINE_SEED={seed}");
         let bytes = SIZES[seed as usize % SIZES.len()];
-        check_random_run(&leveldb(&SimDisk::default(), 1024, bytes), seed);
+        check_random_table(&leveldb(&SimDisk::default(), 1024, bytes), seed);
         if seed < 5 {
             let memory: Arc<dyn EngineFactory> = Arc::new(MemoryEngine::default());
-            check_random_run(&memory, seed);
-            check_random_run(&one_file(&SimDisk::default()), seed);
+            check_random_table(&memory, seed);
+            check_random_table(&one_file(&SimDisk::default()), seed);
         }
     }
 }
@@ -179,9 +179,9 @@ fn runs_survive_power_loss() {
     let (mut of_leveldb, mut of_third) = (0, 0);
     for seed in seeds("ENGINE_SEED", 0..3) {
         println!("ENGINE_SEED={seed}");
-        of_leveldb += check_run_power_loss(&small_leveldb, seed, false);
-        // An ordinary engine, which does not know that it is a run.
-        of_third += check_run_power_loss(&one_file, seed, true);
+        of_leveldb += check_table_power_loss(&small_leveldb, seed, false);
+        // An ordinary engine, which does not know that it is a table.
+        of_third += check_table_power_loss(&one_file, seed, true);
     }
     println!("the power failed {of_leveldb} times under LevelDB, {of_third} times under the third engine");
     assert!(of_leveldb > 400 && of_third > 50);

@@ -65,9 +65,9 @@ fn the_disk_may_be_full_at_any_byte() {
 
 /// Every part of every kind of file; `docs/FORMAT.md` draws them.
 fn parts() -> impl Iterator<Item = String> {
-    let databases = |file: &str| ["segment", "run"].map(|dir| format!("{dir}/{file}"));
+    let databases = |file: &str| ["segment", "table"].map(|dir| format!("{dir}/{file}"));
     let framed = ["MANIFEST", "CURRENT", "WITNESS"].iter().flat_map(|file| databases(file));
-    let ours = ["segment/*.log", "node/FORMAT", "log/ROOT", "state/ROOT"].map(str::to_owned);
+    let ours = ["segment/*.log", "node/FORMAT", "log/ROOT", "state/MANIFEST"].map(str::to_owned);
     let of_frames =
         ["file header", "frame magic", "frame length", "frame synced", "frame checksum", "frame payload"];
     let of_tables = [
@@ -92,15 +92,15 @@ const RESERVED: &str = "segment/*.log: flipped bit, reserved";
 
 /// Whether a flipped bit there may go untold, because it need not be read.
 ///
-/// A run that was being written as the storage was closed, or one that was merged away, is removed
-/// at the next start. Of a WITNESS the last whole record counts, so that damage to one of the
-/// others says nothing. And entries that have been purged are not read again: on a busy machine the
-/// log's caretaker may not have come to remove their segments, or they are in one with others.
+/// A table that was being written as the storage was closed, or one that was merged away, is
+/// removed at the next start. Of a WITNESS the last whole record counts, so that damage to one of
+/// the others says nothing. And entries that have been purged are not read again: on a busy machine
+/// the log's caretaker may not have come to remove their segments, or they are in one with others.
 /// Zeros that a log has in advance are none of its records, whichever bits of them flip. (This test
 /// once took every harmless flip for a bug, and failed on a busy machine only: all of them were in
 /// tables of entries up to 187, of a log that had been purged up to 187.)
 fn may_be_unread(part: &str) -> bool {
-    let of_entries = part.starts_with("segment/*.ldb") || part.starts_with("log run/*.ldb");
+    let of_entries = part.starts_with("segment/*.ldb") || part.starts_with("log table/*.ldb");
     let is_reserved = part == RESERVED;
     of_entries || is_reserved || part.contains("WITNESS: flipped bit, frame") || part.starts_with("left over")
 }
@@ -117,7 +117,7 @@ fn a_flipped_bit_changes_no_answer() {
         let is_enough = detected.is_some_and(|detected| detected > 0 || part.contains("WITNESS"));
         assert!(is_enough || is_replay(), "{part}: {detected:?} detected");
     }
-    assert!(report.by_kind.keys().any(|part| part.starts_with("left over run")));
+    assert!(report.by_kind.keys().any(|part| part.starts_with("left over table")));
     assert!(report.by_kind.get(RESERVED).is_some_and(|ends| ends.harmless > 0) || is_replay());
 }
 

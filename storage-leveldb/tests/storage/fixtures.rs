@@ -117,7 +117,7 @@ async fn write_fixture() {
     let small = LevelDbOptions {
         write_buffer_bytes: 1024,
         table_bytes: 1024,
-        run_table_bytes: 200,
+        table_file_bytes: 200,
         ..LevelDbOptions::default()
     };
     let options =
@@ -137,7 +137,7 @@ async fn write_fixture() {
     }
     store.log.save_vote(&vote()).await.unwrap();
     store.log.save_committed(Some(id(COMMITTED))).await.unwrap();
-    // One is written, one lies ready, and one before them is no run yet.
+    // One is written, one lies ready, and one before them is no table yet.
     eventually("three databases, the others runs", || names(&dir.path().join("log"), "segment-") == 3).await;
     drop(store);
     let to = fixture();
@@ -210,7 +210,10 @@ async fn the_fixture_is_read() {
 /// This version finds all that is in the fixture, and goes on with it.
 async fn check_fixture() {
     let fixture = fixture();
-    assert!(tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
+    assert!(
+        tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/table-") > 2,
+        "the fixture has tables"
+    );
     assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
     // Opening writes, so nothing opens the fixture itself.
     let dir = tempfile::tempdir().unwrap();

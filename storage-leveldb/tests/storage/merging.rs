@@ -1,5 +1,5 @@
 //! What is merged into a value counts, once and in its order, wherever the value and what was
-//! merged into it lie: in the same batch, in the same memtable, in runs, in a snapshot.
+//! merged into it lie: in the same batch, in the same memtable, in tables, in a snapshot.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ enum Op {
     Scan(KeyRange, ScanLimit),
 }
 
-/// The command that makes a run that is too large to be merged with those that come after it.
+/// The command that makes a table that is too large to be merged with those that come after it.
 const FILL: u64 = u64::MAX;
 
 fn fill() -> Vec<Op> {
@@ -129,7 +129,7 @@ fn options(disk: &SimDisk) -> Options {
     let small = LevelDbOptions {
         write_buffer_bytes: 4096,
         table_bytes: 4096,
-        run_table_bytes: 400,
+        table_file_bytes: 400,
         ..LevelDbOptions::default()
     };
     Options { disk: Arc::new(disk.clone()), state_leveldb: small, memtable_bytes: 4000, ..Options::default() }
@@ -215,8 +215,8 @@ async fn what_is_merged_counts_wherever_it_lies() {
         let mut random = Random::new(seed);
         let mut life = Life::new().await;
         if seed % 2 == 0 {
-            life.apply(&mut random, "before there is a large run").await;
-            life.apply_all(&[FILL], "the large run").await;
+            life.apply(&mut random, "before there is a large table").await;
+            life.apply_all(&[FILL], "the large table").await;
         }
         for step in 0..150 {
             let what = format!("MERGING_SEED={seed}, step {step}");
@@ -246,7 +246,7 @@ fn an_append() -> u64 {
     (0..).find(|seed| ops(*seed).iter().all(|op| matches!(op, Op::Append(..)))).unwrap()
 }
 
-/// Why one merges: the old value need not be read, however many runs it may be in.
+/// Why one merges: the old value need not be read, however many tables it may be in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn merging_reads_nothing_from_the_disk() {
     let mut life = Life::new().await;
@@ -307,7 +307,7 @@ async fn refusing(
         let set = Set { key: "key".to_owned(), value: index.to_string() };
         let entry = Ok((Entry::new_normal(log_id(1, index), set), None));
         store.state.apply(futures_util::stream::iter([entry])).await.unwrap();
-        // A run for each.
+        // A table for each.
         drop(store.state.get_snapshot_builder().await.build_snapshot().await.unwrap());
     }
     store
@@ -340,7 +340,7 @@ async fn who_cannot_merge_has_a_fault_and_no_answer() {
             break;
         }
     }
-    eventually("the merge of runs fails", || store.health.fault().is_some()).await;
+    eventually("the merge of tables fails", || store.health.fault().is_some()).await;
     let reason = store.health.fault().unwrap().reason;
     assert!(reason.contains("panicked while merging into key key"), "{reason}");
 }

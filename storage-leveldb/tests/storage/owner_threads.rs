@@ -50,7 +50,7 @@ impl Faithless {
 
     fn fault(&self, panics: Flaw, fails: Flaw) -> Result<(), StorageError> {
         assert!(!self.is(panics), "a bug of the engine");
-        let fault = Fault { path: "a file of the engine".into(), reason: "a bug of the engine".to_owned() };
+        let fault = Fault::corrupt("a file of the engine", "a bug of the engine");
         if self.is(fails) { Err(fault.into()) } else { Ok(()) }
     }
 }
@@ -135,8 +135,8 @@ async fn an_engine_that_fails_in_a_flush_is_a_fault() {
     }
 }
 
-/// Found by reading: a run whose engine had panicked was closed, said every query, and the storage
-/// called itself healthy.
+/// Found by reading: a table whose engine had panicked was closed, said every query, and the
+/// storage called itself healthy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_fails_under_a_query_is_a_fault() {
     for flaw in [Flaw::ReadPanics, Flaw::ReadFails] {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::support::gated_disk::GatedDisk;
-use crate::support::state_files::{root, runs_there};
+use crate::support::state_files::{manifest, tables_there};
 use crate::support::{Set, Store, Types, eventually, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
@@ -61,7 +61,7 @@ async fn read_all(mut file: SnapshotFile) -> Vec<u8> {
 
 /// Found by reading, when snapshots were files: it was opened at its first read, which follows the
 /// connection to the peer. If a newer snapshot had removed it by then, a healthy leader latched
-/// "missing" and stopped for good. Now it is the runs of the state that must stay, from the
+/// "missing" and stopped for good. Now it is the tables of the state that must stay, from the
 /// beginning on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
@@ -86,7 +86,7 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
 
 /// Found by reading, when snapshots were files: one that was completed removed every temporary
 /// file, the one that was being received among them; installing it then stopped the node. Now the
-/// run that is being received must stay when the merge thread removes those that do not count any
+/// table that is being received must stay when the merge thread removes those that do not count any
 /// more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_is_built_while_another_is_received() {
@@ -95,13 +95,13 @@ async fn a_snapshot_is_built_while_another_is_received() {
     let mut received = store.inbox.create().await.unwrap();
     let (first, rest) = bytes.split_at(bytes.len() / 2);
     received.write_all(first).await.unwrap();
-    let runs = || names(dir.path()).iter().filter(|name| name.starts_with("run-")).count();
+    let tables = || names(dir.path()).iter().filter(|name| name.starts_with("table-")).count();
     for index in 1..=4 {
         apply(&mut store, index).await;
         build(&mut store).await;
     }
     // One of the four, and the one that is being received.
-    eventually("they are merged", || runs() == 2).await;
+    eventually("they are merged", || tables() == 2).await;
     received.write_all(rest).await.unwrap();
     received.shutdown().await.unwrap();
     store.state.install_snapshot(&meta, received).await.unwrap();
@@ -109,8 +109,8 @@ async fn a_snapshot_is_built_while_another_is_received() {
     assert_eq!(store.state.applied_state().await.unwrap().0, Some(log_id(1, 5)));
 }
 
-/// What a builder was promised cannot get durable any more, because the run is given up. It answers
-/// the newer state, which is what openraft can use; without that it would wait for ever.
+/// What a builder was promised cannot get durable any more, because the table is given up. It
+/// answers the newer state, which is what openraft can use; without that it would wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_is_overtaken_while_it_is_built_is_dropped() {
     let (meta, bytes) = sent_by_another(5).await;
@@ -124,8 +124,8 @@ async fn a_snapshot_that_is_overtaken_while_it_is_built_is_dropped() {
     install(&mut store, &meta, &bytes).await;
     assert_eq!(builder.build_snapshot().await.unwrap().meta, meta);
     disk.release();
-    // The run that came too late goes; the snapshot is what is there, and stays.
-    eventually("it is given up", || runs_there(&disk, dir) == root(&disk.disk, dir).numbers()).await;
+    // The table that came too late goes; the snapshot is what is there, and stays.
+    eventually("it is given up", || tables_there(&disk, dir) == manifest(&disk.disk, dir).numbers()).await;
     assert_eq!(store.health.fault(), None);
     assert_eq!(store.state.get_current_snapshot().await.unwrap().unwrap().meta, meta);
     drop((store, builder));
@@ -153,17 +153,17 @@ async fn applied(dir: &Path) -> Result<Option<LogIdOf<Types>>, String> {
     Ok(applied)
 }
 
-/// Puts an older ROOT into the place of the one there is.
+/// Puts an older MANIFEST into the place of the one there is.
 fn put_back_root(dir: &Path, older: &[u8]) -> Vec<u8> {
-    let root = dir.join("state/ROOT");
-    let current = std::fs::read(&root).unwrap();
+    let manifest = dir.join("state/MANIFEST");
+    let current = std::fs::read(&manifest).unwrap();
     assert_ne!(current, older);
-    std::fs::write(root, older).unwrap();
+    std::fs::write(manifest, older).unwrap();
     current
 }
 
-/// With the older ROOT the storage is refused and nothing is removed: put back, the newer one is
-/// good.
+/// With the older MANIFEST the storage is refused and nothing is removed: put back, the newer one
+/// is good.
 async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
     let before = names(dir);
     let current = put_back_root(dir, older);
@@ -173,9 +173,9 @@ async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
     put_back_root(dir, &current);
 }
 
-/// Found by reading: what ACTIVE (now ROOT) does not name was removed before it was known that what
-/// it does name is there. An older version of it made the start delete the whole state, and only
-/// then refuse.
+/// Found by reading: what ACTIVE (now MANIFEST) does not name was removed before it was known that
+/// what it does name is there. An older version of it made the start delete the whole state, and
+/// only then refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_root_destroys_nothing() {
     let (dir, mut store) = node().await;
@@ -186,15 +186,15 @@ async fn an_older_root_destroys_nothing() {
         apply(&mut store, index).await;
         if index < 3 {
             build(&mut store).await;
-            older.push(std::fs::read(dir.path().join("state/ROOT")).unwrap());
+            older.push(std::fs::read(dir.path().join("state/MANIFEST")).unwrap());
         }
     }
     drop(store);
     // The log has what an older state lacks, and openraft applies it again.
     let newest = put_back_root(dir.path(), &older[1]);
     assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 2))));
-    // That start has removed the runs of the newer one, which is now the one that is wrong.
-    refused_and_unharmed(dir.path(), &newest, "missing, although ROOT names it").await;
+    // That start has removed the tables of the newer one, which is now the one that is wrong.
+    refused_and_unharmed(dir.path(), &newest, "missing, although MANIFEST names it").await;
 
     // The log has not got any more what this one lacks.
     let mut store = open(dir.path(), Options::default()).await.unwrap();
@@ -204,13 +204,13 @@ async fn an_older_root_destroys_nothing() {
     assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 2))));
 }
 
-/// The same with a snapshot from a leader, which replaces every run.
+/// The same with a snapshot from a leader, which replaces every table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_root_from_before_a_snapshot_destroys_nothing() {
     let (dir, mut store) = node().await;
     apply(&mut store, 1).await;
     build(&mut store).await;
-    let older = std::fs::read(dir.path().join("state/ROOT")).unwrap();
+    let older = std::fs::read(dir.path().join("state/MANIFEST")).unwrap();
     let (_leader_dir, mut leader) = node().await;
     for index in 1..=5 {
         apply(&mut leader, index).await;
@@ -220,6 +220,6 @@ async fn a_root_from_before_a_snapshot_destroys_nothing() {
     install(&mut store, &meta, &bytes).await;
     drop(store);
     assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 5))));
-    refused_and_unharmed(dir.path(), &older, "missing, although ROOT names it").await;
+    refused_and_unharmed(dir.path(), &older, "missing, although MANIFEST names it").await;
     assert_eq!(applied(dir.path()).await, Ok(Some(log_id(1, 5))));
 }

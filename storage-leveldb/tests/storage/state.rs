@@ -51,8 +51,8 @@ async fn a_snapshot_shows_the_moment_it_was_begun() {
     let mut other = open(other_dir.path(), Options::default()).await.unwrap();
     assert_eq!(other.reader.query(()).await.unwrap(), pairs);
     assert_eq!(other.state.get_current_snapshot().await.unwrap().unwrap().meta, snapshot.meta);
-    // The runs that it was made from have been merged, and kept for it; now they go.
-    eventually("the old runs go", || store.sizes.snapshot_bytes() == 0).await;
+    // The tables that it was made from have been merged, and kept for it; now they go.
+    eventually("the old tables go", || store.sizes.snapshot_bytes() == 0).await;
 }
 
 /// Runs a script of transaction calls against a map.
@@ -86,7 +86,7 @@ impl Application<Types> for Scripted {
     /// The command's value is a seed; the pairs found at first are the model.
     fn apply(&self, txn: &mut Transaction<'_>, _: u64, set: &Set) -> Result<Option<String>, StorageError> {
         if set.value == "damaged" {
-            return Err(Fault { path: "a record".into(), reason: "cannot be decoded".to_owned() }.into());
+            return Err(Fault::corrupt("a record", "cannot be decoded").into());
         }
         let everything = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
         let mut model: BTreeMap<u8, u8> =
@@ -175,10 +175,10 @@ async fn fails_and_applies_nothing(command: &str, how: &str) {
     assert_eq!(found, other.reader.query(()).await.unwrap());
 }
 
-/// Found by the benchmark of gets: pairs were missing. A page of a run ends when its stored bytes
-/// reach a limit, and a merge took a page for the last one if its values, which are a
-/// byte shorter each, did not. All that came behind it in that run was left out of flushes, merges,
-/// scans and snapshots, wherever a run had more than one page.
+/// Found by the benchmark of gets: pairs were missing. A page of a table ends when its stored bytes
+/// reach a limit, and what merged tables took a page for the last one if its values, which are a
+/// byte shorter each, did not. All that came behind it in that table was left out of flushes,
+/// merges, scans and snapshots, wherever a table had more than one page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_of_many_pages_are_merged_whole() {
     const KEYS: u64 = 3000;
@@ -194,7 +194,7 @@ async fn runs_of_many_pages_are_merged_whole() {
         let entries = indexes.map(|index| Ok((Entry::new_normal(log_id(1, index), set(index)), None)));
         let entries: Vec<_> = entries.collect();
         store.state.apply(futures_util::stream::iter(entries)).await.unwrap();
-        // Each makes a run, and some of them merges.
+        // Each makes a table, and some of them merges.
         store.state.get_snapshot_builder().await.build_snapshot().await.unwrap();
     }
     let expected: Vec<_> =

@@ -16,8 +16,8 @@ use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftLogReader, RaftTypeConfig};
 use storage_leveldb::{
-    Batch, Db, Durability, Engine, EngineFactory, Fault, KeyRange, LogReader, MemoryEngine, Observer,
-    Options, ScanLimit, StallCause, StorageError,
+    Batch, Db, Durability, Engine, EngineFactory, Fault, FaultKind, KeyRange, LogReader, MemoryEngine,
+    Observer, Options, ScanLimit, StallCause, StorageError,
 };
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -87,7 +87,7 @@ impl Engine for Open {
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
         if self.1.fails.load(Ordering::SeqCst) {
             self.1.failed.fetch_add(1, Ordering::SeqCst);
-            return Err(Fault { path: "a file".into(), reason: "it is full".to_owned() }.into());
+            return Err(Fault::new(FaultKind::NoSpace, "a file", "it is full").into());
         }
         // One may have been asked for, be in this batch, and not have been counted yet.
         let enough = self.1.asked.load(Ordering::SeqCst) + 2;

@@ -2,17 +2,19 @@
 //!
 //! Every file LevelDB touches goes through here. What this adds:
 //! - `flush` on a file is an `fdatasync`; a file's name is durable with its first sync;
-//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table with
-//!   `flush`), and an old log is durable before the next one gets a record (it is synced when dropped);
+//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table
+//!   with `flush`), and an old log is durable before the next one gets a record (it is synced when
+//!   dropped);
 //! - CURRENT is replaced by write, sync, rename and directory sync, and only when it changes;
-//! - every byte is under a checksum that is verified when it is read, and how much of each log is durable is
-//!   written down beside it (see [`crate::file`]);
+//! - every byte is under a checksum that is verified when it is read, and how much of each log is
+//!   durable is written down beside it (see [`crate::file`]);
 //! - a file that LevelDB asks for is there, or it is a fault;
 //! - the first failure latches, and nothing reaches the disk after it.
 //!
-//! For a [run](super::run) it does less: nothing in the directory counts before CURRENT is there, which is put there when
-//! all else is durable. Until then CURRENT stays in memory, MANIFEST and the names of tables are not synced, and of the
-//! logs, which nobody will ever read, nothing is written at all.
+//! For a [table](super::table) it does less: nothing in the directory counts before CURRENT is
+//! there, which is put there when all else is durable. Until then CURRENT stays in memory, MANIFEST
+//! and the names of tables are not synced, and of the logs, which nobody will ever read, nothing is
+//! written at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -54,11 +56,12 @@ pub(super) type FileChanges = Rc<Cell<u64>>;
 pub(super) type ManifestBytes = Rc<Cell<u64>>;
 /// The log that LevelDB writes to, as long as it does.
 pub(super) type CurrentLog = Rc<RefCell<Weak<RefCell<FramedWriter>>>>;
-/// What CURRENT is to hold when the run is complete; empty before LevelDB has said so.
-pub(super) type RunRoot = Content;
+/// What CURRENT is to hold when the table is complete; empty before LevelDB has said so.
+pub(super) type TableCurrent = Content;
 
-/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written it;
-/// `temporary` has the files that have been written and not yet renamed; `run_root` is there in a run's directory only.
+/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has
+/// written it; `temporary` has the files that have been written and not yet renamed;
+/// `table_current` is there in a table's directory only.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
     witness: SharedWitness,
@@ -68,7 +71,7 @@ pub(super) struct DurableEnv {
     manifest_bytes: ManifestBytes,
     log: CurrentLog,
     log_step_bytes: u64,
-    run_root: Option<RunRoot>,
+    table_current: Option<TableCurrent>,
 }
 
 impl DurableEnv {
@@ -92,13 +95,17 @@ impl DurableEnv {
             manifest_bytes,
             log,
             log_step_bytes,
-            run_root: None,
+            table_current: None,
         })
     }
 
-    /// For a new run in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
-    pub(super) fn for_run(disk: GuardedDisk, dir: &Path, root: RunRoot) -> std::result::Result<Self, Fault> {
-        Ok(Self { run_root: Some(root), ..Self::open(disk, dir, 0, false)? })
+    /// For a new table in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
+    pub(super) fn for_table(
+        disk: GuardedDisk,
+        dir: &Path,
+        root: TableCurrent,
+    ) -> std::result::Result<Self, Fault> {
+        Ok(Self { table_current: Some(root), ..Self::open(disk, dir, 0, false)? })
     }
 
     pub(super) fn manifest_bytes(&self) -> ManifestBytes {
@@ -118,7 +125,7 @@ impl DurableEnv {
     }
 
     fn stream(&self, path: &Path) -> Result<Vec<u8>> {
-        if let (Some(root), FileKind::Current) = (&self.run_root, FileKind::of(path)) {
+        if let (Some(root), FileKind::Current) = (&self.table_current, FileKind::of(path)) {
             let content = root.borrow().clone();
             return if content.is_empty() { Err(self.missing(path)) } else { Ok(content) };
         }
@@ -139,8 +146,9 @@ impl DurableEnv {
         PagedReader::open(&self.disk, path).map_err(status)?.ok_or_else(|| self.missing(path))
     }
 
-    /// LevelDB asks for files that its root names, and would take a missing one for an empty one. Only the root
-    /// itself may be missing: then the database is new, which [`super::LevelDb`] has made sure of.
+    /// LevelDB asks for files that its root names, and would take a missing one for an empty one.
+    /// Only the root itself may be missing: then the database is new, which [`super::LevelDb`] has
+    /// made sure of.
     fn missing(&self, path: &Path) -> Status {
         match FileKind::of(path) {
             FileKind::Current => Status::new(StatusCode::NotFound, &path.display().to_string()),
@@ -148,9 +156,10 @@ impl DurableEnv {
         }
     }
 
-    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
+    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it
+    /// has.
     fn replace_current(&self, to: &Path, content: Vec<u8>) -> Result<()> {
-        if let Some(root) = &self.run_root {
+        if let Some(root) = &self.table_current {
             root.replace(content);
             return Ok(());
         }
@@ -169,7 +178,7 @@ impl Env for DurableEnv {
     }
 
     fn open_random_access_file(&self, path: &Path) -> Result<Box<dyn RandomAccess>> {
-        Ok(Box::new(Table(self.table(path)?)))
+        Ok(Box::new(TableFileReader(self.table(path)?)))
     }
 
     fn open_writable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
@@ -177,10 +186,10 @@ impl Env for DurableEnv {
         match FileKind::of(path) {
             FileKind::Table => {
                 let mut table = PagedWriter::create(&self.disk, path).map_err(status)?;
-                if self.run_root.is_some() {
+                if self.table_current.is_some() {
                     table.leave_name();
                 }
-                Ok(Box::new(TableFile(table)))
+                Ok(Box::new(TableFileWriter(table)))
             }
             FileKind::Temporary => {
                 let content = Content::default();
@@ -189,10 +198,10 @@ impl Env for DurableEnv {
             }
             FileKind::Manifest => {
                 let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
-                let syncs = self.run_root.is_none();
+                let syncs = self.table_current.is_none();
                 Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone(), syncs }))
             }
-            FileKind::Log if self.run_root.is_some() => Ok(Box::new(io::sink())),
+            FileKind::Log if self.table_current.is_some() => Ok(Box::new(io::sink())),
             _ => {
                 let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
                 log.writer.borrow_mut().grow_in_steps(self.log_step_bytes);
@@ -268,17 +277,17 @@ impl Env for DurableEnv {
     }
 }
 
-struct Table(PagedReader);
+struct TableFileReader(PagedReader);
 
-impl RandomAccess for Table {
+impl RandomAccess for TableFileReader {
     fn read_at(&self, off: usize, dst: &mut [u8]) -> Result<usize> {
         self.0.read_at(off as u64, dst).map_err(status)
     }
 }
 
-struct TableFile(PagedWriter);
+struct TableFileWriter(PagedWriter);
 
-impl Write for TableFile {
+impl Write for TableFileWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.0.is_finished() {
             return Err(io::Error::other(format!("write behind the end of {}", self.0.path().display())));
@@ -292,8 +301,8 @@ impl Write for TableFile {
     }
 }
 
-/// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and witnessed, so
-/// that a log that LevelDB rotates away is durable before the next one gets a record.
+/// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and
+/// witnessed, so that a log that LevelDB rotates away is durable before the next one gets a record.
 struct LogFile {
     writer: Rc<RefCell<FramedWriter>>,
     path: PathBuf,

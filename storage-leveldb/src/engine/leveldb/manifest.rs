@@ -1,6 +1,7 @@
 //! Which files a LevelDB consists of, as its MANIFEST tells.
 //!
-//! A MANIFEST is a list of changes ("version edits"): fields of a tag and its value, integers as varints.
+//! A MANIFEST is a list of changes ("version edits"): fields of a tag and its value, integers as
+//! varints.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +54,7 @@ impl LiveFiles {
             let mut fields = Fields(&record);
             live.apply(&mut fields, &mut levels)
                 .map_err(|reason| format!("LevelDB's version edit {records}: {reason}"))?;
-            records = records.saturating_add(1);
+            records += 1;
         }
         if records == 0 {
             return Err("it has no whole record".to_owned());

@@ -1,27 +1,29 @@
-//! LevelDB through rusty-leveldb, with what it leaves out added underneath (`env`) and above (here).
+//! LevelDB through rusty-leveldb, with what it leaves out added underneath (`env`) and above
+//! (here).
 //!
 //! Underneath: syncs, checksums, the order of durability, the latch. Above:
 //! - a panic of the engine (it asserts on damaged files) is caught and becomes a fault;
 //! - because the engine swallows read errors, every answer is followed by a look at the latch;
-//! - reads are made at the greatest sequence number, as `DB::get` does not find the pair written last when it ends
-//!   a block (see `everything`);
-//! - a key that `DB::get_at` does not find is looked for again with an iterator: `Version::get` takes the
-//!   deletion of *another* key for the deletion of this one, whenever a Bloom filter was wrong;
-//! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level 0
-//!   `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do, and then puts
-//!   new pairs below old ones;
-//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one: LevelDB itself only
-//!   appends to it, and reads all of it at a start.
+//! - reads are made at the greatest sequence number, as `DB::get` does not find the pair written
+//!   last when it ends a block (see `everything`);
+//! - a key that `DB::get_at` does not find is looked for again with an iterator: `Version::get`
+//!   takes the deletion of *another* key for the deletion of this one, whenever a Bloom filter was
+//!   wrong;
+//! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level
+//!   0 `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do,
+//!   and then puts new pairs below old ones;
+//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one:
+//!   LevelDB itself only appends to it, and reads all of it at a start.
 
 mod env;
 mod everything;
 mod file_kind;
+mod guard;
 mod live_files;
 mod manifest;
 pub(crate) mod records;
-mod run;
+mod table;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,9 +34,11 @@ use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 use self::env::{CurrentLog, DurableEnv, FileChanges, ManifestBytes};
 use self::everything::Everything;
 use self::file_kind::FileKind;
+pub(crate) use self::guard::panic_text;
+use self::guard::{SENTINEL, guard};
 pub(crate) use self::manifest::LiveFiles;
-use self::run::{LevelDbRun, LevelDbRunWriter, TableCache};
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
+use self::table::{LevelDbTable, LevelDbTableWriter, TableCache};
+use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit, Table, TableWriter};
 use crate::disk::{GuardedDisk, max_open_files};
 use crate::error::StorageError;
 use crate::file::witness;
@@ -46,26 +50,27 @@ use crate::health::Fault;
 /// `docs/ARCHITECTURE.md`): LevelDB compacts inside a write, one round per full write buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct LevelDbOptions {
-    /// A write buffer of this many bytes becomes a table.
+    /// A write buffer of this many bytes becomes a table file.
     pub write_buffer_bytes: usize,
-    /// Tables of deeper levels end at this size.
+    /// Table files of deeper levels end at this size.
     pub table_bytes: usize,
     /// Memory for decoded blocks.
     pub block_cache_bytes: usize,
-    /// Tables kept open: by each database, and by all runs together. At most half of the files that the process may have
-    /// open are runs' tables.
+    /// Table files kept open: by each database, and by all tables together. At most half of the
+    /// files that the process may have open are those of tables.
     pub open_tables: usize,
-    /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
-    /// by some hundred bytes per table written.
+    /// A list of table files (MANIFEST) of this many bytes gives way to a new one, which makes one
+    /// write wait. It grows by some hundred bytes per table file written.
     pub manifest_bytes: u64,
-    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a sync may be sooner done if it
-    /// makes no file longer. 0: by what is written.
+    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a
+    /// sync may be sooner done if it makes no file longer. 0: by what is written.
     pub log_step_bytes: u64,
-    /// A run's tables have about this many bytes; so much is gathered in memory while it is written.
-    pub run_table_bytes: usize,
-    /// Memory for the indexes and filters of the tables that runs keep open, together. They take some 4 bytes for a pair of
-    /// 16 and 256 bytes, and only as much as there are pairs. A state that needs more is read many times slower: most
-    /// reads have to open a table.
+    /// A table's files have about this many bytes; so much is gathered in memory while it is
+    /// written.
+    pub table_file_bytes: usize,
+    /// Memory for the indexes and filters of the table files that tables keep open, together. They
+    /// take some 4 bytes for a pair of 16 and 256 bytes, and only as much as there are pairs. A
+    /// state that needs more is read many times slower: most reads have to open a table file.
     pub table_cache_bytes: usize,
 }
 
@@ -78,7 +83,7 @@ impl Default for LevelDbOptions {
             open_tables: 2048,
             manifest_bytes: 4 << 20,
             log_step_bytes: 0,
-            run_table_bytes: 8 << 20,
+            table_file_bytes: 8 << 20,
             table_cache_bytes: 128 << 20,
         }
     }
@@ -101,13 +106,13 @@ impl LevelDbOptions {
     }
 }
 
-/// Opens LevelDB databases on one disk, and writes and reads runs there (see `run`).
+/// Opens LevelDB databases on one disk, and writes and reads tables there (see `table`).
 #[derive(Clone)]
 pub struct LevelDb {
     disk: GuardedDisk,
     options: LevelDbOptions,
     accept_copies: bool,
-    /// Of all runs, whichever clone opened them.
+    /// Of all tables, whichever clone opened them.
     tables: Arc<TableCache>,
 }
 
@@ -123,7 +128,8 @@ impl LevelDb {
         Self { accept_copies, ..self }
     }
 
-    /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has data.
+    /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has
+    /// data.
     fn refuse_headless(&self, dir: &Path) -> Result<(), Fault> {
         if self.disk.len(&dir.join("CURRENT"))?.is_some() {
             return Ok(());
@@ -175,42 +181,15 @@ impl EngineFactory for LevelDb {
         Ok(self.disk.len(&dir.join("CURRENT"))?.is_some())
     }
 
-    fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
-        Ok(Box::new(LevelDbRunWriter::create(&self.disk, dir, &self.options)?))
+    fn write_table(&self, dir: &Path) -> Result<Box<dyn TableWriter>, StorageError> {
+        Ok(Box::new(LevelDbTableWriter::create(&self.disk, dir, self.options.table_file_bytes)?))
     }
 
-    fn open_run(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Run>, StorageError> {
+    fn open_table(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Table>, StorageError> {
         self.refuse_without_witness(dir)?;
-        Ok(Arc::new(LevelDbRun::open(&self.disk, dir, &self.tables)?))
+        Ok(Arc::new(LevelDbTable::open(&self.disk, dir, &self.tables)?))
     }
 }
-
-/// Runs an engine call; an error, a panic or a latched fault is a fault.
-fn guard<T>(
-    disk: &GuardedDisk,
-    dir: &Path,
-    call: impl FnOnce() -> rusty_leveldb::Result<T>,
-) -> Result<T, Fault> {
-    disk.health.check()?;
-    let result = catch_unwind(AssertUnwindSafe(call));
-    disk.health.check()?;
-    match result {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(status)) => Err(disk.damaged(dir, format!("LevelDB: {status}"))),
-        Err(panic) => Err(disk.damaged(dir, format!("LevelDB panicked: {}", panic_text(&*panic)))),
-    }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// The greatest key of every write buffer and so of every table of level 0. Users' keys must be less.
-const SENTINEL: [u8; 24] = [u8::MAX; 24];
-/// Behind every key, the sentinel included.
-const BEHIND_EVERY_KEY: [u8; 32] = [u8::MAX; 32];
 
 /// What ends when the database is closed.
 struct Opened {
@@ -231,20 +210,18 @@ impl Opened {
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> rusty_leveldb::Result<Vec<(Bytes, Bytes)>> {
         let iter = self.everything.iterate(&mut self.db, self.file_changes.get())?;
-        let mut found = Vec::new();
-        let mut bytes = 0_usize;
+        let mut page = limit.page();
         iter.seek(&range.start);
         while let Some((key, value)) = iter.current() {
             if !range.contains(&key) || *key == SENTINEL {
                 break;
             }
-            bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
-            found.push((key, value));
-            if limit.is_reached(found.len(), bytes) || !iter.advance() {
+            let bytes = key.len() + value.len();
+            if !page.push(key, value, bytes) || !iter.advance() {
                 break;
             }
         }
-        Ok(found)
+        Ok(page.into_found())
     }
 }
 

@@ -22,8 +22,8 @@ struct Piece<'a> {
     next: usize,
 }
 
-/// The records in a stream, one after the other. A record that the stream does not hold to its end is left out: the
-/// process died while it was written.
+/// The records in a stream, one after the other. A record that the stream does not hold to its end
+/// is left out: the process died while it was written.
 ///
 /// Answers what is wrong in place of a damaged record, and then nothing more.
 pub(crate) struct Records<'a> {
@@ -40,15 +40,15 @@ impl<'a> Records<'a> {
     fn piece(&mut self) -> Result<Option<Piece<'a>>, String> {
         let left_in_block = BLOCK_BYTES - self.at % BLOCK_BYTES;
         if left_in_block < HEADER_BYTES {
-            self.at = self.at.saturating_add(left_in_block);
+            self.at += left_in_block;
         }
         let at = self.at;
-        let start = at.saturating_add(HEADER_BYTES);
+        let start = at + HEADER_BYTES;
         let Some([c0, c1, c2, c3, l0, l1, kind]) = self.stream.get(at..start).and_then(<[u8]>::first_chunk)
         else {
             return Ok(None);
         };
-        let next = start.saturating_add(usize::from(u16::from_le_bytes([*l0, *l1])));
+        let next = start + usize::from(u16::from_le_bytes([*l0, *l1]));
         let Some(data) = self.stream.get(start..next) else {
             return Ok(None);
         };

@@ -5,7 +5,7 @@ use tokio::runtime::Runtime;
 use super::life::{Life, Start, check, live};
 use super::point::{Point, Trail};
 use super::report::{CrashFailure, CrashReport};
-use crate::state::Application;
+use crate::raft::Application;
 use crate::testing::broken::Broken;
 use crate::testing::sim_disk::SimDisk;
 use crate::testing::subject::{Subject, TestTypes};

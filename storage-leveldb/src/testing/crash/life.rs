@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::point::{Point, Trail};
-use crate::state::Application;
+use crate::raft::Application;
 use crate::testing::broken::Broken;
 use crate::testing::found::Found;
 use crate::testing::model::{Model, SharedModel};

@@ -88,8 +88,9 @@ use self::explorer::Explorer;
 use super::author::Effect;
 use super::random::Random;
 use super::subject::{Subject, TestTypes};
+use crate::lsm::View;
 use crate::options::Options;
-use crate::state::{Application, View};
+use crate::raft::Application;
 
 /// A long run says where it is about this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);

@@ -65,7 +65,8 @@ use super::inspected::Pairs;
 use super::model::Logged;
 use super::random::Random;
 use super::subject::{Subject, TestTypes};
-use crate::state::{Application, View};
+use crate::lsm::View;
+use crate::raft::Application;
 
 const DEFAULT_ENTRIES: u64 = 1000;
 /// A clock that stands still for longer than this is not waited for.

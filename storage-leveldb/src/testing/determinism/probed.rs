@@ -6,7 +6,8 @@ use openraft::RaftTypeConfig;
 
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
-use crate::state::{Application, Transaction, View};
+use crate::lsm::{Transaction, View};
+use crate::raft::Application;
 use crate::testing::inspected::Pairs;
 use crate::testing::recorded::Recorded;
 use crate::testing::subject::Probe;

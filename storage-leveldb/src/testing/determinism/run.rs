@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use super::probed::{Probed, Seen};
 use crate::engine::{EngineFactory, LevelDbOptions, MemoryEngine};
 use crate::options::Options;
-use crate::state::Application;
+use crate::raft::Application;
 use crate::storage::Storage;
 use crate::testing::broken::Broken;
 use crate::testing::model::Logged;

@@ -2,18 +2,18 @@
 //!
 //! [`check`] asks for everything but durability; [`check_random`] compares an engine with a map
 //! over a long random history; [`check_power_loss`] cuts the power at every operation on the disk.
-//! [`check_runs`], [`check_random_run`] and [`check_run_power_loss`] do the same for the runs that
-//! its factory writes. All of them panic with what was wrong. `LevelDb`, `MemoryEngine` and
-//! `examples/third_engine` pass them in `tests/storage/engine.rs`, which is also the pattern for
-//! another engine.
+//! [`check_tables`], [`check_random_table`] and [`check_table_power_loss`] do the same for the
+//! tables that its factory writes. All of them panic with what was wrong. `LevelDb`, `MemoryEngine`
+//! and `examples/third_engine` pass them in `tests/storage/engine.rs`, which is also the pattern
+//! for another engine.
 
 mod calls;
 mod model;
 mod power_loss;
 mod random;
-mod run_power_loss;
-mod runs;
 mod scans;
+mod table_power_loss;
+mod tables;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use crate::engine::{Engine, EngineFactory};
 
 pub use power_loss::check_power_loss;
 pub use random::check_random;
-pub use run_power_loss::check_run_power_loss;
-pub use runs::{check_random_run, check_runs};
+pub use table_power_loss::check_table_power_loss;
+pub use tables::{check_random_table, check_tables};
 
 /// One check, on a factory of its own.
 type Check = fn(&dyn EngineFactory);

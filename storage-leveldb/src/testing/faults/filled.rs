@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::strike::{begin, random};
 use crate::disk::{Disk, GuardedDisk};
 use crate::error::StorageError;
 use crate::log::LogRoot;
+use crate::lsm::manifest::Manifest;
+use crate::lsm::tree::table_dir;
 use crate::observer::NoObserver;
-use crate::state::{Application, Root, run_name};
+use crate::raft::Application;
 use crate::testing::broken::Broken;
 use crate::testing::model::{Model, SharedModel};
+use crate::testing::random::Random;
+use crate::testing::reference::Reference;
 use crate::testing::sim_disk::{SimDisk, Survival};
 use crate::testing::subject::{DIR, Subject, TestTypes};
 use crate::testing::workload::Workload;
@@ -28,8 +31,8 @@ pub(super) struct Filled<C: openraft::RaftTypeConfig> {
     pub(super) reads: u64,
     /// Most bytes that were ever in use.
     pub(super) most_bytes: u64,
-    /// Directories that no root names: a run that was being written, or one that was merged away,
-    /// as the storage was closed. The next start removes them.
+    /// Directories that no root names: a table that was being written, or one that was compacted
+    /// away, as the storage was closed. The next start removes them.
     pub(super) left_over: BTreeSet<PathBuf>,
     /// The disk before the storage was closed, and what was promised then.
     running: (SimDisk, Model<C>),
@@ -84,17 +87,33 @@ pub(super) async fn fill<C: TestTypes, A: Application<C>>(
     drop(workload);
     let (operations, reads) = (disk.operations(), disk.reads());
     let (model, most_bytes) = (model.copy().settled(), peak.load(Ordering::Relaxed));
-    begin_a_run(&disk)?;
+    begin_a_table(&disk)?;
     let disk = disk.copy();
     let left_over = left_over::<C>(&disk)?;
     Ok(Filled { disk, model, older, operations, reads, most_bytes, left_over, running })
 }
 
-/// What a storage leaves that is closed while it writes a run; chance alone does so now and then.
-fn begin_a_run(disk: &SimDisk) -> io::Result<()> {
-    let run = Path::new(DIR).join("state").join(run_name(u64::from(u32::MAX)));
-    disk.create_dir(&run)?;
-    disk.create(&run.join("000003.ldb"))?.write_all(b"a table that is not complete")
+pub(super) fn random(seed: u64) -> Random {
+    Random::of(&[seed, 7])
+}
+
+/// Opens an empty storage.
+pub(super) async fn begin<C: TestTypes, A: Application<C>>(
+    subject: &Subject<C, A>,
+    seed: u64,
+    disk: &SimDisk,
+) -> Result<(Arc<SharedModel<C>>, Result<Workload<C, A>, Broken>), Broken> {
+    let empty = Reference::open(subject).await?.expected().await?;
+    let model = SharedModel::new(Model::new(empty));
+    let workload = Workload::begin(subject, disk, model.clone(), random(seed)).await;
+    Ok((model, workload))
+}
+
+/// What a storage leaves that is closed while it writes a table; chance alone does so now and then.
+fn begin_a_table(disk: &SimDisk) -> io::Result<()> {
+    let table = Path::new(DIR).join("state").join(table_dir(u64::from(u32::MAX)));
+    disk.create_dir(&table)?;
+    disk.create(&table.join("000003.ldb"))?.write_all(b"a table that is not complete")
 }
 
 fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
@@ -104,13 +123,13 @@ fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> 
         .map_err(StorageError::from)?
         .map(|root| root.segments)
         .unwrap_or_default();
-    let runs = Root::<C>::read(&guarded, &state)
+    let tables = Manifest::read(&guarded, &state)
         .map_err(StorageError::from)?
-        .map(|root| root.runs)
+        .map(|manifest| manifest.tables)
         .unwrap_or_default();
     let segments = segments.into_iter().map(|segment| log.join(segment.name()));
     let named: BTreeSet<_> =
-        segments.chain(runs.into_iter().map(|run| state.join(run_name(run.number)))).collect();
+        segments.chain(tables.into_iter().map(|table| state.join(table_dir(table.number)))).collect();
     let dirs = disk.files().into_iter().filter_map(|(path, _)| path.parent().map(Path::to_owned));
     let is_of_a_part = |dir: &PathBuf| dir.parent().is_some_and(|part| part == log || part == state);
     Ok(dirs.filter(|dir| is_of_a_part(dir) && !named.contains(dir)).collect())

@@ -69,7 +69,8 @@ use super::author::Effect;
 use super::random::Random;
 use super::sim_disk::{Failure, ReadFailure};
 use super::subject::{Subject, TestTypes};
-use crate::state::{Application, View};
+use crate::lsm::View;
+use crate::raft::Application;
 
 /// Steps of a workload in which something fails.
 const STEPS: usize = 30;
@@ -77,8 +78,6 @@ const STEPS: usize = 30;
 /// version of it from behind each.
 const PIECES: usize = 72;
 const STEPS_PER_PIECE: usize = 1;
-/// Steps with a storage that looks undamaged.
-const STEPS_AFTER_DAMAGE: usize = 6;
 /// Disks that run full, of as many sizes.
 const CAPACITIES: u64 = 400;
 /// Crashes after which a storage is opened while something fails, or on disks of so many sizes.

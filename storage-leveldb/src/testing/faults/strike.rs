@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use super::case::{Case, Damage};
-use super::filled::Filled;
-use crate::state::{Application, ROOT};
+use super::filled::{Filled, begin, random};
+use crate::log::LOG_ROOT;
+use crate::lsm::manifest::MANIFEST;
+use crate::raft::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::found::Found;
 use crate::testing::model::{Model, SharedModel};
-use crate::testing::random::Random;
-use crate::testing::reference::Reference;
 use crate::testing::sim_disk::{ReadFailure, SimDisk, Survival};
 use crate::testing::subject::{Subject, TestTypes};
 use crate::testing::workload::Workload;
+
+/// Steps with a storage that looks undamaged.
+const STEPS_AFTER_DAMAGE: usize = 6;
 
 /// What came of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,22 +25,6 @@ pub(super) enum End {
     Harmless,
     /// The storage said so, naming a file.
     Detected,
-}
-
-pub(super) fn random(seed: u64) -> Random {
-    Random::of(&[seed, 7])
-}
-
-/// Opens an empty storage.
-pub(super) async fn begin<C: TestTypes, A: Application<C>>(
-    subject: &Subject<C, A>,
-    seed: u64,
-    disk: &SimDisk,
-) -> Result<(std::sync::Arc<SharedModel<C>>, Result<Workload<C, A>, Broken>), Broken> {
-    let empty = Reference::open(subject).await?.expected().await?;
-    let model = SharedModel::new(Model::new(empty));
-    let workload = Workload::begin(subject, disk, model.clone(), random(seed)).await;
-    Ok((model, workload))
 }
 
 /// Lets `case` happen.
@@ -89,7 +76,7 @@ async fn damaged<C: TestTypes, A: Application<C>>(
     if !inflict(&disk, path, damage) {
         return Ok(End::NotReached);
     }
-    let is_root = path.file_name().is_some_and(|name| name == ROOT);
+    let is_root = path.file_name().is_some_and(|name| name == LOG_ROOT || name == MANIFEST);
     let model = match damage {
         Damage::Older(_) if is_root => filled.model.with_an_older_state(),
         _ => filled.model.clone(),
@@ -168,7 +155,7 @@ async fn go_on_after<C: TestTypes, A: Application<C>>(
     let (disk, model) = filled.crashed(crash);
     arm(&disk);
     let begun = Workload::resume(subject, &disk, model.clone(), random(seed)).await;
-    see(subject, seed, super::STEPS_AFTER_DAMAGE, (&disk, &model), begun).await
+    see(subject, seed, STEPS_AFTER_DAMAGE, (&disk, &model), begun).await
 }
 
 /// Works on, and sees what comes of a disk on which something fails.
@@ -253,7 +240,7 @@ async fn go_on<C: TestTypes, A: Application<C>>(
         Ok(workload) => workload,
         Err(e) => return detected(e),
     };
-    let end = match run(&mut workload, super::STEPS_AFTER_DAMAGE).await {
+    let end = match run(&mut workload, STEPS_AFTER_DAMAGE).await {
         Ok(()) => return Ok(End::Harmless),
         Err(e) => detected(e)?,
     };

@@ -45,7 +45,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use self::failure::{Failure, ReadFailure};
-pub use self::operation::{Moment, OperationKind};
+pub use self::operation::OperationKind;
+pub use self::state::Moment;
 pub use self::survival::Survival;
 
 use self::state::State;
@@ -58,6 +59,14 @@ use crate::disk::{Disk, ReadFile, WriteFile};
 #[derive(Debug, Clone, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+}
+
+impl Moment<'_> {
+    /// A copy of the disk at this moment, unsynced changes included.
+    #[must_use]
+    pub fn copy(&self) -> SimDisk {
+        SimDisk::from_state(self.state.copy())
+    }
 }
 
 impl SimDisk {

@@ -7,9 +7,26 @@ use std::sync::Arc;
 
 use super::failure::{Failure, Plan, ReadFailure, power_is_off};
 use super::file::File;
-use super::operation::{Moment, OperationKind, Watcher};
+use super::operation::OperationKind;
 use super::survival::{Chance, Survival};
 use super::tree::{FileId, Tree};
+
+/// The middle of one operation: a change has been made and is not durable, a sync has begun and
+/// made nothing durable yet. So a power failure now may leave all, some or nothing of the
+/// operation.
+pub struct Moment<'a> {
+    /// Number of the operation on this disk; the first is 1.
+    pub number: u64,
+    /// What is being done.
+    pub kind: OperationKind,
+    /// To which file or directory.
+    pub path: &'a Path,
+    pub(super) state: &'a State,
+}
+
+/// Sees every operation; runs in the middle of it, while the disk is locked: it must not call the
+/// disk.
+pub(super) type Watcher = Arc<dyn Fn(&Moment<'_>) + Send + Sync>;
 
 #[derive(Default)]
 pub(super) struct State {

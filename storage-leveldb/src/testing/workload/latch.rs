@@ -11,7 +11,7 @@ use openraft::{EntryPayload, RaftLogReader, RaftSnapshotBuilder};
 use super::Workload;
 use crate::error::StorageError;
 use crate::health::Fault;
-use crate::state::Application;
+use crate::raft::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::ids::{log_id, logged, vote};
 use crate::testing::subject::TestTypes;

@@ -9,7 +9,7 @@ use openraft::vote::RaftTerm;
 
 use super::{StepKind, Workload};
 use crate::error::StorageError;
-use crate::state::Application;
+use crate::raft::Application;
 use crate::testing::broken::Broken;
 use crate::testing::ids::vote;
 use crate::testing::subject::TestTypes;

@@ -21,7 +21,7 @@ use super::reference::Reference;
 use super::sim_disk::SimDisk;
 use super::subject::{Store, Subject, TestTypes};
 use crate::health::Health;
-use crate::state::Application;
+use crate::raft::Application;
 
 pub use self::step::StepKind;
 pub(crate) use self::step::Steps;

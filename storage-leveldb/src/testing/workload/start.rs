@@ -6,7 +6,7 @@ use openraft::StorageHelper;
 
 use super::{StepKind, Steps, Workload};
 use crate::error::StorageError;
-use crate::state::Application;
+use crate::raft::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::forecast::Forecast;
 use crate::testing::found::Found;

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::start::replay;
 use super::{StepKind, Workload};
-use crate::state::Application;
+use crate::raft::Application;
 use crate::testing::broken::{Broken, promise};
 use crate::testing::found::end_of;
 use crate::testing::subject::TestTypes;

@@ -57,10 +57,10 @@ async fn a_directory_is_opened_once() {
 }
 
 /// Without the check LevelDB would start an empty database: the vote and acknowledged entries gone,
-/// silently. The state would be without a run that ROOT names, or all of it.
+/// silently. The state would be without a table that MANIFEST names, or all of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_has_gone_missing_is_not_started_empty() {
-    for gone in ["log", "state/run-1", "state"] {
+    for gone in ["log", "state/table-1", "state"] {
         let dir = tempfile::tempdir().unwrap();
         let mut store = open(dir.path(), Options::default()).await.unwrap();
         work(&mut store).await.unwrap();
@@ -129,7 +129,7 @@ async fn an_incomplete_snapshot_is_refused_and_not_installed() {
     }
     let left: Vec<_> =
         std::fs::read_dir(dir.path().join("state")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(left, ["ROOT"]);
+    assert_eq!(left, ["MANIFEST"]);
     assert_eq!(receiver.health.fault(), None, "a peer's bad snapshot is no fault of this disk");
     assert_eq!(receiver.reader.query(()).await.unwrap(), []);
 }

@@ -8,7 +8,7 @@ use kvnode::{Command, PairRecord, Response};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage_leveldb::testing::formats::{RootOf, records_of_bundle, root_again};
+use storage_leveldb::testing::formats::{ManifestOf, manifest_again, records_of_bundle};
 
 use crate::TypeConfig;
 use crate::raft_values::{Entry, EntryLogId, RaftVote, SnapshotMeta, StoredMembership};
@@ -35,8 +35,8 @@ pub fn records(data: &[u8]) {
         11 => survives::<TransferLeaderResponse<TypeConfig>>(bytes),
         12 => survives::<u64>(bytes),
         13 => pair(bytes),
-        14 => root(RootOf::Log, bytes),
-        15 => root(RootOf::State, bytes),
+        14 => manifest(ManifestOf::Log, bytes),
+        15 => manifest(ManifestOf::State, bytes),
         _ => bundle(bytes),
     }
 }
@@ -68,9 +68,9 @@ fn pair(bytes: &[u8]) {
     assert_eq!(merged, expected);
 }
 
-/// What names the segments of the log, or the runs of the state.
-fn root(of: RootOf, bytes: &[u8]) {
-    let again = |bytes: &[u8]| root_again::<TypeConfig>(of, bytes);
+/// What names the segments of the log, or the tables of the state.
+fn manifest(of: ManifestOf, bytes: &[u8]) {
+    let again = |bytes: &[u8]| manifest_again::<TypeConfig>(of, bytes);
     let Ok(written) = again(bytes) else { return };
     assert!(written.len() <= bytes.len(), "{} bytes became {}", bytes.len(), written.len());
     assert_eq!(again(&written).unwrap(), written, "the encoding is not stable");

@@ -8,7 +8,7 @@ use prost::Message as _;
 use proto::kv::v1 as kv;
 use proto::raft::v1 as pb;
 use serde::Serialize;
-use storage_leveldb::testing::formats::{RootOf, root_again, write_paged};
+use storage_leveldb::testing::formats::{ManifestOf, manifest_again, write_paged};
 
 use crate::TypeConfig;
 use crate::input::Input;
@@ -138,7 +138,7 @@ fn records_seeds() -> Vec<Seed> {
         ));
         let transfer = TransferLeaderRequest::<TypeConfig>::new(vote, 2, Some(log_id));
         seeds.push(record(10, &format!("transfer-{n}"), &transfer));
-        seeds.extend(roots(n, shape));
+        seeds.extend(manifests(n, shape));
     }
     let pair =
         PairRecord { create_revision: 3, mod_revision: 9, version: 4, value: Bytes::from_static(b"value") };
@@ -156,19 +156,28 @@ fn records_seeds() -> Vec<Seed> {
     seeds
 }
 
-/// As `docs/FORMAT.md` has them: the format, the position, and the segments or runs.
-fn roots(n: usize, shape: &[u8]) -> [Seed; 2] {
+/// As `docs/FORMAT.md` has them: the format, what was purged or the frontier, and the segments or
+/// tables.
+fn manifests(n: usize, shape: &[u8]) -> [Seed; 2] {
     let purged = raft_values::optional_log_id(&mut Input::new(shape));
-    let (run, database) = (1_u32, 0_u32);
-    let segments = [(3_u64, run), (4, database), (300, database)];
+    let (table, database) = (1_u32, 0_u32);
+    let segments = [(3_u64, table), (4, database), (300, database)];
     let membership = raft_values::stored_membership(&mut Input::new(shape));
-    let runs = [(70_000_u64, 5_u64, 1_u64 << 33), (2, 1, 9)];
+    let tables = [(70_000_u64, 5_u64, 1_u64 << 33), (2, 1, 9)];
     let seeds = [
-        record(14, &format!("log-root-{n}"), &(1_u8, purged, &segments[..n % 4])),
-        record(15, &format!("state-root-{n}"), &(1_u8, purged, membership, &runs[..n % 3])),
+        record(14, &format!("log-manifest-{n}"), &(1_u8, purged, &segments[..n % 4])),
+        record(
+            15,
+            &format!("state-manifest-{n}"),
+            &(1_u8, 70_000_u64, codec::encode(&(purged, membership)).unwrap(), &tables[..n % 3]),
+        ),
     ];
-    for ((_, content), of) in seeds.iter().zip([RootOf::Log, RootOf::State]) {
-        assert_eq!(root_again::<TypeConfig>(of, &content[1..]).unwrap(), content[1..], "{of:?} of FORMAT.md");
+    for ((_, content), of) in seeds.iter().zip([ManifestOf::Log, ManifestOf::State]) {
+        assert_eq!(
+            manifest_again::<TypeConfig>(of, &content[1..]).unwrap(),
+            content[1..],
+            "{of:?} of FORMAT.md"
+        );
     }
     seeds
 }

@@ -93,7 +93,7 @@ impl Receiver {
     fn check_nothing_left(&self) {
         // Beside it the log prepares its next segment, which is no trace of a snapshot.
         let state = self.disk.list(&Path::new(DIR).join("state")).unwrap();
-        assert_eq!(state, [Path::new("ROOT")]);
+        assert_eq!(state, [Path::new("MANIFEST")]);
     }
 
     /// What was installed is there after a restart.

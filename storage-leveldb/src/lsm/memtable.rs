@@ -1,0 +1,264 @@
+//! What was applied lately, in memory: the newest part of the state, until it is a table on disk.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use bytes::{Bytes, BytesMut};
+
+use super::bloom::BloomFilter;
+use super::change::Change;
+use super::merge_operator::MergeOperator;
+use crate::engine::{KeyRange, ScanLimit};
+use crate::error::StorageError;
+#[cfg(feature = "testing")]
+use crate::invariants::all_hold;
+
+/// What a change costs in memory beside its key and value: a part of a tree node.
+const CHANGE_OVERHEAD_BYTES: usize = 160;
+/// Values up to this size are copied, with all keys of an apply batch, into one piece of memory. A
+/// piece for each pair would take so long to be given back that whoever applies meanwhile waits for
+/// the C library.
+const COPIED_BYTES: usize = 4096;
+
+/// The changes of one key: `older` in ascending order, and the newest.
+#[derive(Debug)]
+struct History {
+    sequence: u64,
+    change: Change,
+    older: Vec<(u64, Change)>,
+}
+
+impl History {
+    /// What counted at a sequence number; `None` if the key was first changed later.
+    fn at(&self, sequence: u64) -> Option<&Change> {
+        if self.sequence <= sequence {
+            return Some(&self.change);
+        }
+        self.older.iter().rev().find(|(of, _)| *of <= sequence).map(|(_, change)| change)
+    }
+
+    /// `change` is all that is to be known of this memtable's changes: what was merged into is in
+    /// it.
+    fn push(&mut self, sequence: u64, change: Change) {
+        debug_assert!(self.sequence < sequence, "the changes of a key ascend");
+        let before = (self.sequence, std::mem::replace(&mut self.change, change));
+        self.sequence = sequence;
+        self.older.push(before);
+    }
+}
+
+/// Changes by key, each at the sequence number of the batch that made it.
+///
+/// One thread writes, many read. A reader reads *at* a sequence number that was [`published`](Self::published), so
+/// what it sees does not change while more is applied.
+///
+/// Invariants: the sequence numbers of a key's changes ascend; all changes up to `published` are in
+/// it, or were in the tree before it; `filter` may have every key of `keys`.
+pub(crate) struct Memtable {
+    /// Counts memtables; greater ones are newer.
+    pub(crate) number: u64,
+    /// Of the keys of `keys`.
+    filter: BloomFilter,
+    keys: RwLock<BTreeMap<Bytes, History>>,
+    bytes: AtomicUsize,
+    published: AtomicU64,
+}
+
+impl Memtable {
+    /// An empty one on top of a tree up to sequence number `published`.
+    pub(crate) fn new(number: u64, published: u64) -> Self {
+        let (filter, keys) = (BloomFilter::new(), RwLock::default());
+        Self { number, filter, keys, bytes: AtomicUsize::new(0), published: published.into() }
+    }
+
+    /// Adds the changes of a batch at its sequence number, and publishes them.
+    pub(crate) fn apply(
+        &self,
+        changes: BTreeMap<Vec<u8>, Change>,
+        sequence: u64,
+        operator: &MergeOperator,
+    ) -> Result<(), StorageError> {
+        debug_assert!(self.published() <= sequence, "sequence numbers ascend");
+        let mut added = 0;
+        let changes = in_one_piece(changes);
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        for (key, change) in changes {
+            added += CHANGE_OVERHEAD_BYTES + key.len();
+            match keys.entry(key) {
+                Entry::Occupied(mut history) => {
+                    let change = operator.both(history.key(), &history.get().change, change)?;
+                    added += change.bytes();
+                    history.get_mut().push(sequence, change);
+                }
+                Entry::Vacant(place) => {
+                    added += change.bytes();
+                    self.filter.add(place.key());
+                    place.insert(History { sequence, change, older: Vec::new() });
+                }
+            }
+        }
+        drop(keys);
+        self.bytes.fetch_add(added, Ordering::Relaxed);
+        self.published.store(sequence, Ordering::Release);
+        Ok(())
+    }
+
+    /// What must hold while nothing is applied.
+    #[cfg(feature = "testing")]
+    pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
+        let published = self.published();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let ascends = |history: &History| {
+            let all = history.older.iter().map(|(sequence, _)| *sequence).chain([history.sequence]);
+            all.is_sorted_by(|a, b| a < b)
+        };
+        all_hold(&[
+            ("the sequence numbers of a key's changes ascend", keys.values().all(ascends)),
+            ("every change is published", keys.values().all(|history| history.sequence <= published)),
+            ("the filter may have every key", keys.keys().all(|key| self.filter.may_have(key))),
+        ])
+    }
+
+    /// The sequence number up to which a reader may read.
+    pub(crate) fn published(&self) -> u64 {
+        self.published.load(Ordering::Acquire)
+    }
+
+    /// About what it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// What `key` was changed to; `None` if it was not.
+    pub(crate) fn get(&self, key: &[u8], sequence: u64) -> Option<Change> {
+        // What was published at this sequence number was added to the filter before.
+        if !self.filter.may_have(key) {
+            return None;
+        }
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(key).and_then(|history| history.at(sequence)).cloned()
+    }
+
+    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if
+    /// there is one.
+    pub(crate) fn scan(&self, range: &KeyRange, sequence: u64, limit: ScanLimit) -> Vec<(Bytes, Change)> {
+        let mut page = limit.page();
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        for (key, history) in keys.range::<[u8], _>((Bound::Included(&*range.start), Bound::Unbounded)) {
+            if !range.contains(key) {
+                break;
+            }
+            let Some(change) = history.at(sequence) else { continue };
+            if !page.push(key.clone(), change.clone(), key.len() + change.bytes()) {
+                break;
+            }
+        }
+        page.into_found()
+    }
+}
+
+/// The same changes, with keys and small values in one piece of memory.
+fn in_one_piece(changes: BTreeMap<Vec<u8>, Change>) -> Vec<(Bytes, Change)> {
+    let copied_bytes = |change: &Change| Some(change.bytes()).filter(|bytes| *bytes <= COPIED_BYTES);
+    let of_pair = |(key, change): (&Vec<u8>, &Change)| key.len() + copied_bytes(change).unwrap_or(0);
+    let mut piece = BytesMut::with_capacity(changes.iter().map(of_pair).sum());
+    let mut copy = |bytes: &[u8]| {
+        piece.extend_from_slice(bytes);
+        piece.split().freeze()
+    };
+    let copied = |(key, change): (Vec<u8>, Change)| {
+        let key = copy(&key);
+        let change = match (copied_bytes(&change), change) {
+            (Some(_), Change::Put(value)) => Change::Put(copy(&value)),
+            (Some(_), Change::Merge(operand)) => Change::Merge(copy(&operand)),
+            (_, change) => change,
+        };
+        (key, change)
+    };
+    changes.into_iter().map(copied).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
+
+    fn put(text: &'static str) -> Change {
+        Change::Put(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn append(text: &'static str) -> Change {
+        Change::Merge(Bytes::from_static(text.as_bytes()))
+    }
+
+    fn changes(of: &[(&str, Change)]) -> BTreeMap<Vec<u8>, Change> {
+        of.iter().map(|(key, change)| (key.as_bytes().to_vec(), change.clone())).collect()
+    }
+
+    #[test]
+    fn a_reader_sees_the_moment_it_reads_at() {
+        let memtable = Memtable::new(1, 4);
+        let apply = |of: &[(&str, Change)], at| {
+            memtable.apply(changes(of), at, &MergeOperator::that_appends()).unwrap();
+        };
+        apply(&[("a", put("1")), ("b", append("1"))], 5);
+        apply(&[("a", Change::Delete), ("b", append("2")), ("c", put("2"))], 9);
+        apply(&[("a", append("3")), ("c", append("3"))], 12);
+        let at = |at| {
+            let scanned = memtable.scan(&KeyRange::all(), at, ALL);
+            for (key, found) in &scanned {
+                assert_eq!(memtable.get(key, at), Some(found.clone()));
+            }
+            scanned.into_iter().map(|(_, change)| change).collect::<Vec<_>>()
+        };
+        assert_eq!(at(4), []);
+        assert_eq!(at(8), [put("1"), append("1")]);
+        assert_eq!(at(9), [Change::Delete, append("12"), put("2")]);
+        assert_eq!(at(99), [put("3"), append("12"), put("23")]);
+        assert_eq!(memtable.get(b"c", 8), None);
+        assert_eq!(memtable.published(), 12);
+    }
+
+    /// The benchmark of stalls found that applies waited for 50 ms, and half as many were possible,
+    /// while the memory of a memtable was given back piece by piece.
+    #[test]
+    fn the_pairs_of_a_batch_are_one_piece_of_memory() {
+        let long = Bytes::from(vec![7; COPIED_BYTES + 1]);
+        let batch =
+            [("a", put("1")), ("b", Change::Put(long.clone())), ("c", Change::Delete), ("d", append("4"))];
+        let copied = in_one_piece(changes(&batch));
+        assert!(
+            copied
+                .iter()
+                .map(|(key, change)| (&**key, change))
+                .eq(changes(&batch).iter().map(|(k, c)| (&**k, c)))
+        );
+        let parts = copied.iter().flat_map(|(key, change)| {
+            let value = change.clone().alone().filter(|value| value.len() <= COPIED_BYTES);
+            [Some(key.clone()), value]
+        });
+        let parts: Vec<Bytes> = parts.flatten().collect();
+        assert!(
+            parts.windows(2).all(|pair| pair[0].as_ptr_range().end == pair[1].as_ptr()),
+            "one behind the other"
+        );
+        assert_eq!(copied[1].1.clone().alone().unwrap().as_ptr(), long.as_ptr(), "a long one is not copied");
+    }
+
+    #[test]
+    fn every_change_counts_in_its_size() {
+        let memtable = Memtable::new(1, 0);
+        for at in 1..=100 {
+            memtable.apply(changes(&[("hot", put("value"))]), at, &MergeOperator::that_appends()).unwrap();
+        }
+        assert!(memtable.bytes() >= 100 * (CHANGE_OVERHEAD_BYTES + 5));
+    }
+}
