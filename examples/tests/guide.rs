@@ -1,8 +1,10 @@
-//! Runs the commands of docs/guide/running-a-cluster.md as a reader would, in their order, and sees
-//! that docs/guide/embedding.md shows code that is compiled and run here.
+//! Runs the commands of docs/guide/running-a-cluster.md and of the README's program as a reader
+//! would, in their order, and sees that the README and docs/guide/embedding.md show code that is
+//! compiled and run here.
 //!
-//! Blocks marked `sh background` start a node, in place of the one of that id if there is one; every
-//! line of a block marked `sh run` must succeed. The addresses of the page are replaced by free ones.
+//! Blocks marked `background` start a node, in place of the one of that id if there is one;
+//! every line of a block marked `sh run` must succeed. The addresses of the page are replaced by
+//! free ones.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,6 +26,8 @@ use support::{hold_port, until};
 
 const RUNNING: &str = include_str!("../../docs/guide/running-a-cluster.md");
 const EMBEDDING: &str = include_str!("../../docs/guide/embedding.md");
+const README: &str = include_str!("../../README.md");
+const COUNTERS: &str = include_str!("../src/bin/counters.rs");
 /// What the second page quotes.
 const SOURCES: [&str; 2] = [include_str!("../src/bin/web.rs"), include_str!("one_process.rs")];
 /// Ids that the page uses.
@@ -172,6 +176,35 @@ fn the_commands_about_running_a_cluster_work_in_their_order() {
 fn squeezed(code: &str) -> String {
     let code: String = code.split_whitespace().collect();
     code.replace(",)", ")")
+}
+
+#[test]
+fn the_program_of_the_readme_is_the_example() {
+    let shown: Vec<_> = blocks(README).into_iter().filter(|(mark, _)| mark.starts_with("rust")).collect();
+    let code = COUNTERS.split_once("\n\n").unwrap().1;
+    assert_eq!(shown, [("rust", code)]);
+    let lines = code.lines().filter(|line| !line.is_empty()).count();
+    assert!(lines <= 30, "{lines} lines");
+}
+
+#[test]
+fn the_program_of_the_readme_does_what_it_says() {
+    if !has_curl() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut reader = Reader { home: home.path(), addresses: addresses(), nodes: BTreeMap::new() };
+    let mut printed = Vec::new();
+    for (mark, text) in blocks(README) {
+        match mark {
+            "sh counters background" => reader.serve(text.trim()),
+            "sh counters" => printed.extend(text.lines().map(|line| reader.run_patiently(line))),
+            _ => {}
+        }
+    }
+    let [_, written, read] = &printed[..] else { panic!("not three commands: {printed:?}") };
+    assert!(written.contains('5') && read.contains('5'), "{printed:?}");
+    reader.stop("1", Signal::TERM);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use kvcli::wire::{Member, Pair, VoterChange};
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
-/// One pair. Bytes that are UTF-8 stand under `key` and `value`, others in base64 under `key_base64` and
-/// `value_base64`; one of the two is always there.
+/// One pair. Bytes that are UTF-8 stand under `key` and `value`, others in base64 under
+/// `key_base64` and `value_base64`; one of the two is always there.
 #[derive(Debug)]
 pub(crate) struct JsonPair<'a> {
     pub(crate) pair: &'a Pair,

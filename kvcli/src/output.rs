@@ -83,8 +83,8 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// `bytes` as one field of a line of text: printable UTF-8 as it is, a backslash doubled, tab, newline and
-/// carriage return as in C, every other byte as `\xNN`.
+/// `bytes` as one field of a line of text: printable UTF-8 as it is, a backslash doubled, tab,
+/// newline and carriage return as in C, every other byte as `\xNN`.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -105,7 +105,8 @@ fn push_escaped(text: &mut String, c: char) {
     }
 }
 
-/// Not printable besides control characters: line separators and what changes the direction of text.
+/// Not printable besides control characters: line separators and what changes the direction of
+/// text.
 fn is_printable(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

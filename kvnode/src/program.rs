@@ -37,7 +37,7 @@ fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
             Ok(_flush_at_end) => logged(serve_traced(&config)),
             Err(e) => exit_code(Err(anyhow::Error::new(e).context("cannot start the thread that logs"))),
         },
-        // Nobody has said yet how lines should look, and a person has to act on it: plain text, and
+        // It is not known yet how lines should look, and a person has to act on it: plain text, and
         // the exit code.
         Err(errors) => bad_arguments(&errors),
     }

@@ -1,9 +1,9 @@
-//! What the client API lets through, without a server, for the fuzz targets in `fuzz/`.
+//! What the client API lets through, without a server, for the fuzz targets in `tests/fuzz/`.
 
 use proto::kv::v1 as kv;
 use tonic::Status;
 
-use crate::api::{name, validate};
+use crate::api::{Delete, Put, validate};
 use crate::app::Command;
 
 /// The command that a put becomes.
@@ -11,11 +11,7 @@ use crate::app::Command;
 /// # Errors
 /// The refusal.
 pub fn admit_put(request: kv::PutRequest) -> Result<Command, Status> {
-    validate::key(&request.key)?;
-    validate::value(&request.value)?;
-    name(request.request_id)?;
-    let kv::PutRequest { key, value, return_previous, .. } = request;
-    Ok(Command::Put { key, value, return_previous })
+    Ok(Put::try_from(request)?.command)
 }
 
 /// The command that a delete becomes.
@@ -23,9 +19,7 @@ pub fn admit_put(request: kv::PutRequest) -> Result<Command, Status> {
 /// # Errors
 /// The refusal.
 pub fn admit_delete(request: kv::DeleteRequest) -> Result<Command, Status> {
-    validate::key(&request.key)?;
-    name(request.request_id)?;
-    Ok(Command::Delete { key: request.key, return_previous: request.return_previous })
+    Ok(Delete::try_from(request)?.command)
 }
 
 /// Whether a scan may run.

@@ -56,9 +56,9 @@ struct Redial {
     generation: u64,
 }
 
-/// Invariants: `live` holds a connection from the newest dial or none, and none to an earlier place;
-/// `redial` is locked while a dial is under way, so there is at most one; `redial.failures` is 0
-/// exactly after a success.
+/// Invariants: `live` holds a connection from the newest dial or none, and none to an earlier
+/// place; `redial` is locked while a dial is under way, so there is at most one; `redial.failures`
+/// is 0 exactly after a success.
 pub(crate) struct Connection {
     place: Mutex<Place>,
     lane: Lane,
@@ -72,8 +72,8 @@ pub(crate) struct Connection {
     pub(crate) append_streams: Arc<Semaphore>,
 }
 
-/// Timeouts in a row that make a peer silent. A single one is a busy machine: a heartbeat is given little
-/// more than 100 ms.
+/// Timeouts in a row that make a peer silent. A single one is a busy machine: a heartbeat is given
+/// little more than 100 ms.
 const SILENT_AFTER_TIMEOUTS: u32 = 3;
 
 /// What has been logged of a peer.
@@ -113,8 +113,8 @@ impl Connection {
 
     /// The connection, dialled if there is none.
     ///
-    /// The dial runs in a task of its own: a caller with a short deadline (a heartbeat) that gives up
-    /// does not abort it, and the next caller finds it done.
+    /// The dial runs in a task of its own: a caller with a short deadline (a heartbeat) that gives
+    /// up does not abort it, and the next caller finds it done.
     pub(crate) async fn live(self: &Arc<Self>) -> Result<Live, PeerError> {
         if let Some(live) = self.current() {
             return Ok(live);
@@ -135,8 +135,8 @@ impl Connection {
         self.place().address
     }
 
-    /// The membership describes the peer anew. At another address the next call dials anew, also for
-    /// sessions that were opened before: openraft keeps them when only an address has changed.
+    /// The membership describes the peer anew. At another address the next call dials anew, also
+    /// for sessions that were opened before: openraft keeps them when only an address has changed.
     pub(crate) fn moved_to(&self, place: Place) {
         let mut current = self.place.lock().unwrap_or_else(PoisonError::into_inner);
         if (&current.address, &current.alternative) != (&place.address, &place.alternative) {
@@ -154,8 +154,8 @@ impl Connection {
         }
     }
 
-    /// Another node answers at the address of `live`. The next dial goes to the other one; without a
-    /// second address the connection stays: the stranger would be met again at once.
+    /// Another node answers at the address of `live`. The next dial goes to the other one; without
+    /// a second address the connection stays: the stranger would be met again at once.
     pub(crate) fn turn_away(&self, live: &Live) {
         if self.place().alternative.is_none() {
             return;
@@ -230,7 +230,8 @@ impl Connection {
     }
 
     fn established(&self, redial: &mut Redial, dialled: &Place, channel: Channel) -> Live {
-        // The pause also follows a success: a peer that accepts and hangs up is not dialled in a loop.
+        // The pause also follows a success: a peer that accepts and hangs up is not dialled in a
+        // loop.
         let generation = redial.generation + 1;
         *redial =
             Redial { failures: 0, not_before: Some(Instant::now() + self.options.redial_min), generation };

@@ -21,7 +21,7 @@ pub enum PeerError {
         /// Why it is refused.
         source: Box<tonic::transport::Error>,
     },
-    /// Nobody listens there, or the network refused.
+    /// No process listens there, or the network refused.
     #[error("cannot connect to {address}")]
     Connect {
         /// `host:port`.
@@ -49,7 +49,8 @@ pub enum PeerError {
         /// For how long.
         after: Duration,
     },
-    /// The peer answered with an error: wrong cluster or node, malformed request, overload, stopped.
+    /// The peer answered with an error: wrong cluster or node, malformed request, overload,
+    /// stopped.
     #[error("{address} refused: {:?}: {}", status.code(), status.message())]
     Refused {
         /// `host:port`.

@@ -68,13 +68,15 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// The identity of a cluster: drawn when it is founded, never changed, never chosen by a person.
+    /// The identity of a cluster: drawn when it is founded, never changed, never chosen by a
+    /// person.
     ClusterId
 }
 
 random_id! {
-    /// Which data directory a member is. It is given when the member joins and stored on its disk; a
-    /// directory that was wiped or copied has another one, or none. A later one of the same node id is greater.
+    /// Which data directory a member is. It is given when the member joins and stored on its disk;
+    /// a directory that was wiped or copied has another one, or none. A later one of the same node
+    /// id is greater.
     Incarnation
 }
 

@@ -1,9 +1,10 @@
 //! openraft's network over gRPC, generic over the application.
 //!
 //! Owns everything between two members' `openraft::Raft` handles: connections, the pipelined append
-//! stream, the unary calls, the snapshot stream, and the checks on what a peer sends. The application
-//! gives [`GrpcNetwork`] to `Raft::new` and serves a [`RaftService`] on its peer listener; the
-//! protocol is `raft.v1` of `raftnode-proto`, payloads travel as bytes made by `raftnode-codec`.
+//! stream, the unary calls, the snapshot stream, and the checks on what a peer sends. The
+//! application gives [`GrpcNetwork`] to `Raft::new` and serves a [`RaftService`] on its peer
+//! listener; the protocol is `raft.v1` of `raftnode-proto`, payloads travel as bytes made by
+//! `raftnode-codec`.
 //!
 //! Lanes: replication (and votes), heartbeats and snapshots each have a TCP connection of their own
 //! per peer, so that none waits behind another's bytes.

@@ -64,7 +64,7 @@ pub struct NetworkOptions {
     pub redial_min: Duration,
     /// Longest pause between dials. Default 500 ms: a restarted follower wants heartbeats soon.
     pub redial_max: Duration,
-    /// Receives measurements. Default: nobody.
+    /// Receives measurements. Default: they are dropped.
     pub observer: Arc<dyn Observer>,
 }
 

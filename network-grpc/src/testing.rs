@@ -1,4 +1,5 @@
-//! The checks between a peer's messages and openraft without a connection, for the fuzz targets in `fuzz/`.
+//! The checks between a peer's messages and openraft without a connection, for the fuzz targets in
+//! `tests/fuzz/`.
 
 use std::sync::Arc;
 use std::time::Instant;

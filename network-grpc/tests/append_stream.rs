@@ -1,4 +1,5 @@
-//! The pipelined append stream, driven as openraft drives it, against real nodes and scripted peers.
+//! The pipelined append stream, driven as openraft drives it, against real nodes and scripted
+//! peers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -47,8 +47,9 @@ async fn a_thousand_writes_reach_everybody_and_a_killed_follower_catches_up() {
     assert_eq!(back.state.installed(), 0, "the log was there, no snapshot needed");
 }
 
-/// Found by a run on a busy machine: the new leader was written to before a majority had acknowledged it, and openraft refused every write
-/// (`LeaseExpired`). A client has to wait for that, so this test does.
+/// Found by a run on a busy machine: the new leader was written to before a majority had
+/// acknowledged it, and openraft refused every write (`LeaseExpired`). A client has to wait for
+/// that, so this test does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_leader_is_replaced() {
     let mut nodes = three().await;

@@ -67,7 +67,7 @@ async fn black_hole(hang_up: bool) -> (String, Arc<AtomicUsize>) {
     (address, accepted)
 }
 
-/// An address where nobody listens.
+/// An address where no process listens.
 async fn nobody() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
 }

@@ -49,7 +49,7 @@ async fn agree(nodes: &[Node], len: usize) {
 }
 
 /// The leader of `size` nodes writes an entry that no other node gets, because all have died. It is
-/// restarted with the `back` of them that make a quorum with it, and nobody but it can be elected.
+/// restarted with the `back` of them that make a quorum with it, and no other can be elected.
 async fn the_newest_log_wins(size: u64, back: usize) {
     let mut nodes = cluster(size).await;
     write(&nodes[0], 10).await;

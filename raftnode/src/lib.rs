@@ -42,12 +42,12 @@ pub mod trace;
 
 pub use api::{
     Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES,
-    Place,
+    MAX_STREAM_REQUESTS, Place, in_messages,
 };
 pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
 pub use config::{Address, MemoryLimits, NodeConfig, Peers};
 pub use metrics::{Op, OpKind};
-pub use node::{Builder, Error, Failed, Node, StartError, UntilError};
+pub use node::{Builder, Ended, Error, Exchange, Failed, Node, Outcome, Requests, StartError, UntilError};
 pub use proto::node::v1 as wire;
 pub use raft::{Member, NodeId, SNAPSHOT_ENTRIES};
 pub use storage_leveldb::{KeyRange, ScanLimit, StorageError};

@@ -68,7 +68,7 @@ fn outlive_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// Returns once standard input has ended: at most once, and never if nobody watches it.
+/// Returns once standard input has ended: at most once, and never if it is not watched.
 async fn ended(stdin: &mut Option<oneshot::Receiver<()>>) {
     match stdin {
         // The thread says nothing but that it ends.

@@ -1,7 +1,7 @@
 //! What must hold between log, state and snapshot. Called by [`Storage::open`](crate::Storage::open).
 //!
-//! Each part is checked by itself when it is opened; these are the signs that one of them is older than the
-//! others, as after a restored backup of a single file.
+//! Each part is checked by itself when it is opened; these are the signs that one of them is older
+//! than the others, as after a restored backup of a single file.
 
 use std::path::Path;
 
@@ -28,8 +28,9 @@ fn entry(index: Option<u64>) -> String {
 }
 
 impl<C: RaftTypeConfig> Standing<C> {
-    /// Entries are purged only once the durable state has their effects. The opposite, applied entries that the log
-    /// does not have, is no damage: openraft applies what a majority has, even if this node's own log is not durable yet.
+    /// Entries are purged only once the durable state has their effects. The opposite, applied
+    /// entries that the log does not have, is no damage: openraft applies what a majority has, even
+    /// if this node's own log is not durable yet.
     pub(crate) fn check(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), StorageError> {
         let purged = index::<C>(self.log.purged.as_ref());
         let applied = index::<C>(self.applied.as_ref());

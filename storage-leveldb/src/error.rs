@@ -26,7 +26,8 @@ pub enum StorageError {
     /// The application could not answer a query, for this reason. Nothing is latched.
     #[error("the application could not answer a query: {0}")]
     QueryFailed(String),
-    /// The answer of a query cannot be encoded, or read back from its encoding. Nothing is latched; mend its type.
+    /// The answer of a query cannot be encoded, or read back from its encoding. Nothing is latched;
+    /// mend its type.
     #[error("the application could not answer a query: the answer cannot be {0}; mend its type")]
     UnsendableAnswer(String),
     /// The storage was closed while the request waited.

@@ -1,4 +1,5 @@
-//! Faults, and the latch that keeps the first. Owned by [`Storage`](crate::Storage), shared with every file it has open.
+//! Faults, and the latch that keeps the first. Owned by [`Storage`](crate::Storage), shared with
+//! every file it has open.
 
 use std::fmt;
 use std::io;
@@ -23,7 +24,8 @@ pub enum FaultKind {
     Application,
 }
 
-/// Something that went wrong, after which nothing more is written: what kind of failure, where, and what.
+/// Something that went wrong, after which nothing more is written: what kind of failure, where, and
+/// what.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Fault {
@@ -90,12 +92,14 @@ impl std::error::Error for Fault {
     }
 }
 
-/// Latches the first fault, and knows of calls to the disk that do not return, which is none yet. Cheap to clone;
-/// all clones share one latch. Reporting a fault is the business of the program that opened the storage.
+/// Latches the first fault, and knows of calls to the disk that do not return, which is none yet.
+/// Cheap to clone; all clones share one latch. Reporting a fault is the business of the program
+/// that opened the storage.
 ///
-/// Invariants: once there is a fault it never changes and never goes away, and nothing is written to
-/// disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the latch
-/// refuses the write that would record the deletion, the directory stays as it was before the failure.
+/// Invariants: once there is a fault it never changes and never goes away, and nothing is written
+/// to disk any more. rusty-leveldb deletes the inputs of a compaction that failed; because the
+/// latch refuses the write that would record the deletion, the directory stays as it was before the
+/// failure.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     first: Arc<OnceLock<Fault>>,
@@ -117,8 +121,8 @@ impl Health {
         self.first.get().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 
-    /// The call to the disk that has been under way for longest: a write, a sync, a new name. One that has been
-    /// for seconds will hang; what waits for it is told nothing until it returns.
+    /// The call to the disk that has been under way for longest: a write, a sync, a new name. One
+    /// that has been for seconds will hang; what waits for it is told nothing until it returns.
     #[must_use]
     pub fn pending_call(&self) -> Option<PendingCall> {
         self.calls.oldest()
@@ -128,7 +132,8 @@ impl Health {
         &self.calls
     }
 
-    /// Records a fault unless there is one already; answers the first. Every fault of a storage comes through here.
+    /// Records a fault unless there is one already; answers the first. Every fault of a storage
+    /// comes through here.
     pub fn latch(&self, fault: Fault) -> Fault {
         self.first.get_or_init(|| fault).clone()
     }

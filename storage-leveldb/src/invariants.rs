@@ -1,5 +1,5 @@
-//! What must hold of a part between two calls. The workloads of the tests ask after every step; asking
-//! costs too much to be done in production.
+//! What must hold of a part between two calls. The workloads of the tests ask after every step;
+//! asking costs too much to be done in production.
 
 /// The first that does not hold.
 pub(crate) fn all_hold(invariants: &[(&'static str, bool)]) -> Result<(), &'static str> {

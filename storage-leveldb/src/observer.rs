@@ -1,4 +1,5 @@
-//! What the storage tells whoever measures it. Called on storage threads; implementations must be quick.
+//! What the storage tells a program that measures it. Called on storage threads; implementations
+//! must be quick.
 
 use std::time::Duration;
 

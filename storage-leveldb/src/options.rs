@@ -9,8 +9,8 @@ use crate::observer::{NoObserver, Observer};
 /// Settings of a [`Storage`](crate::Storage); the default is what runs in production.
 #[derive(Clone)]
 pub struct Options {
-    /// The storage has been opened before, so that an empty directory means that it is lost: a fault. A node that
-    /// began anew under an old id would have forgotten its vote.
+    /// The storage has been opened before, so that an empty directory means that it is lost: a
+    /// fault. A node that began anew under an old id would have forgotten its vote.
     pub must_exist: bool,
     /// Opens a directory that was copied, or restored from a copy. Otherwise that is a fault, on a
     /// file system that says when it made a file: a node that starts on an older state breaks what
@@ -18,20 +18,23 @@ pub struct Options {
     /// this is the whole and newest state of a node that was stopped before it was copied, and the
     /// original will never run again. Not looked at by other engines than LevelDB.
     pub accept_copy: bool,
-    /// Recent log entries kept in memory for replication and apply, in bytes of their records and 128 more
-    /// for each. Entries that are not yet durable come on top.
+    /// Recent log entries kept in memory for replication and apply, in bytes of their records and
+    /// 128 more for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
-    /// The log gives space back by whole segments, which have about so many bytes of keys and values and of 160 more for
-    /// each pair, so that this is what one takes in memory. Three of them are there at most: the one being written, one before
-    /// it, and one that is being stored. On a disk too slow to make the next one in time the one being written grows, in
-    /// memory up to its write buffer.
+    /// The log gives space back by whole segments, which have about so many bytes of keys and
+    /// values and of 160 more for each pair, so that this is what one takes in memory. Three of
+    /// them are there at most: the one being written, one before it, and one that is being stored.
+    /// On a disk too slow to make the next one in time the one being written grows, in memory up to
+    /// its write buffer.
     pub log_segment_bytes: u64,
-    /// What was applied lately is kept in memory until it is this much, in bytes of keys and values and 160 more for
-    /// each, and then written to disk as a table. Three times as much is held at most: one that is being filled and two that
-    /// are being written. What is not on disk yet is applied again after a crash.
+    /// What was applied lately is kept in memory until it is this much, in bytes of keys and values
+    /// and 160 more for each, and then written to disk as a table. Three times as much is held at
+    /// most: one that is being filled and two that are being written. What is not on disk yet is
+    /// applied again after a crash.
     pub memtable_bytes: usize,
-    /// Sizes of the LevelDBs that are the log's segments. A write buffer several times [`log_segment_bytes`](Self::log_segment_bytes)
-    /// never becomes a table while somebody waits for a write.
+    /// Sizes of the LevelDBs that are the log's segments. A write buffer several times
+    /// [`log_segment_bytes`](Self::log_segment_bytes) never becomes a table while a caller waits
+    /// for a write.
     pub log_leveldb: LevelDbOptions,
     /// Sizes of the state machine's LevelDBs.
     pub state_leveldb: LevelDbOptions,

@@ -35,8 +35,8 @@ impl Sizes {
         (self.tables)().iter().map(|dir| self.files_in(dir)).sum()
     }
 
-    /// Tables that are no part of the state: being written or received, or still read because a snapshot of them is being
-    /// sent.
+    /// Tables that are no part of the state: being written or received, or still read because a
+    /// snapshot of them is being sent.
     #[must_use]
     pub fn snapshot_bytes(&self) -> u64 {
         let live = (self.tables)();

@@ -29,11 +29,12 @@ use crate::sizes::Sizes;
 const FORMAT_FILE: &str = "FORMAT";
 /// Version of what is on disk.
 const FORMAT: &str = "storage-leveldb 1\n";
-/// What opening an old database may change in memory: its recovery writes the logs' pairs into tables and compacts once.
+/// What opening an old database may change in memory: its recovery writes the logs' pairs into
+/// tables and compacts once.
 const MAX_OVERLAY_BYTES: u64 = 256 << 20;
 
-/// Everything one Raft node stores, opened. Take it apart: `log` and `state` go to openraft, the rest is for
-/// the application.
+/// Everything one Raft node stores, opened. Take it apart: `log` and `state` go to openraft, the
+/// rest is for the application.
 ///
 /// Dropping the log store, its readers, the state machine and its readers closes the databases.
 pub struct Storage<C: openraft::RaftTypeConfig, A: Application<C>> {
@@ -52,11 +53,12 @@ pub struct Storage<C: openraft::RaftTypeConfig, A: Application<C>> {
 }
 
 impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
-    /// Opens the storage in `dir`, creating it if the directory is empty or missing, and recovers from
-    /// whatever ended the last process that had it open.
+    /// Opens the storage in `dir`, creating it if the directory is empty or missing, and recovers
+    /// from whatever ended the last process that had it open.
     ///
     /// # Errors
-    /// [`StorageError::Busy`] if another process has it open; else a fault that names the damaged file.
+    /// [`StorageError::Busy`] if another process has it open; else a fault that names the damaged
+    /// file.
     pub async fn open(dir: &Path, application: A, options: Options) -> Result<Self, StorageError> {
         let dir = dir.to_owned();
         let open = move || {
@@ -71,7 +73,8 @@ impl<C: StandardTypes, A: Application<C>> Storage<C, A> {
     }
 }
 
-/// What is in a storage directory, found to be sound and to belong together; nothing works on it yet.
+/// What is in a storage directory, found to be sound and to belong together; nothing works on it
+/// yet.
 pub(crate) struct OpenedParts<C: StandardTypes> {
     log: LogStore<C>,
     tree: LsmTree,
@@ -127,8 +130,8 @@ impl Options {
         }
     }
 
-    /// Opens databases of the log without changing anything on the disk, and latches nothing. LevelDB
-    /// cannot open one without writing; what it writes stays in memory.
+    /// Opens databases of the log without changing anything on the disk, and latches nothing.
+    /// LevelDB cannot open one without writing; what it writes stays in memory.
     fn spectator(&self) -> Arc<dyn EngineFactory> {
         let overlay = Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES));
         let unlatched = GuardedDisk::new(overlay, Arc::new(NoObserver), Arc::new(()));
@@ -145,8 +148,8 @@ fn lock(disk: &dyn Disk, dir: &Path) -> Result<Arc<dyn Any + Send + Sync>, Stora
     }
 }
 
-/// Whether the directory is of this version's format. `false`: it is new, or its first start did not
-/// get to its end.
+/// Whether the directory is of this version's format. `false`: it is new, or its first start did
+/// not get to its end.
 pub(crate) fn is_formatted(disk: &GuardedDisk, dir: &Path) -> Result<bool, Fault> {
     let path = dir.join(FORMAT_FILE);
     match marker::read(disk, &path)? {

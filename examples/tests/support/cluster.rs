@@ -18,7 +18,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three processes of an example that has no server of its own, and makes them a cluster.
+    /// Starts three processes of an example that has no server of its own, and makes them a
+    /// cluster.
     pub fn start(binary: &'static str) -> Self {
         Self::of(binary, false)
     }

@@ -1,6 +1,6 @@
 //! What the tests of the examples share: processes of an example, made a cluster (`cluster`), one
-//! of them (`node`), ports for it (`ports`), plain HTTP to it (`http`), and choices that can be made
-//! again (`dice`).
+//! of them (`node`), ports for it (`ports`), plain HTTP to it (`http`), and choices that can be
+//! made again (`dice`).
 #![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
 
 mod cluster;

@@ -1,7 +1,7 @@
 //! `kvcli bench`: puts, gets or both, at several numbers of clients, with latencies.
 //!
-//! `args` is the command line, `workload` what one operation is, `worker` one client, `stage` all clients
-//! of one line of the result, `progress` what is seen meanwhile, `report` the result.
+//! `args` is the command line, `workload` what one operation is, `worker` one client, `stage` all
+//! clients of one line of the result, `progress` what is seen meanwhile, `report` the result.
 
 mod args;
 mod progress;

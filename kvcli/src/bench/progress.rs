@@ -36,7 +36,7 @@ impl Progress {
 
     pub(super) fn show(&mut self, counters: &Counters, elapsed: Duration) {
         let line = self.line(counters, elapsed);
-        // A progress that nobody sees is no error.
+        // Progress that cannot be shown is no error.
         let _ = match self.terminal {
             true => write!(io::stderr(), "{ERASE}{line}").and_then(|()| io::stderr().flush()),
             false => writeln!(io::stderr(), "{line}"),

@@ -6,8 +6,8 @@ use kvcli::{Client, ClientError, ReadMode};
 use crate::exit::Problem;
 
 const KEY_PREFIX: &str = "bench/";
-/// Values are windows of one random buffer, which is this much longer than a value: they differ, they do
-/// not compress, and making one costs nothing.
+/// Values are windows of one random buffer, which is this much longer than a value: they differ,
+/// they do not compress, and making one costs nothing.
 const VALUE_VARIETY_BYTES: usize = 64 * 1024;
 
 /// Which operation comes next.

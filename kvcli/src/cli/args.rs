@@ -138,12 +138,15 @@ mod tests {
         super::Cli::command().debug_assert();
     }
 
-    /// Inline code of the runbook and the README that begins with this program's name is a command line that it understands.
+    /// Inline code of the pages on operations and of the README that begins with this program's
+    /// name is a command line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
-        let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];
+        let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");
+        let pages = std::fs::read_dir(pages).unwrap().map(|page| page.unwrap().path());
         let mut seen = 0;
-        for document in documents {
+        for page in pages.chain([concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md").into()]) {
+            let document = std::fs::read_to_string(page).unwrap();
             // Blocks are run by tests, or say that they are not.
             let prose: String = document.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
             for code in prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("kvcli ")) {

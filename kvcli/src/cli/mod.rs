@@ -38,7 +38,8 @@ impl Context {
 }
 
 impl Cli {
-    /// The id of everything that this command asks; none for a benchmark, whose operations have one each.
+    /// The id of everything that this command asks; none for a benchmark, whose operations have one
+    /// each.
     pub(crate) fn trace(&self) -> Option<TraceId> {
         let one = !matches!(self.command, Command::Bench(_) | Command::Completions(_));
         one.then(TraceId::random)
@@ -66,8 +67,8 @@ impl Cli {
     }
 }
 
-/// The command itself runs on the main thread and may block on its output, which a pager stops for as
-/// long as it likes; connections live on workers, so that they stay alive meanwhile.
+/// The command itself runs on the main thread and may block on its output, which a pager stops for
+/// as long as it likes; connections live on workers, so that they stay alive meanwhile.
 fn runtime(command: &Command) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if !matches!(command, Command::Bench(_)) {

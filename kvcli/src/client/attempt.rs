@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tonic::transport::Channel;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
-use super::connections::Connection;
+use super::connections::{Connection, Link};
 use super::names::Address;
 use super::wire::{ResponseHeader, node};
-use super::{Cause, Client, ClusterId, Failure, TraceId, metadata};
+use super::{Cause, Client, ClusterId, Failure, TraceId, metadata as names};
 
 /// What an attempt tells the node besides the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
-    time_left: Duration,
-    trace: TraceId,
-    cluster: Option<ClusterId>,
+    pub(super) time_left: Duration,
+    pub(super) trace: TraceId,
+    pub(super) cluster: Option<ClusterId>,
 }
 
 /// What an answer says about who gave it, whichever protocol it is from.
@@ -71,17 +71,21 @@ impl Client {
         send: &F,
     ) -> Result<T, Failure>
     where
-        F: Fn(Channel, Terms) -> Fut,
+        F: Fn(Link, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         let connection = self.shared.connections.get(address, self.lane, until).await?;
         let time_left = until.saturating_duration_since(Instant::now());
         let cluster = self.shared.identity.known().filter(|_| sending.names_cluster);
         let terms = Terms { time_left, trace: sending.trace, cluster };
-        match timeout_at(until, send(connection.channel.clone(), terms)).await {
+        match timeout_at(until, send(connection.link.clone(), terms)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(status)) => Err(self.broken(address, &connection, status, until).await),
-            Err(_elapsed) => Err(Failure { endpoint: address.endpoint.clone(), cause: Cause::NoAnswer }),
+            Err(_elapsed) => {
+                // A node answers in time, if only with a failure: the stream may be at fault.
+                connection.link.session.forget();
+                Err(Failure { endpoint: address.endpoint.clone(), cause: Cause::NoAnswer })
+            }
         }
     }
 
@@ -111,9 +115,14 @@ pub(super) fn timed<T>(message: T, terms: Terms) -> Request<T> {
 pub(super) fn untimed<T>(message: T, terms: Terms) -> Request<T> {
     let mut request = Request::new(message);
     terms.trace.send(request.metadata_mut());
-    // Digits are always a valid value.
-    if let Some(cluster) = terms.cluster.and_then(|cluster| cluster.to_string().parse().ok()) {
-        request.metadata_mut().insert(metadata::CLUSTER_ID, cluster);
-    }
+    name_cluster(request.metadata_mut(), terms.cluster);
     request
+}
+
+/// Says which cluster is meant.
+pub(super) fn name_cluster(metadata: &mut MetadataMap, cluster: Option<ClusterId>) {
+    // Digits are always a valid value.
+    if let Some(cluster) = cluster.and_then(|cluster| cluster.to_string().parse().ok()) {
+        metadata.insert(names::CLUSTER_ID, cluster);
+    }
 }

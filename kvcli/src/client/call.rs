@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
-use tonic::transport::Channel;
 
 use super::attempt::{Answer, Sending, Terms};
 use super::backoff::Backoff;
+use super::connections::Link;
 use super::failure::Verdict;
 use super::names::Address;
 use super::route::Route;
@@ -58,7 +58,7 @@ struct Call<'a> {
     client: &'a Client,
     plan: Plan,
     route: Route,
-    /// Of the endpoint whose turn it is, not yet tried in this round.
+    /// Of the present endpoint, not yet tried in this round.
     addresses: VecDeque<Address>,
     /// Not to be tried again by this operation.
     excluded: Vec<Address>,
@@ -82,11 +82,11 @@ impl Client {
     }
 
     /// Runs `send` against one address after the other until it succeeds or the plan's rules end
-    /// it. `send` is given a channel and what to tell the node.
+    /// it. `send` is given a link to the node and what to tell it.
     pub(super) async fn call<T, F, Fut>(&self, plan: Plan, send: F) -> Result<T, ClientError>
     where
         T: Answer,
-        F: Fn(Channel, Terms) -> Fut,
+        F: Fn(Link, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         if plan.needs_identity() {

@@ -7,6 +7,7 @@ use tonic::transport::Channel;
 
 use super::attempt::{Answer, Header, Terms, timed};
 use super::call::{Effect, Target};
+use super::connections::Link;
 use super::kv::MAX_MESSAGE_BYTES;
 use super::survey::Patience;
 use super::wire::cluster_client::ClusterClient;
@@ -37,8 +38,8 @@ impl Client {
         let mut plan = self.plan("cluster init", Effect::Once, Target::AnyNode);
         // It makes the cluster.
         plan.sending.names_cluster = false;
-        self.call(plan, |channel, terms| async move {
-            Ok(service(channel).init(timed(InitRequest {}, terms)).await?.into_inner())
+        self.call(plan, |link, terms| async move {
+            Ok(service(link.channel).init(timed(InitRequest {}, terms)).await?.into_inner())
         })
         .await
     }
@@ -117,9 +118,9 @@ impl Client {
         let request =
             AddLearnerRequest { id, raft_addr: raft_addr.to_owned(), client_addr: client_addr.to_owned() };
         let plan = self.plan("cluster add-learner", Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, terms| {
+        self.call(plan, |link, terms| {
             let request = timed(request.clone(), terms);
-            async move { Ok(service(channel).add_learner(request).await?.into_inner()) }
+            async move { Ok(service(link.channel).add_learner(request).await?.into_inner()) }
         })
         .await
     }
@@ -138,9 +139,9 @@ impl Client {
         let request = ChangeMembershipRequest { promote: promote.to_vec(), remove: remove.to_vec(), force };
         let operation = if remove.is_empty() { "cluster promote" } else { "cluster remove" };
         let plan = self.plan(operation, Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, terms| {
+        self.call(plan, |link, terms| {
             let request = timed(request.clone(), terms);
-            async move { Ok(service(channel).change_membership(request).await?.into_inner()) }
+            async move { Ok(service(link.channel).change_membership(request).await?.into_inner()) }
         })
         .await
     }
@@ -161,9 +162,9 @@ impl Client {
         let request =
             SetAddressRequest { id, raft_addr: text(raft_addr), client_addr: text(client_addr), force };
         let plan = self.plan("cluster set-address", Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, terms| {
+        self.call(plan, |link, terms| {
             let request = timed(request.clone(), terms);
-            async move { Ok(service(channel).set_address(request).await?.into_inner()) }
+            async move { Ok(service(link.channel).set_address(request).await?.into_inner()) }
         })
         .await
     }
@@ -174,9 +175,9 @@ impl Client {
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] look at the status.
     pub async fn transfer_leader(&self, to: u64) -> Result<TransferLeaderResponse, ClientError> {
         let plan = self.plan("cluster transfer-leader", Effect::EachTime, Target::Leader);
-        self.call(plan, |channel, terms| async move {
+        self.call(plan, |link, terms| async move {
             let request = timed(TransferLeaderRequest { to }, terms);
-            Ok(service(channel).transfer_leader(request).await?.into_inner())
+            Ok(service(link.channel).transfer_leader(request).await?.into_inner())
         })
         .await
     }
@@ -187,8 +188,8 @@ impl Client {
     /// [`ClientError`]; after [`ClientError::OutcomeUnknown`] ask again.
     pub async fn snapshot(&self) -> Result<SnapshotResponse, ClientError> {
         let plan = self.plan("cluster snapshot", Effect::Once, Target::AnyNode);
-        self.call(plan, |channel, terms| async move {
-            Ok(service(channel).snapshot(timed(SnapshotRequest {}, terms)).await?.into_inner())
+        self.call(plan, |link, terms| async move {
+            Ok(service(link.channel).snapshot(timed(SnapshotRequest {}, terms)).await?.into_inner())
         })
         .await
     }
@@ -198,12 +199,12 @@ fn service(channel: Channel) -> ClusterClient<Channel> {
     ClusterClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }
 
-pub(super) async fn status(channel: Channel, terms: Terms) -> Result<StatusResponse, Status> {
-    Ok(service(channel).status(timed(StatusRequest {}, terms)).await?.into_inner())
+pub(super) async fn status(link: Link, terms: Terms) -> Result<StatusResponse, Status> {
+    Ok(service(link.channel).status(timed(StatusRequest {}, terms)).await?.into_inner())
 }
 
-async fn health(channel: Channel, terms: Terms) -> Result<HealthResponse, Status> {
-    Ok(service(channel).health(timed(HealthRequest {}, terms)).await?.into_inner())
+async fn health(link: Link, terms: Terms) -> Result<HealthResponse, Status> {
+    Ok(service(link.channel).health(timed(HealthRequest {}, terms)).await?.into_inner())
 }
 
 fn health_grace(answer: &Result<HealthResponse, Failure>) -> Option<Duration> {

@@ -1,4 +1,5 @@
-//! Kept connections to nodes: dialled when first needed, shared by all sessions, dropped when they break.
+//! Kept connections to nodes: dialled when first needed, shared by all sessions, dropped when they
+//! break.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::transport::Channel;
 
 use super::names::{Address, MAX_ADDRESSES_PER_ENDPOINT};
+use super::stream::SessionOver;
 use super::{Cause, Failure, MAX_ENDPOINTS};
 
 /// The most connections kept to one endpoint.
@@ -43,16 +45,23 @@ struct Slot {
 
 #[derive(Debug, Default)]
 struct State {
-    channel: Option<Channel>,
+    link: Option<Link>,
     /// Counts the dials, so that a failure reported late does not drop the connection's successor.
     generation: u64,
     failed: Option<(Instant, Cause)>,
 }
 
+/// A way to one node. Cheap to clone; clones share the session.
+#[derive(Debug, Clone)]
+pub(super) struct Link {
+    pub(super) channel: Channel,
+    pub(super) session: SessionOver,
+}
+
 /// One usable connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) channel: Channel,
+    pub(super) link: Link,
     generation: u64,
 }
 
@@ -97,7 +106,7 @@ impl Connections {
         // A task that holds the lock for long is dialling already.
         let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else { return };
         if state.generation == connection.generation {
-            state.channel = None;
+            state.link = None;
         }
     }
 
@@ -107,7 +116,8 @@ impl Connections {
             return Arc::clone(node);
         }
         if nodes.len() >= MAX_ADDRESSES_KEPT {
-            // Only a node that names ever new leaders gets here; requests in flight keep their channels.
+            // Only a node that names ever new leaders gets here; requests in flight keep their
+            // channels.
             nodes.clear();
         }
         let node: Arc<[Slot]> = (0..self.lanes).map(|_| Slot::default()).collect();
@@ -123,8 +133,8 @@ impl State {
         asked: Instant,
         deadline: Instant,
     ) -> Result<Connection, Cause> {
-        if let Some(channel) = &self.channel {
-            return Ok(Connection { channel: channel.clone(), generation: self.generation });
+        if let Some(link) = &self.link {
+            return Ok(Connection { link: link.clone(), generation: self.generation });
         }
         // Requests that queued behind a dial that failed share its result instead of dialling one
         // by one.
@@ -136,8 +146,9 @@ impl State {
         self.generation += 1;
         match dial(address, deadline).await {
             Ok(channel) => {
-                self.channel = Some(channel.clone());
-                Ok(Connection { channel, generation: self.generation })
+                let link = Link { channel, session: SessionOver::default() };
+                self.link = Some(link.clone());
+                Ok(Connection { link, generation: self.generation })
             }
             Err(cause) => {
                 self.failed = Some((Instant::now(), cause.clone()));

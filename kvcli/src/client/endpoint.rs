@@ -14,8 +14,9 @@ const MAX_ENDPOINT_BYTES: usize = 259;
 
 /// A `host:port`. Cheap to clone.
 ///
-/// Invariants: a host of 1 byte or more without characters that a URI would read as something else, a
-/// port of 1 to 65535, at most 259 bytes in all. So it always forms a valid `http://` URI authority.
+/// Invariants: a host of 1 byte or more without characters that a URI would read as something else,
+/// a port of 1 to 65535, at most 259 bytes in all. So it always forms a valid `http://` URI
+/// authority.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint(Arc<str>);
 

@@ -67,8 +67,8 @@ impl Client {
     /// A client that knows `endpoints`, each `host:port` with an optional `http://`.
     ///
     /// # Errors
-    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`] or [`ClientError::TooManyEndpoints`]. A
-    /// node that cannot be reached is not an error yet.
+    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`] or
+    /// [`ClientError::TooManyEndpoints`]. A node that cannot be reached is not an error yet.
     pub fn connect(
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         options: ClientOptions,
@@ -111,8 +111,8 @@ impl Client {
         Self { timeout, ..self.clone() }
     }
 
-    /// The same client and session with operations that are all logged under `trace`; otherwise each has an id of its
-    /// own.
+    /// The same client and session with operations that are all logged under `trace`; otherwise
+    /// each has an id of its own.
     #[must_use]
     pub fn with_trace(&self, trace: TraceId) -> Self {
         Self { trace: Some(trace), ..self.clone() }

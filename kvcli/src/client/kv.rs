@@ -1,12 +1,16 @@
 //! The key-value operations.
 
 use bytes::Bytes;
+use tonic::Status;
 use tonic::transport::Channel;
 
-use super::attempt::{Answer, Header, Terms, timed};
+use super::attempt::{Answer, Header, Terms};
 use super::call::{Effect, Target};
+use super::connections::Link;
 use super::session::Turn;
 use super::wire::kv_client::KvClient;
+use super::wire::operation::Request as Asked;
+use super::wire::operation_response::Response;
 use super::wire::{DeleteRequest, DeleteResponse, GetRequest, GetResponse, PutRequest, PutResponse};
 use super::{Client, ClientError};
 
@@ -58,7 +62,7 @@ impl Client {
         let turn = self.turn("put", plan.deadline).await?;
         let request =
             PutRequest { key, value, request_id: Some(turn.request_id.clone()), return_previous: false };
-        self.call(plan, |channel, terms| put(channel, request.clone(), terms)).await
+        self.call(plan, |link, terms| ask(link, Asked::Put(request.clone()), terms)).await
     }
 
     /// Removes `key`; the answer says whether it was there.
@@ -72,7 +76,7 @@ impl Client {
         let turn = self.turn("delete", plan.deadline).await?;
         let request_id = Some(turn.request_id.clone());
         let request = DeleteRequest { key, request_id, return_previous: false };
-        self.call(plan, |channel, terms| delete(channel, request.clone(), terms)).await
+        self.call(plan, |link, terms| ask(link, Asked::Delete(request.clone()), terms)).await
     }
 
     /// The pair stored under `key`; an answer without one if there is none.
@@ -82,7 +86,7 @@ impl Client {
     pub async fn get(&self, key: impl Into<Bytes>, mode: ReadMode) -> Result<GetResponse, ClientError> {
         let request = GetRequest { key: checked_key(key.into())?, stale: mode.is_stale() };
         let plan = self.plan("get", Effect::None, mode.target());
-        self.call(plan, |channel, terms| get(channel, request.clone(), terms)).await
+        self.call(plan, |link, terms| ask(link, Asked::Get(request.clone()), terms)).await
     }
 
     async fn turn(
@@ -102,18 +106,17 @@ pub(super) fn service(channel: Channel) -> KvClient<Channel> {
     KvClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }
 
-type Attempt<T> = Result<T, tonic::Status>;
-
-async fn put(channel: Channel, request: PutRequest, terms: Terms) -> Attempt<PutResponse> {
-    Ok(service(channel).put(timed(request, terms)).await?.into_inner())
+/// Sends an operation over the session of a link. Whatever kind of answer comes is the one that was
+/// asked for, or else the node is wrong.
+async fn ask<T: Answered>(link: Link, operation: Asked, terms: Terms) -> Result<T, Status> {
+    let answer = link.session.send(&link.channel, operation, terms).await?;
+    T::of(answer).ok_or_else(|| Status::internal("the answer is to another operation"))
 }
 
-async fn delete(channel: Channel, request: DeleteRequest, terms: Terms) -> Attempt<DeleteResponse> {
-    Ok(service(channel).delete(timed(request, terms)).await?.into_inner())
-}
-
-async fn get(channel: Channel, request: GetRequest, terms: Terms) -> Attempt<GetResponse> {
-    Ok(service(channel).get(timed(request, terms)).await?.into_inner())
+/// An answer as a session carries it.
+trait Answered: Sized {
+    /// None: it is of another kind.
+    fn of(response: Response) -> Option<Self>;
 }
 
 fn checked_key(key: Bytes) -> Result<Bytes, ClientError> {
@@ -130,15 +133,33 @@ fn checked_value(value: Bytes) -> Result<Bytes, ClientError> {
     }
 }
 
+impl Answered for PutResponse {
+    fn of(response: Response) -> Option<Self> {
+        if let Response::Put(answer) = response { Some(answer) } else { None }
+    }
+}
+
 impl Answer for PutResponse {
     fn header(&self) -> Option<Header<'_>> {
         self.header.as_ref().map(Header::from)
     }
 }
 
+impl Answered for DeleteResponse {
+    fn of(response: Response) -> Option<Self> {
+        if let Response::Delete(answer) = response { Some(answer) } else { None }
+    }
+}
+
 impl Answer for DeleteResponse {
     fn header(&self) -> Option<Header<'_>> {
         self.header.as_ref().map(Header::from)
+    }
+}
+
+impl Answered for GetResponse {
+    fn of(response: Response) -> Option<Self> {
+        if let Response::Get(answer) = response { Some(answer) } else { None }
     }
 }
 

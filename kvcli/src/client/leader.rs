@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Endpoint;
 
-/// How long an address that could not be reached is not believed to be the leader's, whatever the other
-/// nodes say: until an election they all name the node that just died.
+/// How long an address that could not be reached is not believed to be the leader's, whatever the
+/// other nodes say: until an election they all name the node that just died.
 const UNREACHABLE_HOLD: Duration = Duration::from_secs(2);
 
 /// Where the next leader-only request goes first. Invariant: `known` is never the address in `held`

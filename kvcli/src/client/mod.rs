@@ -1,10 +1,10 @@
 //! The client library: one noun per file, the way of a call from top to bottom.
 //!
-//! `kv` and `cluster` are the operations. `call` runs one of them to its end: `identity` makes
-//! sure which cluster it is meant for, `route` picks the endpoint of the next attempt, `names`
-//! finds its addresses, `attempt` sends the request over one of the `connections`, `failure`
-//! judges what came back and `error` is what the caller sees. `survey` asks all endpoints at once.
-//! `trace` names an operation for the logs.
+//! `kv` and `cluster` are the operations. `call` runs one of them to its end: `identity` makes sure
+//! which cluster it is meant for, `route` picks the endpoint of the next attempt, `names` finds its
+//! addresses, `attempt` sends the request over one of the `connections`, puts, gets and deletes of
+//! all callers over one `stream` of each, `failure` judges what came back and `error` is what the
+//! caller sees. `survey` asks all endpoints at once. `trace` names an operation for the logs.
 
 mod attempt;
 mod backoff;
@@ -25,6 +25,7 @@ mod options;
 mod route;
 mod scan;
 mod session;
+mod stream;
 mod survey;
 mod trace;
 

@@ -2,14 +2,15 @@
 
 use super::Endpoint;
 
-/// Attempts in a round beyond one per configured endpoint: leaders named by answers. A leader may change
-/// once or twice while we look for it; a node that names ever new ones is not followed for ever.
+/// Attempts in a round beyond one per configured endpoint: leaders named by answers. A leader may
+/// change once or twice while we look for it; a node that names ever new ones is not followed for
+/// ever.
 const MAX_HINTS_PER_ROUND: usize = 2;
 
 /// Rounds over the endpoints: each is tried once per round, the leader first if it is wanted.
 ///
-/// Invariants: no endpoint is in `tried` twice; `tried` holds at most [`MAX_HINTS_PER_ROUND`] endpoints
-/// that were not configured; an endpoint in `damaged` is never picked.
+/// Invariants: no endpoint is in `tried` twice; `tried` holds at most [`MAX_HINTS_PER_ROUND`]
+/// endpoints that were not configured; an endpoint in `damaged` is never picked.
 #[derive(Debug, Default)]
 pub(super) struct Route {
     tried: Vec<Endpoint>,

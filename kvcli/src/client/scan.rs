@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::attempt::{Answer, Header, untimed};
 use super::call::Effect;
+use super::connections::Link;
 use super::kv::service;
 use super::wire::{Pair, ScanRequest, ScanResponse};
 use super::{Cause, Client, ClientError, MAX_KEY_BYTES, ReadMode};
@@ -63,13 +63,13 @@ impl Client {
             stale: options.mode.is_stale(),
         };
         let plan = self.plan("scan", Effect::None, options.mode.target());
-        let opened = self.call(plan, |channel, terms| open(channel, untimed(request.clone(), terms))).await?;
+        let opened = self.call(plan, |link, terms| open(link, untimed(request.clone(), terms))).await?;
         Ok(Scan { opened, timeout: self.timeout, pairs: 0 })
     }
 }
 
-async fn open(channel: Channel, request: Request<ScanRequest>) -> Result<Opened, Status> {
-    let mut rest = service(channel).scan(request).await?.into_inner();
+async fn open(link: Link, request: Request<ScanRequest>) -> Result<Opened, Status> {
+    let mut rest = service(link.channel).scan(request).await?.into_inner();
     Ok(Opened { first: rest.message().await?, rest })
 }
 

@@ -8,8 +8,8 @@ use super::wire::RequestId;
 
 /// A client id and its sequence numbers.
 ///
-/// Invariants: one write is in flight at a time (its [`Turn`] holds the lock); sequences start at 1 and
-/// only rise, so that no number is ever used for two writes.
+/// Invariants: one write is in flight at a time (its [`Turn`] holds the lock); sequences start at 1
+/// and only rise, so that no number is ever used for two writes.
 #[derive(Debug)]
 pub(super) struct Session {
     client_id: Bytes,

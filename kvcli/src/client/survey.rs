@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
-use tonic::transport::Channel;
 
 use super::attempt::{Answer, Terms};
 use super::backoff::Backoff;
 use super::call::Plan;
+use super::connections::Link;
 use super::names::Address;
 use super::{Cause, Client, ClientError, ClusterId, Endpoint, Failure};
 
@@ -50,7 +50,7 @@ impl Client {
     ) -> Result<Survey<T>, ClientError>
     where
         T: Answer,
-        F: Fn(Channel, Terms) -> Fut,
+        F: Fn(Link, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         let mut backoff = Backoff::new();
@@ -102,7 +102,7 @@ impl Client {
 
     async fn round<T, F, Fut>(&self, plan: &Plan, patience: &Patience<T>, send: &F) -> Vec<Said<T>>
     where
-        F: Fn(Channel, Terms) -> Fut,
+        F: Fn(Link, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
         let end = plan.deadline.min(Instant::now() + patience.round);

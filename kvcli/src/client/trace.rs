@@ -2,17 +2,19 @@
 
 use std::fmt::{self, Write as _};
 
+use bytes::Bytes;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 /// The header's name.
 const TRACEPARENT: &str = "traceparent";
 
-/// Names one operation in the logs of all nodes, retries and forwarding included: 32 digits. Never all zeros.
+/// Names one operation in the logs of all nodes, retries and forwarding included: 32 digits. Never
+/// all zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(u128);
 
 impl TraceId {
-    /// One that nobody else has.
+    /// One that no other operation has.
     #[must_use]
     pub fn random() -> Self {
         // Zero stands for no id; it comes once in 2^128.
@@ -26,7 +28,14 @@ impl TraceId {
         }
     }
 
-    /// Digits and dashes are always a valid value. The last field asks nodes that export traces to export this one.
+    /// The same as an operation of a session has it.
+    pub(super) fn bytes(self) -> Bytes {
+        let attempt = rand::random::<u64>().max(1);
+        Bytes::from([&self.0.to_be_bytes()[..], &attempt.to_be_bytes()].concat())
+    }
+
+    /// Digits and dashes are always a valid value. The last field asks nodes that export traces to
+    /// export this one.
     fn header(self, attempt: u64) -> Option<MetadataValue<Ascii>> {
         let mut text = String::with_capacity(55);
         write!(text, "00-{self}-{attempt:016x}-01").ok()?;

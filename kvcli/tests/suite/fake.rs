@@ -2,22 +2,28 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kvcli::wire::cluster_server::{Cluster, ClusterServer};
 use kvcli::wire::kv_server::{Kv, KvServer};
+use kvcli::wire::operation::Request as Asked;
+use kvcli::wire::operation_response::Response as Answered;
 use kvcli::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, DeleteRequest,
-    DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse, Pair,
-    PutRequest, PutResponse, ReportRequest, ReportResponse, RequestId, ResponseHeader, ScanRequest,
-    ScanResponse, SetAddressRequest, SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest,
-    StatusResponse, TransferLeaderRequest, TransferLeaderResponse, node,
+    DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse,
+    OperationFailure, OperationResponse, Pair, PutRequest, PutResponse, ReportRequest, ReportResponse,
+    RequestId, ResponseHeader, ScanRequest, ScanResponse, SessionRequest, SessionResponse, SetAddressRequest,
+    SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
+    TransferLeaderRequest, TransferLeaderResponse, node,
 };
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 /// The cluster of every fake, unless a test says otherwise.
 pub(crate) const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
@@ -316,6 +322,72 @@ impl Kv for Fake {
             .map(|pairs| Ok(ScanResponse { header: self.header(), pairs: pairs.to_vec() }))
             .collect();
         Ok(Response::new(tokio_stream::iter(pages)))
+    }
+
+    type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        self.admit(&named_cluster(&request)).await?;
+        let (metadata, extensions, mut messages) = request.into_parts();
+        let (out, answers) = mpsc::channel(8);
+        let fake = self.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = messages.message().await {
+                for operation in message.operations {
+                    let (fake, out) = (fake.clone(), out.clone());
+                    let mut around = Request::from_parts(metadata.clone(), extensions.clone(), ());
+                    if operation.timeout_ms > 0 {
+                        around.set_timeout(Duration::from_millis(operation.timeout_ms.into()));
+                    }
+                    tokio::spawn(async move {
+                        let response = fake.operate(around, operation.request.unwrap()).await;
+                        let header = Some(ResponseHeader { node_id: 1, ..fake.header().unwrap() });
+                        let responses =
+                            vec![OperationResponse { id: operation.id, response: Some(response) }];
+                        let message = SessionResponse { header, responses, going_away: false };
+                        drop(out.send(Ok(message)).await);
+                    });
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+}
+
+impl Fake {
+    /// One operation of a session, as a call of its own would be answered.
+    async fn operate(&self, around: Request<()>, asked: Asked) -> Answered {
+        let (metadata, extensions, ()) = around.into_parts();
+        let answered = match asked {
+            Asked::Put(put) => self
+                .put(Request::from_parts(metadata, extensions, put))
+                .await
+                .map(|a| Answered::Put(a.into_inner())),
+            Asked::Get(get) => self
+                .get(Request::from_parts(metadata, extensions, get))
+                .await
+                .map(|a| Answered::Get(a.into_inner())),
+            Asked::Delete(delete) => self
+                .delete(Request::from_parts(metadata, extensions, delete))
+                .await
+                .map(|a| Answered::Delete(a.into_inner())),
+            Asked::Scan(_) | Asked::CancelScan(_) => Err(Status::unimplemented("kvcli scans by a call")),
+        };
+        answered.unwrap_or_else(|status| {
+            let said = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
+            if let Some(leader) = said("node-leader-addr") {
+                self.with(|state| state.leader = leader.to_owned());
+            }
+            Answered::Failure(OperationFailure {
+                code: status.code() as u32,
+                message: status.message().to_owned(),
+                not_applied: said("node-not-applied").is_some(),
+                node_fault: String::new(),
+            })
+        })
     }
 }
 

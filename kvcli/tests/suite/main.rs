@@ -1,4 +1,5 @@
-//! The client and the `kvcli` binary against a fake node: what users see, and what goes over the wire.
+//! The client and the `kvcli` binary against a fake node: what users see, and what goes over the
+//! wire.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -7,8 +7,8 @@ fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn example() -> String {
-    std::fs::read_to_string(repository().join("examples/python/kv_client.py")).unwrap()
+fn example(name: &str) -> String {
+    std::fs::read_to_string(repository().join("examples/python").join(name)).unwrap()
 }
 
 /// The head comment of cluster.proto is where authors of clients look.
@@ -16,7 +16,7 @@ fn example() -> String {
 fn it_uses_the_metadata_that_the_protocol_documents() {
     let protocol = std::fs::read_to_string(repository().join("proto/proto/node/v1/cluster.proto")).unwrap();
     let head: String = protocol.lines().take_while(|line| line.starts_with("//")).collect();
-    let source = example();
+    let source = example("kv_client.py");
     let names: Vec<_> = source.split('"').filter(|text| text.starts_with("node-")).collect();
     assert!(names.contains(&"node-not-applied") && names.contains(&"node-cluster-id"), "{names:?}");
     for name in names {
@@ -24,15 +24,17 @@ fn it_uses_the_metadata_that_the_protocol_documents() {
     }
 }
 
-/// A syntax error, where there is a Python to find it; the example needs packages to run.
+/// A syntax error, where there is a Python to find it; the examples need packages to run.
 #[test]
-fn it_compiles() {
-    let compiled = Command::new("python3")
-        .args(["-c", "import sys; compile(sys.argv[1], 'kv_client.py', 'exec')"])
-        .arg(example())
-        .output();
-    match compiled {
-        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => eprintln!("not compiled, as there is no python3: {error}"),
+fn they_compile() {
+    for name in ["kv_client.py", "kv_session.py"] {
+        let compiled = Command::new("python3")
+            .args(["-c", "import sys; compile(sys.argv[1], sys.argv[2], 'exec')"])
+            .args([&*example(name), name])
+            .output();
+        match compiled {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => eprintln!("{name} is not compiled, as there is no python3: {error}"),
+        }
     }
 }

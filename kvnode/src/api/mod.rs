@@ -1,13 +1,15 @@
 //! The client API, kv.v1: what comes in is checked (`validate`), becomes a command or a query of
-//! the application, and is handed to the node; what the node answers goes out in the protocol's
-//! shape.
+//! the application (`shapes`), and is handed to the node; what the node answers goes out in the
+//! protocol's shape. `service` has the calls, `session` the same operations over one stream.
 
 mod scan;
 mod service;
+mod session;
+mod shapes;
 pub(crate) mod validate;
 
-#[cfg(feature = "testing")]
-pub(crate) use service::name;
 pub(crate) use service::services;
-pub use service::{DELETE, GET, PUT, SCAN};
+pub use shapes::{DELETE, GET, PUT, SCAN};
+#[cfg(feature = "testing")]
+pub(crate) use shapes::{Delete, Put};
 pub use validate::{MAX_KEY_BYTES, MAX_VALUE_BYTES};

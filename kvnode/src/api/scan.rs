@@ -11,7 +11,7 @@ use proto::kv::v1 as kv;
 use raftnode::{Answered, Call, Node, Place};
 use tonic::Status;
 
-use super::service::{header, pair, read};
+use super::shapes::{header, pair, read};
 use crate::app::{Answer, KvApplication, Query, ScanQuery};
 
 /// Most pairs in one response.

@@ -1,25 +1,18 @@
 //! The service `Kv`.
 
-use bytes::Bytes;
 use proto::kv::v1 as kv;
 use proto::kv::v1::kv_server::{Kv, KvServer};
-use raftnode::{
-    Answered, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node, Op, OpKind, RequestId,
-};
-use tonic::{Request, Response, Status};
+use raftnode::{Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::scan::{ScanStream, scan};
+use super::session::Session;
+use super::shapes::{
+    DELETE, Delete, GET, PUT, Put, SCAN, delete_response, get_response, header, put_response, read,
+};
 use super::validate;
-use crate::app::{self, Answer, Command, KvApplication, PairRecord, Query};
-
-/// The operations, as the metrics name them.
-pub const PUT: Op = Op::new("put", OpKind::Write);
-/// See [`PUT`].
-pub const DELETE: Op = Op::new("delete", OpKind::Write);
-/// See [`PUT`].
-pub const GET: Op = Op::new("get", OpKind::Read);
-/// See [`PUT`].
-pub const SCAN: Op = Op::new("scan", OpKind::Read);
+use crate::app::{KvApplication, Query};
 
 /// The service over `node`.
 pub(crate) fn services(node: Node<KvApplication>) -> ClientServices {
@@ -41,22 +34,13 @@ impl Kv for KvService {
     async fn put(&self, request: Request<kv::PutRequest>) -> Result<Response<kv::PutResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let request = request.into_inner();
-        let work = async {
-            validate::key(&request.key)?;
-            validate::value(&request.value)?;
-            self.put(&call, request).await
-        };
-        self.0.answer(PUT, &call, work).await
+        self.0.answer(PUT, &call, self.put(&call, request)).await
     }
 
     async fn get(&self, request: Request<kv::GetRequest>) -> Result<Response<kv::GetResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let request = request.into_inner();
-        let work = async {
-            validate::key(&request.key)?;
-            self.get(&call, request).await
-        };
-        self.0.answer(GET, &call, work).await
+        self.0.answer(GET, &call, self.get(&call, request)).await
     }
 
     async fn delete(
@@ -65,11 +49,7 @@ impl Kv for KvService {
     ) -> Result<Response<kv::DeleteResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
         let request = request.into_inner();
-        let work = async {
-            validate::key(&request.key)?;
-            self.delete(&call, request).await
-        };
-        self.0.answer(DELETE, &call, work).await
+        self.0.answer(DELETE, &call, self.delete(&call, request)).await
     }
 
     async fn scan(&self, request: Request<kv::ScanRequest>) -> Result<Response<ScanStream>, Status> {
@@ -81,88 +61,33 @@ impl Kv for KvService {
         };
         self.0.answer(SCAN, &call, work).await
     }
+
+    type SessionStream = ReceiverStream<Result<kv::SessionResponse, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<kv::SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        self.0.exchange(request, |answers| Session::new(self.0.clone(), answers))
+    }
 }
 
 impl KvService {
     async fn put(&self, call: &Call, request: kv::PutRequest) -> Result<kv::PutResponse, Status> {
-        let kv::PutRequest { key, value, request_id, return_previous } = request;
-        let command = Command::Put { key: key.clone(), value, return_previous };
-        let Answered { value, node } = self.0.write_for(call, name(request_id)?, command).await?;
-        match value {
-            app::Response::Put { revision, previous } => Ok(kv::PutResponse {
-                header: header(&self.0, node, revision),
-                previous: previous.map(|record| pair(key, record)),
-            }),
-            app::Response::Delete { .. } => Err(used_before()),
-        }
+        let Put { key, id, command } = Put::try_from(request)?;
+        let answered = self.0.write_for(call, id, command).await?;
+        put_response(key, answered, |node, revision| header(&self.0, node, revision))
     }
 
     async fn delete(&self, call: &Call, request: kv::DeleteRequest) -> Result<kv::DeleteResponse, Status> {
-        let kv::DeleteRequest { key, request_id, return_previous } = request;
-        let command = Command::Delete { key: key.clone(), return_previous };
-        let Answered { value, node } = self.0.write_for(call, name(request_id)?, command).await?;
-        match value {
-            app::Response::Delete { revision, deleted, previous } => Ok(kv::DeleteResponse {
-                header: header(&self.0, node, revision),
-                deleted: u64::from(deleted),
-                previous: previous.map(|record| pair(key, record)),
-            }),
-            app::Response::Put { .. } => Err(used_before()),
-        }
+        let Delete { key, id, command } = Delete::try_from(request)?;
+        let answered = self.0.write_for(call, id, command).await?;
+        delete_response(key, answered, |node, revision| header(&self.0, node, revision))
     }
 
     async fn get(&self, call: &Call, request: kv::GetRequest) -> Result<kv::GetResponse, Status> {
+        validate::key(&request.key)?;
         let answered = read(&self.0, call, Query::Get { key: request.key }, request.stale).await?;
-        let Answered { value: Answer { found, revision }, node } = answered;
-        Ok(kv::GetResponse {
-            header: header(&self.0, node, revision),
-            pair: found.into_iter().next().map(|found| pair(found.key, found.record)),
-        })
+        Ok(get_response(answered, |node, revision| header(&self.0, node, revision)))
     }
-}
-
-/// Linearizable, unless it may be stale.
-pub(super) async fn read(
-    node: &Node<KvApplication>,
-    call: &Call,
-    query: Query,
-    stale: bool,
-) -> Result<Answered<Answer>, Status> {
-    if stale { node.read_stale_for(query).await } else { node.read_for(call, query).await }
-}
-
-/// The header of an answer that node `by` made, and that reflects `revision`.
-pub(super) fn header(node: &Node<KvApplication>, by: u64, revision: u64) -> Option<kv::ResponseHeader> {
-    let header = node.header();
-    Some(kv::ResponseHeader {
-        cluster_id: header.cluster_id,
-        node_id: by,
-        leader_id: header.leader_id,
-        leader_addr: header.leader_addr,
-        term: header.term,
-        revision,
-    })
-}
-
-/// A pair in the protocol's shape.
-pub(super) fn pair(key: Bytes, record: PairRecord) -> kv::Pair {
-    kv::Pair {
-        key,
-        value: record.value,
-        create_revision: record.create_revision,
-        mod_revision: record.mod_revision,
-        version: record.version,
-    }
-}
-
-/// The name of a write, if it has one.
-pub(crate) fn name(id: Option<kv::RequestId>) -> Result<Option<RequestId>, Status> {
-    id.map(|id| RequestId::from_wire(&id.client_id, id.sequence)).transpose()
-}
-
-/// The answer to another operation was remembered under this name.
-fn used_before() -> Status {
-    Status::failed_precondition(
-        "this client_id and sequence were used for another operation before; not applied",
-    )
 }

@@ -20,9 +20,9 @@ pub(super) fn name(kind: ProblemKind) -> &'static str {
 /// Where the operator finds the procedure: document and heading.
 pub(super) fn procedure(kind: ProblemKind) -> &'static str {
     match kind {
-        ProblemKind::Damaged => "docs/OPERATIONS.md, \"A node that reports a storage fault\"",
+        ProblemKind::Damaged => "docs/operations/recovery.md, \"Replace a node\"",
         ProblemKind::Unreadable | ProblemKind::OtherFormat => {
-            "docs/OPERATIONS.md, \"Check a data directory\""
+            "docs/operations/recovery.md, \"Check a data directory\""
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn run(data_dir: &Path, format: ReportFormat) -> ExitCode {
         ReportFormat::Text => text::of(&outcome),
         ReportFormat::Json => json::of(&outcome),
     };
-    // Whoever has closed the pipe still gets the exit code.
+    // A reader that has closed the pipe still gets the exit code.
     drop(std::io::stdout().lock().write_all(shown.as_bytes()));
     if outcome.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) }
 }

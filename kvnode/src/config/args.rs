@@ -1,5 +1,6 @@
 //! The command line, as clap sees it: names and help. Values stay text; [`check`](super::check)
-//! parses them together with those from the environment and the file, to report every problem at once.
+//! parses them together with those from the environment and the file, to report every problem at
+//! once.
 
 use std::path::PathBuf;
 
@@ -15,10 +16,10 @@ else.";
 
 const AFTER_CHECK_HELP: &str = "\
 Reads every byte below --data-dir and verifies every checksum; then reads the log and the state as a
-start would, and whether they fit together. Names all that is wrong, not only the
-first, and says what to do about it (docs/OPERATIONS.md, \"Check a data directory\"). Changes nothing:
-not a byte, not a time of change. The node must be stopped. Everything is read about twice, a piece
-at a time: memory does not grow with what is stored.
+start would, and whether they fit together. Names all that is wrong, not only the first, and says
+what to do about it (docs/operations/recovery.md, \"Check a data directory\"). Changes nothing: not a
+byte, not a time of change. The node must be stopped. Everything is read about twice, a piece at a
+time: memory does not grow with what is stored.
 
 The report goes to standard output, progress to standard error if that is a terminal. Like every
 option of `serve`, --data-dir may also come from KVNODE_DATA_DIR or from the file named by --config.
@@ -77,32 +78,38 @@ pub struct ServeArgs {
     /// Where --http-addr is reached, if not under that address
     #[arg(long, value_name = "HOST:PORT")]
     pub advertise_http_addr: Option<String>,
-    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only the
-    /// first start needs it, and a node that will be added to a cluster does without
+    /// The first members of a new cluster, this node included: 1=RAFT/CLIENT,2=RAFT/CLIENT,…; only
+    /// the first start needs it, and a node that will be added to a cluster does without
     #[arg(long, value_name = "LIST")]
     pub peers: Option<String>,
-    /// A label for logs and dashboards; the cluster's identity is a random id that `init` makes [default: kv]
+    /// A label for logs and dashboards; the cluster's identity is a random id that `init` makes
+    /// [default: kv]
     #[arg(long, alias = "cluster-id", value_name = "NAME")]
     pub cluster_name: Option<String>,
-    /// Start once on a data directory that was moved: its newest state, whose original will never run again
+    /// Start once on a data directory that was moved: its newest state, whose original will never
+    /// run again
     #[arg(long)]
     pub accept_moved_data: bool,
     /// Build a snapshot after this many log entries [default: 50000]
     #[arg(long, value_name = "N")]
     pub snapshot_entries: Option<String>,
-    /// Memory for recent log entries, in MiB; peers and restarts that need older ones read the disk [default: 32]
+    /// Memory for recent log entries, in MiB; peers and restarts that need older ones read the disk
+    /// [default: 32]
     #[arg(long, value_name = "MIB")]
     pub log_tail_mib: Option<String>,
-    /// Changes are gathered in memory up to this, in MiB, then written to disk; three times as much at most [default: 32]
+    /// Changes are gathered in memory up to this, in MiB, then written to disk; three times as much
+    /// at most [default: 32]
     #[arg(long, value_name = "MIB")]
     pub memtable_mib: Option<String>,
-    /// Memory for indexes and filters of the state, in MiB: 4 for each million pairs, or reads become slow [default: 128]
+    /// Memory for indexes and filters of the state, in MiB: 4 for each million pairs, or reads
+    /// become slow [default: 128]
     #[arg(long, value_name = "MIB")]
     pub table_cache_mib: Option<String>,
     /// How log lines look: text or json [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
-    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or info,openraft=error,openraft::raft::raft_inner=off]
+    /// What is logged, as in info,openraft=debug [default: $RUST_LOG, or
+    /// info,openraft=error,openraft::raft::raft_inner=off]
     #[arg(long, value_name = "FILTER")]
     pub log: Option<String>,
     /// Send a span per request to this OpenTelemetry collector (OTLP over gRPC), as in http://localhost:4317
@@ -157,24 +164,28 @@ mod tests {
     use super::*;
     use crate::logging::DEFAULT_FILTER;
 
-    /// Found: a target had been added to the filter, and neither the help nor the runbook knew.
+    /// Found: a target had been added to the filter, and neither the help nor the page about logs
+    /// knew.
     #[test]
-    fn the_default_of_log_is_what_help_and_runbook_say() {
+    fn the_default_of_log_is_what_help_and_page_say() {
         let mut command = Cli::command();
         let serve = command.find_subcommand_mut("serve").unwrap();
         let help =
             serve.get_arguments().find(|arg| arg.get_id() == "log").unwrap().get_help().unwrap().to_string();
         assert!(help.contains(&format!("$RUST_LOG, or {DEFAULT_FILTER}]")), "{help}");
-        let runbook = include_str!("../../../docs/OPERATIONS.md");
-        assert!(runbook.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
+        let page = include_str!("../../../docs/operations/logs.md").replace('\n', " ");
+        assert!(page.contains(&format!("the default, `{DEFAULT_FILTER}`, says nothing")));
     }
 
-    /// Inline code of the runbook and the README that begins with this program's name is a command line that it understands.
+    /// Inline code of the pages on operations and of the README that begins with this program's
+    /// name is a command line that it understands.
     #[test]
     fn what_documents_call_a_command_is_one() {
-        let documents = [include_str!("../../../docs/OPERATIONS.md"), include_str!("../../../README.md")];
+        let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations");
+        let pages = std::fs::read_dir(pages).unwrap().map(|page| page.unwrap().path());
         let mut seen = 0;
-        for document in documents {
+        for page in pages.chain([concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md").into()]) {
+            let document = std::fs::read_to_string(page).unwrap();
             // Blocks are run by tests, or say that they are not.
             let prose: String = document.split("\n```").step_by(2).collect::<Vec<_>>().join("\n");
             for code in prose.split('`').skip(1).step_by(2).filter(|code| code.starts_with("kvnode ")) {

@@ -47,8 +47,8 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Flags win over `KVNODE_*` variables, these over the file, and that over `RUST_LOG`. An empty variable
-    /// counts as unset. Problems go to `errors`.
+    /// Flags win over `KVNODE_*` variables, these over the file, and that over `RUST_LOG`. An empty
+    /// variable counts as unset. Problems go to `errors`.
     pub(crate) fn merge(
         args: &ServeArgs,
         env: &dyn Fn(&str) -> Option<String>,

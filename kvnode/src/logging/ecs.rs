@@ -1,10 +1,12 @@
 //! What our fields are called in the Elastic Common Schema, and which type each has.
 //!
-//! An index has ONE type per field: a line that says `id: 7` after one that said `id: "a"` is refused
-//! as a whole. So a name is used only with the type it has here, and everything that is not listed (fields of
-//! openraft, tonic and the like) is text below `labels`, which the schema keeps for that.
+//! An index has ONE type per field: a line that says `id: 7` after one that said `id: "a"` is
+//! refused as a whole. So a name is used only with the type it has here, and everything that is not
+//! listed (fields of openraft, tonic and the like) is text below `labels`, which the schema keeps
+//! for that.
 //!
-//! Names and types of the schema's own fields are those of `tests/ecs-9.4.0.csv`, which says where they are from.
+//! Names and types of the schema's own fields are those of `tests/ecs-9.4.0.csv`, which says where
+//! they are from.
 
 /// The version of the schema that the lines follow.
 pub(super) const ECS_VERSION: &str = "9.4.0";
@@ -107,8 +109,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     HEAD.iter().chain(&SCHEMA).chain(&OWN).map(|(name, _)| *name)
 }
 
-/// Where a field of an event belongs, if it is listed. `ours`: the event is from this repository's crates, so that
-/// a word of openraft's is not taken for one of ours.
+/// Where a field of an event belongs, if it is listed. `ours`: the event is from this repository's
+/// crates, so that a word of openraft's is not taken for one of ours.
 pub(super) fn place(field: &str, ours: bool) -> Option<(&'static str, Kind)> {
     let full = SHORT.iter().find(|(short, _)| *short == field && (ours || *short == "error"));
     let field = full.map_or(field, |(_, full)| full);

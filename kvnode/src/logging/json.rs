@@ -7,7 +7,7 @@ use super::ecs::ECS_VERSION;
 use super::layer::Source;
 use super::record::{EcsName, Record, Value};
 
-/// Where lines come from, for whoever tells streams of lines apart.
+/// Where lines come from, for programs that tell streams of lines apart.
 const DATASET: &str = "kvnode.log";
 
 /// The line, with its newline. Time, level and message come first, for people.

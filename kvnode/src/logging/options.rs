@@ -12,9 +12,9 @@ use super::layer::{Lines, Source};
 use super::panic;
 use super::writer::{self, FlushAtEnd};
 
-/// What is logged unless the operator says otherwise. openraft narrates every step of its protocol at
-/// info, repeats at warn several times a second that a peer is away (network-grpc says it once), and calls
-/// it an error when a peer's message arrives at a node that has just stopped.
+/// What is logged unless the operator says otherwise. openraft narrates every step of its protocol
+/// at info, repeats at warn several times a second that a peer is away (network-grpc says it once),
+/// and calls it an error when a peer's message arrives at a node that has just stopped.
 pub(crate) const DEFAULT_FILTER: &str = "info,openraft=error,openraft::raft::raft_inner=off";
 
 /// How log lines look.
@@ -49,7 +49,8 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Sends this process's log lines and panics to standard error from now on; a second call changes nothing.
+    /// Sends this process's log lines and panics to standard error from now on; a second call
+    /// changes nothing.
     ///
     /// # Errors
     /// If the system gives no thread to write them.

@@ -1,4 +1,5 @@
-//! Attacks the shape of lines: whatever an event carries, one line comes out, and an index can take it.
+//! Attacks the shape of lines: whatever an event carries, one line comes out, and an index can take
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -122,7 +123,8 @@ fn a_line_has_what_every_line_has_and_the_events_own() {
     assert_eq!((&line["kvnode.term"], &line["kvnode.forwarded"]), (&Json::from(7), &Json::from(true)));
 }
 
-/// What a peer or a client sent can be in any text: it must not become a line, a member or an escape sequence.
+/// What a peer or a client sent can be in any text: it must not become a line, a member or an
+/// escape sequence.
 #[test]
 fn hostile_texts_stay_in_their_field() {
     let hostile = "x\"}\n{\"log.level\":\"error\",\u{1b}[2J\u{0}\u{2028}\\";
@@ -133,8 +135,8 @@ fn hostile_texts_stay_in_their_field() {
     assert!(!text.contains('\u{1b}') && !text.contains('\u{2028}') && !text.contains('\u{0}'), "{text:?}");
 }
 
-/// A name that is taken, a type that does not fit, a name of the head, a nested name, a number without a JSON form:
-/// the value is kept as text among the labels.
+/// A name that is taken, a type that does not fit, a name of the head, a nested name, a number
+/// without a JSON form: the value is kept as text among the labels.
 #[test]
 fn what_does_not_fit_is_a_label() {
     let line = one(|| {
@@ -167,8 +169,8 @@ fn what_does_not_fit_is_a_label() {
     }
 }
 
-/// openraft's `id` is not our id, and its `term` may be anything; lines that come through the `log` crate name their
-/// source in a field.
+/// openraft's `id` is not our id, and its `term` may be anything; lines that come through the `log`
+/// crate name their source in a field.
 #[test]
 fn lines_of_dependencies_are_valid_too() {
     let line =
@@ -217,7 +219,8 @@ fn text_stands_in_columns() {
     );
 }
 
-/// The hook belongs to the process: for threads without a subscriber, as those of other tests, it does what it did.
+/// The hook belongs to the process: for threads without a subscriber, as those of other tests, it
+/// does what it did.
 #[test]
 fn a_panic_is_a_line_with_its_place() {
     super::panic::install();

@@ -1,7 +1,7 @@
 //! One node of the playground, as a child process.
 //!
-//! The child has a pipe as its standard input and stops when it ends: however this process dies, its
-//! children follow.
+//! The child has a pipe as its standard input and stops when it ends: however this process dies,
+//! its children follow.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use tokio::process::{Child as Process, ChildStdin, Command};
 
 use super::settings::{Ports, Settings};
 
-/// How long a node may take to stop once asked, before it is killed: longer than the deadlines of its
-/// own shutdown together.
+/// How long a node may take to stop once asked, before it is killed: longer than the deadlines of
+/// its own shutdown together.
 const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A node's process.

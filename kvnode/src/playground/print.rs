@@ -9,7 +9,7 @@ use proto::node::v1 as pb;
 use super::child::Child;
 use super::settings::Settings;
 
-/// A line. Whoever read them may have gone away, as in `| head`: the cluster stays up.
+/// A line. The reader may have gone away, as in `| head`: the cluster stays up.
 macro_rules! say {
     ($($text:tt)*) => { drop(writeln!(stdout(), $($text)*)) };
 }

@@ -336,7 +336,7 @@ async fn ask_for_vote(founder: &Node, voter: &Node) {
     assert!(answer.vote_granted, "{answer:?}");
 }
 
-/// All nodes belong to one cluster that works, and it is there already for whoever initialises
+/// All nodes belong to one cluster that works, and it is there already for one who initialises
 /// again.
 async fn is_one_cluster(cluster: &Cluster) {
     is_well(&Kvcli::new(&cluster.endpoints())).await;

@@ -1,5 +1,5 @@
-//! Attacks with what must be refused: requests over the limits, command lines that cannot work, and bytes that are no
-//! protocol at all.
+//! Attacks with what must be refused: requests over the limits, command lines that cannot work, and
+//! bytes that are no protocol at all.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -24,8 +24,9 @@ const MAX_GARBAGE_BYTES: usize = 20_000;
 const MAX_RESIDENT_BYTES: f64 = 512.0 * 1024.0 * 1024.0;
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Keys and values over the limits, sent by a client that checks nothing itself, to the leader and to a follower: each is
-/// INVALID_ARGUMENT at once and names the limit; what is just within the limits is stored.
+/// Keys and values over the limits, sent by a client that checks nothing itself, to the leader and
+/// to a follower: each is INVALID_ARGUMENT at once and names the limit; what is just within the
+/// limits is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_over_the_limits_are_invalid_at_once() {
     let _alone = alone();
@@ -70,11 +71,12 @@ fn refused(started: Instant, answer: Result<(), Status>, part: &str) {
     assert!(started.elapsed() < AT_ONCE, "after {:?}", started.elapsed());
 }
 
-/// Command lines that cannot work end with an error that names the flag or the path, the promised exit code, and
-/// nothing changed on disk.
+/// Command lines that cannot work end with an error that names the flag or the path, the promised
+/// exit code, and nothing changed on disk.
 ///
-/// Found: a node whose port was taken had stamped its new data directory before it noticed. Started again with another
-/// port, and so with another peer list, it refused the directory as somebody else's.
+/// Found: a node whose port was taken had stamped its new data directory before it noticed. Started
+/// again with another port, and so with another peer list, it refused the directory as
+/// another node's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn command_lines_that_cannot_work_change_nothing() {
     let _alone = alone();
@@ -155,8 +157,9 @@ async fn a_data_directory_in_use_is_refused() {
     assert_eq!(cluster.same_state().await.pairs.len(), 1);
 }
 
-/// On all three ports of all nodes, while writers write: random bytes, torn and oversized HTTP/2 frames, connections that
-/// are opened and never used. No node may end, panic, grow without bound or lose a write, and no writer may notice.
+/// On all three ports of all nodes, while writers write: random bytes, torn and oversized HTTP/2
+/// frames, connections that are opened and never used. No node may end, panic, grow without bound
+/// or lose a write, and no writer may notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_on_every_port_disturbs_nobody() {
     let _alone = alone();

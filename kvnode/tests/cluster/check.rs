@@ -201,7 +201,7 @@ async fn damage_is_named_with_what_to_do() {
     let parts = [
         "What to do: Do not start this node",
         "kvcli cluster remove 1",
-        "docs/OPERATIONS.md",
+        "docs/operations/recovery.md",
         "2 problems",
         "offset 0",
     ];

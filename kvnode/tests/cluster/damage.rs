@@ -3,7 +3,7 @@
 //! [`crate::damage_live`].
 //!
 //! How it could fail: a lost vote or a lost acknowledged entry goes unnoticed, and a majority
-//! forgets; a missing or changed value is answered; the node ends or hangs and nobody learns why.
+//! forgets; a missing or changed value is answered; the node ends or hangs and does not say why.
 
 use std::path::Path;
 use std::time::Duration;
@@ -112,9 +112,9 @@ async fn a_damaged_file_is_named_or_harmless() {
     assert!(count.older >= 6, "hardly anything was older: {count:?}");
 }
 
-/// A follower with every kind of file: restarted once, so that there is a table of the state; with a
-/// snapshot of its own, which makes another; and with entries behind it in the log. The copies are
-/// from before the snapshot and from behind it.
+/// A follower with every kind of file: restarted once, so that there is a table of the state; with
+/// a snapshot of its own, which makes another; and with entries behind it in the log. The copies
+/// are from before the snapshot and from behind it.
 async fn stopped_follower(
     cluster: &mut Cluster,
     load: &mut Load,
@@ -223,8 +223,8 @@ async fn one_damage(
     }
 }
 
-/// What a node leaves that is stopped while it writes a table. It comes last, whatever the others are
-/// called.
+/// What a node leaves that is stopped while it writes a table. It comes last, whatever the others
+/// are called.
 fn begin_a_table(data_dir: &Path) {
     let table = data_dir.join("storage/state/table-99999999");
     std::fs::create_dir(&table).unwrap();

@@ -1,13 +1,13 @@
-//! Attacks the second promise with damage under a running leader: it must not answer from it, must let another lead, and is
-//! replaced as OPERATIONS.md says.
+//! Attacks the second promise with damage under a running leader: it must not answer from it, must
+//! let another lead, and is replaced as docs/operations says.
 //!
-//! How it could fail: a missing or changed value is answered; a damaged leader goes on leading and serves nothing; a repaired
-//! cluster is not the same on every node.
+//! How it could fail: a missing or changed value is answered; a damaged leader goes on leading and
+//! serves nothing; a repaired cluster is not the same on every node.
 
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::document::{blocks, shell};
+use crate::support::document::{blocks, commands, operations, shell};
 use crate::support::{
     Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, files, free_ports, refuses_everything,
     run_to_end, wait,
@@ -16,7 +16,6 @@ use futures_util::future::try_join_all;
 use proto::kv::v1::GetRequest;
 use tonic::Code;
 
-const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(15);
 const MAX_PAUSE: Duration = Duration::from_secs(6);
 const RUN_TIMEOUT: Duration = Duration::from_secs(70);
@@ -24,10 +23,12 @@ const RUN_TIMEOUT: Duration = Duration::from_secs(70);
 const LARGE_KEYS: usize = 400;
 const LARGE_VALUE_BYTES: usize = 8 * 1024;
 
-/// Every table of the state is damaged under the running leader, and all keys are read from it. It must answer each
-/// rightly or refuse, notice, and let another lead; then it is replaced as OPERATIONS.md says, and all nodes store the same.
+/// Every table of the state is damaged under the running leader, and all keys are read from it. It
+/// must answer each rightly or refuse, notice, and let another lead; then it is replaced as
+/// docs/operations says, and all nodes store the same.
 ///
-/// Found: a leader whose fault came to light by a read went on sending heartbeats: it refused every request, and nobody took over.
+/// Found: a leader whose fault came to light by a read went on sending heartbeats: it refused every
+/// request, and no other node took over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_under_a_running_leader_is_noticed_and_the_node_replaced() {
     const DAMAGED: u64 = 3;
@@ -117,7 +118,8 @@ fn flip_bits(table: &Path, dice: &mut Dice) -> usize {
     flips.len()
 }
 
-/// Reads every large key from the node itself; answers how many reads were right and how many refused.
+/// Reads every large key from the node itself; answers how many reads were right and how many
+/// refused.
 async fn read_all(node: &Node) -> (usize, usize) {
     let mut kv = node.kv();
     let (mut right, mut refused) = (0, 0);
@@ -138,7 +140,8 @@ async fn read_all(node: &Node) -> (usize, usize) {
     (right, refused)
 }
 
-/// Runs the commands of OPERATIONS.md by which node 4 replaces node 3, with the addresses of this cluster.
+/// Runs the commands of docs/operations by which node 4 replaces node 3, with the addresses of this
+/// cluster.
 async fn repair(cluster: &mut Cluster, damaged: u64) {
     let new = free_ports(1)[0];
     let known = cluster.nodes.iter().map(|node| (node.id(), node.ports())).chain([(4, new)]);
@@ -153,10 +156,10 @@ async fn repair(cluster: &mut Cluster, damaged: u64) {
     };
     let (dir, endpoints) = (cluster.path().to_owned(), cluster.endpoints().join(","));
     let mut ran = Vec::new();
-    for (mark, text) in blocks(OPERATIONS) {
-        for line in text.lines().filter(|_| mark.starts_with("sh replace")) {
+    for (mark, text) in blocks(&operations()) {
+        for line in commands(text).into_iter().filter(|_| mark.starts_with("sh replace")) {
             ran.push(line.split_whitespace().take(3).collect::<Vec<_>>().join(" "));
-            let mut command = shell(&here(line), &dir);
+            let mut command = shell(&here(&line), &dir);
             command.env("KVCLI_ENDPOINTS", &endpoints);
             if mark == "sh replace background" {
                 assert_eq!(cluster.node_mut(damaged).stop().await.code(), Some(1), "a failed node ends well");

@@ -1,4 +1,5 @@
-//! Attacks "applied once": the same named write sent again, to other nodes, after a change of leader, after a restart.
+//! Attacks "applied once": the same named write sent again, to other nodes, after a change of
+//! leader, after a restart.
 
 use crate::support::{Cluster, ClusterOptions, Dice, Node, alone};
 use futures_util::future::join_all;
@@ -29,8 +30,9 @@ fn outcome(answer: &PutResponse) -> (u64, Option<Pair>) {
     (answer.header.as_ref().unwrap().revision, answer.previous.clone())
 }
 
-/// The same write sent again through every node, many times at once, after the leader was killed, and after all three
-/// were: applied once, and answered with the first answer each time. An older one is refused and changes nothing.
+/// The same write sent again through every node, many times at once, after the leader was killed,
+/// and after all three were: applied once, and answered with the first answer each time. An older
+/// one is refused and changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_write_is_applied_once_across_leaders_and_restarts() {
     let _alone = alone();
@@ -65,7 +67,7 @@ async fn the_same_write_is_applied_once_across_leaders_and_restarts() {
     cluster.same_state().await;
 }
 
-/// The same name sent by 32 at once before anybody has an answer: one of them is applied.
+/// The same name sent by 32 clients at once before one has an answer: one of them is applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_in_flight_at_the_same_time_are_applied_once() {
     let _alone = alone();

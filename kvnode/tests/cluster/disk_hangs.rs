@@ -125,10 +125,10 @@ async fn a_leader_whose_disk_hangs_and_whose_followers_are_frozen_answers_what_i
     nobody_can_take_over(Away::Frozen).await;
 }
 
-/// The disk of the leader of three hangs while no follower can take over. A write that was under way is
-/// unknown, at the latest at its deadline; later ones, and reads, are refused at once and not
-/// applied; `/readyz` says why. When the followers are back, another node leads, though the disk
-/// still hangs.
+/// The disk of the leader of three hangs while no follower can take over. A write that was under
+/// way is unknown, at the latest at its deadline; later ones, and reads, are refused at once and
+/// not applied; `/readyz` says why. When the followers are back, another node leads, though the
+/// disk still hangs.
 async fn nobody_can_take_over(away: Away) {
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;

@@ -13,7 +13,7 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A follower is killed; 50,000 writes, several snapshots and purges happen; it is started again
 /// while writes go on. It must be sent a snapshot (the log it needs is gone) and then the log, and
-/// end up like the others. Attacked are the purge (nothing that somebody needs may go without a
+/// end up like the others. Attacked are the purge (nothing that a member needs may go without a
 /// snapshot that replaces it), the stream of the snapshot and its installation, and the seam
 /// between snapshot and log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

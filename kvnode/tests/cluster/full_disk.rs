@@ -1,7 +1,9 @@
-//! Attacks both promises with full disks: each node has a tmpfs of its own, which is filled under load.
+//! Attacks both promises with full disks: each node has a tmpfs of its own, which is filled under
+//! load.
 //!
-//! How it could fail: an acknowledged write was never written; a leader that cannot write goes on leading; a node that cannot
-//! write answers wrongly, or ends without a word; what a failed write left behind keeps the node from starting when there is room.
+//! How it could fail: an acknowledged write was never written; a leader that cannot write goes on
+//! leading; a node that cannot write answers wrongly, or ends without a word; what a failed write
+//! left behind keeps the node from starting when there is room.
 
 use std::time::Duration;
 
@@ -25,9 +27,10 @@ fn load(cluster: &Cluster, dice: &mut Dice) -> Load {
     Load::start(&cluster.client_with(Duration::from_secs(3)), options, dice)
 }
 
-/// The disks of a follower and then of the leader fill up under load. Writes go on through the others, after a pause no longer
-/// than an election; the full node says so on every surface, also when it is started again too early; once there is room and it is
-/// started again it catches up, and nothing acknowledged is lost.
+/// The disks of a follower and then of the leader fill up under load. Writes go on through the
+/// others, after a pause no longer than an election; the full node says so on every surface, also
+/// when it is started again too early; once there is room and it is started again it catches up,
+/// and nothing acknowledged is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_a_full_disk_says_so_and_the_others_go_on() {
     if !skip::unless_mountable("a_node_with_a_full_disk_says_so_and_the_others_go_on") {
@@ -126,8 +129,9 @@ async fn get(node: &Node, stale: bool) -> Result<(), Status> {
     Ok(())
 }
 
-/// All disks fill up under load. Writes must be refused with a status that says so, and reads be right or refused; at most one
-/// node may have found nothing to write and only miss the others. After making room and a restart everything acknowledged is there.
+/// All disks fill up under load. Writes must be refused with a status that says so, and reads be
+/// right or refused; at most one node may have found nothing to write and only miss the others.
+/// After making room and a restart everything acknowledged is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_with_full_disks_refuses_and_loses_nothing() {
     if !skip::unless_mountable("a_cluster_with_full_disks_refuses_and_loses_nothing") {
@@ -156,7 +160,8 @@ async fn a_cluster_with_full_disks_refuses_and_loses_nothing() {
         }
     }
     as_an_operator_sees_it(&cluster, &full).await;
-    // The writes that were under way as the disks filled up may take until their deadline, and end as unknown.
+    // The writes that were under way as the disks filled up may take until their deadline, and end
+    // as unknown.
     wait::until("a writer is refused", NOTICE_TIMEOUT, async || {
         wait::is(load.ledger.refused() > 0, || format!("{} of unknown outcome", load.ledger.unknown()))
     })

@@ -82,7 +82,7 @@ async fn a_member_of_another_cluster_is_not_taken_over() {
 }
 
 /// A node of cluster B is started where a member of cluster A was, with the same id. A's members
-/// talk to it, and it to nobody of A: it is refused on both sides, named in A's status and in both
+/// talk to it, and it to none of A: it is refused on both sides, named in A's status and in both
 /// logs, and neither cluster has a pair of the other. Back at its own place it is what it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clusters_on_reused_addresses_do_not_mix() {

@@ -1,5 +1,5 @@
-//! Attacks the first promise, that an acknowledged write is never lost and a read never goes back in time, with
-//! `kill -9`.
+//! Attacks the first promise, that an acknowledged write is never lost and a read never goes back
+//! in time, with `kill -9`.
 
 use std::time::Duration;
 
@@ -15,14 +15,15 @@ const WRITES_BETWEEN_KILLS: u64 = 200;
 /// An election, a restart, and a client's longest wait between attempts.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Under 16 writers and 4 readers, ten times: `kill -9` of the leader, of a random follower while the old leader has
-/// only just come back, of all three at the same instant. Attacked are durability (an acknowledgement before the
-/// sync, a vote forgotten), the client's retries (a write applied twice or out of order), linearizability (a read
-/// answered by a deposed leader), what UNAVAILABLE says (a value that was "not applied" turns up), and determinism:
-/// in the end all three nodes store the same, revisions included.
+/// Under 16 writers and 4 readers, ten times: `kill -9` of the leader, of a random follower while
+/// the old leader has only just come back, of all three at the same instant. Attacked are
+/// durability (an acknowledgement before the sync, a vote forgotten), the client's retries (a write
+/// applied twice or out of order), linearizability (a read answered by a deposed leader), what
+/// UNAVAILABLE says (a value that was "not applied" turns up), and determinism: in the end all
+/// three nodes store the same, revisions included.
 ///
-/// Found: a node that had just been restarted answered good requests with "not initialised", final for a client, until
-/// consensus had first published what it had found on disk.
+/// Found: a node that had just been restarted answered good requests with "not initialised", final
+/// for a client, until consensus had first published what it had found on disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_write_survives_kills_and_no_read_goes_back() {
     let _alone = alone();

@@ -66,9 +66,9 @@ async fn dropped(node: &Node) -> Result<f64, String> {
     Ok(Series::parse(&text).sum("log_lines_dropped_total", &[]))
 }
 
-/// Found: node 1's log was not read, and within a second all its threads waited in `write`: it
-/// led, answered nothing, could not be stopped by SIGTERM, and its open sockets kept the others
-/// from noticing. Now its puts go on, the lines that do not fit are counted and said once the reader
+/// Found: node 1's log was not read, and within a second all its threads waited in `write`: it led,
+/// answered nothing, could not be stopped by SIGTERM, and its open sockets kept the others from
+/// noticing. Now its puts go on, the lines that do not fit are counted and said once the reader
 /// reads again, and SIGTERM ends it also while it does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stops_reading_costs_lines_only() {

@@ -178,9 +178,10 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
 /// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s, and
 /// until everything that a node does by itself has happened on every node meanwhile, which in a
 /// cluster with little to do takes an hour: snapshots and purges of the log (every 100 entries
-/// here), a memtable that is flushed and tables that are compacted, a new segment of the log (one takes
-/// 24 MiB). A client puts and gets, and every node's metrics and readiness are polled. Counted are
-/// the lines of all three nodes at the default level: 0 in 20 s, so fewer than 180 an hour.
+/// here), a memtable that is flushed and tables that are compacted, a new segment of the log (one
+/// takes 24 MiB). A client puts and gets, and every node's metrics and readiness are polled.
+/// Counted are the lines of all three nodes at the default level: 0 in 20 s, so fewer than 180 an
+/// hour.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
     const PUTS_AT_ONCE: usize = 8;
@@ -368,7 +369,7 @@ fn local_time(ended: &Ended) -> NaiveDateTime {
     NaiveDateTime::parse_from_str(&ended.stderr[..23], "%Y-%m-%d %H:%M:%S%.3f").unwrap()
 }
 
-/// Nobody reads the log any more (its pipe is closed): the node serves on. Attacked: a line that
+/// The log has no reader any more (its pipe is closed): the node serves on. Attacked: a line that
 /// cannot be written must not be a panic. (With tracing-subscriber's own writer, which complains to
 /// the same closed pipe, `cluster init` was never answered.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -48,6 +48,7 @@ mod playground;
 mod quorum_lost;
 mod readme;
 mod real_input;
+mod session;
 mod signals;
 mod single_node;
 mod start_up;

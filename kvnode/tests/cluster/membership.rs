@@ -1,4 +1,5 @@
-//! Attacks changes of the membership and of leadership, made with the `kvcli` program while writers write.
+//! Attacks changes of the membership and of leadership, made with the `kvcli` program while writers
+//! write.
 
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(15);
 /// Several election timeouts: long enough for a removed node to ask for votes if it ever does.
 const DISTURBANCE_SPAN: Duration = Duration::from_secs(4);
 
-/// From 3 nodes to 5 and back to 3 under load, the leader among the removed, and leadership handed over on request in
-/// between. Attacked: a learner that votes too early, a promise lost between two configurations, a leader that presides
-/// over its own removal and leaves nobody behind, writers that see any of it as a failure, and a removed node that keeps
-/// asking for votes and raises the term.
+/// From 3 nodes to 5 and back to 3 under load, the leader among the removed, and leadership handed
+/// over on request in between. Attacked: a learner that votes too early, a promise lost between two
+/// configurations, a leader that presides over its own removal and leaves no successor, writers
+/// that see any of it as a failure, and a removed node that keeps asking for votes and raises the
+/// term.
 ///
-/// Found: `kvcli cluster members` showed what the first endpoint knew, which after a change was the old membership for a
-/// moment, and for ever if that node had been removed.
+/// Found: `kvcli cluster members` showed what the first endpoint knew, which after a change was the
+/// old membership for a moment, and for ever if that node had been removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_grow_to_five_and_shrink_to_three_under_load() {
     let _alone = alone();

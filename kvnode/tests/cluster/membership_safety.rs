@@ -1,5 +1,5 @@
-//! Attacks changes of the membership that would lose the quorum, that are left half done, or that name the wrong node:
-//! they are refused before anything is written, or end by themselves.
+//! Attacks changes of the membership that would lose the quorum, that are left half done, or that
+//! name the wrong node: they are refused before anything is written, or end by themselves.
 
 use std::time::Duration;
 
@@ -40,10 +40,11 @@ fn assert_refused(ended: &Ended, part: &str) {
     assert!(ended.stderr.contains(part), "no {part:?} in {ended:#?}");
 }
 
-/// One member of three is down, and a second one is removed. The change is refused, because of the two that would be left
-/// only one answers. Forced, it cannot end before the node that is down is back; its client gives up, and its leader is killed.
-/// Found: the cluster then stayed in a configuration of both, for ever and without a word, in which the loss of any one node
-/// stopped it.
+/// One member of three is down, and a second one is removed. The change is refused, because of the
+/// two that would be left only one answers. Forced, it cannot end before the node that is down is
+/// back; its client gives up, and its leader is killed. Found: the cluster then stayed in a
+/// configuration of both, for ever and without a word, in which the loss of any one node stopped
+/// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_was_begun_ends_whatever_became_of_its_client_and_its_leader() {
     let _alone = alone();
@@ -100,7 +101,8 @@ async fn a_removed_member_claims_nothing(cluster: &Cluster, removed: u64) {
     }
 }
 
-/// Found: one typing error in `add-learner`, and a `promote`, locked a cluster of one node out for ever.
+/// Found: one typing error in `add-learner`, and a `promote`, locked a cluster of one node out for
+/// ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_never_answered_becomes_neither_learner_nor_voter() {
     let _alone = alone();
@@ -157,8 +159,8 @@ async fn half_of_the_voters_do_not_leave_at_once() {
     assert_refused(&kvcli.run("cluster remove 99").await, "not a member");
 }
 
-/// A node moves to other addresses: it says so, and how to mend it, takes part again once the cluster knows, and needs no
-/// peer list for any of it.
+/// A node moves to other addresses: it says so, and how to mend it, takes part again once the
+/// cluster knows, and needs no peer list for any of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_moves_to_other_addresses() {
     let _alone = alone();
@@ -195,8 +197,8 @@ async fn a_member_moves_to_other_addresses() {
     cluster.same_state().await;
 }
 
-/// All members move at once, as when a network is numbered anew: started with their new addresses in
-/// the peer list they find each other, elect, and let themselves be told where they are.
+/// All members move at once, as when a network is numbered anew: started with their new addresses
+/// in the peer list they find each other, elect, and let themselves be told where they are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_members_move_at_once() {
     let _alone = alone();

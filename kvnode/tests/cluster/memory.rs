@@ -1,6 +1,7 @@
-//! Attacks the memory that a node takes while it has nothing to do: a dependency computed tables of 26 MiB that nobody reads, and
-//! another version of it would do so again unnoticed (`patches/base2histogram`). What a node with data takes is measured by the
-//! storage's benchmark `memory`.
+//! Attacks the memory that a node takes while it has nothing to do: a dependency computed tables of
+//! 26 MiB that nothing reads, and another version of it would do so again unnoticed
+//! (`kvnode/patches/base2histogram`). What a node with data takes is measured by the storage's
+//! benchmark `memory`.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ async fn a_fresh_idle_node_takes_less_than_30_mib() {
     }
 }
 
-/// Applied changes go to disk when the memtable is full: one of 1 MiB is after 2 MiB of values, and the default one is not.
+/// Applied changes go to disk when the memtable is full: one of 1 MiB is after 2 MiB of values, and
+/// the default one is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_flag_for_the_memtable_says_when_changes_go_to_disk() {
     let _alone = alone();

@@ -1,4 +1,5 @@
-//! Attacks the cost of being watched: serving metrics may take less than one hundredth of a node's throughput, which is CPU here.
+//! Attacks the cost of being watched: serving metrics may take less than one hundredth of a node's
+//! throughput, which is CPU here.
 
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,8 @@ fn cpu_time(node: &Node) -> Duration {
     TICK * ticks
 }
 
-/// The CPU that a leader takes for 500 scrapes, less what it takes to be idle for as long. It has been written to, has snapshots, and
-/// three members' series.
+/// The CPU that a leader takes for 500 scrapes, less what it takes to be idle for as long. It has
+/// been written to, has snapshots, and three members' series.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scrape_costs_less_than_a_hundredth_of_a_second_of_cpu() {
     let _alone = alone();

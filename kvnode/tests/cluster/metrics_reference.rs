@@ -1,4 +1,4 @@
-//! Attacks the metrics as an interface: what Prometheus' own linter says, the reference table, and
+//! Attacks the metrics as an interface: what Prometheus' own linter says, the reference, and
 //! what a node shows that has no leader or no storage.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use crate::support::{Cluster, ClusterOptions, Node, Series, alone, skip, wait};
 use proto::kv::v1::PutRequest;
 use proto::node::v1::SnapshotRequest;
 
-const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
+const METRICS: &str = include_str!("../../../docs/operations/metrics.md");
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a leader with peers shows, after a put and a snapshot, passes `promtool check metrics`, and
@@ -42,20 +42,20 @@ fn promtool(text: &str) -> String {
     if output.status.success() { said } else { format!("{said}(failed)") }
 }
 
-/// docs/OPERATIONS.md has a row for every series of a busy leader, with its labels, type and help
-/// to the letter, and none for a series that is not there.
+/// docs/operations/metrics.md has an item for every series of a busy leader, with its labels, type
+/// and help to the letter, and none for a series that is not there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_reference_table_is_what_a_node_shows() {
+async fn the_reference_is_what_a_node_shows() {
     let _alone = alone();
     let cluster = busy_cluster().await;
     let leader = cluster.leader().await;
     let shown = shown(&metrics(cluster.node(leader)).await);
     let written = written();
     for (name, row) in &shown {
-        assert_eq!(written.get(name), Some(row), "{name}: the table (left) and the node (right) differ");
+        assert_eq!(written.get(name), Some(row), "{name}: the page (left) and the node (right) differ");
     }
     let gone: Vec<_> = written.keys().filter(|name| !shown.contains_key(*name)).collect();
-    assert!(gone.is_empty(), "in the table, but not shown: {gone:?}");
+    assert!(gone.is_empty(), "on the page, but not shown: {gone:?}");
 }
 
 /// Labels, type and help of a series.
@@ -85,22 +85,21 @@ fn shown(text: &str) -> BTreeMap<String, Row> {
 }
 
 fn written() -> BTreeMap<String, Row> {
-    let (_, section) = OPERATIONS.split_once("\n## Metrics reference\n").expect("the section");
-    let section = section.split("\n## ").next().unwrap_or_default();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    // An item goes on in lines that are indented.
+    let joined = METRICS.replace("\n  ", " ");
+    let items = joined.lines().filter_map(|line| line.strip_prefix("- `"));
     let row = |line: &str| {
-        let (series, rest) = line.split_once("` | ").unwrap_or_else(|| panic!("not a row: {line}"));
-        let (kind, help) = rest.split_once(" | ").unwrap_or_else(|| panic!("not a row: {line}"));
+        let (series, rest) = line.split_once("` (").unwrap_or_else(|| panic!("not a series: {line}"));
+        let (kind, help) = rest.split_once("): ").unwrap_or_else(|| panic!("not a series: {line}"));
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let labels =
             labels.trim_end_matches('}').split(',').filter(|label| !label.is_empty()).map(str::to_owned);
-        let help = help.strip_suffix(" |").unwrap_or_else(|| panic!("not a row: {line}"));
         (name.to_owned(), (labels.collect(), kind.to_owned(), help.to_owned()))
     };
-    rows.map(row).collect()
+    items.map(row).collect()
 }
 
-/// What a histogram cannot tell apart nobody can see: syncs are told apart from 50 us to 1 s,
+/// What a histogram cannot tell apart cannot be seen: syncs are told apart from 50 us to 1 s,
 /// requests from 100 us to 10 s, with no step so wide that a quantile between two bounds says
 /// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

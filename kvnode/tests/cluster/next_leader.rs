@@ -1,5 +1,5 @@
-//! Attacks requests that wait: those that a follower holds for a leader that answers no more are done when the next leader
-//! is known, all together, and not when the old one is given up.
+//! Attacks requests that wait: those that a follower holds for a leader that answers no more are
+//! done when the next leader is known, all together, and not when the old one is given up.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,10 @@ const DEADLINE: Duration = Duration::from_secs(15);
 /// After the next leader has answered its first request.
 const TOGETHER: Duration = Duration::from_millis(300);
 
-/// The leader is frozen: its kernel goes on accepting connections, and nothing answers. Reads, and writes that carry a request
-/// id, wait at a follower, some over a connection that was there before, some over a new one. Found: they were let go one or two
-/// a second, for 15 s, while the next leader answered fresh requests in 10 ms.
+/// The leader is frozen: its kernel goes on accepting connections, and nothing answers. Reads, and
+/// writes that carry a request id, wait at a follower, some over a connection that was there
+/// before, some over a new one. Found: they were let go one or two a second, for 15 s, while the
+/// next leader answered fresh requests in 10 ms.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_wait_for_a_frozen_leader_are_done_once_there_is_another() {
     let _alone = alone();

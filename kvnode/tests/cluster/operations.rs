@@ -1,29 +1,30 @@
-//! Runs the commands of docs/OPERATIONS.md as an operator would: a test for each scenario, which is the word behind `sh` where a block
-//! begins. Blocks marked `background` start a node, in place of the one of that id if there is one; every other line must succeed.
+//! Runs the commands of docs/operations as an operator would: a test for each scenario, which is
+//! the word behind `sh` where a block begins. Blocks marked `background` start a node, in place of
+//! the one of that id if there is one; every other line must succeed.
 //!
-//! The addresses and directories of the document are those of the README's cluster. Each is replaced by what this cluster has.
+//! The addresses and directories of the pages are those of one cluster. Each is replaced by what
+//! the cluster of the test has.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::support::document::{blocks, shell};
+use crate::support::document::{blocks, commands, operations, shell};
 use crate::support::{
     Cluster, ClusterOptions, Dice, Ended, Kvcli, Load, LoadOptions, Ports, State, alone, files, free_ports,
     run_to_end, skip, wait,
 };
 
-const OPERATIONS: &str = include_str!("../../../docs/OPERATIONS.md");
 const RUN_TIMEOUT: Duration = Duration::from_secs(70);
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// The node that a scenario may add.
 const ADDED: u64 = 4;
 
-/// Scenarios whose commands somebody else runs: who, as a path from here and what it says there.
+/// Scenarios whose commands another program runs: its text, and what that says.
 const RUN_ELSEWHERE: [(&str, &str, &str); 5] = [
     ("replace", include_str!("damage_live.rs"), "sh replace"),
-    ("compose", include_str!("../../../deploy-tests/tests/deploy/compose.rs"), "commands(\"compose\")"),
-    ("rules", include_str!("../../../deploy-tests/tests/deploy/rules.rs"), "commands(\"rules\")"),
-    ("dashboard", include_str!("../../../deploy-tests/tests/deploy/dashboard.rs"), "commands(\"dashboard\")"),
+    ("compose", include_str!("../../../deploy/tests/compose.rs"), "commands(\"compose\")"),
+    ("rules", include_str!("../../../deploy/tests/rules.rs"), "commands(\"rules\")"),
+    ("dashboard", include_str!("../../../deploy/tests/dashboard.rs"), "commands(\"dashboard\")"),
     ("ci", include_str!("../../../.ci/run"), "```sh ci"),
 ];
 
@@ -67,18 +68,18 @@ impl Runbook {
     async fn follow_against(&mut self, scenario: &str, endpoints: &[String]) -> Vec<Ran> {
         let (run, background) = (format!("sh {scenario}"), format!("sh {scenario} background"));
         let (mut ran, mut started) = (Vec::new(), 0);
-        for (mark, text) in blocks(OPERATIONS) {
-            for line in text.lines().filter(|_| mark == run) {
-                let ended = self.run(line, endpoints).await;
-                assert!(ended.code == Some(0) || is_a_verdict(line, &ended), "{line}: {ended:#?}");
-                ran.push(Ran { line: line.to_owned(), ended });
+        for (mark, text) in blocks(&operations()) {
+            for line in commands(text).into_iter().filter(|_| mark == run) {
+                let ended = self.run(&line, endpoints).await;
+                assert!(ended.code == Some(0) || is_a_verdict(&line, &ended), "{line}: {ended:#?}");
+                ran.push(Ran { line, ended });
             }
-            for line in text.lines().filter(|_| mark == background) {
-                self.serve(line).await;
+            for line in commands(text).into_iter().filter(|_| mark == background) {
+                self.serve(&line).await;
                 started += 1;
             }
         }
-        assert!(ran.len() + started > 0, "docs/OPERATIONS.md has no scenario {scenario}");
+        assert!(ran.len() + started > 0, "docs/operations has no scenario {scenario}");
         ran
     }
 
@@ -155,6 +156,8 @@ async fn start() {
     let ran = runbook.follow("start").await;
     assert!(printed(&ran, "kvcli cluster status").contains("3 of 3 voters answer"), "{ran:#?}");
     assert_eq!(printed(&ran, "kvcli cluster members").matches("voter").count(), 3, "{ran:#?}");
+    assert_eq!(printed(&ran, "kvcli --endpoints 127.0.0.1:7003 get"), "hello\n");
+    assert_eq!(printed(&ran, "kvcli scan"), "greeting\thello\n");
     for (path, sign) in [("readyz", ""), ("livez", "ok"), ("api/status", "{"), ("metrics", "# HELP")] {
         let answer = printed(&ran, &format!("curl http://127.0.0.1:7201/{path}"));
         assert!(answer.starts_with(sign) && !answer.is_empty(), "{path}: {answer}");
@@ -177,7 +180,8 @@ async fn restart() {
     assert_ne!(runbook.cluster.node(2).pid(), before);
 }
 
-/// A rolling upgrade under load, with the one version there is: nothing acknowledged is lost, and each node is another process.
+/// A rolling upgrade under load, with the one version there is: nothing acknowledged is lost, and
+/// each node is another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrade() {
     if !skip::unless_answers("curl", "--version", "operations::upgrade") {
@@ -291,7 +295,8 @@ async fn overload() {
     assert!(printed(&ran, "curl").contains("kv_requests_total{op=\"put\",outcome=\"ok\"}"), "{ran:#?}");
 }
 
-/// Two of three are gone for good. What the third has applied is in a new cluster afterwards, to the byte.
+/// Two of three are gone for good. What the third has applied is in a new cluster afterwards, to
+/// the byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn salvage() {
     if !skip::unless_answers("python3", "--version", "operations::salvage") {
@@ -327,13 +332,14 @@ async fn started_as(name: &str) -> Cluster {
     cluster
 }
 
-/// A command that no test runs looks like one that works. So every block has a scenario, every scenario a test, and what is not run
-/// is a short list.
+/// A command that no test runs looks like one that works. So every block has a scenario, every
+/// scenario a test, and what is not run is a short list.
 #[test]
-fn every_command_is_run_by_somebody() {
+fn every_command_is_run() {
     let here = include_str!("operations.rs");
+    let pages = operations();
     let mut not_run = Vec::new();
-    for (mark, text) in blocks(OPERATIONS) {
+    for (mark, text) in blocks(&pages) {
         let words: Vec<_> = mark.split_whitespace().collect();
         match words[..] {
             ["json"] => {}
@@ -347,21 +353,22 @@ fn every_command_is_run_by_somebody() {
                         here.contains(&follows) || here.contains(&format!("follow_against(\"{scenario}\""))
                     }
                 };
-                assert!(run, "nobody runs the commands of ```{mark}");
+                assert!(run, "nothing runs the commands of ```{mark}");
             }
             _ => panic!("```{mark} has no scenario: {text}"),
         }
     }
     assert_eq!(not_run, NOT_RUN);
     // Marks are not seen in what is read: a sentence of the section says it.
-    for section in OPERATIONS.split("\n#") {
+    for section in pages.split("\n#") {
         for (mark, sentence) in [("sh ci", "`.ci/run`"), ("sh not-run", "o test runs th")] {
             let has_any = blocks(section).iter().any(|(of, _)| of.starts_with(mark));
             assert!(!has_any || section.contains(sentence), "nothing says who runs ```{mark}:\n{section}");
         }
     }
-    let fences = OPERATIONS.lines().filter(|line| line.trim_start().starts_with("```")).count();
-    assert_eq!(fences, 2 * blocks(OPERATIONS).len(), "a block is indented, or not closed");
-    let indented = OPERATIONS.lines().find(|line| line.starts_with("    ") || line.starts_with('\t'));
+    let fences = pages.lines().filter(|line| line.trim_start().starts_with("```")).count();
+    assert_eq!(fences, 2 * blocks(&pages).len(), "a block is indented, or not closed");
+    let prose = pages.split("\n```").step_by(2).flat_map(str::lines);
+    let indented = prose.into_iter().find(|line| line.starts_with("    ") || line.starts_with('\t'));
     assert_eq!(indented, None, "a block without a scenario");
 }

@@ -8,12 +8,14 @@ use crate::support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, alone, wa
 
 /// Where the pictures go. Without it they go away again.
 const PICTURES_VARIABLE: &str = "KV_TESTS_PICTURES";
-/// How long the cluster works for a picture that is kept, so that its charts have something to show.
+/// How long the cluster works for a picture that is kept, so that its charts have something to
+/// show.
 const BUSY: Duration = Duration::from_secs(180);
 const SIZE: (u32, u32) = (1280, 880);
 
-/// A busy cluster's page in both themes. `KV_TESTS_PICTURES=docs cargo test --release -p kvnode --test cluster pictures`, in the directory of
-/// the workspace, makes the README's: three minutes of puts, gets and deletes, and a change of leader.
+/// A busy cluster's page in both themes. `KV_TESTS_PICTURES=docs cargo test --release -p kvnode
+/// --test cluster pictures`, in the directory of the workspace, makes the README's: three minutes
+/// of puts, gets and deletes, and a change of leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pictures_of_a_busy_cluster() {
     if !can_run("pictures_of_a_busy_cluster") {

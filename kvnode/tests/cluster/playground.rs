@@ -54,8 +54,8 @@ impl Playground {
     }
 }
 
-/// Up, used, and stopped by Ctrl-C with nothing left running; a second start in the same directory finds its data; and
-/// when the playground itself is killed, its nodes follow.
+/// Up, used, and stopped by Ctrl-C with nothing left running; a second start in the same directory
+/// finds its data; and when the playground itself is killed, its nodes follow.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playground_starts_stops_and_finds_its_data() {
     let _alone = alone();

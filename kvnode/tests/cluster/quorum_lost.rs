@@ -1,4 +1,5 @@
-//! Attacks the second promise: a cluster that cannot serve says so, at once, and one that loses its leader goes on soon.
+//! Attacks the second promise: a cluster that cannot serve says so, at once, and one that loses its
+//! leader goes on soon.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMER_SLACK: Duration = Duration::from_millis(250);
 /// A node that lost its leader gives the others the time of two elections before it gives up.
 const ELECTION_PATIENCE: Duration = Duration::from_millis(4250);
-/// Once the node says that it is not ready, nobody waits any more.
+/// Once the node says that it is not ready, no request waits any more.
 const PROMPT: Duration = Duration::from_millis(500);
 /// How long requests are sent to a node that is alone, and how often.
 const ALONE: Duration = Duration::from_secs(8);
@@ -31,7 +32,8 @@ async fn a_leader_without_followers_says_so_promptly() {
     lose_quorum(&mut cluster, survivor).await;
 }
 
-/// The leader and a follower are killed; a follower is left alone, who knows only that it hears nothing.
+/// The leader and a follower are killed; a follower is left alone, who knows only that it hears
+/// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_without_leader_says_so_promptly() {
     let _alone = alone();
@@ -40,12 +42,12 @@ async fn a_follower_without_leader_says_so_promptly() {
     lose_quorum(&mut cluster, survivor).await;
 }
 
-/// Two of three are killed. Once the lease has run out, put and get must be UNAVAILABLE: within the time of an election
-/// at first, at once when the node says that it is not ready. Stale reads go on; /readyz says no and /livez yes. With
-/// one more node all goes on, and nothing is lost.
+/// Two of three are killed. Once the lease has run out, put and get must be UNAVAILABLE: within the
+/// time of an election at first, at once when the node says that it is not ready. Stale reads go
+/// on; /readyz says no and /livez yes. With one more node all goes on, and nothing is lost.
 ///
-/// Found: a follower went on waiting 2 s in every request until 5.4 s after the leader's death, long after /readyz had
-/// given up.
+/// Found: a follower went on waiting 2 s in every request until 5.4 s after the leader's death,
+/// long after /readyz had given up.
 async fn lose_quorum(cluster: &mut Cluster, survivor: u64) {
     cluster.client().put("key", "before").await.unwrap();
     cluster.settled().await;
@@ -150,8 +152,9 @@ fn timed<T>(message: T) -> Request<T> {
     request
 }
 
-/// Under writers, the leader is stopped by SIGTERM, and after its return the new one by `kill -9`, several times. No writer
-/// may see a failed write, the first pause must be the short one of a handover, the second no longer than an election.
+/// Under writers, the leader is stopped by SIGTERM, and after its return the new one by `kill -9`,
+/// several times. No writer may see a failed write, the first pause must be the short one of a
+/// handover, the second no longer than an election.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_wait_briefly_for_the_next_leader() {
     let _alone = alone();

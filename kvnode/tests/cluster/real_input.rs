@@ -1,4 +1,5 @@
-//! Attacks with what a real disk holds: thousands of files, empty, text and binary, with their real names.
+//! Attacks with what a real disk holds: thousands of files, empty, text and binary, with their real
+//! names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +19,9 @@ const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Fewer are not a real input.
 const ENOUGH_FILES: usize = 5000;
 
-/// Every file of cargo's source cache up to 1 MiB is put under its path through one follower and read back byte for
-/// byte through the other: forwarding in both directions, real sizes up to the limit, empty values, arbitrary bytes.
+/// Every file of cargo's source cache up to 1 MiB is put under its path through one follower and
+/// read back byte for byte through the other: forwarding in both directions, real sizes up to the
+/// limit, empty values, arbitrary bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_file_comes_back_byte_for_byte_through_another_node() {
     let _alone = alone();

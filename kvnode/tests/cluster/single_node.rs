@@ -208,8 +208,8 @@ async fn grpc_health_and_reflection_tell_the_truth() {
     assert!(!answer.contains("raft.v1"), "{answer}");
 }
 
-/// Writes that come in while others are on their way share an entry of the log; each has a revision of
-/// its own, and one that is refused concerns no other.
+/// Writes that come in while others are on their way share an entry of the log; each has a revision
+/// of its own, and one that is refused concerns no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_that_wait_together_share_an_entry() {
     const WRITES: u64 = 512;

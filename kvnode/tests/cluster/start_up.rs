@@ -16,8 +16,8 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Nodes wait 30 s for peers that refuse connections: two of three and one alone, in a cluster that
 /// is not initialised yet and in one that is. Attacked: the election storm. The term must stay
-/// while they wait (nobody who cannot win may raise it) and move by no more than 1 when the absent
-/// come. All four clusters wait at the same time.
+/// while they wait (a node that cannot win must not raise it) and move by no more than 1 when the
+/// absent come. All four clusters wait at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_wait_quietly_for_absent_peers() {
     let _alone = alone();

@@ -17,8 +17,9 @@ const REPLICATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// strace has written everything this long after the node ended.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Every node runs under strace. Between the sending of a put and its answer, a majority must have begun and completed a
-/// sync of its log. And with 64 writers at once, no node may sync as often as there are puts: syncs are shared.
+/// Every node runs under strace. Between the sending of a put and its answer, a majority must have
+/// begun and completed a sync of its log. And with 64 writers at once, no node may sync as often as
+/// there are puts: syncs are shared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_put_is_answered_before_a_majority_has_synced_it() {
     if !skip::unless_found("strace", "no_put_is_answered_before_a_majority_has_synced_it") {
@@ -53,7 +54,8 @@ impl Span {
     }
 }
 
-/// Each put begins when the one before is durable on all nodes, so that no late sync counts for the next.
+/// Each put begins when the one before is durable on all nodes, so that no late sync counts for the
+/// next.
 async fn put_one_by_one(leader: &Node) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut kv = leader.kv();
@@ -133,7 +135,8 @@ async fn log_syncs(trace: &Path) -> Vec<Span> {
     syncs
 }
 
-/// One line: `THREAD SECONDS fdatasync(FD<PATH>) = 0 <DURATION>`, or the same torn in two by another thread's line.
+/// One line: `THREAD SECONDS fdatasync(FD<PATH>) = 0 <DURATION>`, or the same torn in two by
+/// another thread's line.
 fn sync(line: &str, unfinished: &mut HashMap<String, f64>) -> Option<Span> {
     let (thread, rest) = line.split_once(' ')?;
     let (at, call) = rest.trim_start().split_once(' ')?;

@@ -1,8 +1,10 @@
-//! A replication session: openraft's requests down one pipelined gRPC stream, answers back in order.
+//! A replication session: openraft's requests down one pipelined gRPC stream, answers back in
+//! order.
 //!
-//! Everything happens while openraft polls the session, in openraft's own task, and the session owns
-//! openraft's request stream: dropping the session stops both at the same instant. That matters,
-//! because the next session shares the request stream's state and must never race with this one.
+//! Everything happens while openraft polls the session, in openraft's own task, and the session
+//! owns openraft's request stream: dropping the session stops both at the same instant. That
+//! matters, because the next session shares the request stream's state and must never race with
+//! this one.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -144,8 +146,8 @@ where
         }
     }
 
-    /// Opens the stream with the first request. openraft's backoff happens inside its request stream,
-    /// so the request is awaited before anything is dialled. False if there is none.
+    /// Opens the stream with the first request. openraft's backoff happens inside its request
+    /// stream, so the request is awaited before anything is dialled. False if there is none.
     async fn open(&mut self) -> Result<bool, PeerError> {
         let Some(request) = self.input.next().await else { return Ok(false) };
         self.take(Some(request))?;

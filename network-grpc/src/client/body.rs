@@ -1,7 +1,7 @@
 //! The request body of a stream: a queue that ends at once when its owner is gone.
 //!
-//! The transport polls the body in a task of its own and would go on sending what is queued after the
-//! call was abandoned. openraft may by then have opened the next stream.
+//! The transport polls the body in a task of its own and would go on sending what is queued after
+//! the call was abandoned. openraft may by then have opened the next stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -49,8 +49,9 @@ where
 }
 
 impl<C: RaftTypeConfig> PeerPlaces<C> {
-    /// `target` may be at `address` (`host:port`) if it is not where the membership says. To be said
-    /// before the first call. Only the member that is meant answers there, so a wrong address does no harm.
+    /// `target` may be at `address` (`host:port`) if it is not where the membership says. To be
+    /// said before the first call. Only the member that is meant answers there, so a wrong address
+    /// does no harm.
     pub fn also_at(&self, target: &C::NodeId, address: impl Into<String>) {
         self.pool.also_at(target, address.into());
     }

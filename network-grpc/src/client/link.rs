@@ -46,8 +46,9 @@ impl Link {
         Ok(Self { requests: Some(requests), responses, live, _cancel: cancel })
     }
 
-    /// Queues a message. The session's in-flight bound keeps the queue from being full; a queue that
-    /// the transport has closed shows as a failed response, so the message may be dropped here.
+    /// Queues a message. The session's in-flight bound keeps the queue from being full; a queue
+    /// that the transport has closed shows as a failed response, so the message may be dropped
+    /// here.
     pub(super) fn send(&self, message: AppendRequest) {
         if let Some(requests) = &self.requests {
             let _ = requests.try_send(message);

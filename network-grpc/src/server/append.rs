@@ -71,8 +71,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pipes `messages` through `raft`. The answers come in order; the first that is not a success is the
-/// last, and a message that is refused ends the stream with its status after the answers before it.
+/// Pipes `messages` through `raft`. The answers come in order; the first that is not a success is
+/// the last, and a message that is refused ends the stream with its status after the answers before
+/// it.
 pub(super) fn stream<C, SM>(
     raft: Raft<C, SM>,
     addressee: Arc<Addressee<C>>,

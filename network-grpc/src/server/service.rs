@@ -23,8 +23,8 @@ use crate::server::snapshot::Receiver;
 use crate::server::{admission, append};
 use crate::wire;
 
-/// Serves the peers of one node. `F` makes the place that a received snapshot is written to; what it
-/// makes is dropped unfinished if the transfer fails, and should then clean up after itself.
+/// Serves the peers of one node. `F` makes the place that a received snapshot is written to; what
+/// it makes is dropped unfinished if the transfer fails, and should then clean up after itself.
 pub struct RaftService<C: RaftTypeConfig, SM: RaftStateMachine<C>, F> {
     raft: Raft<C, SM>,
     addressee: Arc<Addressee<C>>,
@@ -62,9 +62,9 @@ where
     F: Fn() -> Fut + Send + Sync + 'static,
     Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
 {
-    /// An earlier incarnation of a member may still be running somewhere, with the same node id: votes
-    /// that two nodes ask for under one id could be counted together. A *later* incarnation than this
-    /// node knows of is a member that has joined since, so it is heard.
+    /// An earlier incarnation of a member may still be running somewhere, with the same node id:
+    /// votes that two nodes ask for under one id could be counted together. A *later* incarnation
+    /// than this node knows of is a member that has joined since, so it is heard.
     async fn check_candidate(&self, envelope: &Envelope<C>) -> Result<(), Status> {
         let sender = envelope.sender.clone();
         let known = self
@@ -127,8 +127,8 @@ where
         let request = admission::append(self.addressee.node_id(), &message)?;
         let heartbeat = request.prev_log_id.clone().filter(|_| request.entries.is_empty());
         let answer = self.raft.append_entries(request).await.map_err(|e| append::stopped(&e))?;
-        // A heartbeat says what the leader has been told by this node in this term: a log that lacks
-        // it has lost it. (A leader that looks for where two logs part asks over a stream.)
+        // A heartbeat says what the leader has been told by this node in this term: a log that
+        // lacks it has lost it. (A leader that looks for where two logs part asks over a stream.)
         if let (Some(acknowledged), AppendEntriesResponse::Conflict) = (heartbeat, &answer) {
             let what = format!("{acknowledged}, as leader {leader} knows");
             self.addressee.observer.lacks_acknowledged(&what);

@@ -25,12 +25,12 @@ pub fn server_builder(options: &NetworkOptions) -> Server {
 /// After the system had no descriptor for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The connections of a bound listener, without Nagle's delay, and as many as come: an application that must
-/// bound them makes a stream of its own.
+/// The connections of a bound listener, without Nagle's delay, and as many as come: an application
+/// that must bound them makes a stream of its own.
 ///
-/// `Server::tcp_nodelay` does nothing for a listener that the caller has bound, and with the delay an
-/// answer in two parts waits 40 ms for the peer's acknowledgement. Without a descriptor for the next
-/// connection it waits a little; tonic would try again at full speed.
+/// `Server::tcp_nodelay` does nothing for a listener that the caller has bound, and with the delay
+/// an answer in two parts waits 40 ms for the peer's acknowledgement. Without a descriptor for the
+/// next connection it waits a little; tonic would try again at full speed.
 pub fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
     TcpIncoming::from(listener).with_nodelay(Some(true)).then(async |accepted| {
         if accepted.is_err() {

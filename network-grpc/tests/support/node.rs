@@ -34,7 +34,8 @@ pub fn config() -> Config {
         election_timeout_min: 600,
         election_timeout_max: 1200,
         enable_pre_vote: Some(true),
-        // As in the configuration that is safe with a durable store: a restarted leader has to be elected.
+        // As in the configuration that is safe with a durable store: a restarted leader has to be
+        // elected.
         enable_leader_restore: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 0,
@@ -87,8 +88,8 @@ impl Node {
         (self.id, self.address.clone(), self.log.clone(), self.state.clone())
     }
 
-    /// Takes an entry that reaches no other node, and so is never acknowledged. The others have just died:
-    /// for a moment the leader still takes writes.
+    /// Takes an entry that reaches no other node, and so is never acknowledged. The others have
+    /// just died: for a moment the leader still takes writes.
     pub async fn append_alone(&self) {
         let (raft, before) = (self.raft.clone(), self.log.last_index());
         tokio::spawn(async move { raft.client_write(Blob::of(1)).await.map(drop) });
@@ -104,7 +105,8 @@ impl Node {
         self.raft.metrics().borrow_watched().current_leader == Some(self.id)
     }
 
-    /// It leads, and a majority has said so since: before that a new leader has no lease, and refuses writes.
+    /// It leads, and a majority has said so since: before that a new leader has no lease, and
+    /// refuses writes.
     pub async fn leads_a_quorum(&self) -> bool {
         self.is_leader() && self.raft.ensure_linearizable(ReadPolicy::ReadIndex).await.is_ok()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use network_grpc::ClusterId;
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{MetadataMap, MetadataValue};
 
 use crate::raft::NodeId;
 use crate::trace::TraceContext;
@@ -66,7 +66,7 @@ impl Call {
     pub fn of(metadata: &MetadataMap, default: Duration) -> Self {
         let given = metadata.get(TIMEOUT_METADATA).and_then(|text| parse_timeout(text.to_str().ok()?));
         let time = match given {
-            Some(given) => given.min(MAX_DEADLINE) - ANSWER_MARGIN.min(given.min(MAX_DEADLINE) / 10),
+            Some(given) => less_margin(given),
             None => default,
         };
         Self {
@@ -75,6 +75,19 @@ impl Call {
             addressee: Addressee::of(metadata),
             trace: TraceContext::of(metadata),
         }
+    }
+
+    /// Of a request among others of a stream. `timeout_ms`: 0 means the default; `trace`: 24 bytes,
+    /// or none.
+    #[must_use]
+    pub fn of_request(timeout_ms: u32, trace: &[u8]) -> Self {
+        let time = match timeout_ms {
+            0 => DEFAULT_DEADLINE,
+            given => less_margin(Duration::from_millis(given.into())),
+        };
+        let trace = TraceContext::of_bytes(trace);
+        let deadline = Instant::now() + time;
+        Self { deadline, forwarded: false, addressee: Addressee::default(), trace }
     }
 
     /// One that begins here, without a client on a network.
@@ -91,6 +104,31 @@ impl Call {
     /// The time left.
     pub(crate) fn remaining(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// The same for a request of a stream: at least 1.
+    #[allow(clippy::expect_used, reason = "every deadline is cut to an hour")]
+    pub(crate) fn remaining_ms(&self) -> u32 {
+        u32::try_from(self.remaining().as_millis()).expect("no deadline is later than an hour").max(1)
+    }
+}
+
+fn less_margin(given: Duration) -> Duration {
+    let given = given.min(MAX_DEADLINE);
+    given - ANSWER_MARGIN.min(given / 10)
+}
+
+/// Says that a request was passed on by a node, and for whom it is.
+pub(super) fn forwarded_to(metadata: &mut MetadataMap, cluster: Option<ClusterId>, node: NodeId) {
+    metadata.insert(FORWARDED_METADATA, MetadataValue::from_static("1"));
+    address(metadata, cluster, node);
+}
+
+/// Says for whom a request between nodes is, or from whom an answer.
+pub(crate) fn address(metadata: &mut MetadataMap, cluster: Option<ClusterId>, node: NodeId) {
+    metadata.insert(TARGET_NODE_METADATA, node.into());
+    if let Some(Ok(cluster)) = cluster.map(|cluster| cluster.to_string().parse()) {
+        metadata.insert(CLUSTER_ID_METADATA, cluster);
     }
 }
 
@@ -114,8 +152,6 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use tonic::metadata::MetadataValue;
-
     use super::*;
 
     #[test]

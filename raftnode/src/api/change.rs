@@ -47,7 +47,7 @@ pub(super) async fn change(local: &Local, change: ChangeMembers<NodeId, Member>)
         Ok(_) => Ok(local.metrics()),
         Err(e) => {
             let after = local.with_metrics(|metrics| metrics.membership_config.log_id().index());
-            // The first of a change's two entries is in the log, and whoever leads ends it.
+            // The first of a change's two entries is in the log, and the leader ends it.
             Err(if after == before { status_codes::write_failure(e) } else { begun_elsewhere().into() })
         }
     }

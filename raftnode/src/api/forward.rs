@@ -1,25 +1,27 @@
 //! Sending a request on to the leader.
 //!
-//! One connection per leader address is kept; HTTP/2 carries all requests over it at once. What
-//! matters most here is to know, when something goes wrong, whether the leader may have seen the
-//! request.
+//! One connection per leader address is kept, and over it one stream for commands and queries
+//! (`forward_stream`); changes of the cluster are calls of their own. What matters most here is to
+//! know, when something goes wrong, whether the leader may have seen the request.
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use network_grpc::ClusterId;
 use proto::node::v1::cluster_client::ClusterClient;
+use proto::node::v1::forwarded_request::Request as Task;
 use proto::node::v1::requests_client::RequestsClient;
-use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, ConnectError, Request, Status};
 
-use super::call::{CLUSTER_ID_METADATA, Call, FORWARDED_METADATA, TARGET_NODE_METADATA};
-use super::header::{NODE_FAULT_METADATA, NODE_ID_METADATA};
+use super::call::{CLUSTER_ID_METADATA, Call, forwarded_to};
+use super::forward_stream::{ForwardStream, NotSent};
+use super::header::{NODE_FAULT_METADATA, NODE_ID_METADATA, is_answer};
 use super::server::MAX_MESSAGE_BYTES;
 use super::status_codes::{self, Failure};
 use crate::raft::NodeId;
@@ -32,6 +34,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// ... and given up if the probe is not answered within this.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the leader may send on one stream before this node has read it: more than any message.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// The same for the whole connection.
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// Whether a request can have changed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,15 +72,27 @@ type Dialled = Shared<BoxFuture<'static, Result<Channel, String>>>;
 #[derive(Default)]
 pub(crate) struct Forwarder {
     channels: Mutex<HashMap<String, Dialled>>,
+    /// To the node that commands and queries were sent to last.
+    stream: Arc<Mutex<Option<OpenStream>>>,
+}
+
+/// A stream is of use for one node of one cluster, over one connection.
+struct OpenStream {
+    to: NodeId,
+    cluster: Option<ClusterId>,
+    addr: String,
+    stream: ForwardStream,
 }
 
 /// A connection to the node that leads, and what a request over it says.
 #[derive(Clone)]
 pub(crate) struct Hop {
     channel: Channel,
+    addr: String,
     call: Call,
     to: NodeId,
     cluster: Option<ClusterId>,
+    stream: Arc<Mutex<Option<OpenStream>>>,
 }
 
 impl Hop {
@@ -83,10 +102,37 @@ impl Hop {
         let mut request = Request::new(message);
         request.set_timeout(self.call.remaining());
         let metadata = request.metadata_mut();
-        metadata.insert(FORWARDED_METADATA, MetadataValue::from_static("1"));
-        address(metadata, self.cluster, self.to);
+        forwarded_to(metadata, self.cluster, self.to);
         self.call.trace.send(metadata);
         request
+    }
+
+    /// Passes a command or a query on, and answers the response or answer, encoded.
+    pub(crate) async fn pass_on(&self, task: Task) -> Result<Bytes, Status> {
+        loop {
+            if let Some(answer) = self.stream().send(&self.call, task.clone()).await {
+                return answer;
+            }
+        }
+    }
+
+    /// The stream that is open to the node, or else another one.
+    fn stream(&self) -> ForwardStream {
+        let mut open = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |open: &&OpenStream| {
+            open.to == self.to
+                && open.cluster == self.cluster
+                && open.addr == self.addr
+                && !open.stream.is_closed()
+        };
+        if let Some(open) = open.as_ref().filter(fits) {
+            return open.stream.clone();
+        }
+        let (to, cluster, addr) = (self.to, self.cluster, self.addr.clone());
+        let requests = RequestsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let stream = ForwardStream::open(requests, self.cluster, self.to);
+        *open = Some(OpenStream { to, cluster, addr, stream: stream.clone() });
+        stream
     }
 
     /// The node that is meant.
@@ -94,20 +140,8 @@ impl Hop {
         self.to
     }
 
-    pub(crate) fn requests(&self) -> RequestsClient<Channel> {
-        RequestsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
-    }
-
     pub(crate) fn cluster(&self) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel.clone())
-    }
-}
-
-/// Says for whom a request between nodes is.
-pub(crate) fn address(metadata: &mut tonic::metadata::MetadataMap, cluster: Option<ClusterId>, node: NodeId) {
-    metadata.insert(TARGET_NODE_METADATA, node.into());
-    if let Some(Ok(cluster)) = cluster.map(|cluster| cluster.to_string().parse()) {
-        metadata.insert(CLUSTER_ID_METADATA, cluster);
     }
 }
 
@@ -124,7 +158,10 @@ impl Forwarder {
         let dialled = self.dialled(addr);
         let ended = dialled.clone().await;
         match ended {
-            Ok(channel) => Ok(Hop { channel, call: *call, to, cluster }),
+            Ok(channel) => {
+                let (addr, stream) = (addr.to_owned(), Arc::clone(&self.stream));
+                Ok(Hop { channel, addr, call: *call, to, cluster, stream })
+            }
             Err(reason) => {
                 let mut channels = self.channels();
                 if channels.get(addr).is_some_and(|kept| kept.ptr_eq(&dialled)) {
@@ -203,6 +240,8 @@ async fn dial(addr: String) -> Result<Channel, String> {
     let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
@@ -210,11 +249,6 @@ async fn dial(addr: String) -> Result<Channel, String> {
         Ok(connected) => connected.map_err(|e| innermost(&e)),
         Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
     }
-}
-
-/// Whether a node answered, as opposed to the transport on either side.
-fn is_answer(status: &Status) -> bool {
-    status.source().is_none() && status.metadata().contains_key(NODE_ID_METADATA)
 }
 
 /// Another member has the address now, a node of another cluster, or one that was wiped. A request
@@ -228,7 +262,7 @@ fn is_of_a_stranger(status: &Status, to: NodeId, cluster: Option<ClusterId>) -> 
 }
 
 fn was_never_sent(status: &Status) -> bool {
-    causes(status).any(|cause| cause.is::<ConnectError>())
+    causes(status).any(|cause| cause.is::<ConnectError>() || cause.is::<NotSent>())
 }
 
 fn root_cause(status: &Status) -> String {
@@ -308,7 +342,7 @@ mod tests {
     }
 
     /// Found by a reviewer: a write with a request id whose answer was lost with the leader counted
-    /// as not applied, and if nobody led after that its client was given the proof.
+    /// as not applied, and if no node led after that its client was given the proof.
     #[test]
     fn a_lost_write_with_a_name_may_be_sent_again_and_may_have_been_applied() {
         let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Once, Status::unknown("gone"));

@@ -1,6 +1,9 @@
 //! What every answer says about this node and the leader.
 
 use proto::node::v1 as pb;
+use std::error::Error as _;
+
+use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::call::CLUSTER_ID_METADATA;
@@ -56,4 +59,9 @@ pub(crate) fn add_hints(local: &Local, metadata: &mut MetadataMap) {
     if let Ok(addr) = addr.parse() {
         metadata.insert(LEADER_ADDR_METADATA, addr);
     }
+}
+
+/// Whether a node answered, as opposed to the transport on either side.
+pub(super) fn is_answer(status: &Status) -> bool {
+    status.source().is_none() && status.metadata().contains_key(NODE_ID_METADATA)
 }

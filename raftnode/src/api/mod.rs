@@ -3,19 +3,23 @@
 //!
 //! The way of a request: a place among those in flight taken (`admission`), the leader found
 //! (`route`), then either answered here (`requests`, by way of `proposals` or `read_index`) or
-//! passed on (`forward`). Whatever fails becomes a status that says whether the request was applied
-//! (`status_codes`). Every request has a line in the log (`request_log`). A node without storage
-//! answers nothing but why (`refusal`).
+//! passed on (`forward`), with others over one stream (`forward_stream`). The requests of a stream
+//! (`exchange`) are begun together (`pipeline`). Whatever fails becomes a status that says whether
+//! the request was applied (`status_codes`). Every request has a line in the log (`request_log`). A
+//! node without storage answers nothing but why (`refusal`).
 
 mod admission;
 mod call;
 mod change;
 mod cluster;
+mod exchange;
 mod forward;
+mod forward_stream;
 mod header;
 mod init;
 mod learner;
 mod membership;
+mod pipeline;
 mod proposals;
 mod quorum;
 mod read_index;
@@ -24,6 +28,7 @@ mod report;
 mod request_log;
 mod requests;
 mod requests_service;
+mod returning;
 mod route;
 mod server;
 pub(crate) mod status_codes;
@@ -31,10 +36,13 @@ mod status_report;
 mod validate;
 
 pub use admission::Place;
-pub(crate) use call::{CLUSTER_ID_METADATA, DEFAULT_CLUSTER_DEADLINE};
+pub(crate) use call::{CLUSTER_ID_METADATA, DEFAULT_CLUSTER_DEADLINE, address};
 pub use call::{Call, DEFAULT_DEADLINE};
-pub(crate) use forward::address;
+pub use exchange::in_messages;
+pub(crate) use exchange::{Exchange, serve};
 pub(crate) use header::{NODE_FAULT_METADATA, NODE_ID_METADATA, header};
+pub use pipeline::MAX_STREAM_REQUESTS;
+pub(crate) use pipeline::{Done, Ended, Pipeline, Task, Work};
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use proposals::Proposals;
 #[cfg(any(test, feature = "testing"))]

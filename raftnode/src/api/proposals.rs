@@ -1,18 +1,20 @@
 //! Commands on their way into the log: those that wait together become one entry.
 //!
 //! A command that comes in while nothing is on its way is proposed at once. While
-//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next: so
-//! entries carry the more commands the more there are to carry, and the order in which commands
-//! came in is that in which they are applied.
+//! [`MAX_BATCHES_IN_FLIGHT`] entries are on their way, commands wait and go along with the next;
+//! and those of clients that were answered together wait for each other ([`Returning`]). So entries
+//! carry the more commands the more there are to carry, and the order in which commands came in is
+//! that in which they are applied.
 
 use std::sync::Arc;
 
 use openraft::errors::RaftError;
 use openraft::impls::ProgressResponder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
-use super::admission::MAX_REQUESTS_IN_FLIGHT;
+use super::returning::{self, Returning};
 use super::status_codes::{self, Failure};
 use crate::application::{Batch, Command, Hosted, Outcome, Stamp};
 use crate::raft::{Raft, TypeConfig};
@@ -22,10 +24,7 @@ pub(super) const MAX_BATCH_COMMANDS: usize = 1024;
 /// An entry is full once its commands have this many bytes; a single command may have more.
 pub(super) const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Entries that are proposed and not applied yet.
-pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 4;
-/// Commands waiting for the next entry: as many as can be in flight.
-const WAITING_COMMANDS: usize = MAX_REQUESTS_IN_FLIGHT;
-
+pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 2;
 /// A command that was applied.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -35,24 +34,53 @@ pub(crate) struct Applied {
     pub(super) term: u64,
 }
 
-/// A command, and whoever waits for its outcome.
-struct Proposal {
-    command: Command,
-    done: oneshot::Sender<Result<Applied, Failure>>,
+/// A command, and where its outcome goes.
+pub(crate) struct Proposal {
+    pub(crate) command: Command,
+    pub(crate) reply: Reply,
+}
+
+/// Where the outcome of a command goes.
+pub(crate) enum Reply {
+    /// To the future that waits for it.
+    Alone(oneshot::Sender<Result<Applied, Failure>>),
+    /// To a stream that has many, under its number there. What waits there is bounded by what the
+    /// stream may have under way.
+    Numbered(mpsc::UnboundedSender<(u64, Result<Applied, Failure>)>, u64),
+}
+
+impl Reply {
+    /// A client that has gone away wants no answer.
+    fn send(self, outcome: Result<Applied, Failure>) {
+        match self {
+            Self::Alone(done) => drop(done.send(outcome)),
+            Self::Numbered(stream, number) => drop(stream.send((number, outcome))),
+        }
+    }
+
+    fn is_unwanted(&self) -> bool {
+        match self {
+            Self::Alone(done) => done.is_closed(),
+            Self::Numbered(stream, _) => stream.is_closed(),
+        }
+    }
 }
 
 /// Where commands wait. Cheap to clone.
+///
+/// Invariant: no more wait than requests may be in flight, since each holds a place among these.
 #[derive(Clone)]
 pub(crate) struct Proposals {
-    waiting: mpsc::Sender<Proposal>,
+    waiting: mpsc::UnboundedSender<Vec<Proposal>>,
 }
 
 impl Proposals {
     /// Starts the task that proposes; it ends when the last clone is dropped.
     pub(crate) fn start(raft: Raft, hosted: Hosted) -> Self {
-        let (waiting, arrivals) = mpsc::channel(WAITING_COMMANDS);
+        let (waiting, arrivals) = mpsc::unbounded_channel();
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
-        tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new() }.run());
+        let returning = Returning::default();
+        tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new(), returning }.run());
         Self { waiting }
     }
 
@@ -63,9 +91,16 @@ impl Proposals {
     /// does not lead.
     pub(crate) async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let (done, outcome) = oneshot::channel();
-        let gone = || Failure::Final(Status::unavailable("this node is stopping; ask another node"));
-        self.waiting.send(Proposal { command, done }).await.map_err(|_| gone())?;
+        self.begin(vec![Proposal { command, reply: Reply::Alone(done) }]);
         outcome.await.map_err(|_| Failure::Final(status_codes::stopped_unknown()))?
+    }
+
+    /// Puts commands into the log in this order; each outcome goes where its proposal says.
+    pub(crate) fn begin(&self, proposals: Vec<Proposal>) {
+        if let Err(mpsc::error::SendError(proposals)) = self.waiting.send(proposals) {
+            let gone = Failure::Final(Status::unavailable("this node is stopping; ask another node"));
+            answer_failure(proposals, &gone);
+        }
     }
 }
 
@@ -73,19 +108,19 @@ impl Proposals {
 struct Proposer {
     raft: Raft,
     hosted: Hosted,
-    arrivals: mpsc::Receiver<Proposal>,
+    arrivals: mpsc::UnboundedReceiver<Vec<Proposal>>,
     places: Arc<Semaphore>,
     /// Those that have come in and are in no entry yet.
     waiting: Vec<Proposal>,
+    returning: Returning,
 }
 
 impl Proposer {
     async fn run(mut self) {
-        while !self.waiting.is_empty()
-            || self.arrivals.recv_many(&mut self.waiting, MAX_BATCH_COMMANDS).await > 0
-        {
+        while self.has_waiting().await {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
             self.gather();
+            self.await_returning().await;
             let stamp = self.stamp();
             self.refuse_new(stamp.schema);
             let proposals = self.take();
@@ -95,15 +130,40 @@ impl Proposer {
         }
     }
 
+    /// Waits for a proposal; answers false if none can come any more.
+    async fn has_waiting(&mut self) -> bool {
+        if self.waiting.is_empty() {
+            let Some(proposals) = self.arrivals.recv().await else { return false };
+            self.arrived(proposals);
+        }
+        true
+    }
+
+    fn arrived(&mut self, mut proposals: Vec<Proposal>) {
+        self.returning.came(proposals.len());
+        self.waiting.append(&mut proposals);
+    }
+
+    /// Waits for those that are expected to come soon.
+    async fn await_returning(&mut self) {
+        let until = Instant::now() + returning::MAX_WAIT;
+        while self.returning.are_due() && self.waiting.len() < MAX_BATCH_COMMANDS {
+            match timeout_at(until, self.arrivals.recv()).await {
+                Ok(Some(proposals)) => self.arrived(proposals),
+                Ok(None) | Err(_) => self.returning.forget(),
+            }
+        }
+    }
+
     /// Takes over what has come in meanwhile.
     fn gather(&mut self) {
         while self.waiting.len() < MAX_BATCH_COMMANDS
-            && let Ok(proposal) = self.arrivals.try_recv()
+            && let Ok(proposals) = self.arrivals.try_recv()
         {
-            self.waiting.push(proposal);
+            self.arrived(proposals);
         }
         // Nothing has been done about them yet.
-        self.waiting.retain(|proposal| !proposal.done.is_closed());
+        self.waiting.retain(|proposal| !proposal.reply.is_unwanted());
     }
 
     /// What the next entry is stamped with.
@@ -121,7 +181,7 @@ impl Proposer {
         let refused: Vec<_> = refused;
         for proposal in refused {
             let failure = Failure::Final(status_codes::too_new(proposal.command.since, schema));
-            drop(proposal.done.send(Err(failure)));
+            proposal.reply.send(Err(failure));
         }
     }
 
@@ -132,7 +192,8 @@ impl Proposer {
             bytes += proposal.command.cost_bytes();
             bytes <= MAX_BATCH_BYTES
         };
-        let count = self.waiting.iter().take_while(|proposal| fits(proposal)).count();
+        let fitting = self.waiting.iter().take(MAX_BATCH_COMMANDS).take_while(|proposal| fits(proposal));
+        let count = fitting.count();
         self.waiting.drain(..count.max(1).min(self.waiting.len())).collect()
     }
 
@@ -143,8 +204,10 @@ impl Proposer {
         if let Err(fatal) = self.raft.client_write_ff(batch, Some(responder)).await {
             return answer_failure(proposals, &status_codes::write_failure(RaftError::Fatal(fatal)));
         }
+        let returning = self.returning.clone();
         tokio::spawn(async move {
             let outcome = outcome.await;
+            returning.answered(proposals.len());
             drop(place);
             match outcome {
                 Ok(Ok(written)) => {
@@ -161,16 +224,15 @@ impl Proposer {
     }
 }
 
-/// A client that has gone away wants no answer.
 fn answer(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, log_index: u64, term: u64) {
     debug_assert_eq!(proposals.len(), outcomes.len(), "every command of a batch has an outcome");
     for (proposal, outcome) in proposals.into_iter().zip(outcomes) {
-        drop(proposal.done.send(Ok(Applied { outcome, log_index, term })));
+        proposal.reply.send(Ok(Applied { outcome, log_index, term }));
     }
 }
 
 fn answer_failure(proposals: Vec<Proposal>, failure: &Failure) {
     for proposal in proposals {
-        drop(proposal.done.send(Err(failure.clone())));
+        proposal.reply.send(Err(failure.clone()));
     }
 }

@@ -34,8 +34,14 @@ pub(crate) struct Underway<'a> {
 }
 
 impl RequestLog {
-    pub(crate) fn begin<'a>(&'a self, metrics: &'a RequestMetrics, op: Op, call: &'a Call) -> Underway<'a> {
-        Underway { log: self, metrics, op, call, started: Instant::now(), answered: false }
+    pub(crate) fn begin<'a>(
+        &'a self,
+        metrics: &'a RequestMetrics,
+        op: Op,
+        call: &'a Call,
+        started: Instant,
+    ) -> Underway<'a> {
+        Underway { log: self, metrics, op, call, started, answered: false }
     }
 }
 
@@ -137,13 +143,13 @@ mod tests {
     const GET: Op = Op::new("get", OpKind::Read);
 
     /// Found: requests that their clients gave up were in no series, so that a cluster that answers
-    /// nobody in time looked idle.
+    /// no request in time looked idle.
     #[test]
     fn a_request_that_is_given_up_is_counted_and_timed() {
         let (metrics, log) = (Metrics::new("app", 1, "test", &[PUT, GET]).unwrap(), RequestLog::default());
         let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
-        drop(log.begin(&metrics.requests, PUT, &call));
-        log.begin(&metrics.requests, GET, &call).answered(None);
+        drop(log.begin(&metrics.requests, PUT, &call, Instant::now()));
+        log.begin(&metrics.requests, GET, &call, Instant::now()).answered(None);
         let text = metrics.encode().unwrap();
         for line in [
             "app_requests_total{op=\"put\",outcome=\"cancelled\"} 1",

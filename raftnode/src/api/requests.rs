@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use proto::node::v1 as pb;
+use proto::node::v1::forwarded_request::Request as Task;
 use storage_leveldb::StorageError;
 use tonic::Status;
 
@@ -53,44 +54,29 @@ pub(crate) trait Question: Send + Sync {
 
 impl Api {
     /// Applies a command; answers the encoded response.
-    pub(crate) fn write<'a>(
+    pub(crate) async fn write(&self, call: &Call, command: Command) -> Result<Answered<Bytes>, Status> {
+        let _bytes = self.admission.write(command.bytes.len())?;
+        self.write_admitted(call, command).await
+    }
+
+    /// The same for a command whose bytes have their place.
+    pub(super) fn write_admitted<'a>(
         &'a self,
         call: &'a Call,
         command: Command,
     ) -> BoxFuture<'a, Result<Answered<Bytes>, Status>> {
         Box::pin(async move {
-            let _bytes = self.admission.write(command.bytes.len())?;
             let effect = Effect::of_write(command.request_id.is_some());
             let here = async || {
                 let outcome = self.propose(call, command.clone()).await?.outcome;
-                check_response_length(&outcome)?;
-                Ok((outcome, self.local.id))
+                Ok(Answered { value: response_of(outcome)?, node: self.local.id })
             };
             let there = async |hop: Hop| {
-                let to = hop.to();
-                let answer = hop.requests().write(hop.request(self.write_request(&command))).await?;
-                Ok((outcome_of(answer.into_inner())?, to))
+                let value = hop.pass_on(Task::Write(write_request(&command))).await?;
+                Ok(Answered { value, node: hop.to() })
             };
-            let (outcome, node) = self.on_leader(call, LEADER_WAIT, effect, here, there).await?;
-            match outcome {
-                Outcome::Applied(value) => Ok(Answered { value, node }),
-                Outcome::SequenceTooLow { last } => Err(Status::failed_precondition(format!(
-                    "the sequence is too low: {last} has already been applied for this client_id; not applied"
-                ))),
-            }
+            self.on_leader(call, LEADER_WAIT, effect, here, there).await
         })
-    }
-
-    fn write_request(&self, command: &Command) -> pb::WriteRequest {
-        let id = |id: RequestId| pb::RequestId {
-            client_id: Bytes::copy_from_slice(&id.client_id),
-            sequence: id.sequence,
-        };
-        pb::WriteRequest {
-            since: command.since,
-            command: command.bytes.clone(),
-            request_id: command.request_id.map(id),
-        }
     }
 
     /// Puts a command into the log and waits until it is applied.
@@ -125,8 +111,8 @@ impl Api {
             };
             let there = async |hop: Hop| {
                 let query = question.encoded()?;
-                let answer = hop.requests().read(hop.request(pb::ReadRequest { query })).await?;
-                Ok(Answered { node: hop.to(), value: Found::There(answer.into_inner().answer) })
+                let answer = hop.pass_on(Task::Read(pb::ReadRequest { query })).await?;
+                Ok(Answered { node: hop.to(), value: Found::There(answer) })
             };
             self.on_leader(call, LEADER_WAIT, Effect::Read, here, there).await
         })
@@ -189,29 +175,36 @@ impl Api {
     }
 }
 
-/// Here as on the way to another node.
-fn check_response_length(outcome: &Outcome) -> Result<(), Status> {
+/// The response, here as on the way to another node.
+pub(super) fn response_of(outcome: Outcome) -> Result<Bytes, Status> {
     match outcome {
         Outcome::Applied(bytes) if bytes.len() > MAX_ANSWER_BYTES => Err(Status::unknown(format!(
             "the write was applied, its response has {} bytes encoded; at most {MAX_ANSWER_BYTES}",
             bytes.len()
         ))),
-        _ => Ok(()),
+        Outcome::Applied(bytes) => Ok(bytes),
+        Outcome::SequenceTooLow { last } => Err(Status::failed_precondition(format!(
+            "the sequence is too low: {last} has already been applied for this client_id; not applied"
+        ))),
     }
 }
 
-fn outcome_of(answer: pb::WriteResponse) -> Result<Outcome, Status> {
-    match answer.outcome {
-        Some(pb::write_response::Outcome::Response(bytes)) => Ok(Outcome::Applied(bytes)),
-        Some(pb::write_response::Outcome::SequenceTooLow(last)) => Ok(Outcome::SequenceTooLow { last }),
-        None => Err(Status::unknown("the leader answered nothing; whether the write was applied is unknown")),
+fn write_request(command: &Command) -> pb::WriteRequest {
+    let id = |id: RequestId| pb::RequestId {
+        client_id: Bytes::copy_from_slice(&id.client_id),
+        sequence: id.sequence,
+    };
+    pb::WriteRequest {
+        since: command.since,
+        command: command.bytes.clone(),
+        request_id: command.request_id.map(id),
     }
 }
 
 /// The line that ties a request to its place in the log, and so to the line of every node that
 /// applies it: these know the index and the write's name, and not the trace, which is not in the
 /// log.
-fn note_applied(call: &Call, request_id: Option<RequestId>, started: Instant, applied: &Applied) {
+pub(super) fn note_applied(call: &Call, request_id: Option<RequestId>, started: Instant, applied: &Applied) {
     let (index, term) = (applied.log_index, applied.term);
     trace::record(&call.trace, || {
         let span =

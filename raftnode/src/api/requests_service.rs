@@ -2,51 +2,117 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use prost::Message as _;
 use proto::node::v1 as pb;
+use proto::node::v1::forwarded_request::Request as Asked;
+use proto::node::v1::forwarded_response::Response as Answer;
 use proto::node::v1::requests_server::Requests;
 use storage_leveldb::StorageError;
-use tonic::{Request, Response, Status};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Call, DEFAULT_DEADLINE};
-use super::requests::{Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Question};
+use super::exchange::{self, Exchange};
+use super::header::NODE_FAULT_METADATA;
+use super::pipeline::{Done, Ended, Pipeline, Task, Work};
+use super::requests::{Answered, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Question};
 use super::server::Api;
 use crate::application::{Ask, Command, Host, RequestId};
+use crate::connections::Requests as Connection;
 use crate::metrics::Op;
 
 pub(super) struct RequestsService(pub(super) Arc<Api>);
 
 #[tonic::async_trait]
 impl Requests for RequestsService {
-    async fn write(&self, request: Request<pb::WriteRequest>) -> Result<Response<pb::WriteResponse>, Status> {
+    type ForwardStream = ReceiverStream<Result<pb::ForwardResponse, Status>>;
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<pb::ForwardRequest>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        let request = request.into_inner();
-        let work = async {
-            let request_id = request.request_id.map(RequestId::try_from).transpose()?;
-            check_length("command", request.command.len(), MAX_COMMAND_BYTES)?;
-            let command = Command { request_id, since: request.since, bytes: request.command };
-            let response = self.0.write(&call, command).await?;
-            let outcome = Some(pb::write_response::Outcome::Response(response.value));
-            Ok(pb::WriteResponse { outcome })
-        };
-        self.0.answer(Op::WRITE, &call, work).await
+        self.0.check_stream(&call)?;
+        let connection = request.extensions().get::<Connection>().cloned();
+        let forwarded = Forwarded { host: Arc::clone(self.0.host()), forwarded: call.forwarded };
+        Ok(exchange::serve(&self.0, connection, request.into_inner(), |_| forwarded))
+    }
+}
+
+/// Requests that another node passes on.
+struct Forwarded {
+    host: Arc<dyn Host>,
+    /// They may not be passed on again.
+    forwarded: bool,
+}
+
+impl Exchange for Forwarded {
+    type Message = pb::ForwardRequest;
+    type Answer = pb::ForwardResponse;
+    type Token = u64;
+
+    fn begin(&mut self, message: pb::ForwardRequest, pipeline: &mut Pipeline<u64>) {
+        let mut begun = Vec::with_capacity(message.requests.len());
+        for pb::ForwardedRequest { id, timeout_ms, trace, request } in message.requests {
+            let call = Call { forwarded: self.forwarded, ..Call::of_request(timeout_ms, &trace) };
+            let (op, task) = match request {
+                Some(Asked::Write(write)) => (Op::WRITE, command_of(write).map(Task::Write)),
+                Some(Asked::Read(read)) => (Op::READ, Ok(Task::Read(self.question(read.query)))),
+                None => (Op::READ, Err(Status::invalid_argument("a request asks for nothing"))),
+            };
+            match task {
+                Ok(task) => begun.push(Work { token: id, op, call, task }),
+                Err(status) => pipeline.refuse(id, op, &call, status),
+            }
+        }
+        pipeline.begin(begun);
     }
 
-    async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<pb::ReadResponse>, Status> {
-        let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        let request = request.into_inner();
-        let work = async {
-            let query = Encoded { host: Arc::clone(self.0.host()), query: request.query };
-            let answer = match self.0.read(&call, &query).await?.value {
-                Found::Here(found) => {
-                    *found.downcast().map_err(|_| Status::internal("an answer of another type"))?
-                }
-                // Asked by a client, of a node that does not lead.
-                Found::There(answer) => answer,
-            };
-            Ok(pb::ReadResponse { answer })
-        };
-        self.0.answer(Op::READ, &call, work).await
+    fn answers(&mut self, ended: Vec<Ended<u64>>) -> Vec<pb::ForwardResponse> {
+        let responses = ended.into_iter().map(|(id, done)| {
+            let response = Some(response(done));
+            pb::ForwardedResponse { id, response }
+        });
+        let message = |responses| pb::ForwardResponse { responses, going_away: false };
+        exchange::in_messages(responses, pb::ForwardedResponse::encoded_len).map(message).collect()
     }
+
+    fn going_away(&mut self) -> pb::ForwardResponse {
+        pb::ForwardResponse { responses: Vec::new(), going_away: true }
+    }
+}
+
+impl Forwarded {
+    fn question(&self, query: Bytes) -> Arc<dyn Question> {
+        Arc::new(Encoded { host: Arc::clone(&self.host), query })
+    }
+}
+
+fn command_of(write: pb::WriteRequest) -> Result<Command, Status> {
+    let request_id = write.request_id.map(RequestId::try_from).transpose()?;
+    check_length("command", write.command.len(), MAX_COMMAND_BYTES)?;
+    Ok(Command { request_id, since: write.since, bytes: write.command })
+}
+
+fn response(done: Result<Done, Status>) -> Answer {
+    let done = done.and_then(|done| match done {
+        Done::Written(Answered { value, .. }) => Ok(Answer::Written(value)),
+        // Asked by a client, of a node that does not lead.
+        Done::Read(Answered { value: Found::There(answer), .. }) => Ok(Answer::Answer(answer)),
+        Done::Read(Answered { value: Found::Here(found), .. }) => {
+            let answer = found.downcast().map_err(|_| Status::internal("an answer of another type"))?;
+            Ok(Answer::Answer(*answer))
+        }
+    });
+    done.unwrap_or_else(|status| {
+        let fault = status.metadata().get(NODE_FAULT_METADATA).and_then(|fault| fault.to_str().ok());
+        Answer::Failure(pb::ForwardFailure {
+            code: status.code() as u32,
+            node_fault: fault.unwrap_or_default().to_owned(),
+            message: status.message().to_owned(),
+        })
+    })
 }
 
 /// A query that another node has encoded. What it finds is encoded, too.

@@ -192,7 +192,7 @@ impl Api {
 }
 
 /// Bounds an attempt by the deadline. A write that was sent may have been applied; a read has not
-/// changed anything, and whoever did not answer it is as good as absent.
+/// changed anything, and a node that did not answer it is as good as absent.
 pub(super) async fn within<T>(
     call: &Call,
     effect: Effect,

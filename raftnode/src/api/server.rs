@@ -1,7 +1,7 @@
 //! The gRPC server for clients: what the services share, and the services put together.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use proto::node::v1 as pb;
 use proto::node::v1::cluster_server::ClusterServer;
@@ -147,7 +147,7 @@ impl Api {
         call: &Call,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<Response<T>, Status> {
-        let underway = self.log.begin(&self.metrics.requests, op, call);
+        let underway = self.log.begin(&self.metrics.requests, op, call, Instant::now());
         let outcome = self.admitted(op, call, work).await;
         underway.answered(outcome.as_ref().err());
         outcome.map(Response::new).map_err(|status| status_codes::with_hints(&self.local, status))
@@ -159,17 +159,53 @@ impl Api {
         call: &Call,
         work: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, Status> {
+        self.check_addressee(op, call)?;
+        // A broken node still says how it is.
+        if op.kind != OpKind::Question {
+            self.check_serving()?;
+        }
+        let _place = self.admission.request()?;
+        work.await
+    }
+
+    /// Whether a stream of requests is for this node. Each of them is checked apart.
+    ///
+    /// # Errors
+    /// None of its requests was begun.
+    pub(crate) fn check_stream(&self, call: &Call) -> Result<(), Status> {
+        self.check_addressee(Op::WRITE, call).map_err(|status| status_codes::with_hints(&self.local, status))
+    }
+
+    fn check_addressee(&self, op: Op, call: &Call) -> Result<(), Status> {
         status_codes::check_addressee(&self.local, call.addressee)?;
         if call.forwarded && op != Op::INIT && call.addressee.cluster.is_none() {
             return Err(Status::invalid_argument("a forwarded request says for which cluster it is"));
         }
-        // A broken node still says how it is.
-        if op.kind != OpKind::Question {
-            status_codes::check_standing(&self.local)?;
-            self.refuse_the_replaced()?;
-        }
-        let _place = self.admission.request()?;
-        work.await
+        Ok(())
+    }
+
+    /// Whether this node answers reads and writes.
+    pub(super) fn check_serving(&self) -> Result<(), Status> {
+        status_codes::check_standing(&self.local)?;
+        self.refuse_the_replaced()
+    }
+
+    /// Counts, times and logs a request of a stream, and completes its failure.
+    pub(super) fn ended<T>(
+        &self,
+        op: Op,
+        call: &Call,
+        started: Instant,
+        outcome: Result<T, Status>,
+    ) -> Result<T, Status> {
+        let underway = self.log.begin(&self.metrics.requests, op, call, started);
+        underway.answered(outcome.as_ref().err());
+        outcome.map_err(|status| status_codes::with_hints(&self.local, status))
+    }
+
+    /// Counts a request of a stream that its client gave up.
+    pub(super) fn given_up(&self, op: Op, call: &Call, started: Instant) {
+        drop(self.log.begin(&self.metrics.requests, op, call, started));
     }
 
     /// A node that was removed, or that is not what its cluster knows, passes nothing on either.

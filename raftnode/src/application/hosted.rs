@@ -16,7 +16,8 @@ use super::time::Clock;
 use super::{Application, At, Transaction, View, session};
 use crate::raft::TypeConfig;
 
-/// A query on its way to the state: what it finds comes back as it is, to whoever knows its type.
+/// A query on its way to the state: what it finds comes back as it is, to the caller, which knows
+/// its type.
 pub(crate) type Ask =
     Box<dyn FnOnce(&mut storage_leveldb::View<'_>) -> Result<Box<dyn Any + Send>, StorageError> + Send>;
 
@@ -36,7 +37,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
 
-/// An application whose types nobody needs to know.
+/// An application without its types.
 pub(crate) trait Host: Send + Sync {
     /// Applies an encoded command; answers the encoded response, and what of it is to be
     /// remembered.
@@ -83,7 +84,7 @@ impl<A: Application> Host for Typed<A> {
     }
 
     fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError> {
-        // One that cannot be read back is remembered whole: its client is told, and nobody else is
+        // One that cannot be read back is remembered whole: its client is told, and nothing else is
         // stopped.
         let Ok(decoded) = codec::decode(response) else { return Ok(response.clone()) };
         Ok(encoded_response(&A::remembered(decoded)))

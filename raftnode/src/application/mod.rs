@@ -78,7 +78,7 @@ pub trait Application: Send + Sync + 'static {
         command: Self::Command,
     ) -> Result<Self::Response, StorageError>;
 
-    /// Answers a query from the state as it is. An error or a panic is answered to whoever asked,
+    /// Answers a query from the state as it is. An error or a panic is answered to the caller,
     /// and concerns no other query.
     ///
     /// # Errors

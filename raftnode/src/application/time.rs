@@ -47,7 +47,7 @@ impl fmt::Display for ClusterTime {
 }
 
 /// This node's estimate of the cluster's time: the time of the last entry applied, and what has
-/// passed since then on the monotonic clock. Whoever comes to lead goes on from there.
+/// passed since then on the monotonic clock. The next leader goes on from there.
 pub(crate) struct Clock(Mutex<(ClusterTime, Instant)>);
 
 impl Clock {

@@ -54,7 +54,7 @@ impl<'t, 'b> Transaction<'t, 'b> {
 
     /// Merges `operand` into the value of `key`, as the application's
     /// [`MergeOperator`](super::MergeOperator) says; where there is no value, the operand becomes
-    /// it. Nothing is read: that is done by whoever reads the key, or in the background.
+    /// it. Nothing is read: that is done by a read of the key, or in the background.
     ///
     /// # Errors
     /// The application cannot merge it into what it wrote to this key since the state was last

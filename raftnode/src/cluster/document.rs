@@ -26,7 +26,7 @@ pub(crate) struct ClusterDocument {
     node_id: NodeId,
     asked_unix_ms: u64,
     initialized: bool,
-    /// Absent: nobody who answers knows a live leader.
+    /// Absent: no node that answers knows a live leader.
     leader: Option<LeaderDocument>,
     members: Vec<MemberDocument>,
     /// Newest first.

@@ -229,7 +229,7 @@ mod tests {
         assert!(health.problems[0].contains("begun and not ended"), "{:?}", health.problems);
     }
 
-    /// A leader that no majority acknowledges leads nobody.
+    /// A leader that no majority acknowledges does not lead.
     #[test]
     fn without_an_acknowledged_leader_nothing_is_merely_degraded() {
         let alone = pb::StatusResponse { quorum_acked_ms: Some(60_000), ..leading() };

@@ -19,7 +19,7 @@ const MAX_AGE: Duration = Duration::from_millis(900);
 /// What all pages and questions share.
 pub(crate) struct Overview {
     reporter: Reporter,
-    // Whoever holds it asks; the others wait for the same answers.
+    // The request that holds it asks; others wait for the same answers.
     known: Mutex<Known>,
 }
 

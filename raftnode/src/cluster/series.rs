@@ -1,7 +1,7 @@
 //! The last 15 minutes of the whole cluster, in steps of one sample.
 //!
 //! Requests are added up over the nodes that have told of them: a node counts what clients asked
-//! it. What a node counted before it went away, and before anybody asked this node for its page, is
+//! it. What a node counted before it went away, and before this node was asked for its page, is
 //! not known here.
 
 use std::collections::BTreeMap;
@@ -159,7 +159,7 @@ fn quantile_ms(step: &Step<'_>, bounds: &[f64], counts: Counts, q: f64) -> Optio
     quantile(bounds, &sums, q).map(|time| rounded(time.as_secs_f64() * 1000.0))
 }
 
-/// Digits that nobody sees are not sent.
+/// Digits that are not shown are not sent.
 fn rounded(value: f64) -> f64 {
     // The sum of nothing is -0.
     (value * 1000.0).round() / 1000.0 + 0.0

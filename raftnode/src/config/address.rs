@@ -29,7 +29,7 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// Whether nobody could dial it: port 0, or an address that means "every interface".
+    /// Whether it cannot be dialled: port 0, or an address that means "every interface".
     #[must_use]
     pub fn is_undialable(&self) -> bool {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');

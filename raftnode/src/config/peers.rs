@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::{Address, AddressError};
 use crate::raft::{Member, NodeId};
 
-/// Most nodes in a peer list. A voter more costs every write another copy; nobody wants hundreds.
+/// Most nodes in a peer list. A voter more costs every write another copy; hundreds are a mistake.
 const MAX_PEERS: usize = 64;
 
 /// The nodes of a cluster when it is formed, by id.

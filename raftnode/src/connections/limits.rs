@@ -59,7 +59,7 @@ mod tests {
     /// The figures of the runbook's table.
     #[test]
     fn limits_are_what_the_runbook_says() {
-        let runbook = include_str!("../../../docs/OPERATIONS.md");
+        let runbook = include_str!("../../../docs/operations/install.md");
         for open_files in [256, 1024, 4096, 65_536] {
             let ConnectionLimits { clients, peers, http } = ConnectionLimits::of(open_files);
             let row = format!("| {open_files} | {clients} | {peers} | {http} |");

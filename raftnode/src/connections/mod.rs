@@ -18,5 +18,5 @@ pub(crate) use accepted::Accepted;
 pub(crate) use clock::{CLOCK_ADVICE, is_before_1970};
 pub(crate) use incoming::Incoming;
 pub(crate) use limits::ConnectionLimits;
-pub(crate) use places::{Patience, Place, Places};
-pub(crate) use requests::counted;
+pub(crate) use places::{Patience, Place, Places, Requests, UnderWay};
+pub(crate) use requests::{LongLived, counted};

@@ -221,7 +221,7 @@ impl Drop for Place {
 
 impl Requests {
     /// One more is under way.
-    pub(super) fn begin(&self) -> UnderWay {
+    pub(crate) fn begin(&self) -> UnderWay {
         self.0.lock().requests += 1;
         UnderWay(Arc::clone(&self.0))
     }
@@ -231,7 +231,7 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut usage = self.0.lock();
         debug_assert!(usage.requests > 0, "it has begun");
-        usage.requests = usage.requests.saturating_sub(1);
+        usage.requests -= 1;
         usage.since = Instant::now();
     }
 }

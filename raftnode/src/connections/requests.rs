@@ -20,9 +20,18 @@ pub(crate) fn counted(router: Router) -> Router {
     router.layer(middleware::map_response(dated)).layer(middleware::from_fn(count))
 }
 
+/// In the extensions of an answer: its stream is open for as long as its client likes, and says by
+/// itself when a request is under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LongLived;
+
 async fn count(request: Request, next: Next) -> Response {
     let under_way = request.extensions().get::<Requests>().map(Requests::begin);
-    next.run(request).await.map(|body| Body::new(Counted { body, _under_way: under_way }))
+    let response = next.run(request).await;
+    if response.extensions().get::<LongLived>().is_some() {
+        return response;
+    }
+    response.map(|body| Body::new(Counted { body, _under_way: under_way }))
 }
 
 /// The body of an answer. A stream's request is under way until the last of it is sent, or

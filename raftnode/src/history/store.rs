@@ -67,8 +67,8 @@ impl History {
         push_bounded(&mut kept.events, event, MAX_EVENTS);
     }
 
-    /// From now on this node leads in this term, or nobody does. A leader that was out of sight for
-    /// a moment has led all along.
+    /// From now on this node leads in this term, or no node does. A leader that was out of sight
+    /// for a moment has led all along.
     pub(crate) fn leader_changed(&self, leader: Option<(NodeId, u64)>) {
         let mut kept = self.kept();
         kept.leader_alive = leader.is_some();

@@ -1,5 +1,5 @@
-//! What this node counts, as Prometheus series. Names are an interface: docs/OPERATIONS.md has the
-//! table, and a test compares it with a running node.
+//! What this node counts, as Prometheus series. Names are an interface: docs/operations/metrics.md
+//! has the list, and a test compares it with a running node.
 
 mod network;
 mod peers;

@@ -33,8 +33,8 @@ impl Metrics {
     /// Registers every series of node `id`, whose application has this name and these operations.
     ///
     /// # Errors
-    /// If two series have one name, which is a mistake in this program, or the application's name is
-    /// none for a series.
+    /// If two series have one name, which is a mistake in this program, or the application's name
+    /// is none for a series.
     pub(crate) fn new(
         application: &str,
         id: NodeId,
@@ -65,7 +65,7 @@ impl Metrics {
         collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
-    /// Takes over what is measured only when somebody looks.
+    /// Takes over what is measured only when it is asked for.
     pub(crate) async fn refresh(&self, local: &Local) {
         self.info.set(&local.cluster_id());
         let watch = &local.leader_watch;

@@ -41,7 +41,8 @@ pub(crate) enum Affiliation {
     Replaced(ClusterId),
     /// The cluster does not have it any more.
     Removed(ClusterId),
-    /// It was made a first member of a cluster that never began, and its peers have founded another.
+    /// It was made a first member of a cluster that never began, and its peers have founded
+    /// another.
     Stranded { joined: ClusterId, peers: ClusterId },
 }
 
@@ -122,8 +123,8 @@ impl Local {
                 self.hearsay.set(None);
             } else {
                 let answers = self.ask_the_others().await;
-                // New nodes at all addresses of the peer list are about to found a cluster, whatever
-                // another one may think of this address.
+                // New nodes at all addresses of the peer list are about to found a cluster,
+                // whatever another one may think of this address.
                 let founds = own.is_none() && are_all_new(&answers);
                 let claim = self.hearsay.claim().filter(|_| !founds);
                 match self.judge(own, &answers).or_else(|| judge_claim(own, claim?)) {

@@ -52,7 +52,7 @@ pub(crate) struct Faulty {
 pub(super) struct FaultyNode {
     pub(super) faulty: Arc<Faulty>,
     servers: Servers,
-    // Nobody else may use the directory meanwhile.
+    // No other process may use the directory meanwhile.
     _data_dir: Arc<DataDir>,
 }
 

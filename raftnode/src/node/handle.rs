@@ -1,4 +1,4 @@
-//! A node, as its application and whoever embeds it see it.
+//! A node, as its application and the program around it see it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -192,16 +192,8 @@ impl<A: Application> Node<A> {
         request_id: Option<RequestId>,
         command: A::Command,
     ) -> Result<Answered<A::Response>, Status> {
-        let since = A::since(&command);
-        let bytes = storage_leveldb::encode_command(&command);
-        let bytes = Bytes::from(bytes.map_err(|e| Status::invalid_argument(format!("{e}; not applied")))?);
-        check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
-        let Answered { value, node } = self.api()?.write(call, Command { request_id, since, bytes }).await?;
-        let response = codec::decode(&value);
-        let unreadable = |e| {
-            Status::unknown(format!("the write was applied, its response cannot be read: {e}; mend its type"))
-        };
-        Ok(Answered { value: response.map_err(unreadable)?, node })
+        let command = encoded::<A>(request_id, &command)?;
+        response_of::<A>(self.api()?.write(call, command).await?)
     }
 
     /// Answers a query with everything in it that was acknowledged before the call.
@@ -253,13 +245,38 @@ impl<A: Application> Node<A> {
         }
     }
 
-    fn question(&self, query: A::Query) -> TypedQuestion<A> {
+    pub(super) fn question(&self, query: A::Query) -> TypedQuestion<A> {
         let (long, query) = (A::is_long(&query), Mutex::new(Some(query)));
         TypedQuestion { application: Arc::clone(&self.application), query, long }
     }
 }
 
-fn answer_of<A: Application>(found: Found) -> Result<A::Answer, Status> {
+/// A command as it goes into the log.
+///
+/// # Errors
+/// INVALID_ARGUMENT: it cannot be encoded and read back, or is too large.
+pub(super) fn encoded<A: Application>(
+    request_id: Option<RequestId>,
+    command: &A::Command,
+) -> Result<Command, Status> {
+    let bytes = storage_leveldb::encode_command(command);
+    let bytes = Bytes::from(bytes.map_err(|e| Status::invalid_argument(format!("{e}; not applied")))?);
+    check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
+    Ok(Command { request_id, since: A::since(command), bytes })
+}
+
+/// A response as the application has it.
+pub(super) fn response_of<A: Application>(
+    answered: Answered<Bytes>,
+) -> Result<Answered<A::Response>, Status> {
+    let Answered { value, node } = answered;
+    let unreadable = |e| {
+        Status::unknown(format!("the write was applied, its response cannot be read: {e}; mend its type"))
+    };
+    Ok(Answered { value: codec::decode(&value).map_err(unreadable)?, node })
+}
+
+pub(super) fn answer_of<A: Application>(found: Found) -> Result<A::Answer, Status> {
     match found {
         Found::Here(found) => {
             found.downcast().map(|answer| *answer).map_err(|_| Status::internal("an answer of another type"))
@@ -271,7 +288,7 @@ fn answer_of<A: Application>(found: Found) -> Result<A::Answer, Status> {
 
 /// A query of this application. It is taken out when it is asked here, which is after all that can
 /// be tried again.
-struct TypedQuestion<A: Application> {
+pub(super) struct TypedQuestion<A: Application> {
     application: Arc<A>,
     query: Mutex<Option<A::Query>>,
     long: bool,

@@ -13,7 +13,7 @@ const HANDOVER_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Leadership did not arrive where it was meant to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandoverError {
-    /// Nobody took over in time.
+    /// The other node did not take over in time.
     #[error("node {to} did not take over within {waited:?}; the cluster elects a leader by itself")]
     Timeout {
         /// Who should have.
@@ -54,7 +54,7 @@ pub(crate) fn silence(metrics: &Metrics, id: NodeId) -> Option<Duration> {
 /// Asks `to` to take over and waits until another node leads; answers who.
 ///
 /// # Errors
-/// [`HandoverError`]: this node may then still lead, or nobody may.
+/// [`HandoverError`]: this node may then still lead, or no node may.
 pub(crate) async fn hand_over(raft: &Raft, to: NodeId, within: Duration) -> Result<NodeId, HandoverError> {
     let stopped = |e: &dyn std::fmt::Display| HandoverError::Stopped(e.to_string());
     let own = *raft.node_id();

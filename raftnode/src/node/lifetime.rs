@@ -118,7 +118,7 @@ fn failed(local: &Local) -> Option<String> {
 }
 
 /// A fault that was found by reading does not stop consensus: a leader would go on sending
-/// heartbeats, refuse every request, and nobody would take over.
+/// heartbeats, refuse every request, and no other node would take over.
 async fn stop_consensus(local: Arc<Local>) {
     give_leadership_away(&local).await;
     if let Err(e) = local.raft.shutdown().await {
@@ -132,9 +132,9 @@ async fn stop(api: &Arc<Api>, servers: Servers) {
     give_leadership_away(local).await;
     servers.client.stop(DRAIN_TIMEOUT).await;
     // On a task of its own, because it may panic: openraft's core that has ended by itself is
-    // waited for by whoever notices first, and if that is a request that is then given up, every
-    // later `shutdown` panics (alpha.37). Found by the damage test: a node with a damaged table
-    // ended with 101 in place of 1.
+    // waited for by the first task that notices, and if that is a request that is then given up,
+    // every later `shutdown` panics (alpha.37). Found by the damage test: a node with a damaged
+    // table ended with 101 in place of 1.
     let stopping = Arc::clone(local);
     let stopped = tokio::spawn(async move { stopping.raft.shutdown().await });
     match tokio::time::timeout(RAFT_STOP_TIMEOUT, stopped).await {

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{Address, NodeConfig};
 
-/// Bound and listening; connections wait in the kernel until somebody serves them.
+/// Bound and listening; connections wait in the kernel until they are served.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     /// For clients.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use network_grpc::LocalIdentity;
@@ -51,7 +50,7 @@ pub(crate) struct Local {
     pub leader_watch: LeaderWatch,
     /// Whether the disk does not answer.
     disk_hangs: watch::Sender<bool>,
-    stopping: AtomicBool,
+    stopping: watch::Sender<bool>,
 }
 
 /// Who leads, as far as this node knows.
@@ -61,7 +60,7 @@ pub(crate) enum Leader {
     Here,
     /// Another node.
     There(NodeId, Member),
-    /// Nobody, or somebody whose address is not known.
+    /// No node, or one whose address is not known.
     Nobody,
 }
 
@@ -107,7 +106,7 @@ impl Local {
             sizes: handles.sizes,
             leader_watch: handles.leader_watch,
             disk_hangs: watch::Sender::new(false),
-            stopping: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
         }
     }
 
@@ -225,13 +224,20 @@ impl Local {
 
     /// From now on this node refuses to be ready.
     pub(crate) fn begin_stopping(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
     }
 
     /// Whether this node is on its way down.
     #[must_use]
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        *self.stopping.borrow()
+    }
+
+    /// Returns once this node is on its way down.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self` does.
+        drop(stopping.wait_for(|stopping| *stopping).await);
     }
 
     /// Waits until a leader is known to be alive, but no longer than `within`; answers whether one

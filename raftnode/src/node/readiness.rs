@@ -35,7 +35,7 @@ pub(crate) enum Problem {
     /// The disk does not answer.
     #[error("{}", super::disk_watch::explain(.0))]
     DiskHangs(PendingCall),
-    /// Nobody leads.
+    /// No node leads.
     #[error("no leader for {}.{:01} s", .0.as_secs(), .0.subsec_millis() / 100)]
     NoLeader(Duration),
     /// Far behind.

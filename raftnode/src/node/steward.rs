@@ -43,7 +43,7 @@ pub(crate) fn is_joint(metrics: &Metrics) -> bool {
     metrics.membership_config.get_joint_config().len() > 1
 }
 
-/// Members that nobody has reached yet.
+/// Members that no leader has reached yet.
 fn strangers(metrics: &Metrics) -> Vec<(NodeId, Member)> {
     let nodes = metrics.membership_config.nodes();
     let strangers = nodes.filter(|(_, member)| member.incarnation().is_none());

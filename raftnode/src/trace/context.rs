@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Write as _};
 
+use bytes::Bytes;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 
 /// The header's name, on both sides.
@@ -46,6 +47,25 @@ impl TraceContext {
             }
             None => Self { trace: TraceId::random(), parent: None, span, sampled: true },
         }
+    }
+
+    /// The same of the bytes that a request of a stream has: the trace, and the caller's step.
+    pub(crate) fn of_bytes(caller: &[u8]) -> Self {
+        let parts = caller.split_first_chunk::<16>();
+        let named = parts.and_then(|(trace, parent)| Some((*trace, <[u8; 8]>::try_from(parent).ok()?)));
+        let named = named.filter(|(trace, parent)| *trace != [0; 16] && *parent != [0; 8]);
+        let span = SpanId::random();
+        match named {
+            Some((trace, parent)) => {
+                Self { trace: TraceId(trace), parent: Some(SpanId(parent)), span, sampled: true }
+            }
+            None => Self { trace: TraceId::random(), parent: None, span, sampled: true },
+        }
+    }
+
+    /// What the next node's [`of_bytes`](Self::of_bytes) reads.
+    pub(crate) fn bytes(&self) -> Bytes {
+        Bytes::from([&self.trace.0[..], &self.span.0[..]].concat())
     }
 
     /// A step within this one.

@@ -19,7 +19,7 @@ use super::{OtlpEndpoint, Span, spans_total, tracer};
 const MAX_BATCH_SPANS: usize = 512;
 /// How long spans wait for company, unless there is a full batch of them.
 const BATCH_INTERVAL: Duration = Duration::from_millis(500);
-/// How often somebody looks whether there is: the queue takes 4096 spans in this time, 160,000 a
+/// How often the thread looks whether there is: the queue takes 4096 spans in this time, 160,000 a
 /// second. To wake for every span would cost more than the span.
 const FULL_BATCH_LOOK: Duration = Duration::from_millis(25);
 /// How long one message may take, connecting included.

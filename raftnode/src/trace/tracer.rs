@@ -1,4 +1,4 @@
-//! Where requests leave their spans: a bounded queue that nobody ever waits for.
+//! Where requests leave their spans: a bounded queue that no request waits for.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

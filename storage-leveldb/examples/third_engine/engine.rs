@@ -7,10 +7,10 @@
 //! operation   0 or 1 (put) | key length u32 | key | for a put: value length u32 | value
 //! ```
 //!
-//! A batch is one record, so it is there whole or not at all. Opening reads the file up to the first bad
-//! record, which is where a crash cut it, and writes what it found to a new one: an old file is never
-//! appended to. It is a toy: everything must fit into memory, and damage in the middle of the file looks
-//! like a torn tail.
+//! A batch is one record, so it is there whole or not at all. Opening reads the file up to the
+//! first bad record, which is where a crash cut it, and writes what it found to a new one: an old
+//! file is never appended to. It is a toy: everything must fit into memory, and damage in the
+//! middle of the file looks like a torn tail.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,8 +28,8 @@ type Map = BTreeMap<Vec<u8>, Bytes>;
 /// Opens [`OneFile`] engines on one disk.
 pub(crate) struct OneFileFactory(pub(crate) Arc<dyn Disk>);
 
-/// Invariants: the map is what the records in the file add up to; `to_sync` is false exactly if all of them are
-/// durable.
+/// Invariants: the map is what the records in the file add up to; `to_sync` is false exactly if all
+/// of them are durable.
 struct OneFile {
     path: PathBuf,
     file: Box<dyn WriteFile>,
@@ -124,7 +124,8 @@ fn replay(disk: &dyn Disk, path: &Path) -> io::Result<Map> {
     Ok(map)
 }
 
-/// A file with all of `map` in it, complete and durable before it gets its name, which is durable too.
+/// A file with all of `map` in it, complete and durable before it gets its name, which is durable
+/// too.
 fn create(disk: &dyn Disk, path: &Path, map: &Map) -> io::Result<Box<dyn WriteFile>> {
     let temporary = path.with_extension("tmp");
     let mut file = disk.create(&temporary)?;

@@ -1,7 +1,8 @@
 //! Puts the engine in `engine.rs` through the checks that every engine must pass:
 //! `cargo run --release -p storage-leveldb --example third_engine`.
 //!
-//! `tests/storage/conformance.rs` puts the same engine through openraft's own suite, below a whole storage.
+//! `tests/storage/conformance.rs` puts the same engine through openraft's own suite, below a whole
+//! storage.
 
 mod engine;
 

@@ -1,6 +1,7 @@
 //! Looks at what is in the files, and whether log and state fit together.
 //!
-//! Every database is opened on an overlay of its own: LevelDB's recovery writes, and the directory must stay as it is.
+//! Every database is opened on an overlay of its own: LevelDB's recovery writes, and the directory
+//! must stay as it is.
 
 use std::path::Path;
 use std::sync::Arc;

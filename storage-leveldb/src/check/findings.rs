@@ -14,11 +14,12 @@ use crate::observer::NoObserver;
 const MAX_PROBLEMS: usize = 1000;
 const MAX_NOTES: usize = 1000;
 
-/// What opening a database may change in memory: its recovery writes the logs' pairs into tables and compacts once.
+/// What opening a database may change in memory: its recovery writes the logs' pairs into tables
+/// and compacts once.
 pub(super) const MAX_CHANGED_BYTES: u64 = 256 << 20;
 
-/// The engine counts blocks of 4 KiB here, whatever they hold: a value of 1 MiB is one block. Everything is read once,
-/// so there is nothing to keep.
+/// The engine counts blocks of 4 KiB here, whatever they hold: a value of 1 MiB is one block.
+/// Everything is read once, so there is nothing to keep.
 const BLOCK_CACHE_BYTES: usize = 16 * 4096;
 
 /// The same database, opened to be read once from end to end.
@@ -123,7 +124,8 @@ impl<'a> Findings<'a> {
         guarded(Arc::new(OverlayDisk::new(self.disk(), MAX_CHANGED_BYTES)))
     }
 
-    /// The disk behind a latch of its own, so that one damaged file does not keep the others from being read.
+    /// The disk behind a latch of its own, so that one damaged file does not keep the others from
+    /// being read.
     pub(super) fn guarded(&self) -> GuardedDisk {
         guarded(self.disk())
     }

@@ -1,7 +1,7 @@
 //! What is in a storage directory, and which of it counts.
 //!
-//! Of the log, the segments that its ROOT names count, and of the state the tables that MANIFEST names. If that file
-//! cannot be read, all of them do.
+//! Of the log, the segments that its ROOT names count, and of the state the tables that MANIFEST
+//! names. If that file cannot be read, all of them do.
 
 use std::path::{Path, PathBuf};
 
@@ -45,7 +45,8 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
     Plan { files, is_complete }
 }
 
-/// Whether the storage was ever complete; `None` if another version wrote it and nothing can be said of the rest.
+/// Whether the storage was ever complete; `None` if another version wrote it and nothing can be
+/// said of the rest.
 fn format(findings: &mut Findings<'_>, dir: &Path) -> Option<bool> {
     let path = dir.join("FORMAT");
     match marker(findings, &path) {

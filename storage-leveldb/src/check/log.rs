@@ -89,7 +89,8 @@ impl<C: RaftTypeConfig> CheckLog<C> {
                 kept_index.map_or_else(|| "nothing".to_owned(), |index| format!("up to entry {index} only"));
             findings.damaged(&dir, format!("purged up to {purged}, but the state holds {kept}"));
         }
-        // Without a mark for what is purged the log begins with the first entry there is: 0, or 1 where that is skipped.
+        // Without a mark for what is purged the log begins with the first entry there is: 0, or 1
+        // where that is skipped.
         let first = self.first.as_ref().filter(|_| self.purged.is_none()).map_or(0, |first| first.index);
         if first > 1 && kept_index.is_none_or(|kept| kept.saturating_add(1) < first) {
             findings.damaged(&dir, format!("begins with entry {first}; what was before is nowhere"));
@@ -165,7 +166,8 @@ fn mark<T: DeserializeOwned>(
     }
 }
 
-/// A vote is durable before any entry of its term is. The very first entry, the members, needs none.
+/// A vote is durable before any entry of its term is. The very first entry, the members, needs
+/// none.
 fn vote_fits<C: RaftTypeConfig>(
     findings: &mut Findings<'_>,
     dir: &Path,

@@ -22,8 +22,8 @@ pub(crate) fn time_syncing() -> Duration {
 
 /// Refuses every change after the first fault, latches every failure, and reports what it does.
 ///
-/// Invariants: after [`Health::fault`] answers `Some`, no call reaches the disk to change it. A missing
-/// file is an answer, not a fault: the caller decides.
+/// Invariants: after [`Health::fault`] answers `Some`, no call reaches the disk to change it. A
+/// missing file is an answer, not a fault: the caller decides.
 #[derive(Clone)]
 pub(crate) struct GuardedDisk {
     disk: Arc<dyn Disk>,
@@ -56,8 +56,8 @@ impl GuardedDisk {
         result.map_err(|e| self.latch(Fault::io(doing, path, e)))
     }
 
-    /// A call that changes the disk: not made after a fault, known while it has not returned, latched if it
-    /// fails.
+    /// A call that changes the disk: not made after a fault, known while it has not returned,
+    /// latched if it fails.
     fn change<T>(
         &self,
         doing: &'static str,
@@ -90,8 +90,8 @@ impl GuardedDisk {
         self.sync_dir(to.parent().unwrap_or(to))
     }
 
-    /// A missing file counts as deleted. The deletion is not synced: a file that comes back after a power
-    /// failure is garbage that is deleted again.
+    /// A missing file counts as deleted. The deletion is not synced: a file that comes back after a
+    /// power failure is garbage that is deleted again.
     pub(crate) fn delete(&self, path: &Path) -> Result<(), Fault> {
         self.health.check()?;
         match self.disk.delete(path) {
@@ -166,8 +166,8 @@ impl GuardedDisk {
 
 /// A file being written, behind the latch.
 ///
-/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable, unless the name was
-/// [left](Self::leave_name) to the caller.
+/// Invariant: when [`sync`](Self::sync) has returned `Ok`, content and name are both durable,
+/// unless the name was [left](Self::leave_name) to the caller.
 pub(crate) struct GuardedFile {
     file: Box<dyn WriteFile>,
     path: Arc<Path>,
@@ -185,7 +185,8 @@ impl GuardedFile {
         self.path = to.into();
     }
 
-    /// From now on a sync is for the content alone: the caller syncs the directory before the name counts.
+    /// From now on a sync is for the content alone: the caller syncs the directory before the name
+    /// counts.
     pub(crate) fn leave_name(&mut self) {
         self.name_is_durable = true;
     }
@@ -200,7 +201,8 @@ impl GuardedFile {
     /// See [`WriteFile::reserve`].
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
         self.disk.health.check()?;
-        // Many writes, of which none is waited for: that it takes long does not mean that the disk hangs.
+        // Many writes, of which none is waited for: that it takes long does not mean that the disk
+        // hangs.
         let result = self.file.reserve(bytes);
         self.disk.latched("reserve room in", &self.path, result)?;
         self.disk.observer.wrote(self.disk.db, bytes);
@@ -233,7 +235,7 @@ mod tests {
         let sim = SimDisk::default();
         sim.watch(|moment| {
             if matches!(moment.kind, OperationKind::Sync | OperationKind::SyncDir) {
-                // The slowness itself; nobody waits for it to have passed.
+                // The slowness itself; no test waits for it to have passed.
                 std::thread::sleep(SLOW);
             }
         });

@@ -1,8 +1,8 @@
 //! The file environment: everything this crate asks of a disk.
 //!
-//! Two real implementations: [`RealDisk`] for the operating system's files, and the simulated disk of
-//! the `testing` feature, which loses, tears and refuses writes. Nothing above this module touches
-//! `std::fs`.
+//! Two real implementations: [`RealDisk`] for the operating system's files, and the simulated disk
+//! of the `testing` feature, which loses, tears and refuses writes. Nothing above this module
+//! touches `std::fs`.
 
 mod calls;
 mod guarded;
@@ -20,8 +20,8 @@ pub(crate) use overlay::OverlayDisk;
 pub use real::RealDisk;
 pub(crate) use real::max_open_files;
 
-/// A disk with the durability rules of POSIX: nothing survives a power failure before it is synced, and
-/// the name of a file is synced apart from its content, with its directory.
+/// A disk with the durability rules of POSIX: nothing survives a power failure before it is synced,
+/// and the name of a file is synced apart from its content, with its directory.
 pub trait Disk: Send + Sync + 'static {
     /// Creates an empty file for writing, replacing what had the name.
     ///
@@ -101,9 +101,9 @@ pub trait WriteFile: Send + Sync {
     /// The operating system's; then any part of `bytes` may have been written.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes the file longer by so many zeros, which are not synced. Later writes go where they would have gone without
-    /// them, and replace them. A write that makes no file longer can be synced sooner (on ext4 in half of the time). A disk
-    /// need not do anything.
+    /// Makes the file longer by so many zeros, which are not synced. Later writes go where they
+    /// would have gone without them, and replace them. A write that makes no file longer can be
+    /// synced sooner (on ext4 in half of the time). A disk need not do anything.
     ///
     /// # Errors
     /// The operating system's; then the file may be longer by less.
@@ -134,7 +134,8 @@ pub trait ReadFile: Send + Sync {
     fn len(&self) -> io::Result<u64>;
 }
 
-/// Creates a directory; durable when it returns, and so are the directories above it that were missing.
+/// Creates a directory; durable when it returns, and so are the directories above it that were
+/// missing.
 ///
 /// # Errors
 /// The disk's.
@@ -150,7 +151,7 @@ pub(crate) fn create_dir_durably(disk: &dyn Disk, path: &Path) -> io::Result<()>
         }
     }
     disk.create_dir(path)?;
-    // Also if it was there: whoever created it may not have come to this.
+    // Also if it was there: what created it may not have come to this.
     disk.sync_dir(parent_of(path))?;
     missing.into_iter().skip(1).try_for_each(|dir| disk.sync_dir(parent_of(dir)))
 }
@@ -164,8 +165,8 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Fills `buf` from `offset`. Within a file's length nothing may be missing: whoever takes less for the end of the
-/// file loses what is behind it.
+/// Fills `buf` from `offset`. Within a file's length nothing may be missing: a reader that takes
+/// less for the end of the file loses what is behind it.
 ///
 /// # Errors
 /// The disk's, and [`io::ErrorKind::UnexpectedEof`] for fewer bytes.

@@ -1,4 +1,5 @@
-//! A disk whose changes stay in memory: what is written here is seen here, and the disk below stays as it is.
+//! A disk whose changes stay in memory: what is written here is seen here, and the disk below stays
+//! as it is.
 //!
 //! For the [`check`](crate::check) of a directory: LevelDB cannot be opened without writing.
 
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Disk, ReadFile, WriteFile};
 
-/// Content that was written here. Its bytes count until nobody can read it any more.
+/// Content that was written here. Its bytes count until it cannot be read any more.
 struct Written {
     bytes: Mutex<Vec<u8>>,
     used_bytes: Arc<AtomicU64>,
@@ -55,8 +56,8 @@ impl Names {
 
 /// Cheap to clone; all clones share their changes.
 ///
-/// Invariants: the disk below is only ever read; what was written here and can still be read takes at most
-/// `limit_bytes`, and a write that would exceed it fails.
+/// Invariants: the disk below is only ever read; what was written here and can still be read takes
+/// at most `limit_bytes`, and a write that would exceed it fails.
 #[derive(Clone)]
 pub(crate) struct OverlayDisk {
     below: Arc<dyn Disk>,
@@ -65,8 +66,8 @@ pub(crate) struct OverlayDisk {
     limit_bytes: u64,
 }
 
-/// One name for one place, as far as it exists: LevelDB asks for some files by the path it was given and for others by
-/// the path without symbolic links.
+/// One name for one place, as far as it exists: LevelDB asks for some files by the path it was
+/// given and for others by the path without symbolic links.
 fn settled(path: &Path) -> PathBuf {
     for ancestor in path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
         if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), path.strip_prefix(ancestor)) {
@@ -176,7 +177,8 @@ impl Disk for OverlayDisk {
         }
     }
 
-    /// Nobody else can have these changes. Whoever needs the disk below to hold still locks that one.
+    /// No other process can have these changes. A caller that needs the disk below to hold still
+    /// locks that one.
     fn lock(&self, _: &Path) -> io::Result<Box<dyn Any + Send + Sync>> {
         Ok(Box::new(()))
     }
@@ -267,7 +269,8 @@ mod tests {
         assert_eq!(text(&RealDisk, &at("replaced")), "replaced");
     }
 
-    /// LevelDB writes some files under the path it was given and reads them under the canonical one.
+    /// LevelDB writes some files under the path it was given and reads them under the canonical
+    /// one.
     #[test]
     fn a_file_is_the_same_under_a_symbolic_link() {
         let dir = tempfile::tempdir().unwrap();

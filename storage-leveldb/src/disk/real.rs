@@ -91,7 +91,8 @@ impl WriteFile for File {
     }
 
     fn reserve(&mut self, bytes: u64) -> io::Result<()> {
-        // Space that is merely allocated has to be marked as written later, which is what is to be avoided.
+        // Space that is merely allocated has to be marked as written later, which is what is to be
+        // avoided.
         let mut at = self.metadata()?.len();
         let end = at + bytes;
         while at < end {
@@ -104,7 +105,8 @@ impl WriteFile for File {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // A changed length counts as data here: fdatasync writes the metadata needed to read it back.
+        // A changed length counts as data here: fdatasync writes the metadata needed to read it
+        // back.
         self.sync_data()
     }
 }

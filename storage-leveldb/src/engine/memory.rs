@@ -13,8 +13,8 @@ use crate::health::Fault;
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 
-/// A factory of engines that keep everything in memory. Clones share their content, so that a reopened
-/// engine finds what was written; nothing outlives the last clone.
+/// A factory of engines that keep everything in memory. Clones share their content, so that a
+/// reopened engine finds what was written; nothing outlives the last clone.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryEngine {
     dirs: Arc<Mutex<HashMap<PathBuf, Map>>>,

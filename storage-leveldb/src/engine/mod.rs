@@ -1,7 +1,7 @@
 //! The engine seam: what the log and the state machine need of an ordered key-value store.
 //!
-//! Two implementations: [`LevelDb`], which is what runs, and [`MemoryEngine`], for tests; a third is in
-//! `examples/third_engine`. What all of them must do is at [`Engine`].
+//! Two implementations: [`LevelDb`], which is what runs, and [`MemoryEngine`], for tests; a third
+//! is in `examples/third_engine`. What all of them must do is at [`Engine`].
 
 mod batch;
 mod latched;
@@ -40,29 +40,32 @@ pub enum Durability {
 ///
 /// # Contract
 ///
-/// - **Order.** Keys are ordered by their bytes. Any key may occur but those of 24 or more bytes that all are `ff`;
-///   keys are short (a few KiB), values may have 16 MiB.
-/// - **Batches.** A batch is applied whole or not at all, also across a crash. Within one, a later change of a key
-///   replaces an earlier one. What a write returned from, every later read sees.
-/// - **Durability.** After a crash the content is a prefix of the batches written, and includes every batch up to the
-///   last [`Durability::Synced`] one. An [`Durability::Ordered`] one may be lost, but never alone: a batch after it
-///   is lost too. Closing (dropping) an engine and opening it again loses nothing.
-/// - **Faults.** An answer is right or an error: a read that fails or finds damage is never "not found" and never a
-///   shorter scan. After an error nobody calls the engine again.
-/// - **One user.** One thread at a time uses an engine, and at most one engine is open in a directory.
+/// - **Order.** Keys are ordered by their bytes. Any key may occur but those of 24 or more bytes
+///   that all are `ff`; keys are short (a few KiB), values may have 16 MiB.
+/// - **Batches.** A batch is applied whole or not at all, also across a crash. Within one, a later
+///   change of a key replaces an earlier one. What a write returned from, every later read sees.
+/// - **Durability.** After a crash the content is a prefix of the batches written, and includes
+///   every batch up to the last [`Durability::Synced`] one. An [`Durability::Ordered`] one may be
+///   lost, but never alone: a batch after it is lost too. Closing (dropping) an engine and opening
+///   it again loses nothing.
+/// - **Faults.** An answer is right or an error: a read that fails or finds damage is never "not
+///   found" and never a shorter scan. After an error nobody calls the engine again.
+/// - **One user.** One thread at a time uses an engine, and at most one engine is open in a
+///   directory.
 ///
 /// # Writing another engine
 ///
-/// `examples/third_engine` is one in some 200 lines. Implement this trait and [`EngineFactory`], do all disk access
-/// through a [`Disk`](crate::Disk), and
+/// `examples/third_engine` is one in some 200 lines. Implement this trait and [`EngineFactory`], do
+/// all disk access through a [`Disk`](crate::Disk), and
 ///
-/// - write a record that a crash can tear with a checksum over all of it, and never append behind a torn one: it would
-///   hide what follows;
-/// - sync a new file *and* its directory before anything relies on its name, and replace a file by writing
-///   another, syncing it, renaming it and syncing the directory;
+/// - write a record that a crash can tear with a checksum over all of it, and never append behind a
+///   torn one: it would hide what follows;
+/// - sync a new file *and* its directory before anything relies on its name, and replace a file by
+///   writing another, syncing it, renaming it and syncing the directory;
 /// - delete the old only after the new is durable.
 ///
-/// Then put it through the checks of the feature `testing`, which know nothing of the engine inside:
+/// Then put it through the checks of the feature `testing`, which know nothing of the engine
+/// inside:
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -80,9 +83,10 @@ pub enum Durability {
 /// assert!(engine_conformance::check_power_loss(&make, 1) > 50);
 /// ```
 ///
-/// and, in [`Options::engine`](crate::Options::engine) below a whole storage, through openraft's suite:
-/// `tests/storage/conformance.rs` shows how, in 20 lines. An engine whose files are not under checksums of
-/// their own passes all this and still believes a flipped bit; the storage checks nothing below this seam.
+/// and, in [`Options::engine`](crate::Options::engine) below a whole storage, through openraft's
+/// suite: `tests/storage/conformance.rs` shows how, in 20 lines. An engine whose files are not
+/// under checksums of their own passes all this and still believes a flipped bit; the storage
+/// checks nothing below this seam.
 pub trait Engine {
     /// The value of `key`.
     ///
@@ -96,8 +100,8 @@ pub trait Engine {
     /// A fault; the engine is then unusable.
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError>;
 
-    /// So many bytes are about to be written to this engine, which is new: it may prepare for them now, rather than while
-    /// somebody waits for a write.
+    /// So many bytes are about to be written to this engine, which is new: it may prepare for them
+    /// now, rather than while somebody waits for a write.
     ///
     /// # Errors
     /// A fault; the engine is then unusable.
@@ -105,7 +109,8 @@ pub trait Engine {
         Ok(())
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     ///
     /// # Errors
     /// A fault; never a shorter answer.

@@ -1,6 +1,7 @@
 //! An engine on a thread of its own, for callers on any thread.
 //!
-//! Used by the log for the databases it writes, and for tables of engines that have no tables of their own.
+//! Used by the log for the databases it writes, and for tables of engines that have no tables of
+//! their own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -47,8 +48,8 @@ pub(crate) trait Turn: Send {
     fn step(&mut self, write: WriteCall<'_>) -> bool;
 }
 
-/// An open engine, whose thread serves one request after the other. Dropping this ends the thread and waits for it, so
-/// that the engine is closed when the drop returns.
+/// An open engine, whose thread serves one request after the other. Dropping this ends the thread
+/// and waits for it, so that the engine is closed when the drop returns.
 ///
 /// A panic of the engine is answered as an error, to whoever asked and to all after it.
 pub(crate) struct Served {
@@ -143,7 +144,8 @@ struct Server {
 impl Server {
     fn serve(mut self, queue: &Receiver<Request>) {
         loop {
-            // One request between two writes of a turn: neither waits for more than one of the other.
+            // One request between two writes of a turn: neither waits for more than one of the
+            // other.
             if self.turn.is_some() {
                 queue.try_recv().into_iter().for_each(|request| self.answer(request));
             } else {

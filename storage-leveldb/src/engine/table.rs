@@ -1,7 +1,9 @@
-//! Sorted tables: pairs that are written once, in key order, and from then on only read, by many threads at a time.
+//! Sorted tables: pairs that are written once, in key order, and from then on only read, by many
+//! threads at a time.
 //!
-//! The state machine is made of them. Every engine can make and read tables by the means of [`Engine`] alone; an engine that
-//! can do it faster says so in [`EngineFactory`](super::EngineFactory).
+//! The state machine is made of them. Every engine can make and read tables by the means of
+//! [`Engine`] alone; an engine that can do it faster says so in
+//! [`EngineFactory`](super::EngineFactory).
 
 use bytes::Bytes;
 
@@ -14,7 +16,8 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// A complete table. Its content never changes.
 ///
 /// # Contract
-/// As for the reads of an [`Engine`]: keys in the order of their bytes, and an answer is right or an error.
+/// As for the reads of an [`Engine`]: keys in the order of their bytes, and an answer is right or
+/// an error.
 pub trait Table: Send + Sync {
     /// The value of `key`.
     ///
@@ -22,7 +25,8 @@ pub trait Table: Send + Sync {
     /// A fault; never because the key is missing.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError>;
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     ///
     /// # Errors
     /// A fault; never a shorter answer.

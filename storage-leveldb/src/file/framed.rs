@@ -1,14 +1,15 @@
-//! Writing a framed file: a byte stream cut into checksummed frames that know what was durable before them.
+//! Writing a framed file: a byte stream cut into checksummed frames that know what was durable
+//! before them.
 //!
 //! ```text
 //! header  magic "RLFRAME1" (8) | salt u64 | crc32c of both u32
 //! frame   magic "FRM1" (4) | payload length u32 | synced u64 | crc32c u32 | payload
 //! ```
 //!
-//! Little endian. `synced` is the length of the file that was durable when the frame was written. The
-//! checksum covers salt, the frame's offset, length, `synced` and payload, so a frame is valid in one
-//! place of one file only. A frame that is damaged although a later one calls it durable had been
-//! acknowledged; see [`super::framed_reader`].
+//! Little endian. `synced` is the length of the file that was durable when the frame was written.
+//! The checksum covers salt, the frame's offset, length, `synced` and payload, so a frame is valid
+//! in one place of one file only. A frame that is damaged although a later one calls it durable had
+//! been acknowledged; see [`super::framed_reader`].
 
 use std::hash::{BuildHasher, Hasher};
 use std::path::Path;
@@ -32,7 +33,8 @@ pub(crate) fn frame_crc(salt: u64, offset: u64, synced: u64, payload: &[u8]) -> 
     crc32c::crc32c_append(seed, payload)
 }
 
-/// Nobody who chooses payloads can know it, so nobody can store bytes that look like a frame of this file.
+/// A client that chooses payloads cannot know it, and so cannot store bytes that look like a frame
+/// of this file.
 fn random_salt() -> u64 {
     std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
@@ -57,7 +59,8 @@ impl Framer {
         (Self { salt, offset: header.len() as u64, gathered: Vec::new() }, header)
     }
 
-    /// Takes as much of `bytes` as fits into the frame that gathers; answers the rest. A full frame is to be ended.
+    /// Takes as much of `bytes` as fits into the frame that gathers; answers the rest. A full frame
+    /// is to be ended.
     pub(crate) fn gather<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         debug_assert!(!self.is_full(), "a full frame is to be ended");
         let room = MAX_FRAME_PAYLOAD_BYTES - self.gathered.len();
@@ -70,7 +73,8 @@ impl Framer {
         self.gathered.len() >= MAX_FRAME_PAYLOAD_BYTES
     }
 
-    /// Adds the frame that has gathered to `out`, if there is anything in it. `synced` bytes of the file are durable.
+    /// Adds the frame that has gathered to `out`, if there is anything in it. `synced` bytes of the
+    /// file are durable.
     pub(crate) fn end_frame(&mut self, synced: u64, out: &mut Vec<u8>) {
         if self.gathered.is_empty() {
             return;
@@ -86,10 +90,10 @@ impl Framer {
     }
 }
 
-/// Invariants: `synced <= offset`, and the first `synced` bytes of the file are durable; the file has `end` bytes, and those
-/// behind `offset` are zeros, which are no frame. Dropping writes what
-/// has gathered and syncs it, so that a log that LevelDB rotates away is durable before the next one gets
-/// a record.
+/// Invariants: `synced <= offset`, and the first `synced` bytes of the file are durable; the file
+/// has `end` bytes, and those behind `offset` are zeros, which are no frame. Dropping writes what
+/// has gathered and syncs it, so that a log that LevelDB rotates away is durable before the next
+/// one gets a record.
 pub(crate) struct FramedWriter {
     file: GuardedFile,
     framer: Framer,
@@ -116,8 +120,8 @@ impl FramedWriter {
         Ok(Self { file, framer, synced: 0, end, step_bytes: 0 })
     }
 
-    /// From now on the file gets longer in steps of so many bytes: a sync of what replaces zeros need not make it durable, too,
-    /// that the file is longer.
+    /// From now on the file gets longer in steps of so many bytes: a sync of what replaces zeros
+    /// need not make it durable, too, that the file is longer.
     pub(crate) fn grow_in_steps(&mut self, step_bytes: u64) {
         self.step_bytes = step_bytes;
     }
@@ -199,7 +203,7 @@ impl FramedWriter {
 
 impl Drop for FramedWriter {
     fn drop(&mut self) {
-        // A failure has been latched, which is how everybody learns of it.
+        // A failure has been latched, which is how all callers learn of it.
         let _ = self.sync();
     }
 }

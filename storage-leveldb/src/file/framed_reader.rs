@@ -1,9 +1,9 @@
 //! Reading a framed file, and telling a torn tail from damage.
 //!
-//! After a crash the frames behind the last sync may be missing, torn, or there in part: that is normal,
-//! nothing in them was acknowledged, and the stream ends before them. Anything else is damage. The two are
-//! told apart exactly: a bad frame that a later valid frame, or the [`witness`](super::witness), calls durable had
-//! been synced.
+//! After a crash the frames behind the last sync may be missing, torn, or there in part: that is
+//! normal, nothing in them was acknowledged, and the stream ends before them. Anything else is
+//! damage. The two are told apart exactly: a bad frame that a later valid frame, or the
+//! [`witness`](super::witness), calls durable had been synced.
 
 use std::io;
 use std::path::Path;
@@ -18,8 +18,8 @@ use super::{u32_at, u64_at};
 use crate::disk::{GuardedDisk, read_all};
 use crate::health::Fault;
 
-/// The largest framed file that is read whole. LevelDB's logs end at its write buffer (a few MiB) plus one
-/// batch; its MANIFEST grows by some 100 bytes per table until the next start.
+/// The largest framed file that is read whole. LevelDB's logs end at its write buffer (a few MiB)
+/// plus one batch; its MANIFEST grows by some 100 bytes per table until the next start.
 pub(crate) const MAX_WHOLE_FILE_BYTES: u64 = 1 << 30;
 
 /// What is known of a framed log.
@@ -173,7 +173,8 @@ pub(crate) fn last_payload(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(last.ok_or("no record in it is whole")?.to_vec())
 }
 
-/// A log's header is durable before anything else is written, so only a file with nothing else may lack it.
+/// A log's header is durable before anything else is written, so only a file with nothing else may
+/// lack it.
 fn without_header(bytes: &[u8], tail: Tail) -> Result<Vec<u8>, String> {
     if tail == Tail::MayBeTorn && bytes.len() <= FILE_HEADER_BYTES {
         return Ok(Vec::new());
@@ -200,7 +201,8 @@ fn check_tail(bytes: &[u8], at: usize, salt: u64, tail: Tail) -> Result<(), Stri
 
 /// Reads a complete framed stream in order with bounded memory, from wherever it comes.
 ///
-/// A bad frame is an error of the kind [`io::ErrorKind::InvalidData`]; the errors of `source` come through as they are.
+/// A bad frame is an error of the kind [`io::ErrorKind::InvalidData`]; the errors of `source` come
+/// through as they are.
 pub(crate) struct FramedReader<R> {
     source: R,
     salt: u64,

@@ -1,9 +1,9 @@
 //! The two file formats below LevelDB: every byte on disk is covered by a checksum.
 //!
-//! [`framed`] for files written from front to back and read the same way (LevelDB's logs, MANIFEST and
-//! CURRENT, snapshots, our own markers); [`paged`] for files read at random (LevelDB's tables). [`witness`] is a
-//! framed file that tells how much of the others was durable.
-//! `docs/FORMAT.md` draws both.
+//! [`framed`] for files written from front to back and read the same way (LevelDB's logs, MANIFEST
+//! and CURRENT, snapshots, our own markers); [`paged`] for files read at random (LevelDB's tables).
+//! [`witness`] is a framed file that tells how much of the others was durable. `docs/FORMAT.md`
+//! draws both.
 
 pub(crate) mod framed;
 pub(crate) mod framed_reader;

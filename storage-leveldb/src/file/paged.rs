@@ -5,9 +5,10 @@
 //! trailer  magic "RLPAGED1" (8) | payload length of the file u64 | crc32c u32
 //! ```
 //!
-//! Little endian. A page's checksum covers the file's name, the page's number and its payload: a page is
-//! valid in one place of a file of one name only. LevelDB's own block checksums stay, but its errors get lost on the
-//! way up; here a bad page latches the storage before LevelDB sees a byte of it.
+//! Little endian. A page's checksum covers the file's name, the page's number and its payload: a
+//! page is valid in one place of a file of one name only. LevelDB's own block checksums stay, but
+//! its errors get lost on the way up; here a bad page latches the storage before LevelDB sees a
+//! byte of it.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -23,8 +24,8 @@ const TRAILER_MAGIC: [u8; 8] = *b"RLPAGED1";
 const TRAILER_BYTES: usize = 20;
 /// Full pages are gathered up to this much before they are written.
 const WRITE_BUFFER_BYTES: usize = 16 * PAGE_BYTES;
-/// A table is synced each time so much of it has been written: an append to the log would have to wait for all that was
-/// written and not synced.
+/// A table is synced each time so much of it has been written: an append to the log would have to
+/// wait for all that was written and not synced.
 const SYNC_BYTES: usize = 1024 * 1024;
 /// A whole table is read in pieces of this size.
 const VERIFY_BUFFER_BYTES: usize = 256 * PAGE_BYTES;
@@ -64,8 +65,8 @@ fn data_len_of(payload_len: u64) -> u64 {
     payload_len + payload_len.div_ceil(PAYLOAD_BYTES as u64) * CRC_BYTES as u64
 }
 
-/// Invariants: every page before `page_start` of `pages` is complete; after [`finish`](Self::finish) nothing can be
-/// written, and content and name are durable.
+/// Invariants: every page before `page_start` of `pages` is complete; after
+/// [`finish`](Self::finish) nothing can be written, and content and name are durable.
 pub(crate) struct PagedWriter {
     file: GuardedFile,
     seed: u32,
@@ -93,7 +94,8 @@ impl PagedWriter {
         })
     }
 
-    /// The name need not be durable when the content is: the caller syncs the directory before it counts.
+    /// The name need not be durable when the content is: the caller syncs the directory before it
+    /// counts.
     pub(crate) fn leave_name(&mut self) {
         self.file.leave_name();
     }
@@ -227,9 +229,11 @@ impl PagedReader {
         Ok(answer)
     }
 
-    /// The verified payload of the pages `first..=last`, in `scratch`, which grows to what it takes.
+    /// The verified payload of the pages `first..=last`, in `scratch`, which grows to what it
+    /// takes.
     fn read_pages<'a>(&self, first: u64, last: u64, scratch: &'a mut Vec<u8>) -> Result<&'a [u8], Fault> {
-        // All of these are within the file, whose length `read_trailer` has compared with `payload_len`.
+        // All of these are within the file, whose length `read_trailer` has compared with
+        // `payload_len`.
         debug_assert!(first <= last && last * (PAGE_BYTES as u64) < self.data_len, "pages of the file");
         let start = first * PAGE_BYTES as u64;
         let end = ((last + 1) * PAGE_BYTES as u64).min(self.data_len);
@@ -278,7 +282,8 @@ fn bad_page(page: u64) -> String {
     format!("checksum mismatch in page {page} at offset {}", page * PAGE_BYTES as u64)
 }
 
-/// Reads every page of a table and tells `progress` of the bytes it reads. Does not stop at a bad page.
+/// Reads every page of a table and tells `progress` of the bytes it reads. Does not stop at a bad
+/// page.
 ///
 /// # Errors
 /// The first bad page, and how many follow it; or that the file cannot be read.

@@ -1,10 +1,11 @@
 //! What was durable, told by a second file.
 //!
-//! A framed log cannot bear witness for its own end: frames that were damaged or cut off behind the last good
-//! one look like frames that were never synced. So after every sync of a log a record goes to `WITNESS` in the
-//! same directory: how much of each log is durable now. It is not synced itself: after a clean close or the
-//! death of the process it is complete; after a power failure the records of the last seconds may be gone,
-//! and only then does a damaged end of a log look like a torn one.
+//! A framed log cannot bear witness for its own end: frames that were damaged or cut off behind the
+//! last good one look like frames that were never synced. So after every sync of a log a record
+//! goes to `WITNESS` in the same directory: how much of each log is durable now. It is not synced
+//! itself: after a clean close or the death of the process it is complete; after a power failure
+//! the records of the last seconds may be gone, and only then does a damaged end of a log look like
+//! a torn one.
 //!
 //! The file also says when the file system made it. Each opening of a database makes a new one, so
 //! a directory with a file that was made later was copied or restored from a copy: it may be older
@@ -83,7 +84,8 @@ impl Witness {
         for (name, claim) in &claims {
             let path = dir.join(name);
             if disk.len(&path)?.is_none() {
-                // Either it is lost, or the end of the witness is, with what tells that it was to go.
+                // Either it is lost, or the end of the witness is, with what tells that it was to
+                // go.
                 let (witness, durable) = (dir.join(WITNESS), claim.durable);
                 let reason = format!(
                     "missing, although {} tells that {durable} bytes of it had been synced",

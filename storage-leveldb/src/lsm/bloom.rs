@@ -1,11 +1,13 @@
 //! Tells that a key is not in a memtable, without a search.
 //!
-//! A search through the tree of a memtable waits for memory some ten times, and most keys that are read are not in it.
+//! A search through the tree of a memtable waits for memory some ten times, and most keys that are
+//! read are not in it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Words of 64 bits; 128 KiB in all. With the default memtable of 32 MiB, in which 75,000 pairs of 256 bytes fit, one in
-/// a hundred keys that are not there is searched for. In one with many more the filter is of less use.
+/// Words of 64 bits; 128 KiB in all. With the default memtable of 32 MiB, in which 75,000 pairs of
+/// 256 bytes fit, one in a hundred keys that are not there is searched for. In one with many more
+/// the filter is of less use.
 const WORDS_LOG2: u32 = 14;
 /// Bits of one key, all in one word: one wait for memory.
 const BITS: u32 = 3;

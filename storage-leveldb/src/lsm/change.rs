@@ -9,7 +9,8 @@ pub(crate) enum Change {
     Put(Bytes),
     /// It is not there.
     Delete,
-    /// Its value is what was before, with this operand merged into it; just the operand, if there was nothing.
+    /// Its value is what was before, with this operand merged into it; just the operand, if there
+    /// was nothing.
     Merge(Bytes),
 }
 

@@ -1,10 +1,12 @@
-//! The thread that makes one table of several, so that reads have few to look into and what was overwritten goes.
+//! The thread that makes one table of several, so that reads have few to look into and what was
+//! overwritten goes.
 //!
-//! Tables of about the same size are compacted, four at a time: a pair is written anew each time the table that it is
-//! in grows fourfold, however large the tree is. A compaction takes as long as it takes, while flushes and reads go on
-//! beside it. If much is flushed meanwhile, that is compacted from within it: a compaction looks every few pairs
-//! whether many newer tables have come, and does those first. It gives way to many only: one that gave way to every
-//! few would never come to its end while the writing goes on.
+//! Tables of about the same size are compacted, four at a time: a pair is written anew each time
+//! the table that it is in grows fourfold, however large the tree is. A compaction takes as long as
+//! it takes, while flushes and reads go on beside it. If much is flushed meanwhile, that is
+//! compacted from within it: a compaction looks every few pairs whether many newer tables have
+//! come, and does those first. It gives way to many only: one that gave way to every few would
+//! never come to its end while the writing goes on.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +21,14 @@ use crate::error::StorageError;
 const FANOUT: usize = 4;
 /// The upper end of the smallest size class; the next end at 4, 16, … times this.
 const SMALLEST_CLASS_BYTES: u64 = 64 * 1024;
-/// Whether a compaction is still wanted, and whether a smaller one is to be done first, is asked after so many pairs.
+/// Whether a compaction is still wanted, and whether a smaller one is to be done first, is asked
+/// after so many pairs.
 const PAIRS_BETWEEN_LOOKS: usize = 32;
-/// So many compactions are under way at most, each but the first within another: each has a table in memory.
+/// So many compactions are under way at most, each but the first within another: each has a table
+/// in memory.
 const MAX_NESTED_COMPACTIONS: usize = 3;
-/// A compaction gives way to another if so many tables are newer than its own: few enough to be read, and far from
-/// those with which flushes wait.
+/// A compaction gives way to another if so many tables are newer than its own: few enough to be
+/// read, and far from those with which flushes wait.
 const MANY_TABLES: usize = 16;
 /// After so long the thread looks again whether obsolete tables are still read.
 const OBSOLETE_INTERVAL: Duration = Duration::from_millis(200);
@@ -63,8 +67,9 @@ fn next(tree: &LsmTree) -> Option<Compaction> {
 
 /// Several tables that are to become one.
 ///
-/// Invariant: `inputs` are neighbours, the newest first, and only a compaction makes them something else (asserted
-/// when it is committed). Newer tables come and are compacted while this one is under way.
+/// Invariant: `inputs` are neighbours, the newest first, and only a compaction makes them something
+/// else (asserted when it is committed). Newer tables come and are compacted while this one is
+/// under way.
 struct Compaction {
     inputs: Vec<Arc<StateTable>>,
     /// There are no tables that are older.
@@ -80,7 +85,8 @@ impl Compaction {
         Self::among(tree, tables, tables.len())
     }
 
-    /// One of tables that are newer than these, if there are many. To be called while the tree's work is locked.
+    /// One of tables that are newer than these, if there are many. To be called while the tree's
+    /// work is locked.
     fn find_newer(&self, tree: &LsmTree) -> Option<Self> {
         let tables = &tree.version().tables;
         let first = self.inputs.first()?.record.number;
@@ -103,7 +109,8 @@ impl Compaction {
         while let Some((pairs, change)) = changes.next() {
             match change? {
                 (key, change) if !self.is_oldest => output.push(&key, &change)?,
-                // There is nothing older that a deletion could hide, or something could be merged into.
+                // There is nothing older that a deletion could hide, or something could be merged
+                // into.
                 (_, Change::Delete) => {}
                 (key, Change::Put(value) | Change::Merge(value)) => output.push(&key, &Change::Put(value))?,
             }
@@ -137,8 +144,8 @@ fn class(bytes: u64) -> u32 {
     bytes.div_ceil(SMALLEST_CLASS_BYTES).max(1).next_power_of_two().ilog2().div_ceil(FANOUT.ilog2())
 }
 
-/// The tables to compact, of those with these sizes, the newest first. A table counts as no smaller than those newer than it:
-/// only neighbours can be compacted.
+/// The tables to compact, of those with these sizes, the newest first. A table counts as no smaller
+/// than those newer than it: only neighbours can be compacted.
 fn pick(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
     let mut start = 0;
     let mut class_before = None;

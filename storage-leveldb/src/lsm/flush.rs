@@ -1,4 +1,5 @@
-//! The thread that writes sealed memtables to disk, each as a table, and then gives back their memory.
+//! The thread that writes sealed memtables to disk, each as a table, and then gives back their
+//! memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,8 @@ pub(crate) fn run(tree: &LsmTree) {
     }
 }
 
-/// The oldest sealed memtable, and the epoch that it is of. Meanwhile gives back the memory of those that were written.
+/// The oldest sealed memtable, and the epoch that it is of. Meanwhile gives back the memory of
+/// those that were written.
 fn next(tree: &LsmTree) -> Option<(Arc<Memtable>, Frontier, u64)> {
     let mut work = tree.work();
     loop {

@@ -4,7 +4,8 @@
 //! MANIFEST    a marker file: codec bytes of the format, the frontier, and the tables, the newest first
 //! ```
 //!
-//! Replaced as a whole, so that the tables and the frontier are of one moment, whatever a crash leaves.
+//! Replaced as a whole, so that the tables and the frontier are of one moment, whatever a crash
+//! leaves.
 
 use std::path::Path;
 

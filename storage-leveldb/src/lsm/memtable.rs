@@ -18,8 +18,9 @@ use crate::invariants::all_hold;
 
 /// What a change costs in memory beside its key and value: a part of a tree node.
 const CHANGE_OVERHEAD_BYTES: usize = 160;
-/// Values up to this size are copied, with all keys of an apply batch, into one piece of memory. A piece for each pair would take
-/// so long to be given back that whoever applies meanwhile waits for the C library.
+/// Values up to this size are copied, with all keys of an apply batch, into one piece of memory. A
+/// piece for each pair would take so long to be given back that whoever applies meanwhile waits for
+/// the C library.
 const COPIED_BYTES: usize = 4096;
 
 /// The changes of one key: `older` in ascending order, and the newest.
@@ -39,7 +40,8 @@ impl History {
         self.older.iter().rev().find(|(of, _)| *of <= sequence).map(|(_, change)| change)
     }
 
-    /// `change` is all that is to be known of this memtable's changes: what was merged into is in it.
+    /// `change` is all that is to be known of this memtable's changes: what was merged into is in
+    /// it.
     fn push(&mut self, sequence: u64, change: Change) {
         debug_assert!(self.sequence < sequence, "the changes of a key ascend");
         let before = (self.sequence, std::mem::replace(&mut self.change, change));
@@ -53,8 +55,8 @@ impl History {
 /// One thread writes, many read. A reader reads *at* a sequence number that was [`published`](Self::published), so
 /// what it sees does not change while more is applied.
 ///
-/// Invariants: the sequence numbers of a key's changes ascend; all changes up to `published` are in it, or were in
-/// the tree before it; `filter` may have every key of `keys`.
+/// Invariants: the sequence numbers of a key's changes ascend; all changes up to `published` are in
+/// it, or were in the tree before it; `filter` may have every key of `keys`.
 pub(crate) struct Memtable {
     /// Counts memtables; greater ones are newer.
     pub(crate) number: u64,
@@ -144,7 +146,8 @@ impl Memtable {
         keys.get(key).and_then(|history| history.at(sequence)).cloned()
     }
 
-    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if
+    /// there is one.
     pub(crate) fn scan(&self, range: &KeyRange, sequence: u64, limit: ScanLimit) -> Vec<(Bytes, Change)> {
         let mut page = limit.page();
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
@@ -224,8 +227,8 @@ mod tests {
         assert_eq!(memtable.published(), 12);
     }
 
-    /// The benchmark of stalls found that applies waited for 50 ms, and half as many were possible, while the memory of a
-    /// memtable was given back piece by piece.
+    /// The benchmark of stalls found that applies waited for 50 ms, and half as many were possible,
+    /// while the memory of a memtable was given back piece by piece.
     #[test]
     fn the_pairs_of_a_batch_are_one_piece_of_memory() {
         let long = Bytes::from(vec![7; COPIED_BYTES + 1]);

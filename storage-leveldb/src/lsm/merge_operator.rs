@@ -1,6 +1,8 @@
-//! What becomes of a value that something is merged into. The application knows; here is who asks it.
+//! What becomes of a value that something is merged into. The application knows; here is who asks
+//! it.
 //!
-//! Asked by whoever reads a key, by a transaction and a memtable that have an older change of it, and where tables are merged.
+//! Asked by whoever reads a key, by a transaction and a memtable that have an older change of it,
+//! and where tables are merged.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use super::user_code::of_application;
 use crate::disk::GuardedDisk;
 use crate::error::StorageError;
 
-/// What a value becomes when something is merged into it: gets the key, what is older, and the operand.
+/// What a value becomes when something is merged into it: gets the key, what is older, and the
+/// operand.
 pub(crate) type MergeFunction =
     Arc<dyn Fn(&[u8], &[u8], &[u8]) -> Result<Vec<u8>, StorageError> + Send + Sync>;
 
@@ -29,7 +32,8 @@ impl MergeOperator {
         Arc::new(Self { merge, disk: disk.clone(), dir: dir.to_owned() })
     }
 
-    /// What `older`, a value or an operand, becomes with `operand` merged into it. `key` is as it is stored.
+    /// What `older`, a value or an operand, becomes with `operand` merged into it. `key` is as it
+    /// is stored.
     pub(crate) fn merge(&self, key: &[u8], older: &[u8], operand: &[u8]) -> Result<Bytes, StorageError> {
         let key = key.strip_prefix(&[key::APPLICATION]).unwrap_or(key);
         let doing = format_args!("merging into key {}", key.escape_ascii());

@@ -15,8 +15,8 @@ use crate::error::StorageError;
 
 /// Read from one part at once; a part's first page is smaller if little is wanted.
 const MAX_PAGE: ScanLimit = ScanLimit { pairs: 2048, bytes: 256 * 1024 };
-/// All pages together have about this much, however many parts there are, unless the pages come to be smaller than
-/// [`MIN_PAGE_BYTES`].
+/// All pages together have about this much, however many parts there are, unless the pages come to
+/// be smaller than [`MIN_PAGE_BYTES`].
 const PAGES_BYTES: usize = 2 * 1024 * 1024;
 /// A smaller page takes longer to be found than to be read.
 const MIN_PAGE_BYTES: usize = 32 * 1024;
@@ -52,7 +52,8 @@ impl Cursor {
             Part::Memtable(memtable, at) => memtable.scan(&range, *at, self.limit),
             Part::Table(table) => table.scan(&range, self.limit)?,
         };
-        // Only an empty page is the end: what ended this one is the part's to know, which counts stored bytes.
+        // Only an empty page is the end: what ended this one is the part's to know, which counts
+        // stored bytes.
         if let Some((last, _)) = page.last() {
             self.rest = Some(KeyRange { start: [last, key::AFTER].concat().into(), end: range.end });
         }
@@ -80,7 +81,8 @@ pub(crate) struct MergingIterator {
 }
 
 impl MergingIterator {
-    /// The parts, each the newest first, memtables before tables; `wanted` is how many pairs the caller needs at least.
+    /// The parts, each the newest first, memtables before tables; `wanted` is how many pairs the
+    /// caller needs at least.
     pub(crate) fn new(
         operator: &Arc<MergeOperator>,
         memtables: &[Arc<Memtable>],

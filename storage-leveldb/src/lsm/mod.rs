@@ -1,14 +1,17 @@
-//! A log-structured merge tree: pairs by key, of which the newest are in memory and the others in tables.
+//! A log-structured merge tree: pairs by key, of which the newest are in memory and the others in
+//! tables.
 //!
 //! ```text
 //! changes ─▶ memtable ─(full, or a checkpoint is wanted)─▶ sealed memtables ─▶ flush thread ─▶ tables ◀▶ compaction thread
 //! reads ──────────┴─────────────────────────┴─────────────────────────────────────────────────┘ (any thread)
 //! ```
 //!
-//! Applying does not touch the disk: whoever changes the pairs has the changes elsewhere until they are durable here.
+//! Applying does not touch the disk: whoever changes the pairs has the changes elsewhere until they
+//! are durable here.
 //!
-//! Tables are immutable. Which of them make up the state, and at what position, is in one small file, the
-//! [`manifest`], which is replaced as a whole: after a flush, after a compaction, and when all pairs are replaced.
+//! Tables are immutable. Which of them make up the state, and at what position, is in one small
+//! file, the [`manifest`], which is replaced as a whole: after a flush, after a compaction, and
+//! when all pairs are replaced.
 
 pub(crate) mod bloom;
 pub(crate) mod change;

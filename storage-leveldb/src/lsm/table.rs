@@ -11,7 +11,8 @@ use crate::disk::GuardedDisk;
 use crate::engine::{EngineFactory, KeyRange, ScanLimit, Table, TableWriter, latched};
 use crate::error::StorageError;
 
-/// Before every value: what the pair says. A table hides older ones, so it has to know of deletions.
+/// Before every value: what the pair says. A table hides older ones, so it has to know of
+/// deletions.
 const DELETED: u8 = 0;
 const VALUE: u8 = 1;
 const OPERAND: u8 = 2;
@@ -51,7 +52,8 @@ impl StateTable {
         stored.map(|stored| self.decode(key, &stored)).transpose()
     }
 
-    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Changes in ascending key order, from the start of `range` until `limit`; at least one if
+    /// there is one.
     pub(crate) fn scan(
         &self,
         range: &KeyRange,
@@ -134,7 +136,8 @@ impl Drop for StateTableWriter {
     }
 }
 
-/// A complete table that is not part of the state yet; unless it becomes so, its directory goes away.
+/// A complete table that is not part of the state yet; unless it becomes so, its directory goes
+/// away.
 pub(crate) struct FinishedTable {
     pub(crate) record: TableRecord,
     dir: PathBuf,

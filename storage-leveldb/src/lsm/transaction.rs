@@ -14,8 +14,8 @@ use crate::error::StorageError;
 
 /// Reads and changes pairs; reads its own writes, and those of the commands before it.
 ///
-/// Nothing of it is seen by others before all commands of an apply batch have run; then everything is, with the
-/// applied log index, at once.
+/// Nothing of it is seen by others before all commands of an apply batch have run; then everything
+/// is, with the applied log index, at once.
 pub struct Transaction<'a> {
     before: PinnedVersion,
     /// Keys as they are stored.
@@ -56,11 +56,13 @@ impl Transaction<'_> {
         self.change(key::of_application(key), Change::Put(Bytes::copy_from_slice(value)));
     }
 
-    /// Merges `operand` into the value of `key`, as [`Application::merge`](super::Application::merge) says; where there is no
-    /// value, the operand becomes it. Nothing is read: that is done by whoever reads the key, or in the background.
+    /// Merges `operand` into the value of `key`, as
+    /// [`Application::merge`](super::Application::merge) says; where there is no value, the operand
+    /// becomes it. Nothing is read: that is done by whoever reads the key, or in the background.
     ///
     /// # Errors
-    /// The application cannot merge it into what it wrote to this key since the state was last written to disk.
+    /// The application cannot merge it into what it wrote to this key since the state was last
+    /// written to disk.
     pub fn merge(&mut self, key: &[u8], operand: &[u8]) -> Result<(), StorageError> {
         let before = if self.merges_at_once { Some(self.get(key)?) } else { None };
         let (key, operand) = (key::of_application(key), Bytes::copy_from_slice(operand));
@@ -93,7 +95,8 @@ impl Transaction<'_> {
         self.changes.insert(key, change);
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     ///
     /// # Errors
     /// A storage fault.
@@ -123,7 +126,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// A page of the database, from the start of `range` up to `page_end` (else all of it), with the changes.
+    /// A page of the database, from the start of `range` up to `page_end` (else all of it), with
+    /// the changes.
     fn with_changes(
         &self,
         range: &KeyRange,

@@ -1,4 +1,5 @@
-//! The tree, shared between the thread that applies, the threads that read, and those that write it to disk.
+//! The tree, shared between the thread that applies, the threads that read, and those that write it
+//! to disk.
 //!
 //! ```text
 //! apply ─▶ memtable ─(full, or a checkpoint is wanted)─▶ sealed ─▶ flush thread ─▶ table ─┐
@@ -35,9 +36,9 @@ pub(crate) const MAX_TABLES: usize = 64;
 /// A wait that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
 
-/// Invariants: `manifest` is what MANIFEST says; `version` has the tables of MANIFEST, in its order; the changes
-/// between MANIFEST's frontier and the last applied one are in `version.sealed` and `version.active`. Locks are taken
-/// in the order `manifest`, `work`, `version`.
+/// Invariants: `manifest` is what MANIFEST says; `version` has the tables of MANIFEST, in its
+/// order; the changes between MANIFEST's frontier and the last applied one are in `version.sealed`
+/// and `version.active`. Locks are taken in the order `manifest`, `work`, `version`.
 pub(crate) struct LsmTree {
     dir: PathBuf,
     pub(crate) disk: GuardedDisk,
@@ -99,8 +100,8 @@ impl LsmTree {
         })
     }
 
-    /// Removes every table that does not count. To be called before anything is written, and once what counts has
-    /// been found good: if MANIFEST is wrong, this removes the tree.
+    /// Removes every table that does not count. To be called before anything is written, and once
+    /// what counts has been found good: if MANIFEST is wrong, this removes the tree.
     pub(crate) fn remove_garbage(&self) -> Result<(), StorageError> {
         let manifest = self.lock_manifest();
         for name in self.disk.list(&self.dir)? {
@@ -205,8 +206,8 @@ impl LsmTree {
         Ok(version.active.bytes() < self.memtable_bytes)
     }
 
-    /// Lets go of the active memtable, which is complete up to `frontier`, and begins another. Waits while too many
-    /// are on their way to the disk.
+    /// Lets go of the active memtable, which is complete up to `frontier`, and begins another.
+    /// Waits while too many are on their way to the disk.
     pub(crate) fn seal(&self, frontier: Frontier) -> Result<(), StorageError> {
         let started = Instant::now();
         let mut waited_for_compaction = false;
@@ -236,7 +237,8 @@ impl LsmTree {
         Ok(())
     }
 
-    /// Answers the tree as of the last seal, once it is durable; at once if it is. Called by the thread that seals.
+    /// Answers the tree as of the last seal, once it is durable; at once if it is. Called by the
+    /// thread that seals.
     pub(crate) fn when_durable(&self) -> oneshot::Receiver<Checkpoint> {
         let (checkpoint, wait) = oneshot::channel();
         let mut work = self.work();
@@ -246,7 +248,8 @@ impl LsmTree {
             Some(memtable) => work.wait_for(memtable, checkpoint),
             None => {
                 drop(work);
-                // Nothing is sealed meanwhile. Not with every call: a compaction locks MANIFEST while it replaces it.
+                // Nothing is sealed meanwhile. Not with every call: a compaction locks MANIFEST
+                // while it replaces it.
                 drop(checkpoint.send(self.checkpoint()));
             }
         }
@@ -260,7 +263,8 @@ impl LsmTree {
         Ok(())
     }
 
-    /// A sealed memtable has become a table, or has had no changes. Does nothing if the tree was replaced since `epoch`.
+    /// A sealed memtable has become a table, or has had no changes. Does nothing if the tree was
+    /// replaced since `epoch`.
     pub(super) fn commit_flush(
         &self,
         memtable: &Arc<Memtable>,
@@ -290,8 +294,8 @@ impl LsmTree {
         Ok(())
     }
 
-    /// Some tables have become one, or none if nothing is left of them. Does nothing if the tree was replaced since
-    /// `epoch`.
+    /// Some tables have become one, or none if nothing is left of them. Does nothing if the tree
+    /// was replaced since `epoch`.
     pub(super) fn commit_compaction(
         &self,
         inputs: &[Arc<StateTable>],
@@ -324,8 +328,8 @@ impl LsmTree {
         Ok(())
     }
 
-    /// Replaces all of the tree by a complete table at `frontier`; durable when it returns. Nothing may be applied
-    /// meanwhile.
+    /// Replaces all of the tree by a complete table at `frontier`; durable when it returns. Nothing
+    /// may be applied meanwhile.
     pub(crate) fn install(&self, table: FinishedTable, frontier: Frontier) -> Result<(), StorageError> {
         let table = Arc::new(table.open(&self.factory)?);
         let mut manifest = self.lock_manifest();
@@ -354,8 +358,8 @@ impl LsmTree {
         drop(unread);
     }
 
-    /// A table that came too late. Nothing else may happen for a long time, so the compaction thread, which removes it,
-    /// is woken.
+    /// A table that came too late. Nothing else may happen for a long time, so the compaction
+    /// thread, which removes it, is woken.
     fn give_up(&self, table: Option<Arc<StateTable>>) {
         self.work().obsolete.extend(table);
         self.notify();
@@ -372,7 +376,8 @@ impl LsmTree {
         }
     }
 
-    /// One of the threads has ended: because the tree is stopped, or with a fault, after which the other ends, too.
+    /// One of the threads has ended: because the tree is stopped, or with a fault, after which the
+    /// other ends, too.
     pub(crate) fn worker_has_ended(&self) {
         let mut work = self.work();
         if work.sealed.is_empty() || self.disk.health.check().is_err() {

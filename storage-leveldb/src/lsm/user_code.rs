@@ -10,8 +10,8 @@ use crate::error::StorageError;
 use crate::health::Fault;
 
 /// Has the application apply or merge. It cannot refuse: where it fails, by an error or a panic,
-/// what is stored in `dir` is not what it can go on with. So that is a fault, and nothing is answered
-/// from the tree any more.
+/// what is stored in `dir` is not what it can go on with. So that is a fault, and nothing is
+/// answered from the tree any more.
 pub(crate) fn of_application<T>(
     disk: &GuardedDisk,
     dir: &Path,

@@ -26,8 +26,8 @@ pub(crate) struct Version {
     pub(crate) operator: Arc<MergeOperator>,
 }
 
-/// A tree at one sequence number: nothing that is applied later is seen. Keeps its parts, on disk too, for as
-/// long as it lives.
+/// A tree at one sequence number: nothing that is applied later is seen. Keeps its parts, on disk
+/// too, for as long as it lives.
 #[derive(Clone)]
 pub(crate) struct PinnedVersion {
     version: Arc<Version>,
@@ -88,7 +88,8 @@ impl PinnedVersion {
         MergingIterator::new(operator, &memtables, self.sequence, tables, range, wanted).pairs()
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     pub(crate) fn scan(
         &self,
         range: &KeyRange,
@@ -106,7 +107,8 @@ impl PinnedVersion {
     }
 }
 
-/// The part of a tree that outlives a crash, at one frontier. Its tables stay on disk as long as this lives.
+/// The part of a tree that outlives a crash, at one frontier. Its tables stay on disk as long as
+/// this lives.
 #[derive(Clone)]
 pub(crate) struct Checkpoint {
     pub(crate) frontier: Frontier,

@@ -7,7 +7,8 @@ use super::version::PinnedVersion;
 use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 
-/// Reads the pairs as they are after the last applied entry. Nothing changes while one query tables.
+/// Reads the pairs as they are after the last applied entry. Nothing changes while one query
+/// tables.
 pub struct View<'a> {
     pinned: &'a PinnedVersion,
 }
@@ -31,7 +32,8 @@ impl<'a> View<'a> {
         self.pinned.get(&key::of_application(key))
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
+    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
+    /// is one.
     ///
     /// # Errors
     /// A storage fault.

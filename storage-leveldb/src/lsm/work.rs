@@ -21,8 +21,9 @@ pub(crate) struct Work {
     /// The sealed memtables and their frontiers, the oldest first.
     pub(crate) sealed: Vec<(Arc<Memtable>, Frontier)>,
     waiters: Vec<Waiter>,
-    /// Memtables that are no part of the tree any more and may still be read. Dropping the last handle gives back
-    /// the memory pair by pair, which takes tens of milliseconds: the flush thread does it.
+    /// Memtables that are no part of the tree any more and may still be read. Dropping the last
+    /// handle gives back the memory pair by pair, which takes tens of milliseconds: the flush
+    /// thread does it.
     pub(crate) retired: Vec<Arc<Memtable>>,
     /// Tables that are no part of the tree any more and may still be read.
     pub(crate) obsolete: Vec<Arc<StateTable>>,

@@ -41,8 +41,8 @@ pub(crate) enum Command<C: RaftTypeConfig> {
     Install { received: Received, meta: SnapshotMetaOf<C>, done: Reply<(), SnapshotError> },
 }
 
-/// Invariants: the tree holds exactly the effects of the entries up to `position`; `sealed` is the last of those that
-/// no memtable will get.
+/// Invariants: the tree holds exactly the effects of the entries up to `position`; `sealed` is the
+/// last of those that no memtable will get.
 pub(crate) struct ApplyThread<C: StandardTypes, A> {
     application: Arc<A>,
     tree: Arc<LsmTree>,

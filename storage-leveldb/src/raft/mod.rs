@@ -5,9 +5,10 @@
 //! queries ──▶ StateReader ──────────────────────────────────────┘ (any thread)
 //! ```
 //!
-//! Applying does not touch the disk. The entries are durable in the log before they are committed, and openraft
-//! applies again whatever the state machine has lost; the log is purged only up to a snapshot, and the snapshot is
-//! the part of the state that is durable. So after any crash state and log together hold every applied entry.
+//! Applying does not touch the disk. The entries are durable in the log before they are committed,
+//! and openraft applies again whatever the state machine has lost; the log is purged only up to a
+//! snapshot, and the snapshot is the part of the state that is durable. So after any crash state
+//! and log together hold every applied entry.
 
 pub(crate) mod application;
 mod apply_thread;

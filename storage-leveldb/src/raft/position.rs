@@ -8,8 +8,8 @@ use crate::health::Fault;
 use crate::lsm::manifest::{Frontier, MANIFEST};
 use crate::lsm::tree::LsmTree;
 
-/// The last applied log id and membership. On disk it is the metadata of a [`Frontier`], so it is replaced together
-/// with the effects of what was applied.
+/// The last applied log id and membership. On disk it is the metadata of a [`Frontier`], so it is
+/// replaced together with the effects of what was applied.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(crate) struct Position<C: RaftTypeConfig> {
@@ -36,7 +36,8 @@ impl<C: RaftTypeConfig> Position<C> {
         self.applied.as_ref().map_or(0, |log_id| log_id.index)
     }
 
-    /// The frontier of a tree at this position: the sequence number of a change is the log index of its entry.
+    /// The frontier of a tree at this position: the sequence number of a change is the log index of
+    /// its entry.
     pub(crate) fn to_frontier(&self, tree: &LsmTree) -> Result<Frontier, Fault> {
         let metadata = codec::encode(self).map_err(|e| of_manifest(tree, e))?;
         Ok(Frontier { sequence: self.applied_index(), metadata })

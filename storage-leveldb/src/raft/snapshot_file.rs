@@ -26,9 +26,9 @@ type Permit = Result<mpsc::OwnedPermit<Bytes>, mpsc::error::SendError<()>>;
 
 /// A snapshot on its way: [`AsyncRead`] for sending it, [`AsyncWrite`] for receiving it.
 ///
-/// Reading makes the stream from the state on disk as it goes, verifying every byte that it comes from, so that a damaged
-/// snapshot never reaches a peer. Writing makes a table of it as it comes; it ends with `shutdown`, which says whether
-/// what came was a snapshot, and makes it durable.
+/// Reading makes the stream from the state on disk as it goes, verifying every byte that it comes
+/// from, so that a damaged snapshot never reaches a peer. Writing makes a table of it as it comes;
+/// it ends with `shutdown`, which says whether what came was a snapshot, and makes it durable.
 pub struct SnapshotFile(State);
 
 enum State {
@@ -63,7 +63,8 @@ impl SnapshotFile {
         let (pieces, incoming) = mpsc::channel(QUEUE_PIECES);
         let (done, result) = oneshot::channel();
         let work = move || {
-            // The writer may have gone away; then the answer is dropped, and with it what it has written.
+            // The writer may have gone away; then the answer is dropped, and with it what it has
+            // written.
             drop(done.send(receive(&mut stream_of(incoming))));
         };
         let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(work)?;
@@ -71,7 +72,8 @@ impl SnapshotFile {
         Ok(Self(State::Receiving(Receiving { pieces, room: None, result, thread })))
     }
 
-    /// The table that it has become, or becomes now if it comes from another storage. Blocks on the disk.
+    /// The table that it has become, or becomes now if it comes from another storage. Blocks on the
+    /// disk.
     pub(crate) fn into_received(self, receive: &Receive) -> Result<Received, SnapshotError> {
         let unfinished =
             |text: &str| SnapshotError::Damaged(io::Error::new(io::ErrorKind::InvalidData, text.to_owned()));
@@ -167,8 +169,8 @@ impl Receiving {
 }
 
 impl Drop for Receiving {
-    /// Waits for the thread, which ends at once when nothing is sent any more: once a storage is closed, nothing
-    /// writes to it.
+    /// Waits for the thread, which ends at once when nothing is sent any more: once a storage is
+    /// closed, nothing writes to it.
     fn drop(&mut self) {
         (self.pieces, self.room) = (None, None);
         self.result.close();
@@ -235,8 +237,8 @@ pub struct SnapshotInbox {
 }
 
 impl SnapshotInbox {
-    /// An empty snapshot. Write the received bytes, shut it down, and hand it to openraft to be installed; if it
-    /// is dropped instead, what was written goes away.
+    /// An empty snapshot. Write the received bytes, shut it down, and hand it to openraft to be
+    /// installed; if it is dropped instead, what was written goes away.
     ///
     /// `shutdown` makes it durable: bytes that are not a whole snapshot are an error of the kind
     /// [`InvalidData`](io::ErrorKind::InvalidData) there, or earlier, and must not be handed to openraft, which takes a

@@ -17,7 +17,8 @@ use crate::lsm::table::FinishedTable;
 use crate::lsm::tree::LsmTree;
 use crate::observer::Db;
 
-/// A snapshot that has been received to its end and verified: a table that is durable and does not count yet.
+/// A snapshot that has been received to its end and verified: a table that is durable and does not
+/// count yet.
 pub(crate) struct Received {
     table: FinishedTable,
     /// Codec bytes of its metadata.

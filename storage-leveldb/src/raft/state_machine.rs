@@ -25,8 +25,8 @@ use crate::owner_thread::{OwnerThread, latching};
 
 /// Requests that wait for the thread that applies; more wait for room.
 const QUEUE_REQUESTS: usize = 1024;
-/// Entries handed to the apply thread at once. How large they are is up to the application's commands, so applying
-/// holds as much as this many of the largest.
+/// Entries handed to the apply thread at once. How large they are is up to the application's
+/// commands, so applying holds as much as this many of the largest.
 const ENTRIES_PER_COMMAND: usize = 128;
 
 /// A durable state machine around an [`Application`]: openraft's [`RaftStateMachine`].
@@ -138,7 +138,8 @@ impl<C: StandardTypes, A: Application<C>> RaftStateMachine<C> for StateMachine<C
     }
 }
 
-/// Makes one snapshot of the state at the moment when this was made: waits until that state is durable.
+/// Makes one snapshot of the state at the moment when this was made: waits until that state is
+/// durable.
 pub struct SnapshotBuilder<C> {
     when_durable: Option<Result<WhenDurable, StorageError>>,
     tree: Arc<LsmTree>,

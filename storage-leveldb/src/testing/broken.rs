@@ -28,8 +28,8 @@ pub enum Broken {
 }
 
 impl Broken {
-    /// The storage's own word for a fault, with the file it names; `None` if the storage did not notice that
-    /// anything was wrong.
+    /// The storage's own word for a fault, with the file it names; `None` if the storage did not
+    /// notice that anything was wrong.
     pub(crate) fn named_fault(&self) -> Option<String> {
         match self {
             Self::Promise(_) => None,

@@ -41,8 +41,8 @@ impl<C: TestTypes> Model<C> {
         Ok(())
     }
 
-    /// Nothing acknowledged is missing, nothing truncated comes back, there are no holes, and the vote never goes
-    /// back. Requests in flight take effect in their order.
+    /// Nothing acknowledged is missing, nothing truncated comes back, there are no holes, and the
+    /// vote never goes back. Requests in flight take effect in their order.
     fn check_log_and_vote(&self, found: &Found<C>) -> Result<(), Broken> {
         let mut reasons = Vec::new();
         for state in self.outcomes() {
@@ -89,7 +89,8 @@ impl<C: TestTypes> Model<C> {
         Ok(())
     }
 
-    /// The commit mark may be old, but it never goes back behind a sync and never speaks of what was not asked.
+    /// The commit mark may be old, but it never goes back behind a sync and never speaks of what
+    /// was not asked.
     fn check_committed(&self, found: &Found<C>) -> Result<(), Broken> {
         let (end, after) = (found.committed_end(), self.after());
         promise!(

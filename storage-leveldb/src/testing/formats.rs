@@ -1,4 +1,5 @@
-//! The file formats from bytes to bytes, for the fuzz targets in `fuzz/`: no database around them.
+//! The file formats from bytes to bytes, for the fuzz targets in `tests/fuzz/`: no database around
+//! them.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -41,7 +42,8 @@ fn content(disk: &SimDisk, path: &Path) -> io::Result<Vec<u8>> {
     read_all(disk.open(path)?.as_ref(), u64::MAX)
 }
 
-/// The stream in a framed file that is read whole. `may_be_torn`: a log, which a crash may have cut.
+/// The stream in a framed file that is read whole. `may_be_torn`: a log, which a crash may have
+/// cut.
 ///
 /// # Errors
 /// What is damaged, and where.
@@ -49,7 +51,8 @@ pub fn decode_framed(bytes: &[u8], may_be_torn: bool) -> Result<Vec<u8>, String>
     decode(bytes, if may_be_torn { Tail::MayBeTorn } else { Tail::Complete })
 }
 
-/// The stream in a log of which a witness says that the first `durable` bytes of `written` were synced.
+/// The stream in a log of which a witness says that the first `durable` bytes of `written` were
+/// synced.
 ///
 /// # Errors
 /// What is damaged, and where.
@@ -76,7 +79,8 @@ pub fn stream_framed(bytes: &[u8]) -> io::Result<Vec<u8>> {
     Ok(stream)
 }
 
-/// The framed file that these steps write, and how much of it each [`FramedStep::Sync`] made durable.
+/// The framed file that these steps write, and how much of it each [`FramedStep::Sync`] made
+/// durable.
 ///
 /// # Errors
 /// None that the simulated disk makes by itself.
@@ -148,7 +152,8 @@ pub enum ManifestOf {
     State,
 }
 
-/// A manifest with this content under a right checksum, read, and what is stored if the same is written again.
+/// A manifest with this content under a right checksum, read, and what is stored if the same is
+/// written again.
 ///
 /// # Errors
 /// The content is no manifest.

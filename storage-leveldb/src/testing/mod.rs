@@ -1,5 +1,6 @@
-//! For tests of this crate and of applications: a disk that loses power, fails and rots on demand, and what
-//! tries to break a storage with it. All of it is behind the feature `testing`, which tests switch on:
+//! For tests of this crate and of applications: a disk that loses power, fails and rots on demand,
+//! and what tries to break a storage with it. All of it is behind the feature `testing`, which
+//! tests switch on:
 //!
 //! ```toml
 //! [dependencies]

@@ -2,8 +2,8 @@
 //!
 //! Positions are ends: the index behind the last entry that counts, 0 if there is none.
 //!
-//! Several requests may be in flight: what a crash leaves is then what was promised, with the first, or the first
-//! two, and so on, of those requests, never with a later one alone.
+//! Several requests may be in flight: what a crash leaves is then what was promised, with the
+//! first, or the first two, and so on, of those requests, never with a later one alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,9 +43,9 @@ impl<C: TestTypes> Logged<C> {
     }
 }
 
-/// Invariants: `history` is every entry that has been in the log, or came with a snapshot, and was not truncated;
-/// `states` has the state at every end up to the greatest that was applied. What is called durable survives
-/// every crash from now on; the rest was asked for.
+/// Invariants: `history` is every entry that has been in the log, or came with a snapshot, and was
+/// not truncated; `states` has the state at every end up to the greatest that was applied. What is
+/// called durable survives every crash from now on; the rest was asked for.
 pub(crate) struct Model<C: openraft::RaftTypeConfig> {
     pub(crate) history: Arc<BTreeMap<u64, Arc<Logged<C>>>>,
     pub(crate) states: Arc<BTreeMap<u64, Arc<Expected<C>>>>,
@@ -64,7 +64,8 @@ pub(crate) struct Model<C: openraft::RaftTypeConfig> {
     pub(crate) applied_end: u64,
     pub(crate) durable_applied_end: u64,
     pub(crate) snapshot_end: u64,
-    /// What else may have happened: the state after each request in flight, in the order in which they were made.
+    /// What else may have happened: the state after each request in flight, in the order in which
+    /// they were made.
     pub(crate) in_flight: Vec<Arc<Model<C>>>,
 }
 
@@ -154,7 +155,8 @@ impl<C: TestTypes> Model<C> {
         }
     }
 
-    /// The model after a crash that left what was found, which has been checked: all of that is durable.
+    /// The model after a crash that left what was found, which has been checked: all of that is
+    /// durable.
     pub(crate) fn adopt(&self, found: &Found<C>) -> Self {
         let base = self.outcomes().rfind(|state| state.log_and_vote_are(found).is_ok()).unwrap_or(self);
         let mut model = Self { in_flight: Vec::new(), ..base.clone() };
@@ -164,7 +166,8 @@ impl<C: TestTypes> Model<C> {
         model.committed_end = found.committed_end();
         model.log_is_synced();
         let history_end = model.log_end.max(found.restorable_end());
-        // What was decided stays so, even if the mark is lost; an installed snapshot may be lost whole.
+        // What was decided stays so, even if the mark is lost; an installed snapshot may be lost
+        // whole.
         model.decided_end = model.decided_end.min(history_end);
         model.truncate(history_end);
         drop(Arc::make_mut(&mut model.states).split_off(&history_end.saturating_add(1)));
@@ -179,8 +182,8 @@ impl<C: TestTypes> Model<C> {
         model
     }
 
-    /// An older manifest was put back whose tables are all still there: the log has what the state has lost, or the
-    /// storage is refused.
+    /// An older manifest was put back whose tables are all still there: the log has what the state
+    /// has lost, or the storage is refused.
     pub(crate) fn with_an_older_state(&self) -> Self {
         Self { durable_applied_end: self.durable_purged_end, snapshot_end: 0, ..self.clone() }
     }

@@ -1,4 +1,5 @@
-//! The same application on a store that never fails: it tells what the state must be after each entry.
+//! The same application on a store that never fails: it tells what the state must be after each
+//! entry.
 
 use openraft::storage::RaftStateMachine;
 use openraft::type_config::alias::{CommittedLeaderIdOf, StoredMembershipOf};

@@ -1,9 +1,10 @@
-//! The log's entries lie in bundles on disk, and where a bundle ends is chance: whatever is appended, truncated, purged and opened again,
-//! what is read are the entries that count.
+//! The log's entries lie in bundles on disk, and where a bundle ends is chance: whatever is
+//! appended, truncated, purged and opened again, what is read are the entries that count.
 //!
-//! How it could go wrong: a truncation within a bundle comes undone, at once or after a restart; an earlier end of the log
-//! hides what was appended over it; a segment that is stored as a run, or purged in part, loses the entries of a bundle that begins
-//! before it; a reader that begins within a bundle finds nothing.
+//! How it could go wrong: a truncation within a bundle comes undone, at once or after a restart; an
+//! earlier end of the log hides what was appended over it; a segment that is stored as a run, or
+//! purged in part, loses the entries of a bundle that begins before it; a reader that begins within
+//! a bundle finds nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,6 +1,7 @@
-//! The check of a directory: sound ones are called sound, whatever ended the process that wrote them, and none is
-//! changed. How it could go wrong: a false alarm makes an operator throw away a good node; so what a power failure
-//! leaves is checked at many points. What it must find is in `check_damage.rs` and `check_contents.rs`.
+//! The check of a directory: sound ones are called sound, whatever ended the process that wrote
+//! them, and none is changed. How it could go wrong: a false alarm makes an operator throw away a
+//! good node; so what a power failure leaves is checked at many points. What it must find is in
+//! `check_damage.rs` and `check_contents.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,8 +51,8 @@ async fn snapshot(store: &mut Store) -> Result<(), std::io::Error> {
     builder.build_snapshot().await.map(drop)
 }
 
-/// What openraft does to a storage, in its order: a vote before entries of its term, purges behind snapshots. Ends
-/// with a snapshot of all that is applied and some entries behind it.
+/// What openraft does to a storage, in its order: a vote before entries of its term, purges behind
+/// snapshots. Ends with a snapshot of all that is applied and some entries behind it.
 pub async fn work(store: &mut Store) -> Result<(), std::io::Error> {
     for index in 1..=ENTRIES {
         let term = 1 + index / 25;
@@ -90,8 +91,9 @@ pub fn check(disk: &SimDisk) -> Report {
     try_check(Path::new(DIR), on(disk)).unwrap()
 }
 
-/// Which segments there are is left to chance, but one is to be a table. On a machine that builds and tests
-/// beside this one, all that could become a table was purged before it did; then it is begun anew.
+/// Which segments there are is left to chance, but one is to be a table. On a machine that builds
+/// and tests beside this one, all that could become a table was purged before it did; then it is
+/// begun anew.
 pub async fn filled_disk() -> SimDisk {
     const ATTEMPTS: u32 = 12;
     for _ in 0..ATTEMPTS {
@@ -152,7 +154,8 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     let state = report.state.clone().unwrap();
     assert_eq!((state.applied.as_ref().unwrap().index, state.pairs), (54, 40));
 
-    // Every file was read or is named in a note; the two LOCKs of a real directory do not exist here.
+    // Every file was read or is named in a note; the two LOCKs of a real directory do not exist
+    // here.
     assert_eq!(
         report.files + left_over_files(&report, &disk),
         disk.files().len() as u64,
@@ -168,8 +171,9 @@ async fn a_sound_directory_is_called_sound_and_its_content_told() {
     assert!(seen.contains(&Progress::Entries(log.entries)) && seen.contains(&Progress::Pairs(state.pairs)));
 }
 
-/// The numbers in "N files that do not count any more", and the files in what was interrupted: on a busy machine the log is
-/// closed while a segment is becoming a table. (That made this test fail there.)
+/// The numbers in "N files that do not count any more", and the files in what was interrupted: on a
+/// busy machine the log is closed while a segment is becoming a table. (That made this test fail
+/// there.)
 fn left_over_files(report: &Report, disk: &SimDisk) -> u64 {
     let interrupted = report.notes.iter().filter(|note| note.text.starts_with("left over from something"));
     let in_interrupted = interrupted
@@ -189,8 +193,8 @@ async fn a_fresh_directory_is_sound() {
     assert_eq!((report.log.unwrap().entries, report.state.unwrap().pairs), (0, 0));
 }
 
-/// After a snapshot from a leader there are tables for a moment that do not count any more, a purge far beyond the log, and no
-/// entries.
+/// After a snapshot from a leader there are tables for a moment that do not count any more, a purge
+/// far beyond the log, and no entries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_with_an_installed_snapshot_is_sound() {
     let leader = filled_disk().await;
@@ -210,8 +214,9 @@ async fn a_directory_with_an_installed_snapshot_is_sound() {
     assert_eq!(report.log.unwrap().purged.unwrap().index, 54);
 }
 
-/// The power fails at every third operation of the workload (and now and then again while the storage recovers); what
-/// any survival of it leaves is sound to the check, and to a start, whose work is sound again.
+/// The power fails at every third operation of the workload (and now and then again while the
+/// storage recovers); what any survival of it leaves is sound to the check, and to a start, whose
+/// work is sound again.
 ///
 /// `CHECK_SEED=17` draws other survivals.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -275,8 +280,8 @@ fn fingerprint(root: &Path) -> BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime
     files
 }
 
-/// On real files: nothing changes, links on the way do not matter, what does not belong is told and no problem, and
-/// the check and an open storage keep each other out.
+/// On real files: nothing changes, links on the way do not matter, what does not belong is told and
+/// no problem, and the check and an open storage keep each other out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_directory_is_left_as_it_is() {
     let home = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Records that every checksum covers and that are wrong all the same, written as the storage writes them: only decoding
-//! shows them.
+//! Records that every checksum covers and that are wrong all the same, written as the storage
+//! writes them: only decoding shows them.
 
 use std::path::Path;
 
@@ -201,7 +201,8 @@ async fn another_format_is_not_called_damage() {
     }
 }
 
-/// A storage that has never been opened to its end has no FORMAT; one that has been in use and lost it is damaged.
+/// A storage that has never been opened to its end has no FORMAT; one that has been in use and lost
+/// it is damaged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_format_is_told_from_a_start_that_was_interrupted() {
     let format = Path::new(DIR).join("FORMAT");

@@ -1,6 +1,6 @@
-//! Damage of every kind to every file: the check finds it and names the file, or it is harmless: then a storage opened on
-//! the same disk answers exactly as before. Attacked is the promise of the exit code: a directory that is called
-//! well must never answer wrongly.
+//! Damage of every kind to every file: the check finds it and names the file, or it is harmless:
+//! then a storage opened on the same disk answers exactly as before. Attacked is the promise of the
+//! exit code: a directory that is called well must never answer wrongly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -63,8 +63,8 @@ fn names(report: &Report, path: &Path) -> bool {
     report.problems.iter().any(|problem| problem.path == path)
 }
 
-/// A WITNESS that has lost its end is an older one: it speaks of logs that have gone since, and which of the two is wrong
-/// cannot be told. Then the log is named, and the WITNESS with it.
+/// A WITNESS that has lost its end is an older one: it speaks of logs that have gone since, and
+/// which of the two is wrong cannot be told. Then the log is named, and the WITNESS with it.
 fn tells_of(report: &Report, path: &Path) -> bool {
     let witness = path.ends_with("WITNESS").then(|| path.parent());
     let by_witness =
@@ -77,7 +77,8 @@ fn tells_of(report: &Report, path: &Path) -> bool {
 struct Tally(BTreeMap<String, (u32, u32)>);
 
 impl Tally {
-    /// Compares what the check says of a disk on which `path` was damaged with what a start makes of it.
+    /// Compares what the check says of a disk on which `path` was damaged with what a start makes
+    /// of it.
     async fn judge(&mut self, disk: &SimDisk, expected: &str, path: &Path, what: &str) {
         let report = check(disk);
         let (found, harmless) = self.0.entry(kind(path)).or_default();

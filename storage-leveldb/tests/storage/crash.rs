@@ -1,13 +1,14 @@
-//! Power loss at every operation of a workload; `storage_leveldb::testing::crash` says how, and what it must catch.
+//! Power loss at every operation of a workload; `storage_leveldb::testing::crash` says how, and
+//! what it must catch.
 //!
-//! What it found: in a fresh directory the database for the first installed snapshot got the name of the
-//! active one, which had been named but not created when the names in use were counted. Installing wrote
-//! into the live database and then deleted it.
+//! What it found: in a fresh directory the database for the first installed snapshot got the name
+//! of the active one, which had been named but not created when the names in use were counted.
+//! Installing wrote into the live database and then deleted it.
 //!
-//! The long mode, with a progress line every minute:
-//! `CRASH_POINTS=1000000 cargo test --release -p storage-leveldb --test storage crash -- --nocapture`.
-//! `CRASH_FIRST_SEED=500 …` goes on where another run has ended; `CRASH_SEED=17 …` runs one seed again, and
-//! with `CRASH_POINT=231.2` one point of it.
+//! The long mode, with a progress line every minute: `CRASH_POINTS=1000000 cargo test --release -p
+//! storage-leveldb --test storage crash -- --nocapture`. `CRASH_FIRST_SEED=500
+//! …` goes on where another run has ended; `CRASH_SEED=17
+//! …` runs one seed again, and with `CRASH_POINT=231.2` one point of it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use storage_leveldb::testing::{CrashTest, Random, SimDisk, Survival};
 
 /// Distinct crash points in CI.
 const POINTS: u64 = 20_000;
-/// Of these at least so many after another crash: of 24,800 points there were 12,900, of 11,200 there were 6,400, and how
-/// many storages go on after a crash is left to chance.
+/// Of these at least so many after another crash: of 24,800 points there were 12,900, of 11,200
+/// there were 6,400, and how many storages go on after a crash is left to chance.
 const POINTS_AFTER_A_CRASH: u64 = 4000;
 
-/// Few keys, so that values are overwritten, or appended to, and now and then a value larger than a write buffer.
+/// Few keys, so that values are overwritten, or appended to, and now and then a value larger than a
+/// write buffer.
 pub fn random_set(random: &mut Random) -> Set {
     let len = if random.one_in(20) { 5000 } else { random.position(200) };
     let value = random.number().to_string().repeat(len / 20 + 1);
@@ -57,8 +59,8 @@ fn whatever_the_power_interrupts_every_promise_holds() {
     }
 }
 
-/// Of several directories that were missing only the last had its name synced, and with the others everything
-/// was lost.
+/// Of several directories that were missing only the last had its name synced, and with the others
+/// everything was lost.
 #[tokio::test]
 async fn a_storage_below_directories_that_were_missing_survives() {
     let (disk, dir) = (SimDisk::default(), Path::new("mount/a/b/node"));

@@ -1,9 +1,10 @@
 //! Every engine keeps the contract of `Engine`, on a disk that loses power too.
 //!
-//! What the random histories found in rusty-leveldb 4.0.2, both worked around in `engine::leveldb`: `get` lost
-//! keys that were there (one in three runs of 400 small batches had a wrong answer), because a deletion of the
-//! next greater key was taken for a deletion of the key asked for; and a write buffer could become a table below
-//! older tables with the same keys, because the search for overlaps in level 0 assumes there are none.
+//! What the random histories found in rusty-leveldb 4.0.2, both worked around in `engine::leveldb`:
+//! `get` lost keys that were there (one in three runs of 400 small batches had a wrong answer),
+//! because a deletion of the next greater key was taken for a deletion of the key asked for; and a
+//! write buffer could become a table below older tables with the same keys, because the search for
+//! overlaps in level 0 assumes there are none.
 
 use std::ops::Range;
 use std::path::Path;
@@ -63,8 +64,9 @@ fn the_third_engine_keeps_the_contract() {
     check(&|| one_file(&SimDisk::default()));
 }
 
-/// Found by reading: LevelDB only ever appended to its MANIFEST, which is read whole at a start and copied whole for a snapshot;
-/// at 1 GiB both would have refused it, on all nodes at about the same time.
+/// Found by reading: LevelDB only ever appended to its MANIFEST, which is read whole at a start and
+/// copied whole for a snapshot; at 1 GiB both would have refused it, on all nodes at about the same
+/// time.
 #[test]
 fn a_manifest_that_has_grown_is_begun_anew() {
     const MANIFEST_BYTES: u64 = 4096;
@@ -90,10 +92,11 @@ fn a_manifest_that_has_grown_is_begun_anew() {
     }
 }
 
-/// Found by a crash test with 20,000 points more than usual (`CRASH_SEED=1006 CRASH_POINT=141.1`): an entry that had been
-/// truncated came back in place of the one that replaced it. `Table::get` does not find a pair whose key and sequence
-/// number are exactly those asked for if it ends its block, and `DB::get` asks for the last sequence number; so the
-/// last key written answered with an older value from an older table. Reads are now made at the greatest number there is.
+/// Found by a crash test with 20,000 points more than usual (`CRASH_SEED=1006 CRASH_POINT=141.1`):
+/// an entry that had been truncated came back in place of the one that replaced it. `Table::get`
+/// does not find a pair whose key and sequence number are exactly those asked for if it ends its
+/// block, and `DB::get` asks for the last sequence number; so the last key written answered with an
+/// older value from an older table. Reads are now made at the greatest number there is.
 #[test]
 fn the_last_key_written_is_not_answered_from_an_older_table() {
     let disk = SimDisk::default();

@@ -1,5 +1,6 @@
 //! Failing and lying disks: every fault is detected or harmless, and none changes an answer;
-//! `storage_leveldb::testing::faults` says how that is tried. `FAULT_SEED=17` tries another workload.
+//! `storage_leveldb::testing::faults` says how that is tried. `FAULT_SEED=17` tries another
+//! workload.
 
 mod lost_files;
 mod opening;
@@ -22,7 +23,8 @@ fn is_replay() -> bool {
     std::env::var("FAULT_SEED").is_ok()
 }
 
-/// Runs a test on some workloads and prints what was tried, which must have been at least this much.
+/// Runs a test on some workloads and prints what was tried, which must have been at least this
+/// much.
 fn run(test: impl Fn(&Test) -> Result<FaultReport, FaultTestError>, least: u64) -> FaultReport {
     let seeds = match std::env::var("FAULT_SEED") {
         Ok(seed) => seed.parse().unwrap()..seed.parse::<u64>().unwrap() + 1,
@@ -88,13 +90,15 @@ fn parts() -> impl Iterator<Item = String> {
 
 const RESERVED: &str = "segment/*.log: flipped bit, reserved";
 
-/// Whether nobody may be told of a flipped bit there, because nobody has to read it.
+/// Whether a flipped bit there may go untold, because it need not be read.
 ///
-/// A table that was being written as the storage was closed, or one that was merged away, is removed at the next start.
-/// Of a WITNESS the last whole record counts, so that damage to one of the others says nothing. And entries that have been
-/// purged are not read again: on a busy machine the log's caretaker may not have come to remove their segments, or
-/// they are in one with others. Zeros that a log has in advance are none of its records, whichever bits of them flip. (This test once took every harmless flip for a bug, and failed on a busy machine only: all
-/// of them were in tables of entries up to 187, of a log that had been purged up to 187.)
+/// A table that was being written as the storage was closed, or one that was merged away, is
+/// removed at the next start. Of a WITNESS the last whole record counts, so that damage to one of
+/// the others says nothing. And entries that have been purged are not read again: on a busy machine
+/// the log's caretaker may not have come to remove their segments, or they are in one with others.
+/// Zeros that a log has in advance are none of its records, whichever bits of them flip. (This test
+/// once took every harmless flip for a bug, and failed on a busy machine only: all of them were in
+/// tables of entries up to 187, of a log that had been purged up to 187.)
 fn may_be_unread(part: &str) -> bool {
     let of_entries = part.starts_with("segment/*.ldb") || part.starts_with("log table/*.ldb");
     let is_reserved = part == RESERVED;

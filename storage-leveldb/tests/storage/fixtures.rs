@@ -90,7 +90,8 @@ fn entry(index: u64) -> Entry {
     Entry::new(id(index), payload)
 }
 
-/// Appends several entries at a time: some that follow are truncated, so that what counts of a bundle ends within it.
+/// Appends several entries at a time: some that follow are truncated, so that what counts of a
+/// bundle ends within it.
 async fn append_again(store: &mut Store, index: u64) {
     let of_another_leader = |index| Entry::new(log_id(2, index), EntryPayload::Blank);
     match index {

@@ -50,14 +50,15 @@ impl Observer for Stalls {
     }
 }
 
-/// An operator must be able to tell a slow disk from LevelDB: on a disk that syncs slowly, appends stall for its sake.
+/// An operator must be able to tell a slow disk from LevelDB: on a disk that syncs slowly, appends
+/// stall for its sake.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stall_of_a_slow_disk_is_told_as_one() {
     let (disk, stalls) = (SimDisk::default(), Arc::new(Stalls::default()));
     disk.watch(|moment| {
         let of_a_log = moment.path.extension().is_some_and(|extension| extension == "log");
         if moment.kind == OperationKind::Sync && of_a_log {
-            // The slowness itself; nobody waits for it to have passed.
+            // The slowness itself; nothing waits for it to have passed.
             std::thread::sleep(Duration::from_millis(30));
         }
     });
@@ -138,8 +139,9 @@ async fn a_log_is_found_again_whatever_its_length() {
     }
 }
 
-/// rusty-leveldb stops dropping overwritten and deleted pairs after its first iterator, for ever: a log that
-/// is purged by scanning grew without end. `engine::leveldb::everything` tells why, and goes around it.
+/// rusty-leveldb stops dropping overwritten and deleted pairs after its first iterator, for ever: a
+/// log that is purged by scanning grew without end. `engine::leveldb::everything` tells why, and
+/// goes around it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purging_gives_the_space_back() {
     let dir = tempfile::tempdir().unwrap();
@@ -165,8 +167,8 @@ async fn purging_gives_the_space_back() {
     assert!(greatest < 16 << 20, "{greatest} bytes");
 }
 
-/// Found by reading: entries from behind the first one were answered in its place, and openraft would have sent them as
-/// those that follow the one before it.
+/// Found by reading: entries from behind the first one were answered in its place, and openraft
+/// would have sent them as those that follow the one before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purged_entries_are_not_answered_by_later_ones() {
     let dir = tempfile::tempdir().unwrap();
@@ -178,7 +180,8 @@ async fn purged_entries_are_not_answered_by_later_ones() {
     assert_eq!(reader.limited_get_log_entries(5, 9).await.unwrap().len(), 4);
 }
 
-/// Found by reading: as long as peers that catch up kept a read in the queue, no append and no vote was written.
+/// Found by reading: as long as peers that catch up kept a read in the queue, no append and no vote
+/// was written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_waits_for_a_read_or_two_and_not_for_all() {
     const ENTRIES: u64 = 2000;
@@ -210,15 +213,16 @@ async fn an_append_waits_for_a_read_or_two_and_not_for_all() {
     }
     readers.iter().for_each(tokio::task::JoinHandle::abort);
     waited.sort_unstable();
-    // One in service and one that was answered before the append was in the queue, for each reader at worst.
+    // One in service and one that was answered before the append was in the queue, for each reader
+    // at worst.
     assert!(
         waited[waited.len() / 2] <= 2 * READERS as u64,
         "reads served while an append waited: {waited:?}"
     );
 }
 
-/// Found by reading: only decoding had a limit, so an entry beyond it was acknowledged, and then stopped the node that had it at
-/// every start.
+/// Found by reading: only decoding had a limit, so an entry beyond it was acknowledged, and then
+/// stopped the node that had it at every start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_that_could_not_be_read_again_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -233,8 +237,8 @@ async fn an_entry_that_could_not_be_read_again_is_refused() {
     assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 2)));
 }
 
-/// Votes and entries share one queue: openraft takes a vote that has been saved as a sign that everything handed
-/// over before it is durable, too.
+/// Votes and entries share one queue: openraft takes a vote that has been saved as a sign that
+/// everything handed over before it is durable, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vote_never_overtakes_an_append() {
     for round in 0..100 {
@@ -255,9 +259,9 @@ async fn a_vote_never_overtakes_an_append() {
     }
 }
 
-/// An older ROOT that does not name the segment being written would take acknowledged entries away. Mostly something that
-/// it does name has gone since, which is a fault anyway, so that only luck tried this; the mutant `older-log-root` showed
-/// it. Here everything that it names is still there.
+/// An older ROOT that does not name the segment being written would take acknowledged entries away.
+/// Mostly something that it does name has gone since, which is a fault anyway, so that only luck
+/// tried this; the mutant `older-log-root` showed it. Here everything that it names is still there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_root_of_the_log_is_refused_while_all_that_it_names_is_there() {
     let disk = GatedDisk::default();
@@ -267,7 +271,8 @@ async fn an_older_root_of_the_log_is_refused_while_all_that_it_names_is_there() 
     let on = |disk: Arc<dyn Disk>| Options { disk, log_segment_bytes: 3000, ..Options::default() };
     let mut store = open(dir, on(Arc::new(disk.clone()))).await.unwrap();
     let older = disk.disk.copy();
-    // The fourth is made when the third has been taken, which is then begun by the append that is under way or by the next.
+    // The fourth is made when the third has been taken, which is then begun by the append that is
+    // under way or by the next.
     let is_there =
         |name: &str| disk.disk.files().iter().any(|(path, _)| path.starts_with(dir.join("log").join(name)));
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! What the storage must keep, whatever the disk does. One theme a file, one binary for all: linking costs more
-//! than running most of them.
+//! What the storage must keep, whatever the disk does. One theme a file, one binary for all:
+//! linking costs more than running most of them.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! What is merged into a value counts, once and in its order, wherever the value and what was merged into it lie: in the same
-//! batch, in the same memtable, in tables, in a snapshot.
+//! What is merged into a value counts, once and in its order, wherever the value and what was
+//! merged into it lie: in the same batch, in the same memtable, in tables, in a snapshot.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -256,7 +256,8 @@ async fn merging_reads_nothing_from_the_disk() {
     }
     drop(life.store.state.get_snapshot_builder().await.build_snapshot().await.unwrap());
     drop(life.store);
-    // Opened anew, and with a memtable that is never full, nothing is in memory and nothing goes on in the background.
+    // Opened anew, and with a memtable that is never full, nothing is in memory and nothing goes on
+    // in the background.
     let options = Options { memtable_bytes: usize::MAX, ..options(&life.disk) };
     life.store = Storage::open(Path::new("db"), life.tape.clone(), options).await.unwrap();
     let seed = an_append();
@@ -312,7 +313,8 @@ async fn refusing(
     store
 }
 
-/// The application cannot refuse what is committed, and whoever reads must not be told half of a value.
+/// The application cannot refuse what is committed, and a reader must not be told half of a
+/// value.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_cannot_merge_has_a_fault_and_no_answer() {
     let (disk, merges) = (SimDisk::default(), Refusing::default());
@@ -324,7 +326,7 @@ async fn who_cannot_merge_has_a_fault_and_no_answer() {
     assert!(reason.contains("panicked while merging into key key: no merge any more"), "{reason}");
     drop(store);
 
-    // The same in the background, where nobody asks.
+    // The same in the background, where no reader asks.
     merges.0.store(false, std::sync::atomic::Ordering::Relaxed);
     let mut store = refusing(&disk, &merges, 3..4).await;
     merges.0.store(true, std::sync::atomic::Ordering::Relaxed);

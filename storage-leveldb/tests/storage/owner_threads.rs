@@ -109,8 +109,9 @@ async fn apply(store: &mut Store, index: u64) -> Result<(), std::io::Error> {
     store.state.apply(futures_util::stream::iter([Ok((entry, None))])).await
 }
 
-/// Found by reading: the flush thread took it for granted that whoever failed had latched a fault, which an engine cannot.
-/// It ended; applying, and with it the node, waited for ever, and called itself healthy.
+/// Found by reading: the flush thread took it for granted that the part that failed had latched a
+/// fault, which an engine cannot. It ended; applying, and with it the node, waited for ever, and
+/// called itself healthy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_fails_in_a_flush_is_a_fault() {
     for flaw in [Flaw::WritePanics, Flaw::WriteFails] {
@@ -134,8 +135,8 @@ async fn an_engine_that_fails_in_a_flush_is_a_fault() {
     }
 }
 
-/// Found by reading: a table whose engine had panicked was closed, said every query, and the storage called itself
-/// healthy.
+/// Found by reading: a table whose engine had panicked was closed, said every query, and the
+/// storage called itself healthy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_that_fails_under_a_query_is_a_fault() {
     for flaw in [Flaw::ReadPanics, Flaw::ReadFails] {

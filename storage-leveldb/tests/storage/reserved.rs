@@ -1,8 +1,10 @@
-//! The room that the log makes in its files before it needs it, so that a sync has nothing to wait for but what was written.
+//! The room that the log makes in its files before it needs it, so that a sync has nothing to wait
+//! for but what was written.
 //!
-//! How it could go wrong: what is reserved is taken for records, or replaces some; a log that grows in steps waits as often as
-//! before; a node that does nothing takes the space of one that works; a write waits until room has been made. (That a power
-//! failure at any moment of it loses nothing is the crash test's business, whose logs grow in steps, too.)
+//! How it could go wrong: what is reserved is taken for records, or replaces some; a log that grows
+//! in steps waits as often as before; a node that does nothing takes the space of one that works; a
+//! write waits until room has been made. (That a power failure at any moment of it loses nothing is
+//! the crash test's business, whose logs grow in steps, too.)
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -105,7 +107,8 @@ async fn a_log_grows_in_steps_and_reads_as_what_was_written() {
     assert!(entries == (1..=64).map(entry).collect::<Vec<_>>());
 }
 
-/// All of the next segment's room is made while the active one is half full, and none of it while somebody waits.
+/// All of the next segment's room is made while the active one is half full, and none of it while
+/// a caller waits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_segment_has_its_room_before_it_is_begun() {
     let disk = SimDisk::default();

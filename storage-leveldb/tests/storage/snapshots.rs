@@ -59,9 +59,10 @@ async fn read_all(mut file: SnapshotFile) -> Vec<u8> {
     bytes
 }
 
-/// Found by reading, when snapshots were files: it was opened at its first read, which follows the connection to the
-/// peer. If a newer snapshot had removed it by then, a healthy leader latched "missing" and stopped for good. Now it
-/// is the tables of the state that must stay, from the beginning on.
+/// Found by reading, when snapshots were files: it was opened at its first read, which follows the
+/// connection to the peer. If a newer snapshot had removed it by then, a healthy leader latched
+/// "missing" and stopped for good. Now it is the tables of the state that must stay, from the
+/// beginning on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     let (_dir, mut store) = node().await;
@@ -83,9 +84,10 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     assert_eq!(follower.reader.query(()).await.unwrap().len(), 1);
 }
 
-/// Found by reading, when snapshots were files: one that was completed removed every temporary file, the one that was
-/// being received among them; installing it then stopped the node. Now the table that is being received must stay when
-/// the merge thread removes those that do not count any more.
+/// Found by reading, when snapshots were files: one that was completed removed every temporary
+/// file, the one that was being received among them; installing it then stopped the node. Now the
+/// table that is being received must stay when the merge thread removes those that do not count any
+/// more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_is_built_while_another_is_received() {
     let (meta, bytes) = sent_by_another(5).await;
@@ -107,8 +109,8 @@ async fn a_snapshot_is_built_while_another_is_received() {
     assert_eq!(store.state.applied_state().await.unwrap().0, Some(log_id(1, 5)));
 }
 
-/// What a builder was promised cannot get durable any more, because the table is given up. It answers the newer state,
-/// which is what openraft can use; without that it would wait for ever.
+/// What a builder was promised cannot get durable any more, because the table is given up. It
+/// answers the newer state, which is what openraft can use; without that it would wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_is_overtaken_while_it_is_built_is_dropped() {
     let (meta, bytes) = sent_by_another(5).await;
@@ -160,7 +162,8 @@ fn put_back_root(dir: &Path, older: &[u8]) -> Vec<u8> {
     current
 }
 
-/// With the older MANIFEST the storage is refused and nothing is removed: put back, the newer one is good.
+/// With the older MANIFEST the storage is refused and nothing is removed: put back, the newer one
+/// is good.
 async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
     let before = names(dir);
     let current = put_back_root(dir, older);
@@ -170,8 +173,9 @@ async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
     put_back_root(dir, &current);
 }
 
-/// Found by reading: what ACTIVE (now MANIFEST) does not name was removed before it was known that what it does name is there.
-/// An older version of it made the start delete the whole state, and only then refuse.
+/// Found by reading: what ACTIVE (now MANIFEST) does not name was removed before it was known that
+/// what it does name is there. An older version of it made the start delete the whole state, and
+/// only then refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_root_destroys_nothing() {
     let (dir, mut store) = node().await;

@@ -31,7 +31,8 @@ async fn a_snapshot_shows_the_moment_it_was_begun() {
     let mut store = open(dir.path(), options).await.unwrap();
     apply(&mut store.state, (1..=2000).map(|i| entry(i, &format!("k{i:05}"), "before"))).await;
     let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
-    // Overwrites everything, through several flushes and merges, before a byte of the snapshot is made.
+    // Overwrites everything, through several flushes and merges, before a byte of the snapshot is
+    // made.
     let long = "after".repeat(300);
     apply(&mut store.state, (2001..=6000).map(|i| entry(i, &format!("k{:05}", i % 2000), &long))).await;
     let snapshot = builder.build_snapshot().await.unwrap();
@@ -140,8 +141,8 @@ async fn a_transaction_reads_its_own_writes() {
     assert!(!store.reader.query(()).await.unwrap().is_empty());
 }
 
-/// Found by reading: an error of the application stopped openraft and latched nothing, so that the node was ready, and
-/// answered stale reads, from a state it could not go on with.
+/// Found by reading: an error of the application stopped openraft and latched nothing, so that the
+/// node was ready, and answered stale reads, from a state it could not go on with.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_application_that_fails_is_a_fault_and_nothing_is_applied() {
     for (command, how) in [("not a number", "the application panicked"), ("damaged", "cannot be decoded")] {
@@ -161,8 +162,8 @@ async fn fails_and_applies_nothing(command: &str, how: &str) {
     drop(store);
     let mut store: Storage<Types, Scripted> =
         Storage::open(dir.path(), Scripted, Options::default()).await.unwrap();
-    // What was applied and not synced may be gone, but nothing of the batch that failed is there: entry 1 is
-    // applied whole or not at all.
+    // What was applied and not synced may be gone, but nothing of the batch that failed is there:
+    // entry 1 is applied whole or not at all.
     let applied = store.state.applied_state().await.unwrap().0;
     assert!(applied.is_none() || applied == Some(log_id(1, 1)), "{applied:?}");
     apply(&mut store.state, applied.is_none().then(|| entry(1, "", "7"))).await;
@@ -174,9 +175,10 @@ async fn fails_and_applies_nothing(command: &str, how: &str) {
     assert_eq!(found, other.reader.query(()).await.unwrap());
 }
 
-/// Found by the benchmark of gets: pairs were missing. A page of a table ends when its stored bytes reach a limit, and
-/// what merged tables took a page for the last one if its values, which are a byte shorter each, did not. All that came
-/// behind it in that table was left out of flushes, merges, scans and snapshots, wherever a table had more than one page.
+/// Found by the benchmark of gets: pairs were missing. A page of a table ends when its stored bytes
+/// reach a limit, and what merged tables took a page for the last one if its values, which are a
+/// byte shorter each, did not. All that came behind it in that table was left out of flushes,
+/// merges, scans and snapshots, wherever a table had more than one page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runs_of_many_pages_are_merged_whole() {
     const KEYS: u64 = 3000;

@@ -1,6 +1,6 @@
-//! The state in memtables and tables, while threads flush and merge it. Attacked is what an application relies on whatever
-//! they do: every read is right and of one moment, nothing waits without end, and the disk gets back what does not
-//! count any more.
+//! The state in memtables and tables, while threads flush and merge it. Attacked is what an
+//! application relies on whatever they do: every read is right and of one moment, nothing waits
+//! without end, and the disk gets back what does not count any more.
 
 mod full_memtables;
 mod histories;
@@ -32,8 +32,8 @@ type Store = Storage<Types, Register>;
 
 const DIR: &str = "node";
 
-/// Sets a key, or deletes it if the value is empty. A query answers the log index and all pairs, read in pages of so many
-/// pairs, after having asked for each of them again.
+/// Sets a key, or deletes it if the value is empty. A query answers the log index and all pairs,
+/// read in pages of so many pairs, after having asked for each of them again.
 struct Register;
 
 impl Application<Types> for Register {

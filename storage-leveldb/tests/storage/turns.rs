@@ -1,7 +1,8 @@
 //! Groups follow each other on the thread of their segment, without another thread in between.
 //!
-//! How it could go wrong: a row of groups that never ends starves who reads; a read that makes a write wait is seen by nobody;
-//! after a failed write the next group goes to an engine that nobody may call any more; somebody who waits is never told.
+//! How it could go wrong: a row of groups that never ends starves readers; a read that makes a
+//! write wait is not counted; after a failed write the next group goes to an engine that must not
+//! be called any more; a caller that waits is never told.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,8 +38,8 @@ struct Gate {
     has_held: AtomicBool,
 }
 
-/// An engine whose scans can be held back, and whose writes can be made to fail, or to end only when there is more to be written.
-/// It knows of no latch.
+/// An engine whose scans can be held back, and whose writes can be made to fail, or to end only
+/// when there is more to be written. It knows of no latch.
 #[derive(Clone, Default)]
 struct Tried {
     inner: MemoryEngine,
@@ -118,7 +119,8 @@ impl Observer for Stalls {
 
 type Read = (Result<(), std::io::Error>, LogReader<Types>);
 
-/// A read of the first entry that is held back. Shortly after an append it is still answered from memory; so it is tried again.
+/// A read of the first entry that is held back. Shortly after an append it is still answered from
+/// memory; so it is tried again.
 async fn held_read(mut reader: LogReader<Types>, engine: &Tried) -> JoinHandle<Read> {
     let scans = engine.scans.clone();
     scans.has_held.store(false, Ordering::SeqCst);
@@ -149,7 +151,7 @@ async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
         let read = held_read(reader, &engine).await;
         let (done, flushed) = Types::oneshot();
         store.log.append([entry(index + 1)], IOFlushed::signal(done)).await.unwrap();
-        // The slowness itself; nobody waits for it to have passed.
+        // The slowness itself; nothing waits for it to have passed.
         tokio::time::sleep(Duration::from_millis(20)).await;
         engine.let_scans_pass();
         timeout(HANGS, flushed).await.expect("the append ends").unwrap().unwrap();
@@ -163,7 +165,8 @@ async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
     panic!("{:?}", stalls.0.lock().unwrap());
 }
 
-/// Appends entry after entry, so that there is always a next group, until the engine says that it is enough.
+/// Appends entry after entry, so that there is always a next group, until the engine says that it
+/// is enough.
 async fn never_stop(mut store: Store, engine: Tried, first: u64) -> (Store, u64) {
     let mut index = first;
     while engine.is_endless.load(Ordering::SeqCst) {
@@ -184,11 +187,12 @@ impl Drop for EndsTheRow {
     }
 }
 
-/// As long as groups follow each other somebody who is behind the tail is served between them.
+/// As long as groups follow each other a reader that is behind the tail is served between them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_reads_is_not_starved_by_writes_that_never_stop() {
-    // A read asks the segment some 60 times, and between two of them a group waits for two appends: on a busy machine that takes
-    // seconds. (With 300 reads of at most 15 s this test failed on one that was.)
+    // A read asks the segment some 60 times, and between two of them a group waits for two appends:
+    // on a busy machine that takes seconds. (With 300 reads of at most 15 s this test failed on one
+    // that was.)
     const READS: u64 = 3;
     let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
     // So large that the segment is never full, which would end the row.
@@ -209,7 +213,7 @@ async fn who_reads_is_not_starved_by_writes_that_never_stop() {
     assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, last)));
 }
 
-/// Everybody hears of it, those of the groups behind it, too, and the engine is not asked again.
+/// All callers hear of it, those of the groups behind it, too, and the engine is not asked again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_write_that_failed_nothing_is_written() {
     let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());

@@ -1,4 +1,5 @@
-//! A real browser, headless, over the WebDriver protocol: JSON over HTTP, so small that no crate is needed. Calls block.
+//! A real browser, headless, over the WebDriver protocol: JSON over HTTP, so small that no crate is
+//! needed. Calls block.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;

@@ -39,7 +39,8 @@ impl OlderCopies {
         Self { data_dir: data_dir.to_owned(), copies, count: 0 }
     }
 
-    /// Copies what a node has at work, each file at a moment of its own; one that goes meanwhile has no older version.
+    /// Copies what a node has at work, each file at a moment of its own; one that goes meanwhile
+    /// has no older version.
     pub fn take(&mut self) {
         copy_dir(&self.data_dir, &self.copies.join(self.count.to_string())).unwrap();
         self.count += 1;
@@ -67,7 +68,8 @@ fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How much of a file is content: zeros that a log has in advance are none of its records, whatever becomes of them.
+/// How much of a file is content: zeros that a log has in advance are none of its records, whatever
+/// becomes of them.
 pub fn used_bytes(content: &[u8]) -> usize {
     content.iter().rposition(|byte| *byte != 0).map_or(content.len(), |last| last + 1)
 }

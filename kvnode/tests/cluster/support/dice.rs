@@ -23,7 +23,7 @@ impl Dice {
         Self(fresh_seed())
     }
 
-    /// Another sequence, for somebody who rolls at the same time.
+    /// Another sequence, for a task that rolls at the same time.
     pub fn fork(&mut self) -> Self {
         Self(self.next())
     }

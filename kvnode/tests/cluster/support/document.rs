@@ -3,6 +3,20 @@
 use std::path::Path;
 use std::process::Command;
 
+/// All pages of `docs/operations`, in the order of their names.
+pub fn operations() -> String {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations");
+    let mut pages: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    pages.iter().map(|page| std::fs::read_to_string(page).unwrap() + "\n").collect()
+}
+
+/// The commands of a block: a line each, or several that end in a backslash.
+pub fn commands(block: &str) -> Vec<String> {
+    let joined = block.replace("\\\n", "");
+    joined.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect()
+}
+
 /// The fenced code blocks of a Markdown text with their marks (as in `sh run`), in order.
 pub fn blocks(text: &str) -> Vec<(&str, &str)> {
     let inside = text.split("\n```").skip(1).step_by(2);

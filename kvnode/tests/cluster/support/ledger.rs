@@ -66,7 +66,7 @@ impl Ledger {
         self.acked.load(Ordering::Relaxed)
     }
 
-    /// Writes whose outcome nobody knows.
+    /// Writes whose outcome is not known.
     pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }

@@ -21,7 +21,7 @@ const READ_PAUSE: Duration = Duration::from_millis(2);
 pub struct LoadOptions {
     pub writers: usize,
     pub readers: usize,
-    /// Of each writer, written by nobody else.
+    /// Of each writer, written by no other writer.
     pub own_keys: usize,
     /// Written by every writer.
     pub shared_keys: usize,
@@ -80,7 +80,8 @@ impl Load {
         }
     }
 
-    /// Lets the operations under way end; fails the test if any writer or reader found something wrong.
+    /// Lets the operations under way end; fails the test if any writer or reader found something
+    /// wrong.
     pub async fn stop(mut self) -> Arc<Ledger> {
         self.stop.store(true, Ordering::Relaxed);
         let all_ended = async {

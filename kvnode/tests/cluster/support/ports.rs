@@ -1,8 +1,8 @@
 //! Free ports, found below the range from which the system takes ports for outgoing connections.
 //!
-//! A port from that range would be free now, but while a killed node is down the others dial it without end: sooner or
-//! later a connection is given the very port it dials as its own, connects to itself, and the node cannot be started
-//! again.
+//! A port from that range would be free now, but while a killed node is down the others dial it
+//! without end: sooner or later a connection is given the very port it dials as its own, connects
+//! to itself, and the node cannot be started again.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;

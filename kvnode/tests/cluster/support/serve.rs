@@ -69,7 +69,7 @@ impl Serve {
     }
 }
 
-/// The environment of whoever runs the tests must not configure the nodes.
+/// The environment of the tests must not configure the nodes.
 pub fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();

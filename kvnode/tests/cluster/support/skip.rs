@@ -12,10 +12,16 @@ pub fn unless_found(program: &str, test: &str) -> bool {
     unless_answers(program, "-V", test)
 }
 
-/// The same, for a program that says its version when asked with `flag`. Some would run for ever with another.
+/// The same, for a program that says its version when asked with `flag`. Some would run for ever
+/// with another.
 pub fn unless_answers(program: &str, flag: &str, test: &str) -> bool {
-    let found = Command::new(program).arg(flag).output().is_ok_and(|output| output.status.success());
-    found || skipped(&format!("{test} needs {program}"))
+    unless_runs(program, &[flag], test)
+}
+
+/// The same, for a program that ends well with these arguments if it has all that is needed.
+pub fn unless_runs(program: &str, args: &[&str], test: &str) -> bool {
+    let found = Command::new(program).args(args).output().is_ok_and(|output| output.status.success());
+    found || skipped(&format!("{test} needs {program} {}", args.join(" ")))
 }
 
 /// Whether a file system can be mounted here; else the same.
@@ -30,7 +36,7 @@ pub fn unless_mountable(test: &str) -> bool {
 fn skipped(why: &str) -> bool {
     let text = format!("SKIPPED: {why}");
     assert!(std::env::var(NO_SKIP_VARIABLE).as_deref() != Ok("1"), "{text}, and {NO_SKIP_VARIABLE}=1");
-    // Past the test harness, which shows a passed test's output to nobody.
+    // Past the test harness, which does not show a passed test's output.
     let line = format!("\n{text}\n");
     drop(std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes()));
     false

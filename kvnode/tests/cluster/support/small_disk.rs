@@ -1,7 +1,7 @@
 //! A disk so small that it can be filled: a tmpfs of its own for one node.
 //!
-//! Mounting needs root. The mount ends with the value, on a panic too; what a killed test left mounted, the next one
-//! unmounts.
+//! Mounting needs root. The mount ends with the value, on a panic too; what a killed test left
+//! mounted, the next one unmounts.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};

@@ -12,7 +12,7 @@ impl Pause {
         Self(Mutex::new((Instant::now(), Duration::ZERO)))
     }
 
-    /// Somebody succeeded.
+    /// A writer succeeded.
     pub fn success(&self) {
         let mut state = self.0.lock().unwrap();
         state.1 = state.1.max(state.0.elapsed());

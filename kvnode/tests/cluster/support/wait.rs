@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 /// Between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Looks until `look` answers `Ok`, and hands that out; fails the test with its last complaint when `within` has
-/// passed.
+/// Looks until `look` answers `Ok`, and hands that out; fails the test with its last complaint when
+/// `within` has passed.
 pub async fn until<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
     loop {
@@ -21,8 +21,8 @@ pub async fn until<T>(what: &str, within: Duration, mut look: impl AsyncFnMut() 
     }
 }
 
-/// Fails the test if `check` ever complains while `span` passes. For what must not happen: the span is how
-/// long it is given to happen in.
+/// Fails the test if `check` ever complains while `span` passes. For what must not happen: the span
+/// is how long it is given to happen in.
 pub async fn holds_for(what: &str, span: Duration, mut check: impl AsyncFnMut() -> Result<(), String>) {
     const LOOK_AGAIN: Duration = Duration::from_millis(100);
     let started = Instant::now();

@@ -2,17 +2,19 @@
 //!
 //! Every file LevelDB touches goes through here. What this adds:
 //! - `flush` on a file is an `fdatasync`; a file's name is durable with its first sync;
-//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table with
-//!   `flush`), and an old log is durable before the next one gets a record (it is synced when dropped);
+//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table
+//!   with `flush`), and an old log is durable before the next one gets a record (it is synced when
+//!   dropped);
 //! - CURRENT is replaced by write, sync, rename and directory sync, and only when it changes;
-//! - every byte is under a checksum that is verified when it is read, and how much of each log is durable is
-//!   written down beside it (see [`crate::file`]);
+//! - every byte is under a checksum that is verified when it is read, and how much of each log is
+//!   durable is written down beside it (see [`crate::file`]);
 //! - a file that LevelDB asks for is there, or it is a fault;
 //! - the first failure latches, and nothing reaches the disk after it.
 //!
-//! For a [table](super::table) it does less: nothing in the directory counts before CURRENT is there, which is put there when
-//! all else is durable. Until then CURRENT stays in memory, MANIFEST and the names of tables are not synced, and of the
-//! logs, which nobody will ever read, nothing is written at all.
+//! For a [table](super::table) it does less: nothing in the directory counts before CURRENT is
+//! there, which is put there when all else is durable. Until then CURRENT stays in memory, MANIFEST
+//! and the names of tables are not synced, and of the logs, which nobody will ever read, nothing is
+//! written at all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -57,8 +59,9 @@ pub(super) type CurrentLog = Rc<RefCell<Weak<RefCell<FramedWriter>>>>;
 /// What CURRENT is to hold when the table is complete; empty before LevelDB has said so.
 pub(super) type TableCurrent = Content;
 
-/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written it;
-/// `temporary` has the files that have been written and not yet renamed; `table_current` is there in a table's directory only.
+/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has
+/// written it; `temporary` has the files that have been written and not yet renamed;
+/// `table_current` is there in a table's directory only.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
     witness: SharedWitness,
@@ -143,8 +146,9 @@ impl DurableEnv {
         PagedReader::open(&self.disk, path).map_err(status)?.ok_or_else(|| self.missing(path))
     }
 
-    /// LevelDB asks for files that its root names, and would take a missing one for an empty one. Only the root
-    /// itself may be missing: then the database is new, which [`super::LevelDb`] has made sure of.
+    /// LevelDB asks for files that its root names, and would take a missing one for an empty one.
+    /// Only the root itself may be missing: then the database is new, which [`super::LevelDb`] has
+    /// made sure of.
     fn missing(&self, path: &Path) -> Status {
         match FileKind::of(path) {
             FileKind::Current => Status::new(StatusCode::NotFound, &path.display().to_string()),
@@ -152,7 +156,8 @@ impl DurableEnv {
         }
     }
 
-    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
+    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it
+    /// has.
     fn replace_current(&self, to: &Path, content: Vec<u8>) -> Result<()> {
         if let Some(root) = &self.table_current {
             root.replace(content);
@@ -296,8 +301,8 @@ impl Write for TableFileWriter {
     }
 }
 
-/// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and witnessed, so
-/// that a log that LevelDB rotates away is durable before the next one gets a record.
+/// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and
+/// witnessed, so that a log that LevelDB rotates away is durable before the next one gets a record.
 struct LogFile {
     writer: Rc<RefCell<FramedWriter>>,
     path: PathBuf,

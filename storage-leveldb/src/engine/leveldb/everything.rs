@@ -1,11 +1,12 @@
 //! Reading all of a LevelDB without telling it.
 //!
-//! rusty-leveldb 4.0.2 counts a snapshot for every iterator and never forgets that there was one: after
-//! the first `DB::new_iter` or `DB::get_snapshot` no compaction drops an overwritten or deleted pair any
-//! more, and the database only grows (`SnapshotList::empty` never becomes true again, and `oldest` answers
-//! a handle number in place of a sequence number). An iterator needs no more of a snapshot than a sequence
-//! number to read at, and `DB::new_iter_at` takes a snapshot of any database. So this one comes from a tiny
-//! database in memory whose last sequence number is the greatest there is.
+//! rusty-leveldb 4.0.2 counts a snapshot for every iterator and never forgets that there was one:
+//! after the first `DB::new_iter` or `DB::get_snapshot` no compaction drops an overwritten or
+//! deleted pair any more, and the database only grows (`SnapshotList::empty` never becomes true
+//! again, and `oldest` answers a handle number in place of a sequence number). An iterator needs no
+//! more of a snapshot than a sequence number to read at, and `DB::new_iter_at` takes a snapshot of
+//! any database. So this one comes from a tiny database in memory whose last sequence number is the
+//! greatest there is.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -23,7 +24,8 @@ const FULL_RECORD: u8 = 1;
 
 /// A source of iterators that see everything written before they were made.
 ///
-/// Making an iterator costs more than seeking with it, so the last one is kept as long as it is right.
+/// Making an iterator costs more than seeking with it, so the last one is kept as long as it is
+/// right.
 ///
 /// Invariant: `kept` sees all that is in the database, and every table it may open is still there:
 /// [`forget`](Self::forget) is called before every write, and `kept` counts only while no file has come or
@@ -58,10 +60,10 @@ impl Everything {
 
     /// The value of `key` as `DB::get_at` answers it, which may miss one that is there.
     ///
-    /// Not `DB::get`: it reads at the last sequence number, and `Table::get` takes a block for one that ends
-    /// before the key if its last entry has exactly this key and sequence number. Then the pair written last was
-    /// not found in its table, and an older value in an older table was answered: after a crash an
-    /// acknowledged entry had the content of a truncated one.
+    /// Not `DB::get`: it reads at the last sequence number, and `Table::get` takes a block for one
+    /// that ends before the key if its last entry has exactly this key and sequence number. Then
+    /// the pair written last was not found in its table, and an older value in an older table was
+    /// answered: after a crash an acknowledged entry had the content of a truncated one.
     pub(super) fn get(&mut self, db: &mut DB, key: &[u8]) -> Result<Option<Bytes>> {
         db.get_at(&self.source.get_snapshot(), key)
     }

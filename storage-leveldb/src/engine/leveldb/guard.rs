@@ -28,7 +28,8 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// The greatest key of every write buffer and so of every table of level 0. Users' keys must be less.
+/// The greatest key of every write buffer and so of every table of level 0. Users' keys must be
+/// less.
 pub(super) const SENTINEL: [u8; 24] = [u8::MAX; 24];
 /// Behind every key, the sentinel included.
 pub(super) const BEHIND_EVERY_KEY: [u8; 32] = [u8::MAX; 32];

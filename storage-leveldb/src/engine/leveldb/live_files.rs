@@ -1,5 +1,5 @@
-//! What a directory's root says that a LevelDB consists of: every table that its MANIFEST names is there, and as long
-//! as it says.
+//! What a directory's root says that a LevelDB consists of: every table that its MANIFEST names is
+//! there, and as long as it says.
 //!
 //! LevelDB looks as well before it opens a database, and says only that something is missing.
 

@@ -1,6 +1,7 @@
 //! Which files a LevelDB consists of, as its MANIFEST tells.
 //!
-//! A MANIFEST is a list of changes ("version edits"): fields of a tag and its value, integers as varints.
+//! A MANIFEST is a list of changes ("version edits"): fields of a tag and its value, integers as
+//! varints.
 
 use std::collections::BTreeMap;
 

@@ -1,17 +1,19 @@
-//! LevelDB through rusty-leveldb, with what it leaves out added underneath (`env`) and above (here).
+//! LevelDB through rusty-leveldb, with what it leaves out added underneath (`env`) and above
+//! (here).
 //!
 //! Underneath: syncs, checksums, the order of durability, the latch. Above:
 //! - a panic of the engine (it asserts on damaged files) is caught and becomes a fault;
 //! - because the engine swallows read errors, every answer is followed by a look at the latch;
-//! - reads are made at the greatest sequence number, as `DB::get` does not find the pair written last when it ends
-//!   a block (see `everything`);
-//! - a key that `DB::get_at` does not find is looked for again with an iterator: `Version::get` takes the
-//!   deletion of *another* key for the deletion of this one, whenever a Bloom filter was wrong;
-//! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level 0
-//!   `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do, and then puts
-//!   new pairs below old ones;
-//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one: LevelDB itself only
-//!   appends to it, and reads all of it at a start.
+//! - reads are made at the greatest sequence number, as `DB::get` does not find the pair written
+//!   last when it ends a block (see `everything`);
+//! - a key that `DB::get_at` does not find is looked for again with an iterator: `Version::get`
+//!   takes the deletion of *another* key for the deletion of this one, whenever a Bloom filter was
+//!   wrong;
+//! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level
+//!   0 `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do,
+//!   and then puts new pairs below old ones;
+//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one:
+//!   LevelDB itself only appends to it, and reads all of it at a start.
 
 mod env;
 mod everything;
@@ -54,20 +56,21 @@ pub struct LevelDbOptions {
     pub table_bytes: usize,
     /// Memory for decoded blocks.
     pub block_cache_bytes: usize,
-    /// Table files kept open: by each database, and by all tables together. At most half of the files that the process may have
-    /// open are those of tables.
+    /// Table files kept open: by each database, and by all tables together. At most half of the
+    /// files that the process may have open are those of tables.
     pub open_tables: usize,
-    /// A list of table files (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
-    /// by some hundred bytes per table file written.
+    /// A list of table files (MANIFEST) of this many bytes gives way to a new one, which makes one
+    /// write wait. It grows by some hundred bytes per table file written.
     pub manifest_bytes: u64,
-    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a sync may be sooner done if it
-    /// makes no file longer. 0: by what is written.
+    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a
+    /// sync may be sooner done if it makes no file longer. 0: by what is written.
     pub log_step_bytes: u64,
-    /// A table's files have about this many bytes; so much is gathered in memory while it is written.
+    /// A table's files have about this many bytes; so much is gathered in memory while it is
+    /// written.
     pub table_file_bytes: usize,
-    /// Memory for the indexes and filters of the table files that tables keep open, together. They take some 4 bytes for a pair of
-    /// 16 and 256 bytes, and only as much as there are pairs. A state that needs more is read many times slower: most
-    /// reads have to open a table file.
+    /// Memory for the indexes and filters of the table files that tables keep open, together. They
+    /// take some 4 bytes for a pair of 16 and 256 bytes, and only as much as there are pairs. A
+    /// state that needs more is read many times slower: most reads have to open a table file.
     pub table_cache_bytes: usize,
 }
 
@@ -125,7 +128,8 @@ impl LevelDb {
         Self { accept_copies, ..self }
     }
 
-    /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has data.
+    /// A database without CURRENT counts as new, and LevelDB would start it empty: refuse if it has
+    /// data.
     fn refuse_headless(&self, dir: &Path) -> Result<(), Fault> {
         if self.disk.len(&dir.join("CURRENT"))?.is_some() {
             return Ok(());

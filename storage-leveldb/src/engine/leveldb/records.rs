@@ -22,8 +22,8 @@ struct Piece<'a> {
     next: usize,
 }
 
-/// The records in a stream, one after the other. A record that the stream does not hold to its end is left out: the
-/// process died while it was written.
+/// The records in a stream, one after the other. A record that the stream does not hold to its end
+/// is left out: the process died while it was written.
 ///
 /// Answers what is wrong in place of a damaged record, and then nothing more.
 pub(crate) struct Records<'a> {

@@ -1,6 +1,8 @@
-//! The format of a snapshot on its way from one node to another: a framed stream, made from a state and read into one.
+//! The format of a snapshot on its way from one node to another: a framed stream, made from a state
+//! and read into one.
 //!
-//! A snapshot is never a file: the one that counts is the state on disk, which is made into this when it is sent.
+//! A snapshot is never a file: the one that counts is the state on disk, which is made into this
+//! when it is sent.
 
 mod encoder;
 mod error;

@@ -12,8 +12,8 @@ use crate::file::framed_reader::FramedReader;
 /// An application's key and value.
 pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
-/// Invariants: it answers the end only after as many pairs as the file says it holds; keys come in ascending order, none
-/// twice, so that there is one state that a snapshot can mean.
+/// Invariants: it answers the end only after as many pairs as the file says it holds; keys come in
+/// ascending order, none twice, so that there is one state that a snapshot can mean.
 pub(crate) struct SnapshotReader<C: RaftTypeConfig, R> {
     stream: FramedReader<R>,
     meta: SnapshotMetaOf<C>,
@@ -116,7 +116,8 @@ mod tests {
 
     openraft::declare_raft_types!(Types: D = u64, R = u64, NodeId = u64, Node = openraft::BasicNode);
 
-    /// How many pairs are read from a snapshot that has these keys and says that it has `told`, or does not come to say it.
+    /// How many pairs are read from a snapshot that has these keys and says that it has `told`, or
+    /// does not come to say it.
     fn read(keys: &[&[u8]], told: Option<u64>) -> Result<u64, SnapshotError> {
         let mut stream = STREAM_MAGIC.to_vec();
         let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).map_err(damaged)?;
@@ -140,8 +141,9 @@ mod tests {
         Ok(reader.pairs)
     }
 
-    /// A snapshot that ends with a whole frame but before its end. Every other test cut within a frame, so that a reader which
-    /// took this for a complete one went unnoticed; the mutant `half-a-snapshot` showed it.
+    /// A snapshot that ends with a whole frame but before its end. Every other test cut within a
+    /// frame, so that a reader which took this for a complete one went unnoticed; the mutant
+    /// `half-a-snapshot` showed it.
     #[test]
     fn a_snapshot_that_does_not_come_to_its_end_is_refused() {
         for keys in [&[][..], &[&b"a"[..], b"b"]] {
@@ -150,8 +152,8 @@ mod tests {
         }
     }
 
-    /// Every frame may be right and the pairs still not be all: they come in frames of whole writes, and a sender that
-    /// has lost some can only say so here.
+    /// Every frame may be right and the pairs still not be all: they come in frames of whole
+    /// writes, and a sender that has lost some can only say so here.
     #[test]
     fn a_snapshot_has_as_many_pairs_as_it_says() {
         assert_eq!(read(&[b"a", b"b"], Some(2)).unwrap(), 2);

@@ -10,14 +10,15 @@ use crate::testing::broken::Broken;
 use crate::testing::sim_disk::SimDisk;
 use crate::testing::subject::{Subject, TestTypes};
 
-/// Ways in which the disk survives each crash: with nothing that was not synced, with everything, and some at
-/// random.
+/// Ways in which the disk survives each crash: with nothing that was not synced, with everything,
+/// and some at random.
 pub(super) const SURVIVALS_PER_POINT: u64 = 4;
-/// After one check in this many the storage goes on: every operation of its recovery, and of the work after
-/// it, is a crash point as well.
+/// After one check in this many the storage goes on: every operation of its recovery, and of the
+/// work after it, is a crash point as well.
 const GO_ON_ONE_IN: u64 = 2500;
-/// With so many points of a seed none of its storages goes on any more, unless it is replayed: how many points come of those
-/// that go on is left to chance, and now and then it was ten times as many.
+/// With so many points of a seed none of its storages goes on any more, unless it is replayed: how
+/// many points come of those that go on is left to chance, and now and then it was ten times as
+/// many.
 const ENOUGH_POINTS: u64 = 5000;
 /// Steps after a crash.
 const LATER_STEPS: usize = 12;

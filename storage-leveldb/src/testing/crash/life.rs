@@ -1,5 +1,5 @@
-//! One life of a storage: from an empty disk, or from what a crash has left, through a piece of workload. It
-//! runs once, and hands out a crash point from the middle of every operation.
+//! One life of a storage: from an empty disk, or from what a crash has left, through a piece of
+//! workload. It runs once, and hands out a crash point from the middle of every operation.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

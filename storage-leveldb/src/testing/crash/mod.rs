@@ -1,27 +1,32 @@
 //! Power loss at every operation of a workload, and what is left of it.
 //!
-//! A workload runs on a [`SimDisk`](super::SimDisk): append (several at once), vote, truncate, commit, apply,
-//! snapshot, purge, install, restart ([`StepKind`]), with LevelDB buffers so small that it compacts all the time. From the middle of every
-//! operation that changes or syncs anything it hands out a copy of the disk together with a copy of a model of
-//! what was asked and promised: a *crash point*. Each point is opened again several times, each time with
-//! another part of what was not synced, and compared with the model. Some go on from there: every operation
-//! of the recovery, and of more work after it, is a crash point too.
+//! A workload runs on a [`SimDisk`](super::SimDisk): append (several at once), vote, truncate,
+//! commit, apply, snapshot, purge, install, restart ([`StepKind`]), with LevelDB buffers so small
+//! that it compacts all the time. From the middle of every operation that changes or syncs anything
+//! it hands out a copy of the disk together with a copy of a model of what was asked and promised:
+//! a *crash point*. Each point is opened again several times, each time with another part of what
+//! was not synced, and compared with the model. Some go on from there: every operation of the
+//! recovery, and of more work after it, is a crash point too.
 //!
-//! What is checked: no acknowledged entry is missing or changed, no truncated one is back, the log has no hole;
-//! the vote is the last one saved; the state is that of a prefix of the log, with its exact log id and
-//! membership, and never older than a snapshot that was reported; the snapshot is the old one or the new
-//! one, with exactly its pairs; the purge and commit marks were asked for and never go back behind a later
-//! sync; state and snapshot reach as far as the log is purged; openraft can start. After a crash all of it
-//! must survive the next crash as well. The expected states come from the same application on a
-//! [`MemoryEngine`](crate::MemoryEngine).
+//! What is checked: no acknowledged entry is missing or changed, no truncated one is back, the log
+//! has no hole; the vote is the last one saved; the state is that of a prefix of the log, with its
+//! exact log id and membership, and never older than a snapshot that was reported; the snapshot is
+//! the old one or the new one, with exactly its pairs; the purge and commit marks were asked for
+//! and never go back behind a later sync; state and snapshot reach as far as the log is purged;
+//! openraft can start. After a crash all of it must survive the next crash as well. The expected
+//! states come from the same application on a [`MemoryEngine`](crate::MemoryEngine).
 //!
 //! What it must catch, each by breaking the code that way:
-//! - an append, vote or truncation acknowledged before its sync, or without one, or only with a later one;
-//! - a vote or entries in a file whose name was never synced; CURRENT or a marker replaced without the sync
-//!   of the new file, or without that of the directory; a table named by MANIFEST before it is durable;
+//! - an append, vote or truncation acknowledged before its sync, or without one, or only with a
+//!   later one;
+//! - a vote or entries in a file whose name was never synced; CURRENT or a marker replaced without
+//!   the sync of the new file, or without that of the directory; a table named by MANIFEST before
+//!   it is durable;
 //! - a log rotated away, or deleted, before what is in it is durable elsewhere;
-//! - a batch torn into two: the applied log id without its effects, half of an append, a truncation with a hole;
-//! - a purge without its mark, before the snapshot is durable, or of entries that state and snapshot lack;
+//! - a batch torn into two: the applied log id without its effects, half of an append, a truncation
+//!   with a hole;
+//! - a purge without its mark, before the snapshot is durable, or of entries that state and
+//!   snapshot lack;
 //! - a snapshot that is reported before it, its name, or the state it was made from is durable;
 //! - an install that switches to a database that is not complete, or deletes the one that counts;
 //! - a recovery that appends behind a torn tail, or that a second crash turns into a loss.
@@ -57,11 +62,11 @@
 //! }
 //! ```
 //!
-//! [`CrashTest::from_env`] reads `CRASH_POINTS`, `CRASH_FIRST_SEED`, `CRASH_SEED` and `CRASH_POINT`, so that long
-//! runs and replays need no other code. A failure tells the last two. A run is a function of its seed but
-//! for one thing: purged entries are removed in the background, so that operations of the log and of the
-//! state may come in another order, and a point may have another number in the next run. Then run all of
-//! the seed.
+//! [`CrashTest::from_env`] reads `CRASH_POINTS`, `CRASH_FIRST_SEED`, `CRASH_SEED` and
+//! `CRASH_POINT`, so that long runs and replays need no other code. A failure tells the last two. A
+//! run is a function of its seed but for one thing: purged entries are removed in the background,
+//! so that operations of the log and of the state may come in another order, and a point may have
+//! another number in the next run. Then run all of the seed.
 
 mod explorer;
 mod life;
@@ -145,7 +150,8 @@ impl<C: TestTypes, A: Application<C>> CrashTest<C, A> {
         Self { points, ..self }
     }
 
-    /// Runs workloads of this many steps on an empty disk; the default, 60, makes some 2000 crash points of one seed.
+    /// Runs workloads of this many steps on an empty disk; the default, 60, makes some 2000 crash
+    /// points of one seed.
     #[must_use]
     pub fn steps(self, steps: usize) -> Self {
         Self { steps, ..self }
@@ -170,7 +176,8 @@ impl<C: TestTypes, A: Application<C>> CrashTest<C, A> {
         self
     }
 
-    /// Takes what is set from the environment: `CRASH_POINTS`, `CRASH_FIRST_SEED`, `CRASH_SEED`, `CRASH_POINT`.
+    /// Takes what is set from the environment: `CRASH_POINTS`, `CRASH_FIRST_SEED`, `CRASH_SEED`,
+    /// `CRASH_POINT`.
     ///
     /// # Errors
     /// A variable that is not understood.

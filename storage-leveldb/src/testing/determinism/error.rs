@@ -46,7 +46,8 @@ pub enum DeterminismError {
     State {
         /// How the log was applied.
         run: String,
-        /// The log index of the last entry applied. The runs may have parted since the batch before it.
+        /// The log index of the last entry applied. The runs may have parted since the batch before
+        /// it.
         index: u64,
         /// The least key that differs.
         difference: Box<Difference>,

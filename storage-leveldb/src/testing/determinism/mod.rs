@@ -1,12 +1,16 @@
-//! Is an application deterministic? The same log must have the same effects and answers on every member, whatever
-//! engine it stores in, however the entries come in batches, after a restart, and behind a snapshot.
+//! Is an application deterministic? The same log must have the same effects and answers on every
+//! member, whatever engine it stores in, however the entries come in batches, after a restart, and
+//! behind a snapshot.
 //!
-//! The test applies one log of random commands several times: in memory and on LevelDB, one by one and in
-//! batches, with a restart half way, and with a snapshot half way that another storage, on the other engine, goes on
-//! from; and with what is merged ([`Transaction::merge`](crate::Transaction::merge)) merged at once, or when it is read. It compares the answer to every entry, and all pairs behind every batch.
+//! The test applies one log of random commands several times: in memory and on LevelDB, one by one
+//! and in batches, with a restart half way, and with a snapshot half way that another storage, on
+//! the other engine, goes on from; and with what is merged
+//! ([`Transaction::merge`](crate::Transaction::merge)) merged at once, or when it is read. It
+//! compares the answer to every entry, and all pairs behind every batch.
 //!
-//! What it finds: clocks that tell seconds or less, random numbers, the order of a `HashMap`, counters and caches in the application itself,
-//! anything that a snapshot does not carry, a merge that is not associative, and engines that do not answer alike.
+//! What it finds: clocks that tell seconds or less, random numbers, the order of a `HashMap`,
+//! counters and caches in the application itself, anything that a snapshot does not carry, a merge
+//! that is not associative, and engines that do not answer alike.
 //!
 //! ```
 //! use storage_leveldb::testing::DeterminismTest;

@@ -40,7 +40,8 @@ pub(super) struct Plan {
     pub(super) reopen: bool,
     /// Values are merged when the application says so, and not when they are read.
     pub(super) merges_at_once: bool,
-    /// Half way a snapshot of the state is installed in a new storage, on the other engine, which goes on.
+    /// Half way a snapshot of the state is installed in a new storage, on the other engine, which
+    /// goes on.
     pub(super) hand_over: bool,
 }
 

@@ -78,7 +78,8 @@ pub(super) fn an_empty_batch_changes_nothing(factory: &dyn EngineFactory) {
     assert_eq!(everything(engine.as_mut()), [("k".into(), "v".into())]);
 }
 
-/// The longest keys are those of kvnode (4096 bytes and a few of prefix), the largest values those of the log.
+/// The longest keys are those of kvnode (4096 bytes and a few of prefix), the largest values those
+/// of the log.
 pub(super) fn keys_and_values_of_every_size_are_kept(factory: &dyn EngineFactory) {
     let mut engine = open(factory);
     let keys: [Vec<u8>; 9] = [

@@ -1,10 +1,11 @@
 //! What every [`Engine`] must do, as checks that any engine can be put through.
 //!
-//! [`check`] asks for everything but durability; [`check_random`] compares an engine with a map over a long
-//! random history; [`check_power_loss`] cuts the power at every operation on the disk. [`check_tables`],
-//! [`check_random_table`] and [`check_table_power_loss`] do the same for the tables that its factory writes. All of them panic
-//! with what was wrong. `LevelDb`, `MemoryEngine` and `examples/third_engine` pass them in `tests/storage/engine.rs`,
-//! which is also the pattern for another engine.
+//! [`check`] asks for everything but durability; [`check_random`] compares an engine with a map
+//! over a long random history; [`check_power_loss`] cuts the power at every operation on the disk.
+//! [`check_tables`], [`check_random_table`] and [`check_table_power_loss`] do the same for the
+//! tables that its factory writes. All of them panic with what was wrong. `LevelDb`, `MemoryEngine`
+//! and `examples/third_engine` pass them in `tests/storage/engine.rs`, which is also the pattern
+//! for another engine.
 
 mod calls;
 mod model;
@@ -47,8 +48,8 @@ const CHECKS: [(&str, Check); 13] = [
 /// Where the checks keep the engine.
 const DIR: &str = "engine";
 
-/// Puts an engine through all that its contract says about one process that nothing happens to. `make`
-/// answers a factory over an empty place, each time it is called.
+/// Puts an engine through all that its contract says about one process that nothing happens to.
+/// `make` answers a factory over an empty place, each time it is called.
 ///
 /// # Panics
 /// With the name of the check, if the engine does not pass.

@@ -22,9 +22,9 @@ struct Written {
     durable: usize,
 }
 
-/// Cuts the power at every operation of a random history, several times with other survivors, and checks what
-/// is there afterwards: a prefix of the batches, with every batch up to the last synced one, and an engine that keeps
-/// what is written from now on. Answers how often the power failed.
+/// Cuts the power at every operation of a random history, several times with other survivors, and
+/// checks what is there afterwards: a prefix of the batches, with every batch up to the last synced
+/// one, and an engine that keeps what is written from now on. Answers how often the power failed.
 ///
 /// # Panics
 /// With the seed, if the engine does not pass.

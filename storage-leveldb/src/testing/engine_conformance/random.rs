@@ -9,8 +9,8 @@ use crate::testing::random::Random;
 
 const ROUNDS: usize = 300;
 const GETS_PER_ROUND: usize = 40;
-/// Neighbours in each, and the clusters far from each other, so that what an engine writes at once covers narrow
-/// and wide ranges.
+/// Neighbours in each, and the clusters far from each other, so that what an engine writes at once
+/// covers narrow and wide ranges.
 const CLUSTERS: [&str; 3] = ["a", "m", "z"];
 
 fn key(random: &mut Random, cluster: Option<&str>, keys: usize) -> Vec<u8> {

@@ -38,12 +38,12 @@ fn write(factory: &dyn EngineFactory, dir: &Path, pairs: &Pairs) -> Result<(), S
     writer.finish()
 }
 
-/// Cuts the power at every operation while some tables are written, several times with other survivors. A table that was
-/// finished must be there, whole; the one that was not must not open, unless it is whole. Answers how often the power
-/// failed.
+/// Cuts the power at every operation while some tables are written, several times with other
+/// survivors. A table that was finished must be there, whole; the one that was not must not open,
+/// unless it is whole. Answers how often the power failed.
 ///
-/// An engine that opens an unfinished table all the same passes with `opens_unfinished`; then such a table must at least
-/// have nothing but what was pushed.
+/// An engine that opens an unfinished table all the same passes with `opens_unfinished`; then such
+/// a table must at least have nothing but what was pushed.
 ///
 /// # Panics
 /// With the seed, if the tables do not pass.

@@ -30,8 +30,8 @@ const CHECKS: [(&str, Check); 6] = [
     ("two tables are two tables", two_tables_are_two_tables),
 ];
 
-/// Puts the tables of an engine through all that the contract says of them, nothing happening to the process. `make`
-/// answers a factory over an empty place, each time it is called.
+/// Puts the tables of an engine through all that the contract says of them, nothing happening to
+/// the process. `make` answers a factory over an empty place, each time it is called.
 ///
 /// # Panics
 /// With the name of the check, if they do not pass.
@@ -42,7 +42,8 @@ pub fn check_tables(make: &dyn Fn() -> Arc<dyn EngineFactory>) {
     }
 }
 
-/// Compares a random table with a map: four threads ask for keys that are there and such that are not, and scan.
+/// Compares a random table with a map: four threads ask for keys that are there and such that are
+/// not, and scan.
 ///
 /// # Panics
 /// With the seed, if an answer is wrong.
@@ -86,7 +87,8 @@ pub(super) fn everything(table: &dyn Table) -> Vec<(Bytes, Bytes)> {
     table.scan(&KeyRange::all(), EVERYTHING).expect("a scan")
 }
 
-/// Some hundred pairs, most of them small; keys of two lengths, so that some are the beginnings of others.
+/// Some hundred pairs, most of them small; keys of two lengths, so that some are the beginnings of
+/// others.
 fn random_pairs(random: &mut Random) -> Vec<(Vec<u8>, Vec<u8>)> {
     (0..random.position(900))
         .map(|_| (random_key(random), vec![random.position(256) as u8; random_len(random)]))

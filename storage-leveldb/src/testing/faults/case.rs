@@ -30,7 +30,8 @@ pub(super) enum Case {
     ReadAtOpen(u64, ReadFailure),
     /// The disk holds this many bytes.
     Capacity(u64),
-    /// The n-th change or sync fails when a storage that was in use is opened after a crash, which this seed decided.
+    /// The n-th change or sync fails when a storage that was in use is opened after a crash, which
+    /// this seed decided.
     OperationAtOpen(u64, u64, Failure),
     /// The same, on a disk of so many bytes.
     CapacityAtOpen(u64, u64),
@@ -38,7 +39,8 @@ pub(super) enum Case {
 }
 
 impl Case {
-    /// What it is counted as. `disk` is the undamaged one; no root names the directories `left_over` on it.
+    /// What it is counted as. `disk` is the undamaged one; no root names the directories
+    /// `left_over` on it.
     pub(super) fn kind(&self, disk: &SimDisk, left_over: &BTreeSet<PathBuf>) -> String {
         match self {
             Self::Damage(path, _) if path.parent().is_some_and(|dir| left_over.contains(dir)) => {

@@ -31,8 +31,8 @@ pub(super) struct Filled<C: openraft::RaftTypeConfig> {
     pub(super) reads: u64,
     /// Most bytes that were ever in use.
     pub(super) most_bytes: u64,
-    /// Directories that no root names: a table that was being written, or one that was compacted away, as the storage was
-    /// closed. The next start removes them.
+    /// Directories that no root names: a table that was being written, or one that was compacted
+    /// away, as the storage was closed. The next start removes them.
     pub(super) left_over: BTreeSet<PathBuf>,
     /// The disk before the storage was closed, and what was promised then.
     running: (SimDisk, Model<C>),

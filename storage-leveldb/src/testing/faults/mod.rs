@@ -1,19 +1,21 @@
 //! Faults other than crashes: every one is detected or harmless, and none changes an answer.
 //!
 //! The same workload as in [`crash`](super::crash), on a [`SimDisk`](super::SimDisk) where
-//! - the n-th operation that changes or syncs something fails, for every n: with an error, as a short write, as a
-//!   sync that loses what it should have made durable, as a full disk;
-//! - the n-th read, open, or look at a length or directory fails, for every n, or a read answers too little;
+//! - the n-th operation that changes or syncs something fails, for every n: with an error, as a
+//!   short write, as a sync that loses what it should have made durable, as a full disk;
+//! - the n-th read, open, or look at a length or directory fails, for every n, or a read answers
+//!   too little;
 //! - there is room for so many bytes only, for many numbers;
 //!
-//! the same when a storage is opened that was in use when the power failed; and a storage that was closed and then damaged: a flipped bit in every part of every file, each file missing, cut
-//! off at many lengths (frame and page boundaries included), or replaced by an older version of itself.
+//! the same when a storage is opened that was in use when the power failed; and a storage that was
+//! closed and then damaged: a flipped bit in every part of every file, each file missing, cut off
+//! at many lengths (frame and page boundaries included), or replaced by an older version of itself.
 //!
-//! *Detected*: the storage answers an error that names a file, has latched it, and from then on refuses everything
-//! with that error and changes nothing on the disk; a damaged file is then put back, and with it everything is as it
-//! was. *Harmless*: every answer is the model's, then and after some more work. In
-//! either case whatever was acknowledged is there when the disk works again, after a restart of the process and
-//! after a power failure. Anything else fails the test.
+//! *Detected*: the storage answers an error that names a file, has latched it, and from then on
+//! refuses everything with that error and changes nothing on the disk; a damaged file is then put
+//! back, and with it everything is as it was. *Harmless*: every answer is the model's, then and
+//! after some more work. In either case whatever was acknowledged is there when the disk works
+//! again, after a restart of the process and after a power failure. Anything else fails the test.
 //!
 //! ```
 //! use storage_leveldb::testing::FaultTest;
@@ -72,8 +74,8 @@ use crate::raft::Application;
 
 /// Steps of a workload in which something fails.
 const STEPS: usize = 30;
-/// A storage to be damaged has done this many pieces of work, of so many steps; there is an older version of it
-/// from behind each.
+/// A storage to be damaged has done this many pieces of work, of so many steps; there is an older
+/// version of it from behind each.
 const PIECES: usize = 72;
 const STEPS_PER_PIECE: usize = 1;
 /// Disks that run full, of as many sizes.
@@ -126,8 +128,8 @@ impl<C: TestTypes, A: Application<C>> FaultTest<C, A> {
         Self { seed, ..self }
     }
 
-    /// Every operation that changes or syncs something fails once, in several ways, in a workload and when a storage
-    /// is opened after a crash.
+    /// Every operation that changes or syncs something fails once, in several ways, in a workload
+    /// and when a storage is opened after a crash.
     ///
     /// # Errors
     /// The first fault that did harm.

@@ -101,7 +101,8 @@ fn blocks(content: &[u8]) -> Option<Blocks> {
     let metaindex = varint(&mut handles)?;
     varint(&mut handles)?;
     let index = varint(&mut handles)?;
-    // The first entry of the metaindex: shared, unshared and value length, the filter's name, its handle.
+    // The first entry of the metaindex: shared, unshared and value length, the filter's name, its
+    // handle.
     let mut entry = payload.get(metaindex..index)?;
     varint(&mut entry)?;
     let name_len = varint(&mut entry)?;

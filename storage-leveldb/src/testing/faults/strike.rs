@@ -93,8 +93,8 @@ async fn damaged<C: TestTypes, A: Application<C>>(
 
 /// A storage that refuses destroys nothing: with the file as it was everything is there.
 ///
-/// Found: with an older `state/ACTIVE` a start removed the database that counted, and then said that another was
-/// missing; with an older `snapshot/ACTIVE` it removed the newest snapshot.
+/// Found: with an older `state/ACTIVE` a start removed the database that counted, and then said
+/// that another was missing; with an older `snapshot/ACTIVE` it removed the newest snapshot.
 async fn put_back<C: TestTypes, A: Application<C>>(
     subject: &Subject<C, A>,
     filled: &Filled<C>,
@@ -143,7 +143,8 @@ async fn work<C: TestTypes, A: Application<C>>(
     see(subject, seed, steps, (&disk, &model), begun).await
 }
 
-/// Opens a storage that was in use when the power failed, on a disk on which something fails, and works on.
+/// Opens a storage that was in use when the power failed, on a disk on which something fails, and
+/// works on.
 async fn go_on_after<C: TestTypes, A: Application<C>>(
     subject: &Subject<C, A>,
     seed: u64,
@@ -186,7 +187,8 @@ async fn see<C: TestTypes, A: Application<C>>(
     Ok(if disk.has_failed() { end } else { End::NotReached })
 }
 
-/// Nobody was told of a fault: it came with the last work, or in closing. It must be latched all the same.
+/// No caller was told of a fault: it came with the last work, or in closing. It must be latched all
+/// the same.
 fn untold<C: TestTypes, A: Application<C>>(
     mut workload: Workload<C, A>,
     disk: &SimDisk,

@@ -11,10 +11,12 @@ pub enum Failure {
     PowerLoss,
     /// The operation answers this error once, having done nothing; later ones work.
     Error(io::ErrorKind),
-    /// A write writes half of its bytes and answers this error; other operations do nothing and answer it.
+    /// A write writes half of its bytes and answers this error; other operations do nothing and
+    /// answer it.
     ShortWrite(io::ErrorKind),
-    /// A sync answers this error, and what it should have made durable may be lost although later syncs of
-    /// the file succeed: Linux drops pages it could not write. Other operations do nothing and answer it.
+    /// A sync answers this error, and what it should have made durable may be lost although later
+    /// syncs of the file succeed: Linux drops pages it could not write. Other operations do nothing
+    /// and answer it.
     LostSync(io::ErrorKind),
 }
 
@@ -29,7 +31,8 @@ impl Failure {
     }
 }
 
-/// What goes wrong at one operation that reads: an open, a read, a look at a length, a list of a directory.
+/// What goes wrong at one operation that reads: an open, a read, a look at a length, a list of a
+/// directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadFailure {

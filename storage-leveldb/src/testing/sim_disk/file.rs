@@ -31,9 +31,9 @@ impl Span {
     }
 }
 
-/// Invariants: spans lie in the content; those that made it longer are in order and do not overlap, nor do those that replace
-/// zeros; what is in no span is durable, unless the file has been emptied since its last sync; content from
-/// `written` on is zeros.
+/// Invariants: spans lie in the content; those that made it longer are in order and do not overlap,
+/// nor do those that replace zeros; what is in no span is durable, unless the file has been emptied
+/// since its last sync; content from `written` on is zeros.
 #[derive(Debug, Clone, Default)]
 pub(super) struct File {
     content: Arc<Vec<u8>>,
@@ -103,7 +103,7 @@ impl File {
         self.dropped.append(&mut self.unsynced);
     }
 
-    /// Changes the content behind everybody's back; it counts as durable.
+    /// Changes the content without an operation; it counts as durable.
     pub(super) fn damage(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
         change(Arc::make_mut(&mut self.content));
         self.unsynced.clear();
@@ -149,7 +149,8 @@ impl File {
         for span in self.dropped.iter().chain(&self.unsynced) {
             let mut zeros = Vec::new();
             let bytes = match span.kind {
-                // What is lost of zeros is their length alone; what has replaced them has a fate of its own.
+                // What is lost of zeros is their length alone; what has replaced them has a fate of
+                // its own.
                 SpanKind::Reserved => {
                     zeros.resize(span.len, 0);
                     zeros.as_mut_slice()
@@ -163,8 +164,8 @@ impl File {
     }
 }
 
-/// Decides what is left of one write, whose bytes become zeros where they are lost; answers how long the
-/// write left the file, from its offset. 0: nothing of it happened.
+/// Decides what is left of one write, whose bytes become zeros where they are lost; answers how
+/// long the write left the file, from its offset. 0: nothing of it happened.
 fn survive(bytes: &mut [u8], offset: usize, chance: &mut Chance) -> usize {
     if chance.survives() {
         return bytes.len();

@@ -1,17 +1,17 @@
 //! A disk in memory with the manners of a real one.
 //!
 //! What was not synced may survive a power failure or not:
-//! - each unsynced write on its own: whole, torn at any byte, with some of its sectors, as length without
-//!   data (which reads as zeros), or not at all; a later one can be there and an earlier one not; one that replaces
-//!   reserved zeros leaves zeros where it is lost;
-//! - each unsynced creation, rename, deletion and new directory on its own, a rename never by half; a
-//!   file whose directory did not survive is gone whatever was synced in it;
+//! - each unsynced write on its own: whole, torn at any byte, with some of its sectors, as length
+//!   without data (which reads as zeros), or not at all; a later one can be there and an earlier
+//!   one not; one that replaces reserved zeros leaves zeros where it is lost;
+//! - each unsynced creation, rename, deletion and new directory on its own, a rename never by half;
+//!   a file whose directory did not survive is gone whatever was synced in it;
 //! - emptying a file that exists, together with the writes after it.
 //!
-//! A top-level directory stands for a mount point: it is there as soon as somebody creates it.
+//! A top-level directory stands for a mount point: it is there as soon as it is created.
 //!
-//! Beside power it can lose single operations ([`Failure`], [`ReadFailure`]), run full, and be damaged by hand.
-//! A copy costs little ([`SimDisk::copy`]): content is shared until it changes.
+//! Beside power it can lose single operations ([`Failure`], [`ReadFailure`]), run full, and be
+//! damaged by hand. A copy costs little ([`SimDisk::copy`]): content is shared until it changes.
 //!
 //! ```
 //! use std::path::Path;
@@ -100,15 +100,16 @@ impl SimDisk {
         self.state().reads.failing = Some((at, failure));
     }
 
-    /// Whether anything has failed that was made to: an operation has been reached, or the disk has been full.
+    /// Whether anything has failed that was made to: an operation has been reached, or the disk has
+    /// been full.
     #[must_use]
     pub fn has_failed(&self) -> bool {
         let state = self.state();
         state.changes.struck || state.reads.struck
     }
 
-    /// From now on all files together hold at most this much: the write that exceeds it writes what fits and
-    /// answers [`StorageFull`](io::ErrorKind::StorageFull).
+    /// From now on all files together hold at most this much: the write that exceeds it writes what
+    /// fits and answers [`StorageFull`](io::ErrorKind::StorageFull).
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().capacity_bytes = bytes;
     }
@@ -119,8 +120,8 @@ impl SimDisk {
         self.state().power_is_off
     }
 
-    /// Shows every operation that changes or syncs something to `watcher`, in the middle of it. The disk is
-    /// locked meanwhile: `watcher` must not use it, but for [`Moment::copy`].
+    /// Shows every operation that changes or syncs something to `watcher`, in the middle of it. The
+    /// disk is locked meanwhile: `watcher` must not use it, but for [`Moment::copy`].
     pub fn watch(&self, watcher: impl Fn(&Moment<'_>) + Send + Sync + 'static) {
         self.state().watcher = Some(Arc::new(watcher));
     }

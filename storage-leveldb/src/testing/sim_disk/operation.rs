@@ -8,7 +8,8 @@ use std::fmt;
 pub enum OperationKind {
     /// A file is created, or emptied.
     Create,
-    /// Bytes are written behind what was written to a file, in place of reserved zeros or behind its end.
+    /// Bytes are written behind what was written to a file, in place of reserved zeros or behind
+    /// its end.
     Write,
     /// A file gets longer by zeros.
     Reserve,

@@ -11,8 +11,9 @@ use super::operation::OperationKind;
 use super::survival::{Chance, Survival};
 use super::tree::{FileId, Tree};
 
-/// The middle of one operation: a change has been made and is not durable, a sync has begun and made nothing
-/// durable yet. So a power failure now may leave all, some or nothing of the operation.
+/// The middle of one operation: a change has been made and is not durable, a sync has begun and
+/// made nothing durable yet. So a power failure now may leave all, some or nothing of the
+/// operation.
 pub struct Moment<'a> {
     /// Number of the operation on this disk; the first is 1.
     pub number: u64,
@@ -23,7 +24,8 @@ pub struct Moment<'a> {
     pub(super) state: &'a State,
 }
 
-/// Sees every operation; runs in the middle of it, while the disk is locked: it must not call the disk.
+/// Sees every operation; runs in the middle of it, while the disk is locked: it must not call the
+/// disk.
 pub(super) type Watcher = Arc<dyn Fn(&Moment<'_>) + Send + Sync>;
 
 #[derive(Default)]
@@ -46,7 +48,7 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
-    /// The content alone: nobody watches the copy, nothing fails on it and nobody has it locked.
+    /// The content alone: the copy is not watched, nothing fails on it and it is not locked.
     pub(super) fn copy(&self) -> Self {
         let (files, tree) = (self.files.clone(), self.tree.clone());
         Self { files, tree, capacity_bytes: self.capacity_bytes, ..Self::default() }
@@ -74,7 +76,8 @@ impl State {
         }
     }
 
-    /// Counts an operation. `Some`: it goes wrong in this way, which is not an error without effect.
+    /// Counts an operation. `Some`: it goes wrong in this way, which is not an error without
+    /// effect.
     fn count(&mut self) -> io::Result<Option<Failure>> {
         self.check_power()?;
         match self.changes.next() {

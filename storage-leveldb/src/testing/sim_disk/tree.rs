@@ -42,9 +42,9 @@ impl Change {
     }
 }
 
-/// Invariants: `live` is `durable` with all of `pending` applied in order, where directories have not been
-/// removed; directories have ids that are never used again, so a directory that comes back under its name is
-/// another one.
+/// Invariants: `live` is `durable` with all of `pending` applied in order, where directories have
+/// not been removed; directories have ids that are never used again, so a directory that comes back
+/// under its name is another one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
     live: Arc<Names>,
@@ -123,7 +123,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Creates a directory and those above it; a top-level one stands for a mount point and is always there.
+    /// Creates a directory and those above it; a top-level one stands for a mount point and is
+    /// always there.
     pub(super) fn create_dirs(&mut self, path: &Path) -> io::Result<()> {
         let mut dir = ROOT;
         for name in names_in(path) {
@@ -148,7 +149,8 @@ impl Tree {
         self.dir(path).is_ok()
     }
 
-    /// Removes a directory with all in it, name by name, so that a power failure may leave any part.
+    /// Removes a directory with all in it, name by name, so that a power failure may leave any
+    /// part.
     pub(super) fn remove_dir(&mut self, path: &Path) -> io::Result<()> {
         let (parent, id, name) = (self.parent(path)?, self.dir(path)?, name_of(path)?);
         self.remove_inside(id);
@@ -201,7 +203,8 @@ impl Tree {
             }
         }
         let mut reachable = HashSet::from([ROOT]);
-        // A directory's id is greater than that of the one it is in, so one pass in order finds all.
+        // A directory's id is greater than that of the one it is in, so one pass in order finds
+        // all.
         for ((dir, _), node) in names.iter() {
             if let Node::Dir(inner) = node
                 && reachable.contains(dir)

@@ -16,8 +16,8 @@ use crate::testing::broken::{Broken, promise};
 use crate::testing::ids::{log_id, logged, vote};
 use crate::testing::subject::TestTypes;
 
-/// Those that write segments, prepare them, flush and merge may each be in the middle of an operation that they began before
-/// the fault was latched.
+/// Those that write segments, prepare them, flush and merge may each be in the middle of an
+/// operation that they began before the fault was latched.
 const OPERATIONS_UNDER_WAY: u64 = 4;
 
 /// A call after a fault is answered with that fault, and no other.

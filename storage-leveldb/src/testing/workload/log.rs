@@ -23,8 +23,8 @@ const MAX_APPENDS_IN_FLIGHT: u64 = 4;
 type Flushed<C> = OneshotReceiverOf<C, Result<(), io::Error>>;
 
 impl<C: TestTypes, A: Application<C>> Workload<C, A> {
-    /// Some appends, the next handed over before the one before it is durable, and now and then a vote or a purge
-    /// behind them.
+    /// Some appends, the next handed over before the one before it is durable, and now and then a
+    /// vote or a purge behind them.
     pub(super) async fn append_some(&mut self) -> Result<(), Broken> {
         let mut in_flight = Vec::new();
         for _ in 0..=self.random.below(MAX_APPENDS_IN_FLIGHT) {

@@ -1,5 +1,5 @@
-//! Everything openraft does to a storage, in random order: append, vote, truncate, commit, apply, snapshot,
-//! purge, install, restart. Keeps a model of what was asked and what was promised.
+//! Everything openraft does to a storage, in random order: append, vote, truncate, commit, apply,
+//! snapshot, purge, install, restart. Keeps a model of what was asked and what was promised.
 
 mod latch;
 mod log;
@@ -28,8 +28,8 @@ pub(crate) use self::step::Steps;
 
 /// A storage under work.
 ///
-/// Invariant: between two steps `reference` has applied what `model` says is applied, and `forecast`
-/// has the log that `model` has.
+/// Invariant: between two steps `reference` has applied what `model` says is applied, and
+/// `forecast` has the log that `model` has.
 pub(crate) struct Workload<C: openraft::RaftTypeConfig, A: Application<C>> {
     subject: Subject<C, A>,
     disk: SimDisk,

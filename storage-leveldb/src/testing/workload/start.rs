@@ -51,8 +51,8 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         Ok(this)
     }
 
-    /// What openraft does when it starts: installs the snapshot if the state is behind it, applies what is
-    /// committed, removes the hole behind a log that is shorter than the state.
+    /// What openraft does when it starts: installs the snapshot if the state is behind it, applies
+    /// what is committed, removes the hole behind a log that is shorter than the state.
     async fn recover(&mut self, end: u64) -> Result<(), Broken> {
         self.model.announce(|next| {
             next.applied_end = end;
@@ -72,7 +72,8 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
     pub(super) async fn reopen(&mut self) -> Result<(), Broken> {
         let health = self.store()?.health.clone();
         drop(self.store.take());
-        // A failed close is latched like everything else, and may lose what was applied and not synced.
+        // A failed close is latched like everything else, and may lose what was applied and not
+        // synced.
         health.check().map_err(StorageError::from)?;
         let mut store = self.subject.open(&self.disk).await?;
         let found = Found::in_store(&mut store).await?;

@@ -50,7 +50,8 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         Ok(())
     }
 
-    /// A snapshot of the state at the moment when its builder is made, whatever is applied before it is built.
+    /// A snapshot of the state at the moment when its builder is made, whatever is applied before
+    /// it is built.
     pub(super) async fn snapshot(&mut self) -> Result<(), Broken> {
         let (snapshot_end, end) = {
             let model = self.model.lock();

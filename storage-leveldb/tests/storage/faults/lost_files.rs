@@ -23,8 +23,8 @@ fn tables(dir: &Path) -> Vec<PathBuf> {
     tables
 }
 
-/// If FORMAT is lost, a database may be new; one that has lost its root with it must not be started empty: a vote was
-/// in it.
+/// If FORMAT is lost, a database may be new; one that has lost its root with it must not be started
+/// empty: a vote was in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_without_its_root_is_not_started_empty() {
     let dir = tempfile::tempdir().unwrap();
@@ -68,8 +68,8 @@ async fn a_missing_table_is_named() {
     drop(open(dir.path(), options()).await.unwrap());
 }
 
-/// Found by the cluster's damage test: a WITNESS that had lost its last record told of a MANIFEST that had gone since, and
-/// only the MANIFEST was named, in which there is nothing to be mended.
+/// Found by the cluster's damage test: a WITNESS that had lost its last record told of a MANIFEST
+/// that had gone since, and only the MANIFEST was named, in which there is nothing to be mended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_only_an_old_witness_knows_is_named_with_it() {
     let dir = tempfile::tempdir().unwrap();

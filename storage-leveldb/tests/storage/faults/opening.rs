@@ -56,8 +56,8 @@ async fn a_directory_is_opened_once() {
     open(dir.path(), Options::default()).await.unwrap();
 }
 
-/// Without the check LevelDB would start an empty database: the vote and acknowledged entries gone, silently. The state
-/// would be without a table that MANIFEST names, or all of it.
+/// Without the check LevelDB would start an empty database: the vote and acknowledged entries gone,
+/// silently. The state would be without a table that MANIFEST names, or all of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_has_gone_missing_is_not_started_empty() {
     for gone in ["log", "state/table-1", "state"] {
@@ -93,8 +93,8 @@ async fn a_storage_that_must_exist_is_not_started_empty() {
     open(dir.path(), Options { must_exist: true, ..Options::default() }).await.unwrap();
 }
 
-/// FORMAT says that the databases exist. If it is lost together with one of them, a storage that has been in use
-/// must not look new.
+/// FORMAT says that the databases exist. If it is lost together with one of them, a storage that
+/// has been in use must not look new.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_used_storage_without_its_marker_is_not_taken_for_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -107,8 +107,8 @@ async fn a_used_storage_without_its_marker_is_not_taken_for_a_new_one() {
     assert!(error.contains("FORMAT") && error.contains("missing"), "{error}");
 }
 
-/// Found by reading: that a snapshot was incomplete was noticed only while it was installed, and openraft takes that for a
-/// failure of the node that received it.
+/// Found by reading: that a snapshot was incomplete was noticed only while it was installed, and
+/// openraft takes that for a failure of the node that received it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_incomplete_snapshot_is_refused_and_not_installed() {
     let mut sender = open(Path::new(DIR), options(&SimDisk::default())).await.unwrap();

@@ -17,8 +17,8 @@ fn options(disk: &SimDisk) -> Options {
     Options { disk: Arc::new(disk.clone()), ..Options::default() }
 }
 
-/// Without `shutdown` nothing of it is durable: reported as installed, it would be gone after a power failure, and with
-/// it what the log purges because of it.
+/// Without `shutdown` nothing of it is durable: reported as installed, it would be gone after a
+/// power failure, and with it what the log purges because of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_was_not_ended_is_refused() {
     let dir = Path::new("node");

@@ -54,12 +54,12 @@ impl GatedDisk {
         assert!(!timeout.timed_out(), "nobody waits");
     }
 
-    /// Everybody goes on.
+    /// All callers go on.
     pub fn release(&self) {
         self.change(|gate| gate.held.clear());
     }
 
-    /// Whoever waits, and whoever would have to, gets an error.
+    /// A caller that waits, or would have to, gets an error.
     pub fn fail(&self) {
         self.change(|gate| gate.fails = true);
     }

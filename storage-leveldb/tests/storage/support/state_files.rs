@@ -1,6 +1,6 @@
-//! The files of the state, read and changed behind the storage's back: every checksum is right afterwards, so that only
-//! what they say can be wrong. `src/lsm/manifest.rs`, `src/raft/position.rs` and
-//! `src/lsm/table.rs` say what is in them.
+//! The files of the state, read and changed behind the storage's back: every checksum is right
+//! afterwards, so that only what they say can be wrong. `src/lsm/manifest.rs`,
+//! `src/raft/position.rs` and `src/lsm/table.rs` say what is in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -21,7 +21,8 @@ use super::{DIR, Entry, Register, Store, apply, flush, open, options, set};
 /// Four entries of `sized` fill one.
 const MEMTABLE_BYTES: usize = 4000;
 const ENTRIES_PER_MEMTABLE: u64 = 4;
-/// One that is being written, one that waits to be, and one that is being filled: the entry that fills it waits.
+/// One that is being written, one that waits to be, and one that is being filled: the entry that
+/// fills it waits.
 const MEMTABLES: u64 = 3;
 const BOUND: u64 = MEMTABLES * ENTRIES_PER_MEMTABLE;
 /// Nothing takes so long but what hangs.
@@ -59,15 +60,16 @@ impl Observer for Stalls {
     }
 }
 
-/// A storage whose flush is held, and with it the entry that fills memory, as well as those behind it.
+/// A storage whose flush is held, and with it the entry that fills memory, as well as those behind
+/// it.
 async fn full(disk: &GatedDisk, observer: Arc<Stalls>) -> (Store, Arc<AtomicU64>) {
     disk.hold("state-flush");
     let store = open(Options { observer, ..options(disk.clone(), MEMTABLE_BYTES) }).await;
     (store, Arc::new(AtomicU64::new(0)))
 }
 
-/// Attacks the bound on memory, and the waiting at it: applying waits, reads do not, and everything goes on when the disk
-/// does.
+/// Attacks the bound on memory, and the waiting at it: applying waits, reads do not, and everything
+/// goes on when the disk does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn applying_waits_for_a_flush_that_is_stuck_and_goes_on_with_it() {
     let (disk, stalls) = (GatedDisk::default(), Arc::new(Stalls::default()));
@@ -95,7 +97,8 @@ async fn applying_waits_for_a_flush_that_is_stuck_and_goes_on_with_it() {
     assert_eq!(store.reader.query(100).await.unwrap().0, last);
 }
 
-/// Attacks whoever waits when the disk fails instead: applying, a snapshot that waits to be durable, and the close.
+/// Attacks what waits when the disk fails instead: applying, a snapshot that waits to be
+/// durable, and the close.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_ends_the_wait_for_a_flush() {
     let disk = GatedDisk::default();
@@ -152,7 +155,8 @@ async fn closing_waits_for_a_flush_that_is_stuck() {
     assert_eq!((at, pairs.len() as u64), (BOUND - 1, BOUND - 1));
 }
 
-/// Attacks the bound on tables: if merging is stuck, flushes stop at so many, and with them applying; all go on with it.
+/// Attacks the bound on tables: if merging is stuck, flushes stop at so many, and with them
+/// applying; all go on with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_merge_that_is_stuck_bounds_the_runs() {
     let (disk, dir) = (GatedDisk::default(), Path::new(DIR));

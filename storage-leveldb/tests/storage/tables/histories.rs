@@ -22,9 +22,9 @@ fn batch(random: &mut Random, keys: u64) -> Vec<Set> {
     (0..20).map(|_| one()).take(1 + keys as usize % 20).collect()
 }
 
-/// Attacks the order of tables: a merge or a restart that puts an older table before a newer one, or takes a deletion for
-/// nothing while an older table still has the pair, brings back what was overwritten or deleted. And that tables stay few,
-/// though one is made for every few entries.
+/// Attacks the order of tables: a merge or a restart that puts an older table before a newer one,
+/// or takes a deletion for nothing while an older table still has the pair, brings back what was
+/// overwritten or deleted. And that tables stay few, though one is made for every few entries.
 ///
 /// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +71,8 @@ async fn history(seed: u64) -> u64 {
     newest.unwrap_or(0)
 }
 
-/// Attacks deletions that are kept for ever: a table hides older ones only as long as there are any.
+/// Attacks deletions that are kept for ever: a table hides older ones only as long as there are
+/// any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));
@@ -90,7 +91,8 @@ async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, Pairs::new()));
 }
 
-/// Attacks the space that overwritten and deleted pairs take. A pair may be in one table of each size, and be merged again.
+/// Attacks the space that overwritten and deleted pairs take. A pair may be in one table of each
+/// size, and be merged again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn space_is_bounded_by_what_is_there_and_not_by_what_was_written() {
     const LIVE_BYTES: u64 = 500_000;

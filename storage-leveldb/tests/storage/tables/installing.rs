@@ -35,8 +35,9 @@ async fn apply_up_to(store: &mut Store, seed: u64, applied: &mut u64, last: u64)
     }
 }
 
-/// Attacks what was begun before a snapshot was installed and ends after it: a flush or a merge of the old state that still
-/// counted would bring back pairs that the snapshot has not got, or lose those that were applied since.
+/// Attacks what was begun before a snapshot was installed and ends after it: a flush or a merge of
+/// the old state that still counted would bring back pairs that the snapshot has not got, or lose
+/// those that were applied since.
 ///
 /// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,8 +87,8 @@ async fn rounds(seed: u64) {
     assert_eq!(store.health.fault(), None);
 }
 
-/// The same with the threads held in the middle of what they do, and nothing else going on when they end: what came too
-/// late must go by itself.
+/// The same with the threads held in the middle of what they do, and nothing else going on when
+/// they end: what came too late must go by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_begun_before_a_snapshot_does_not_count_after_it() {
     let seed = 1;

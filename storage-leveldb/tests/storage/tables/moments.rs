@@ -36,9 +36,9 @@ fn audit(reader: &StateReader<Types, Register>, is_over: &AtomicBool, asked: &At
     }
 }
 
-/// Attacks reads that are put together from several moments: a memtable that is sealed, a table that comes and those that go
-/// between two pages of a scan, half of a batch. What one entry takes from an account, the next gives to another in
-/// the same batch; so the sum is always the same.
+/// Attacks reads that are put together from several moments: a memtable that is sealed, a table
+/// that comes and those that go between two pages of a scan, half of a batch. What one entry takes
+/// from an account, the next gives to another in the same batch; so the sum is always the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_query_sees_one_moment_whatever_goes_on() {
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));

@@ -33,7 +33,8 @@ async fn make_run(store: &mut Store, applied: &mut u64, pairs: &mut Pairs, count
     flush(store).await;
 }
 
-/// Steps the merge thread from table to table until `is_there`; answers false if it has come to an end before.
+/// Steps the merge thread from table to table until `is_there`; answers false if it has come to an
+/// end before.
 async fn step_until(
     disk: &GatedDisk,
     outer: &StoredManifest,
@@ -62,9 +63,10 @@ impl Drop for Released {
     }
 }
 
-/// Attacks a large merge during which many small tables are made. One thread merges: while it made one table of 1 GiB, nothing
-/// else was merged; who built one snapshot after the other, 100 a second, came to 64 tables, with which flushes wait, then to
-/// two sealed memtables, with which applying does, and was held up for 5 to 8 s. The benchmark `snapshots` found it.
+/// Attacks a large merge during which many small tables are made. One thread merges: while it made
+/// one table of 1 GiB, nothing else was merged; who built one snapshot after the other, 100 a
+/// second, came to 64 tables, with which flushes wait, then to two sealed memtables, with which
+/// applying does, and was held up for 5 to 8 s. The benchmark `snapshots` found it.
 ///
 /// The power fails in the middle of it, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,8 +26,9 @@ async fn fill(store: &mut Store) -> Pairs {
     pairs
 }
 
-/// Attacks the tables under a snapshot that takes long to be sent: they must stay, unchanged, although merges have long
-/// replaced them, and go when it is over. And the snapshot must keep nobody from applying.
+/// Attacks the tables under a snapshot that takes long to be sent: they must stay, unchanged,
+/// although merges have long replaced them, and go when it is over. And the snapshot must keep
+/// nobody from applying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_is_sent_slowly_is_of_its_moment() {
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));
@@ -63,8 +64,8 @@ async fn a_snapshot_that_is_sent_slowly_is_of_its_moment() {
     assert_eq!(other.state.applied_state().await.unwrap().0, Some(log_id(1, KEYS)));
 }
 
-/// Attacks a storage that is closed meanwhile: the next start would remove, or write over, what is being sent. As long as
-/// it is sent nobody can open the directory.
+/// Attacks a storage that is closed meanwhile: the next start would remove, or write over, what is
+/// being sent. As long as it is sent the directory cannot be opened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_is_in_use_as_long_as_a_snapshot_of_it_is_sent() {
     let disk = SimDisk::default();

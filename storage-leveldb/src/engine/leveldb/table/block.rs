@@ -58,7 +58,8 @@ impl<'a> Block<'a> {
         if low == 0 { Ok(self.entries()) } else { self.entries_at(low) }
     }
 
-    /// The entries from the first on that is not less than `key`, and its value; `None`: all are less.
+    /// The entries from the first on that is not less than `key`, and its value; `None`: all are
+    /// less.
     pub(super) fn seek(&self, key: &[u8]) -> Result<Option<(Entries<'a>, &'a [u8])>, Damage> {
         let mut entries = self.entries_near(key)?;
         while let Some(value) = entries.advance()? {

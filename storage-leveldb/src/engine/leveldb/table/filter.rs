@@ -5,8 +5,8 @@
 //! filter         bits | number of probes u8
 //! ```
 //!
-//! The filter of a block that begins at byte `n` of the table file is the one with the number `n >> 11`; those between have no
-//! bytes.
+//! The filter of a block that begins at byte `n` of the table file is the one with the number
+//! `n >> 11`; those between have no bytes.
 
 use std::ops::Range;
 
@@ -25,19 +25,22 @@ const MULTIPLIER: u32 = 0xc6a4_a793;
 
 /// The filters of a table file's data blocks.
 ///
-/// What a search needs of a block is in one place: a table file that has not got a key, which is what most are asked, costs little
-/// but the waits for memory.
+/// What a search needs of a block is in one place: a table file that has not got a key, which is
+/// what most are asked, costs little but the waits for memory.
 ///
-/// Invariants: `ends` are within `bits` and never less than the one before; each filter begins where the one before it ends,
-/// and has [`LEAST_BYTES`] at least, of which the last one is no bits.
+/// Invariants: `ends` are within `bits` and never less than the one before; each filter begins
+/// where the one before it ends, and has [`LEAST_BYTES`] at least, of which the last one is no
+/// bits.
 pub(super) struct Filter {
     bits: Vec<u8>,
-    /// By the number of the block: where its filter ends. Blocks that end at the same place have one in common.
+    /// By the number of the block: where its filter ends. Blocks that end at the same place have
+    /// one in common.
     ends: Vec<u32>,
 }
 
 impl Filter {
-    /// `blocks` are the offsets of the table file's data blocks: each must have a filter that can be understood.
+    /// `blocks` are the offsets of the table file's data blocks: each must have a filter that can
+    /// be understood.
     pub(super) fn parse(mut bytes: Vec<u8>, blocks: impl Iterator<Item = u64>) -> Result<Self, Damage> {
         let offsets = Offsets::find(&bytes)?;
         let mut ends = Vec::new();
@@ -74,7 +77,8 @@ impl Filter {
         self.bits.get(start as usize..end.checked_sub(1)? as usize)
     }
 
-    /// Whether the block with the number `block` may have the key with this hash; `false`: it has not.
+    /// Whether the block with the number `block` may have the key with this hash; `false`: it has
+    /// not.
     pub(super) fn may_have(&self, block: usize, hash: u32) -> Result<bool, Damage> {
         let bits = self.bits_of(block).ok_or("a block has no filter")?;
         let count = u32::try_from(bits.len() * 8).map_err(|_| "a filter is too long")?;

@@ -1,5 +1,5 @@
-//! A table file's index: for each data block a separator, which is not less than any key in it and less than every key behind
-//! it.
+//! A table file's index: for each data block a separator, which is not less than any key in it and
+//! less than every key behind it.
 //!
 //! Kept decoded, as a table file is asked far more often than opened.
 
@@ -10,8 +10,8 @@ use super::separators::{Separators, SeparatorsBuilder};
 
 /// Of large states nearly all memory goes here and to the filters, so it is kept short.
 ///
-/// Invariants: there is a start for every separator and at least one; the blocks lie one behind the other, from the
-/// beginning of the file up to `end`, where no block begins any more.
+/// Invariants: there is a start for every separator and at least one; the blocks lie one behind the
+/// other, from the beginning of the file up to `end`, where no block begins any more.
 pub(super) struct Index {
     separators: Separators,
     starts: Vec<u32>,

@@ -1,7 +1,8 @@
 //! The order of keys in a table: that of their bytes, as everywhere.
 //!
-//! rusty-leveldb's own order makes separators that a reader of ours could not rely on: between `abc` and `abc\0` it puts
-//! `abc\0`, so that a key's block is not told by the index alone; and it panics for an empty key at the end of a block.
+//! rusty-leveldb's own order makes separators that a reader of ours could not rely on: between
+//! `abc` and `abc\0` it puts `abc\0`, so that a key's block is not told by the index alone; and it
+//! panics for an empty key at the end of a block.
 
 use std::cmp::Ordering;
 

@@ -37,8 +37,8 @@ impl FilePlace {
     }
 }
 
-/// Invariants: the keys of each table file are all less than those of the next; `largest` has the last key of each, and `slots`
-/// the place of each if it is open.
+/// Invariants: the keys of each table file are all less than those of the next; `largest` has the
+/// last key of each, and `slots` the place of each if it is open.
 pub(crate) struct LevelDbTable {
     disk: GuardedDisk,
     files: Vec<FilePlace>,
@@ -82,7 +82,8 @@ impl LevelDbTable {
     }
 }
 
-/// What the table consists of. Everything was durable before CURRENT came to be, so nothing may be wrong or torn.
+/// What the table consists of. Everything was durable before CURRENT came to be, so nothing may be
+/// wrong or torn.
 fn read_live_files(disk: &GuardedDisk, dir: &Path) -> Result<LiveFiles, Fault> {
     let claims = witness::read(disk, dir)?;
     let tail = |path: &Path| {

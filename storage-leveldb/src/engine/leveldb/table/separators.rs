@@ -1,7 +1,8 @@
 //! Keys in ascending order, to be searched often: the least that is not less than some key.
 //!
-//! A binary search through keys that lie anywhere waits for memory at every step. So what all keys begin with is left
-//! out, and the eight bytes behind it are kept together, as numbers: those decide nearly always.
+//! A binary search through keys that lie anywhere waits for memory at every step. So what all keys
+//! begin with is left out, and the eight bytes behind it are kept together, as numbers: those
+//! decide nearly always.
 
 use super::Damage;
 
@@ -11,8 +12,9 @@ const GUESSES: usize = 2;
 /// From there it goes on by so many, twice as many, and so on.
 const FIRST_STEP: usize = 4;
 
-/// Invariants: the keys ascend strictly; key `n` ends at `ends[n]` of `bytes`, where the next begins; `heads` has for each
-/// the eight bytes behind the first `shared` ones, which all keys have in common, filled up with zeros.
+/// Invariants: the keys ascend strictly; key `n` ends at `ends[n]` of `bytes`, where the next
+/// begins; `heads` has for each the eight bytes behind the first `shared` ones, which all keys have
+/// in common, filled up with zeros.
 pub(super) struct Separators {
     bytes: Vec<u8>,
     ends: Vec<u32>,
@@ -96,9 +98,9 @@ impl Separators {
 
     /// The first head that is not less than `wanted`; one behind the last if all are.
     ///
-    /// Where keys are spread evenly, a guess from the first and the last one lies near, and one more from there nearly
-    /// meets it: that waits for memory half as often as a binary search. Where they are not, the search from there
-    /// takes twice the steps of a binary one at most.
+    /// Where keys are spread evenly, a guess from the first and the last one lies near, and one
+    /// more from there nearly meets it: that waits for memory half as often as a binary search.
+    /// Where they are not, the search from there takes twice the steps of a binary one at most.
     fn head_not_less(&self, wanted: u64) -> usize {
         let (Some(first), Some(last)) = (self.heads.first(), self.heads.last()) else { return 0 };
         if wanted <= *first {
@@ -121,8 +123,8 @@ impl Separators {
         low + between.partition_point(|head| *head < wanted)
     }
 
-    /// Heads before the first number are less than `wanted`, those from the second on are not; in steps that double, from
-    /// `near` on.
+    /// Heads before the first number are less than `wanted`, those from the second on are not; in
+    /// steps that double, from `near` on.
     fn around(&self, near: usize, wanted: u64) -> (usize, usize) {
         let is_less = |n: usize| self.heads.get(n).is_some_and(|head| *head < wanted);
         let mut step = FIRST_STEP;

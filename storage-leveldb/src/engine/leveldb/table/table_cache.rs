@@ -1,8 +1,10 @@
-//! The table files that tables keep open, bounded in number and bytes over all tables of one [`LevelDb`](super::super::LevelDb).
+//! The table files that tables keep open, bounded in number and bytes over all tables of one
+//! [`LevelDb`](super::super::LevelDb).
 //!
-//! Each table file of each table has a [`Slot`] that is empty or has the table file open. A reader that finds it there touches
-//! nothing that table files share. Only opening one takes the ring's lock, in which the slots that are not empty stand in the
-//! order of a clock: the hand empties the first that nobody has used since it last came by.
+//! Each table file of each table has a [`Slot`] that is empty or has the table file open. A reader
+//! that finds it there touches nothing that table files share. Only opening one takes the ring's
+//! lock, in which the slots that are not empty stand in the order of a clock: the hand empties the
+//! first that nobody has used since it last came by.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,7 +52,8 @@ struct Ring {
     bytes: usize,
 }
 
-/// Invariant: at most `max_tables` table files of `max_bytes` together are kept, but always the last one opened.
+/// Invariant: at most `max_tables` table files of `max_bytes` together are kept, but always the
+/// last one opened.
 pub(crate) struct TableCache {
     max_bytes: usize,
     max_tables: usize,

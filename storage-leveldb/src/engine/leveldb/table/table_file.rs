@@ -15,9 +15,11 @@ use crate::engine::leveldb::manifest::LiveTable;
 use crate::file::paged::PagedReader;
 use crate::health::Fault;
 
-/// What an open table file takes beside index and filter: its file, its name, and what the allocator makes of it all.
+/// What an open table file takes beside index and filter: its file, its name, and what the
+/// allocator makes of it all.
 const OVERHEAD_BYTES: usize = 1024;
-/// A scan reads this much at once in the end; it begins with a block and takes twice as much each time.
+/// A scan reads this much at once in the end; it begins with a block and takes twice as much each
+/// time.
 const SCAN_READ_BYTES: u64 = 128 * 1024;
 
 pub(super) struct TableFile {
@@ -128,8 +130,8 @@ impl TableFile {
         Ok(())
     }
 
-    /// The same for the block `first` and those behind it that begin within `read_bytes`, with one read. Answers the
-    /// first block that it has not come to.
+    /// The same for the block `first` and those behind it that begin within `read_bytes`, with one
+    /// read. Answers the first block that it has not come to.
     fn scan_some(&self, first: usize, read_bytes: u64, page: &mut Page<'_>) -> Result<usize, Fault> {
         let blocks = first..self.index.block_behind(first, read_bytes);
         let start = self.index.handle(first).map_or(0, |handle| handle.offset);

@@ -131,8 +131,8 @@ fn what_is_no_complete_table_does_not_open() {
     assert!(small(&disk).write_table(Path::new("disk/database")).is_err(), "there is something");
 }
 
-/// Asks for everything, for the key number `first` before the others, as after a fault nothing is answered; what is
-/// answered must be right. Answers whether anything was refused.
+/// Asks for everything, for the key number `first` before the others, as after a fault nothing is
+/// answered; what is answered must be right. Answers whether anything was refused.
 fn is_refused(disk: &SimDisk, pairs: &Pairs, first: usize, what: &str) -> bool {
     let Ok(table) = small(disk).open_table(Path::new(DIR)) else { return true };
     let mut refused = false;
@@ -217,8 +217,8 @@ fn payload(disk: &SimDisk, path: &Path) -> Vec<u8> {
     bytes
 }
 
-/// Bytes that make no sense although their pages are good: nothing panics, and behind the data, where nothing is a
-/// value and nothing a bit of a filter, nothing is believed.
+/// Bytes that make no sense although their pages are good: nothing panics, and behind the data,
+/// where nothing is a value and nothing a bit of a filter, nothing is believed.
 #[test]
 fn nonsense_is_refused_and_never_a_panic() {
     let pairs = pairs(40, 30);
@@ -314,9 +314,9 @@ fn readers_share_few_open_tables() {
     }
 }
 
-/// The benchmark `gets` found that reads of 14,000,000 pairs were thirty times slower than those of 5,000,000: what table files
-/// take in memory was more than the limit for it, so that most reads had to open one. `docs/ARCHITECTURE.md` and the limit's
-/// documentation say how much it is.
+/// The benchmark `gets` found that reads of 14,000,000 pairs were thirty times slower than those of
+/// 5,000,000: what table files take in memory was more than the limit for it, so that most reads
+/// had to open one. `docs/ARCHITECTURE.md` and the limit's documentation say how much it is.
 #[test]
 fn an_open_table_takes_little_for_a_pair() {
     const PAIRS: usize = 100_000;

@@ -1,8 +1,8 @@
 //! Fills a table through rusty-leveldb.
 //!
-//! Keys ascend, so every full write buffer becomes a table file behind all others. LevelDB puts it below level 0 at once,
-//! and what it calls a compaction is an entry in MANIFEST: nothing is ever written twice. (That is why there is no
-//! sentinel here; see [`super::super`].)
+//! Keys ascend, so every full write buffer becomes a table file behind all others. LevelDB puts it
+//! below level 0 at once, and what it calls a compaction is an entry in MANIFEST: nothing is ever
+//! written twice. (That is why there is no sentinel here; see [`super::super`].)
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -18,11 +18,13 @@ use crate::error::StorageError;
 use crate::file::marker;
 use crate::health::Fault;
 
-/// Pairs are handed to LevelDB in batches of about this size, or that of a table file if it is less.
+/// Pairs are handed to LevelDB in batches of about this size, or that of a table file if it is
+/// less.
 const BATCH_BYTES: usize = 128 * 1024;
 /// No table file is asked to be larger: one that is to be read has less than 4 GiB.
 const MAX_TABLE_BYTES: usize = 1 << 30;
-/// LevelDB opens every table file that it has written, and never looks at it again. It takes ten of these for itself.
+/// LevelDB opens every table file that it has written, and never looks at it again. It takes ten of
+/// these for itself.
 const OPEN_TABLES: usize = 12;
 
 /// Invariant: `db` is `None` only after a fault.

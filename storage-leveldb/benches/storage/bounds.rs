@@ -1,0 +1,38 @@
+//! How much memory the options allow a storage.
+
+use storage_leveldb::Options;
+
+use crate::node::WINDOW;
+use crate::pairs::USER_BYTES;
+use crate::table::{Table, mib};
+
+/// Each limit that bounds memory, and how much it allows.
+fn limits(options: &Options) -> Vec<(&'static str, u64)> {
+    let Options { tail_bytes, memtable_bytes, log_segment_bytes, log_leveldb, state_leveldb, .. } = options;
+    let limits = [
+        ("tail_bytes", *tail_bytes),
+        // One being filled, two on their way to the disk.
+        ("memtable_bytes, 3 x", 3 * memtable_bytes),
+        // One being written, one before it, one that is being stored.
+        ("log_segment_bytes, 3 x", 3 * usize::try_from(*log_segment_bytes).unwrap_or(usize::MAX)),
+        ("log_leveldb.block_cache_bytes, 3 x", 3 * log_leveldb.block_cache_bytes),
+        // A flush and three merges, one within the other, each with a table being filled; two
+        // tables being written.
+        ("state_leveldb.table_file_bytes, 6 x", 6 * state_leveldb.table_file_bytes),
+        ("state_leveldb.table_cache_bytes", state_leveldb.table_cache_bytes),
+        // They come on top of the tail; twice because the benchmark holds them as well.
+        ("puts under way in this benchmark, 2 x", 2 * (WINDOW as usize) * (USER_BYTES as usize)),
+    ];
+    limits.map(|(name, bytes)| (name, bytes as u64)).to_vec()
+}
+
+/// Answers the sum.
+pub(crate) fn print(options: &Options) -> u64 {
+    let limits = limits(options);
+    let sum = limits.iter().map(|(_, bytes)| bytes).sum();
+    let mut table = Table::new(["limit", "allows"]);
+    limits.iter().for_each(|(name, bytes)| table.row([(*name).to_owned(), mib(*bytes)]));
+    table.row(["sum".to_owned(), mib(sum)]);
+    table.print();
+    sum
+}
