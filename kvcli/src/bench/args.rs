@@ -31,7 +31,8 @@ Examples:
 
 Keys are `bench/` and a number, and stay in the store. Each client has a session of its own and one
 operation in flight; 16 clients share a connection, up to 8 connections per node. Latencies are those
-of operations that succeeded, in milliseconds.";
+of operations that succeeded, in milliseconds. CPU us/OP is the processor time of all nodes together
+for each of them, in microseconds; `-` if a node did not say.";
 
 /// Measure throughput and latency
 #[derive(Debug, Args)]

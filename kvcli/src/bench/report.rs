@@ -35,6 +35,7 @@ fn table(tallies: &[Tally]) -> Table {
         ("P99 ms", Right),
         ("P99.9 ms", Right),
         ("MAX ms", Right),
+        ("CPU us/OP", Right),
         ("ERRORS", Right),
     ]);
     for tally in tallies {
@@ -43,7 +44,7 @@ fn table(tallies: &[Tally]) -> Table {
     table
 }
 
-fn cells(tally: &Tally) -> [String; 8] {
+fn cells(tally: &Tally) -> [String; 9] {
     let latencies = &tally.latencies;
     let latency = |micros| {
         if tally.operations() == 0 { "-".to_owned() } else { millis(micros) }
@@ -56,6 +57,7 @@ fn cells(tally: &Tally) -> [String; 8] {
         latency(latencies.value_at_quantile(0.99)),
         latency(latencies.value_at_quantile(0.999)),
         latency(latencies.max()),
+        tally.nodes_micros_each().map_or_else(|| "-".to_owned(), |micros| format!("{micros:.1}")),
         thousands(tally.errors),
     ]
 }
@@ -69,6 +71,7 @@ fn stage_json(tally: &Tally) -> Value {
         "operations": tally.operations(),
         "ops_per_second": tally.per_second(),
         "errors": tally.errors,
+        "nodes_processor_micros_per_operation": tally.nodes_micros_each(),
         "latency_micros": {
             "mean": latencies.mean(),
             "p50": latencies.value_at_quantile(0.5),

@@ -1,10 +1,12 @@
 //! All clients of one line of the result.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use kvcli::{Client, ClientOptions, Endpoint};
+use futures_util::future::try_join_all;
+use kvcli::{Client, ClientError, ClientOptions, Endpoint};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -44,6 +46,7 @@ impl Stage {
         let connections = self.clients.div_ceil(CLIENTS_PER_CONNECTION).min(MAX_CONNECTIONS) as usize;
         let clients = self.sessions(base, connections).await?;
         let counters = Arc::new(Counters::new()?);
+        let before = processor_micros(base).await;
         let started = Instant::now();
         let mut workers = JoinSet::new();
         let stop = self.stop(started);
@@ -53,7 +56,9 @@ impl Stage {
             workers.spawn(Worker { number, client, workload, counters, stop }.run());
         }
         self.watch(&mut workers, &counters, started).await?;
-        counters.tally(self.clients, connections, started.elapsed())
+        let took = started.elapsed();
+        let used = used_micros(&before, &processor_micros(base).await);
+        counters.tally(self.clients, connections, took, used)
     }
 
     /// A session per client, with the connections dialled, so that the figures do not include that.
@@ -99,5 +104,41 @@ impl Stage {
         }
         progress.clear();
         Ok(())
+    }
+}
+
+/// What each member has used of processors since its start, by its id; empty if one of them does
+/// not answer.
+async fn processor_micros(client: &Client) -> BTreeMap<u64, u64> {
+    let asked = async {
+        let members = client.latest_status().await?.members;
+        let questions = members.iter().map(async |member| {
+            let status = client.status_of(&member.client_addr.parse()?).await?;
+            Ok::<_, ClientError>((status.node_id, status.processor_micros))
+        });
+        try_join_all(questions).await
+    };
+    asked.await.map(BTreeMap::from_iter).unwrap_or_default()
+}
+
+/// What all nodes together have used meanwhile; none if one of them is missing or has started anew.
+fn used_micros(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> Option<u64> {
+    let used = |(id, before): (&u64, &u64)| after.get(id)?.checked_sub(*before);
+    let known = !before.is_empty() && before.len() == after.len();
+    if known { before.iter().map(used).sum() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_used_is_known_of_all_nodes_or_not_at_all() {
+        let at = |pairs: &[(u64, u64)]| pairs.iter().copied().collect::<BTreeMap<_, _>>();
+        assert_eq!(used_micros(&at(&[(1, 5), (2, 7)]), &at(&[(1, 8), (2, 7)])), Some(3));
+        for after in [&[][..], &[(1, 8)], &[(1, 8), (2, 6)], &[(1, 8), (3, 9)]] {
+            assert_eq!(used_micros(&at(&[(1, 5), (2, 7)]), &at(after)), None, "{after:?}");
+        }
+        assert_eq!(used_micros(&at(&[]), &at(&[])), None);
     }
 }

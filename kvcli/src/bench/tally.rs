@@ -31,6 +31,8 @@ pub(super) struct Tally {
     pub(super) took: Duration,
     pub(super) errors: u64,
     pub(super) first_error: Option<ClientError>,
+    /// Processor time of all nodes; none if it is not known of each.
+    pub(super) nodes_micros: Option<u64>,
     /// Of operations that succeeded, in microseconds.
     pub(super) latencies: Histogram<u64>,
 }
@@ -59,7 +61,13 @@ impl Counters {
         self.first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    pub(super) fn tally(&self, clients: u64, connections: usize, took: Duration) -> anyhow::Result<Tally> {
+    pub(super) fn tally(
+        &self,
+        clients: u64,
+        connections: usize,
+        took: Duration,
+        nodes_micros: Option<u64>,
+    ) -> anyhow::Result<Tally> {
         let mut latencies = histogram()?;
         for shard in &self.shards {
             latencies.add(&*shard.lock().unwrap_or_else(PoisonError::into_inner))?;
@@ -68,6 +76,7 @@ impl Counters {
             clients,
             connections,
             took,
+            nodes_micros,
             errors: self.errors.load(Ordering::Relaxed),
             first_error: self.first_error.lock().unwrap_or_else(PoisonError::into_inner).take(),
             latencies,
@@ -83,6 +92,12 @@ impl Tally {
 
     pub(super) fn per_second(&self) -> f64 {
         self.operations() as f64 / self.took.as_secs_f64().max(f64::EPSILON)
+    }
+
+    /// Processor time of all nodes for each operation, in microseconds.
+    pub(super) fn nodes_micros_each(&self) -> Option<f64> {
+        let micros = self.nodes_micros.filter(|_| self.operations() > 0)?;
+        Some(micros as f64 / self.operations() as f64)
     }
 
     /// The error of a stage in which nothing succeeded.
@@ -105,9 +120,10 @@ mod tests {
         for worker in 0..100 {
             counters.record(worker, Duration::from_micros(worker as u64 + 1));
         }
-        let tally = counters.tally(100, 1, Duration::from_secs(2)).unwrap();
+        let tally = counters.tally(100, 1, Duration::from_secs(2), Some(250)).unwrap();
         assert_eq!(tally.operations(), 100);
         assert_eq!(tally.latencies.max(), 100);
         assert!((tally.per_second() - 50.0).abs() < 1e-9);
+        assert_eq!(tally.nodes_micros_each(), Some(2.5));
     }
 }

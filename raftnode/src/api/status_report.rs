@@ -7,6 +7,7 @@ use network_grpc::Incarnation;
 use openraft::type_config::alias::LogIdOf;
 use openraft::{LogIdOptionExt as _, ServerState};
 use proto::node::v1 as pb;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::header::header;
 use crate::node::{Affiliation, Local, Standing, answers, is_joint};
@@ -38,6 +39,7 @@ pub(crate) fn status_report<'a>(local: &'a Local) -> BoxFuture<'a, pb::StatusRes
             incarnation: incarnation(local.identity().member().and_then(|member| member.incarnation)),
             schema: local.in_force.own(),
             schema_in_force: local.in_force.next(),
+            processor_micros: processor_micros(),
             problems: local.problems(space).iter().map(ToString::to_string).collect(),
             ..pb::StatusResponse::default()
         };
@@ -54,6 +56,14 @@ pub(crate) fn status_report<'a>(local: &'a Local) -> BoxFuture<'a, pb::StatusRes
             ..own
         }
     })
+}
+
+/// What this process has used of processors since its start.
+fn processor_micros() -> u64 {
+    let rustix::time::Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::ProcessCPUTime);
+    // The clock counts up from 0.
+    let (seconds, nanos) = (u64::try_from(tv_sec).unwrap_or(0), u64::try_from(tv_nsec).unwrap_or(0));
+    seconds * 1_000_000 + nanos / 1000
 }
 
 /// The members this node knows of, in the order of their ids.
