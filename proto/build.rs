@@ -6,6 +6,11 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 const INCLUDE: &str = "proto";
+/// Messages that `src/bounded.rs` makes.
+const BOUNDED: [(&str, &str); 2] = [
+    (".kv.v1.SessionRequest", "crate::kv::v1::SessionRequest"),
+    (".node.v1.ForwardRequest", "crate::node::v1::ForwardRequest"),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={INCLUDE}");
@@ -29,6 +34,10 @@ fn generate(package: &str, files: &[&str]) -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(files, [INCLUDE])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join(format!("{package}.bin")), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    let mut builder = tonic_prost_build::configure().bytes(".");
+    for (message, path) in BOUNDED {
+        builder = builder.extern_path(message, path);
+    }
+    builder.compile_fds(descriptors)?;
     Ok(())
 }

@@ -1,12 +1,18 @@
 //! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for
 //! who administers them, `kv.v1` for clients.
 //!
-//! The .proto files under `proto/` are the documentation; nothing here is written by hand.
+//! The .proto files under `proto/` are the documentation. Written by hand are only the messages that
+//! carry many requests, whose number is bounded while they are decoded
+//! ([`MAX_REQUESTS_PER_MESSAGE`]).
 //!
 //! ## Features
 //!
 //! One for each protocol: `raft`, `node` and `kv`. So a peer library does not see the client
 //! protocol, and a client does not see the peers'. None is on by default.
+
+mod bounded;
+
+pub use bounded::MAX_REQUESTS_PER_MESSAGE;
 
 /// The peer protocol: append, vote, transfer-leader and snapshot RPCs between members.
 #[cfg(feature = "raft")]
@@ -30,6 +36,11 @@ pub mod node {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
         tonic::include_proto!("node.v1");
 
+        crate::bounded::bounded! {
+            /// Requests that one node passes on to another.
+            ForwardRequest { requests: ForwardedRequest }
+        }
+
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
         pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/node.bin"));
     }
@@ -42,6 +53,11 @@ pub mod kv {
     pub mod v1 {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
         tonic::include_proto!("kv.v1");
+
+        crate::bounded::bounded! {
+            /// Some operations of a session.
+            SessionRequest { operations: Operation }
+        }
 
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
         pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));

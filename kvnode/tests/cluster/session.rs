@@ -253,9 +253,38 @@ async fn a_client_that_does_not_read_is_not_read_from() {
 }
 
 fn resident_mib(pid: u32) -> u64 {
+    memory_mib(pid, "VmRSS")
+}
+
+fn peak_mib(pid: u32) -> u64 {
+    memory_mib(pid, "VmHWM")
+}
+
+fn memory_mib(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// Two bytes are an empty operation, and some two hundred once they are decoded: a message of four
+/// megabytes would take four hundred of memory, on each stream. It is refused while it is read, and
+/// what the session had begun before is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_of_countless_operations_is_refused() {
+    let _alone = alone();
+    let cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
+    let node = &cluster.nodes[0];
+    let before = peak_mib(node.pid());
+    for _ in 0..3 {
+        let mut session = Session::open(node).await;
+        session.ask(put("key", "value")).await;
+        session.send(vec![Operation::default(); 1_900_000]).await;
+        let refused = session.message().await.unwrap_err();
+        assert!(refused.message().contains("1024"), "{refused}");
+    }
+    let grown = peak_mib(node.pid()) - before;
+    assert!(grown < 64, "{grown} MiB more than before");
+    assert_eq!(value_of(&Session::open(node).await.ask(get("key")).await), Some(&b"value"[..]));
 }
 
 /// A node that stops says so to every session, answers what it is sent until the client ends its

@@ -98,7 +98,7 @@ impl<E: Exchange> Served<E> {
                 message = self.messages.message(), if may_read => match message {
                     Ok(Some(message)) => self.exchange.begin(message, &mut self.pipeline),
                     Ok(None) => reads = false,
-                    Err(_) => return Err(Gone),
+                    Err(status) => return self.end(status).await,
                 },
                 () = &mut stopping, if !goes => {
                     goes = true;
@@ -112,6 +112,11 @@ impl<E: Exchange> Served<E> {
             }
         }
         Ok(())
+    }
+
+    /// What the client sent cannot be read, or the client is gone: then this does not arrive.
+    async fn end(&mut self, status: Status) -> Result<(), Gone> {
+        self.answers.send(Err(status)).await.map_err(|_| Gone)
     }
 
     async fn answer(&mut self, ended: Vec<Ended<E::Token>>) -> Result<(), Gone> {

@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::admission::Place;
 use super::call::Call;
-use super::proposals::{Applied, Proposal, Reply};
+use super::proposals::{Applied, Reply};
 use super::requests::{Answered, Found, Question, note_applied, response_of};
 use super::server::Api;
 use super::status_codes::{self, Failure};
@@ -126,7 +126,7 @@ impl<T: Send + 'static> Pipeline<T> {
 
     /// More may be begun.
     pub(crate) fn has_room(&self) -> bool {
-        self.under_way.len() < MAX_STREAM_REQUESTS
+        self.under_way.len() + self.ended.len() < MAX_STREAM_REQUESTS
     }
 
     /// A request that is refused before it is begun.
@@ -146,7 +146,7 @@ impl<T: Send + 'static> Pipeline<T> {
             match &request.task {
                 Task::Write(command) if leads => {
                     let reply = Reply::Numbered(self.applied.sender.clone(), number);
-                    proposals.push(Proposal { command: command.clone(), reply });
+                    proposals.push((command.clone(), reply));
                 }
                 Task::Read(question) if leads && !question.is_long() => {
                     reads.push((number, Arc::clone(question)));

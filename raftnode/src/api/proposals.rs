@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
+use super::admission::MAX_REQUESTS_IN_FLIGHT;
 use super::returning::{self, Returning};
 use super::status_codes::{self, Failure};
 use crate::application::{Batch, Command, Hosted, Outcome, Stamp};
@@ -35,13 +36,15 @@ pub(crate) struct Applied {
 }
 
 /// A command, and where its outcome goes.
-pub(crate) struct Proposal {
-    pub(crate) command: Command,
-    pub(crate) reply: Reply,
+struct Proposal {
+    command: Command,
+    reply: Reply,
+    /// Its room among those that are not answered.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Where the outcome of a command goes.
-pub(crate) enum Reply {
+pub(super) enum Reply {
     /// To the future that waits for it.
     Alone(oneshot::Sender<Result<Applied, Failure>>),
     /// To a stream that has many, under its number there. What waits there is bounded by what the
@@ -68,10 +71,12 @@ impl Reply {
 
 /// Where commands wait. Cheap to clone.
 ///
-/// Invariant: no more wait than requests may be in flight, since each holds a place among these.
+/// Invariant: each proposal holds room, so that no more than [`MAX_REQUESTS_IN_FLIGHT`] wait or are
+/// on their way, also where their callers have given them up.
 #[derive(Clone)]
 pub(crate) struct Proposals {
     waiting: mpsc::UnboundedSender<Vec<Proposal>>,
+    room: Arc<Semaphore>,
 }
 
 impl Proposals {
@@ -81,7 +86,7 @@ impl Proposals {
         let places = Arc::new(Semaphore::new(MAX_BATCHES_IN_FLIGHT));
         let returning = Returning::default();
         tokio::spawn(Proposer { raft, hosted, arrivals, places, waiting: Vec::new(), returning }.run());
-        Self { waiting }
+        Self { waiting, room: Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT)) }
     }
 
     /// Puts a command into the log and waits until it is applied.
@@ -91,12 +96,25 @@ impl Proposals {
     /// does not lead.
     pub(crate) async fn propose(&self, command: Command) -> Result<Applied, Failure> {
         let (done, outcome) = oneshot::channel();
-        self.begin(vec![Proposal { command, reply: Reply::Alone(done) }]);
+        if let Ok(room) = Arc::clone(&self.room).acquire_owned().await {
+            self.send(vec![Proposal { command, reply: Reply::Alone(done), _room: room }]);
+        }
         outcome.await.map_err(|_| Failure::Final(status_codes::stopped_unknown()))?
     }
 
-    /// Puts commands into the log in this order; each outcome goes where its proposal says.
-    pub(crate) fn begin(&self, proposals: Vec<Proposal>) {
+    /// Puts commands into the log in this order; each outcome goes where its reply says.
+    pub(super) fn begin(&self, commands: Vec<(Command, Reply)>) {
+        let mut proposals = Vec::with_capacity(commands.len());
+        for (command, reply) in commands {
+            match Arc::clone(&self.room).try_acquire_owned() {
+                Ok(room) => proposals.push(Proposal { command, reply, _room: room }),
+                Err(_) => reply.send(Err(Failure::NotApplied(status_codes::too_many_wait()))),
+            }
+        }
+        self.send(proposals);
+    }
+
+    fn send(&self, proposals: Vec<Proposal>) {
         if let Err(mpsc::error::SendError(proposals)) = self.waiting.send(proposals) {
             let gone = Failure::Final(Status::unavailable("this node is stopping; ask another node"));
             answer_failure(proposals, &gone);

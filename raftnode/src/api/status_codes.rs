@@ -112,6 +112,10 @@ pub(crate) fn no_quorum() -> Status {
     )
 }
 
+pub(crate) fn too_many_wait() -> Status {
+    Status::unavailable("too many writes wait for this leader; not applied, try again later")
+}
+
 pub(crate) fn disk_hangs() -> Status {
     Status::unavailable("the disk of this node does not answer; not applied, ask another node")
 }
