@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::{Cluster, ClusterOptions, Dice, Node, Series, alone, run_to_end, signal, skip, wait};
+use kvcli::{Client, ClientOptions};
 use proto::kv::v1::kv_client::KvClient;
 use proto::kv::v1::operation::Request as Asked;
 use proto::kv::v1::operation_response::Response as Answer;
@@ -344,6 +345,34 @@ async fn operations_end_in_time_without_a_quorum() {
         assert!(known.contains(&failure.code), "operation {id}: {failure:?}");
     }
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+/// A leader is frozen, another one is elected and answers a write, and the frozen one finds gets in
+/// its sockets when it goes on: it takes itself for the leader, and must not answer from what it
+/// has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_was_frozen_answers_nothing_old() {
+    let _alone = alone();
+    let cluster = Cluster::start(ClusterOptions::default()).await;
+    for round in 0..3 {
+        let frozen = cluster.leader().await;
+        let mut session = Session::open(cluster.node(frozen)).await;
+        let (old, new) = (format!("old {round}"), format!("new {round}"));
+        session.ask(put("key", old)).await;
+        signal(cluster.node(frozen).pid(), Signal::STOP);
+        let others = cluster.nodes.iter().filter(|node| node.id() != frozen).map(Node::client_addr);
+        let options = ClientOptions { timeout: SOON, ..ClientOptions::default() };
+        let client = Client::connect(others.collect::<Vec<_>>(), options).unwrap();
+        client.put("key", new.clone()).await.unwrap();
+        session.send((0..50).map(|id| operation(id, get("key")))).await;
+        signal(cluster.node(frozen).pid(), Signal::CONT);
+        for (id, answer) in session.answers(50).await {
+            match &answer {
+                Answer::Failure(failure) => assert!(failure.not_applied, "operation {id}: {failure:?}"),
+                answer => assert_eq!(value_of(answer), Some(new.as_bytes()), "operation {id}"),
+            }
+        }
+    }
 }
 
 /// Sessions that have nothing under way give their places to others, and one that has not.
