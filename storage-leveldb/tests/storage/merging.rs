@@ -32,7 +32,7 @@ enum Op {
     Scan(KeyRange, ScanLimit),
 }
 
-/// The command that makes a table that is too large to be merged with those that come after it.
+/// The command that makes a table that is too large to be compacted with those that come after it.
 const FILL: u64 = u64::MAX;
 
 fn fill() -> Vec<Op> {
