@@ -29,7 +29,12 @@ const EMBEDDING: &str = include_str!("../../docs/guide/embedding.md");
 const README: &str = include_str!("../../README.md");
 const COUNTERS: &str = include_str!("../src/bin/counters.rs");
 /// What the second page quotes.
-const SOURCES: [&str; 2] = [include_str!("../src/bin/web.rs"), include_str!("one_process.rs")];
+const SOURCES: [&str; 4] = [
+    include_str!("../src/bin/web.rs"),
+    include_str!("one_process.rs"),
+    include_str!("../../kvnode/src/api/service.rs"),
+    include_str!("../../kvnode/src/api/session.rs"),
+];
 /// Ids that the page uses.
 const IDS: u64 = 5;
 /// What waits for nodes to listen, or is a verdict about the moment.

@@ -16,7 +16,7 @@ fn limits(options: &Options) -> Vec<(&'static str, u64)> {
         // One being written, one before it, one that is being stored.
         ("log_segment_bytes, 3 x", 3 * usize::try_from(*log_segment_bytes).unwrap_or(usize::MAX)),
         ("log_leveldb.block_cache_bytes, 3 x", 3 * log_leveldb.block_cache_bytes),
-        // A flush and three merges, one within the other, each with a table being filled; two
+        // A flush and three compactions, one within the other, each with a table being filled; two
         // tables being written.
         ("state_leveldb.table_file_bytes, 6 x", 6 * state_leveldb.table_file_bytes),
         ("state_leveldb.table_cache_bytes", state_leveldb.table_cache_bytes),

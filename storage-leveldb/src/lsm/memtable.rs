@@ -19,8 +19,8 @@ use crate::invariants::all_hold;
 /// What a change costs in memory beside its key and value: a part of a tree node.
 const CHANGE_OVERHEAD_BYTES: usize = 160;
 /// Values up to this size are copied, with all keys of an apply batch, into one piece of memory. A
-/// piece for each pair would take so long to be given back that whoever applies meanwhile waits for
-/// the C library.
+/// piece for each pair would take so long to be given back that the apply thread waits for the C
+/// library.
 const COPIED_BYTES: usize = 4096;
 
 /// The changes of one key: `older` in ascending order, and the newest.

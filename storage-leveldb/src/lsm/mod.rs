@@ -6,8 +6,8 @@
 //! reads ──────────┴─────────────────────────┴─────────────────────────────────────────────────┘ (any thread)
 //! ```
 //!
-//! Applying does not touch the disk: whoever changes the pairs has the changes elsewhere until they
-//! are durable here.
+//! Applying does not touch the disk: the owner of the tree keeps the changes elsewhere (Raft's log)
+//! until they are durable here.
 //!
 //! Tables are immutable. Which of them make up the state, and at what position, is in one small
 //! file, the [`manifest`], which is replaced as a whole: after a flush, after a compaction, and

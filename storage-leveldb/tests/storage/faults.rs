@@ -92,7 +92,7 @@ const RESERVED: &str = "segment/*.log: flipped bit, reserved";
 
 /// Whether a flipped bit there may go untold, because it need not be read.
 ///
-/// A table that was being written as the storage was closed, or one that was merged away, is
+/// A table that was being written as the storage was closed, or one that was compacted away, is
 /// removed at the next start. Of a WITNESS the last whole record counts, so that damage to one of
 /// the others says nothing. And entries that have been purged are not read again: on a busy machine
 /// the log's caretaker may not have come to remove their segments, or they are in one with others.

@@ -32,7 +32,7 @@ enum Op {
     Scan(KeyRange, ScanLimit),
 }
 
-/// The command that makes a table that is too large to be merged with those that come after it.
+/// The command that makes a table that is too large to be compacted with those that come after it.
 const FILL: u64 = u64::MAX;
 
 fn fill() -> Vec<Op> {
@@ -340,7 +340,7 @@ async fn who_cannot_merge_has_a_fault_and_no_answer() {
             break;
         }
     }
-    eventually("the merge of tables fails", || store.health.fault().is_some()).await;
+    eventually("the compaction fails", || store.health.fault().is_some()).await;
     let reason = store.health.fault().unwrap().reason;
     assert!(reason.contains("panicked while merging into key key"), "{reason}");
 }

@@ -86,8 +86,8 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
 
 /// Found by reading, when snapshots were files: one that was completed removed every temporary
 /// file, the one that was being received among them; installing it then stopped the node. Now the
-/// table that is being received must stay when the merge thread removes those that do not count any
-/// more.
+/// table that is being received must stay when the compaction thread removes those that do not
+/// count any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_is_built_while_another_is_received() {
     let (meta, bytes) = sent_by_another(5).await;
@@ -180,7 +180,7 @@ async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
 async fn an_older_root_destroys_nothing() {
     let (dir, mut store) = node().await;
     let mut older = Vec::new();
-    // Fewer than are merged.
+    // Fewer than are compacted.
     for index in 1..=3 {
         store.log.blocking_append([entry(index)]).await.unwrap();
         apply(&mut store, index).await;

@@ -31,8 +31,8 @@ async fn a_snapshot_shows_the_moment_it_was_begun() {
     let mut store = open(dir.path(), options).await.unwrap();
     apply(&mut store.state, (1..=2000).map(|i| entry(i, &format!("k{i:05}"), "before"))).await;
     let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
-    // Overwrites everything, through several flushes and merges, before a byte of the snapshot is
-    // made.
+    // Overwrites everything, through several flushes and compactions, before a byte of the snapshot
+    // is made.
     let long = "after".repeat(300);
     apply(&mut store.state, (2001..=6000).map(|i| entry(i, &format!("k{:05}", i % 2000), &long))).await;
     let snapshot = builder.build_snapshot().await.unwrap();
@@ -51,7 +51,7 @@ async fn a_snapshot_shows_the_moment_it_was_begun() {
     let mut other = open(other_dir.path(), Options::default()).await.unwrap();
     assert_eq!(other.reader.query(()).await.unwrap(), pairs);
     assert_eq!(other.state.get_current_snapshot().await.unwrap().unwrap().meta, snapshot.meta);
-    // The tables that it was made from have been merged, and kept for it; now they go.
+    // The tables that it was made from have been compacted, and kept for it; now they go.
     eventually("the old tables go", || store.sizes.snapshot_bytes() == 0).await;
 }
 
@@ -176,11 +176,11 @@ async fn fails_and_applies_nothing(command: &str, how: &str) {
 }
 
 /// Found by the benchmark of gets: pairs were missing. A page of a table ends when its stored bytes
-/// reach a limit, and what merged tables took a page for the last one if its values, which are a
+/// reach a limit, and what compacted tables took a page for the last one if its values, which are a
 /// byte shorter each, did not. All that came behind it in that table was left out of flushes,
-/// merges, scans and snapshots, wherever a table had more than one page.
+/// compactions, scans and snapshots, wherever a table had more than one page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_of_many_pages_are_merged_whole() {
+async fn tables_of_many_pages_are_compacted_whole() {
     const KEYS: u64 = 3000;
     const ROUNDS: u64 = 6;
     let dir = tempfile::tempdir().unwrap();
@@ -194,7 +194,7 @@ async fn runs_of_many_pages_are_merged_whole() {
         let entries = indexes.map(|index| Ok((Entry::new_normal(log_id(1, index), set(index)), None)));
         let entries: Vec<_> = entries.collect();
         store.state.apply(futures_util::stream::iter(entries)).await.unwrap();
-        // Each makes a table, and some of them merges.
+        // Each makes a table, and some of them a compaction.
         store.state.get_snapshot_builder().await.build_snapshot().await.unwrap();
     }
     let expected: Vec<_> =

@@ -1,4 +1,4 @@
-//! The state in memtables and tables, while threads flush and merge it. Attacked is what an
+//! The state in memtables and tables, while threads flush and compact it. Attacked is what an
 //! application relies on whatever they do: every read is right and of one moment, nothing waits
 //! without end, and the disk gets back what does not count any more.
 
@@ -6,7 +6,7 @@ mod full_memtables;
 mod histories;
 mod installing;
 mod moments;
-mod nested_merges;
+mod nested_compactions;
 mod sending;
 
 use std::collections::BTreeMap;

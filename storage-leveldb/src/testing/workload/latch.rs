@@ -16,7 +16,7 @@ use crate::testing::broken::{Broken, promise};
 use crate::testing::ids::{log_id, logged, vote};
 use crate::testing::subject::TestTypes;
 
-/// Those that write segments, prepare them, flush and merge may each be in the middle of an
+/// Those that write segments, prepare them, flush and compact may each be in the middle of an
 /// operation that they began before the fault was latched.
 const OPERATIONS_UNDER_WAY: u64 = 4;
 

@@ -27,7 +27,7 @@ const MEMTABLES: u64 = 3;
 const BOUND: u64 = MEMTABLES * ENTRIES_PER_MEMTABLE;
 /// Nothing takes so long but what hangs.
 const HANGS: Duration = Duration::from_secs(60);
-/// With so many tables a flush waits for a merge.
+/// With so many tables a flush waits for a compaction.
 const MAX_TABLES: usize = 64;
 
 fn sized(n: u64) -> Set {
@@ -155,21 +155,21 @@ async fn closing_waits_for_a_flush_that_is_stuck() {
     assert_eq!((at, pairs.len() as u64), (BOUND - 1, BOUND - 1));
 }
 
-/// Attacks the bound on tables: if merging is stuck, flushes stop at so many, and with them
+/// Attacks the bound on tables: if compacting is stuck, flushes stop at so many, and with them
 /// applying; all go on with it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_merge_that_is_stuck_bounds_the_runs() {
+async fn a_compaction_that_is_stuck_bounds_the_tables() {
     let (disk, dir) = (GatedDisk::default(), Path::new(DIR));
-    disk.hold("state-merge");
+    disk.hold("state-compaction");
     let Store { state, reader, health, log, .. } = open(options(disk.clone(), MEMTABLE_BYTES)).await;
     let (applied, last) = (Arc::new(AtomicU64::new(0)), (2 * MAX_TABLES as u64) * ENTRIES_PER_MEMTABLE);
     let applying = apply_up_to(state, last, applied.clone());
     let most = MAX_TABLES as u64 * ENTRIES_PER_MEMTABLE + BOUND;
     eventually("tables and memory are full", || reader.query_blocking(1000).unwrap().0 == most).await;
-    disk.wait_until_held("state-merge");
+    disk.wait_until_held("state-compaction");
     assert_eq!(manifest(&disk.disk, dir).tables.len(), MAX_TABLES);
     assert_eq!(applied.load(Ordering::Relaxed), most - 1);
-    // All of them and the one that the merge has begun.
+    // All of them and the one that the compaction has begun.
     assert!(tables_there(&disk, dir).len() <= MAX_TABLES + 1);
     disk.release();
     let state = timeout(HANGS, applying).await.expect("applying goes on").unwrap().unwrap();

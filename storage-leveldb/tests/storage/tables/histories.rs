@@ -10,7 +10,7 @@ use storage_leveldb::testing::{Random, SimDisk};
 use super::{DIR, Pairs, apply, change, flush, open, options, seeds, set, tidied_up};
 
 const BATCHES: u64 = 300;
-/// Four tables of the same size are merged, and all of them are of the smallest here.
+/// Four tables of the same size are compacted, and all of them are of the smallest here.
 const FEW_TABLES: usize = 3;
 
 /// Overwrites and deletions are as frequent as new keys.
@@ -22,9 +22,9 @@ fn batch(random: &mut Random, keys: u64) -> Vec<Set> {
     (0..20).map(|_| one()).take(1 + keys as usize % 20).collect()
 }
 
-/// Attacks the order of tables: a merge or a restart that puts an older table before a newer one,
-/// or takes a deletion for nothing while an older table still has the pair, brings back what was
-/// overwritten or deleted. And that tables stay few, though one is made for every few entries.
+/// Attacks the order of tables: a compaction or a restart that puts an older table before a newer
+/// one, or takes a deletion for nothing while an older table still has the pair, brings back what
+/// was overwritten or deleted. And that tables stay few, though one is made for every few entries.
 ///
 /// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +74,7 @@ async fn history(seed: u64) -> u64 {
 /// Attacks deletions that are kept for ever: a table hides older ones only as long as there are
 /// any.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
+async fn nothing_is_left_of_deleted_pairs_once_all_tables_are_compacted() {
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));
     let mut store = open(options(disk.clone(), 1 << 20)).await;
     let mut applied = 0;
@@ -83,7 +83,7 @@ async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
         applied += 100;
         flush(&mut store).await;
     }
-    eventually("all tables are merged into none", || manifest(&disk, dir).tables.is_empty()).await;
+    eventually("all tables are compacted into none", || manifest(&disk, dir).tables.is_empty()).await;
     tidied_up(&disk).await;
     assert_eq!(store.sizes.state_bytes(), 0);
     drop(store);
@@ -92,7 +92,7 @@ async fn nothing_is_left_of_deleted_pairs_once_all_runs_are_merged() {
 }
 
 /// Attacks the space that overwritten and deleted pairs take. A pair may be in one table of each
-/// size, and be merged again.
+/// size, and be compacted again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn space_is_bounded_by_what_is_there_and_not_by_what_was_written() {
     const LIVE_BYTES: u64 = 500_000;

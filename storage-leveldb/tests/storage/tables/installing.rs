@@ -1,4 +1,4 @@
-//! Snapshots that are installed while the state is flushed and merged.
+//! Snapshots that are installed while the state is flushed and compacted.
 
 use std::path::Path;
 
@@ -35,13 +35,13 @@ async fn apply_up_to(store: &mut Store, seed: u64, applied: &mut u64, last: u64)
     }
 }
 
-/// Attacks what was begun before a snapshot was installed and ends after it: a flush or a merge of
-/// the old state that still counted would bring back pairs that the snapshot has not got, or lose
-/// those that were applied since.
+/// Attacks what was begun before a snapshot was installed and ends after it: a flush or a
+/// compaction of the old state that still counted would bring back pairs that the snapshot has not
+/// got, or lose those that were applied since.
 ///
 /// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn installing_meets_flushes_and_merges() {
+async fn installing_meets_flushes_and_compactions() {
     for seed in seeds(0..5) {
         println!("TABLES_SEED={seed}");
         rounds(seed).await;
@@ -96,16 +96,16 @@ async fn what_was_begun_before_a_snapshot_does_not_count_after_it() {
     apply_up_to(&mut leader, seed, &mut 0, 1000).await;
     let meta = flush(&mut leader).await;
     let bytes = all_of(leader.state.get_current_snapshot().await.unwrap().unwrap().snapshot).await;
-    for held in ["state-flush", "state-merge"] {
+    for held in ["state-flush", "state-compaction"] {
         let (disk, dir) = (GatedDisk::default(), Path::new(DIR));
         let mut store = open(options(disk.clone(), 10_000)).await;
         disk.hold(held);
         let mut at = 0;
-        // Four tables, which are merged, or the first of them.
+        // Four tables, which are compacted, or the first of them.
         for last in [50, 100, 150, 200] {
             apply_up_to(&mut store, seed, &mut at, last).await;
             let builder = store.state.get_snapshot_builder().await;
-            if held == "state-merge" {
+            if held == "state-compaction" {
                 drop(builder);
                 flush(&mut store).await;
             } else if last == 50 {

@@ -1,4 +1,4 @@
-//! Queries while entries are applied, flushed and merged.
+//! Queries while entries are applied, flushed and compacted.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ async fn a_query_sees_one_moment_whatever_goes_on() {
         })
         .collect();
     let mut random = Random::new(1);
-    // Every flush and every merge makes one; only merges take any away.
+    // Every flush and every compaction makes one; only compactions take any away.
     while tables_there(&disk, dir).last().is_none_or(|newest| *newest < TABLES) {
         let from = random.below(ACCOUNTS);
         let to = (from + 1 + random.below(ACCOUNTS - 1)) % ACCOUNTS;

@@ -1,4 +1,4 @@
-//! Merges from within a merge.
+//! Compactions from within a compaction.
 
 use std::path::Path;
 
@@ -15,11 +15,11 @@ use super::{DIR, Pairs, Store, apply, change, flush, open, options, set, tidied_
 const LARGE: u64 = 400;
 /// Less than the tables with which a flush waits.
 const SMALL_TABLES: u64 = 40;
-/// The merge of four large tables makes fewer tables, all in all.
+/// The compaction of four large tables makes fewer tables, all in all.
 const MAX_TABLES: usize = 2000;
 
 /// Applies, and flushes, pairs that end with an overwritten, a deleted and a new one.
-async fn make_run(store: &mut Store, applied: &mut u64, pairs: &mut Pairs, count: u64) {
+async fn make_table(store: &mut Store, applied: &mut u64, pairs: &mut Pairs, count: u64) {
     let round = *applied;
     let sets: Vec<_> = (0..count)
         .map(|n| match (round + n) % 5 {
@@ -33,15 +33,15 @@ async fn make_run(store: &mut Store, applied: &mut u64, pairs: &mut Pairs, count
     flush(store).await;
 }
 
-/// Steps the merge thread from table to table until `is_there`; answers false if it has come to an
-/// end before.
+/// Steps the compaction thread from table to table until `is_there`; answers false if it has come
+/// to an end before.
 async fn step_until(
     disk: &GatedDisk,
     outer: &StoredManifest,
     is_there: impl Fn(&StoredManifest) -> bool,
 ) -> bool {
     for _ in 0..MAX_TABLES {
-        disk.wait_until_held("state-merge");
+        disk.wait_until_held("state-compaction");
         let now = manifest(&disk.disk, Path::new(DIR));
         if !outer.tables.iter().all(|table| now.tables.contains(table)) {
             return false;
@@ -63,40 +63,40 @@ impl Drop for Released {
     }
 }
 
-/// Attacks a large merge during which many small tables are made. One thread merges: while it made
-/// one table of 1 GiB, nothing else was merged; who built one snapshot after the other, 100 a
-/// second, came to 64 tables, with which flushes wait, then to two sealed memtables, with which
-/// applying does, and was held up for 5 to 8 s. The benchmark `snapshots` found it.
+/// Attacks a large compaction during which many small tables are made. One thread compacts: while
+/// it made one table of 1 GiB, nothing else was compacted. A node that built one snapshot after the
+/// other, 100 a second, came to 64 tables, with which flushes wait, then to two sealed memtables,
+/// with which applying does, and was held up for 5 to 8 s. The benchmark `snapshots` found it.
 ///
 /// The power fails in the middle of it, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_flushed_during_a_large_merge_is_merged_before_it_ends() {
+async fn what_is_flushed_during_a_large_compaction_is_compacted_before_it_ends() {
     let (disk, dir) = (GatedDisk::default(), Path::new(DIR));
     let mut store = open(options(disk.clone(), 64 << 20)).await;
     let _released = Released(disk.clone());
     let (mut applied, mut pairs) = (0, Pairs::new());
-    disk.hold("state-merge");
+    disk.hold("state-compaction");
     for _ in 0..4 {
-        make_run(&mut store, &mut applied, &mut pairs, LARGE).await;
+        make_table(&mut store, &mut applied, &mut pairs, LARGE).await;
     }
-    disk.wait_until_held("state-merge");
+    disk.wait_until_held("state-compaction");
     let outer = manifest(&disk.disk, dir);
     assert_eq!(outer.tables.len(), 4);
     for _ in 0..SMALL_TABLES {
-        make_run(&mut store, &mut applied, &mut pairs, 5).await;
+        make_table(&mut store, &mut applied, &mut pairs, 5).await;
     }
     assert_eq!(manifest(&disk.disk, dir).tables.len() as u64, 4 + SMALL_TABLES);
     let are_few = |manifest: &StoredManifest| manifest.tables.len() < 4 + 16;
     assert!(
         step_until(&disk, &outer, are_few).await,
-        "the small tables were not merged before the large ones"
+        "the small tables were not compacted before the large ones"
     );
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, pairs.clone()));
     let crashed =
         [Survival::Nothing, Survival::Random(1), Survival::Random(2)].map(|some| disk.disk.reboot(some));
 
     disk.release();
-    eventually("the large tables are merged", || manifest(&disk.disk, dir).tables.len() < 4).await;
+    eventually("the large tables are compacted", || manifest(&disk.disk, dir).tables.len() < 4).await;
     tidied_up(&disk.disk).await;
     assert_eq!(store.reader.query(100).await.unwrap(), (applied, pairs.clone()));
     drop(store);
