@@ -49,7 +49,7 @@ pub enum Durability {
 ///   lost, but never alone: a batch after it is lost too. Closing (dropping) an engine and opening
 ///   it again loses nothing.
 /// - **Faults.** An answer is right or an error: a read that fails or finds damage is never "not
-///   found" and never a shorter scan. After an error nobody calls the engine again.
+///   found" and never a shorter scan. After an error the engine is not called again.
 /// - **One user.** One thread at a time uses an engine, and at most one engine is open in a
 ///   directory.
 ///
@@ -101,7 +101,7 @@ pub trait Engine {
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError>;
 
     /// So many bytes are about to be written to this engine, which is new: it may prepare for them
-    /// now, rather than while somebody waits for a write.
+    /// now, rather than while a caller waits for a write.
     ///
     /// # Errors
     /// A fault; the engine is then unusable.

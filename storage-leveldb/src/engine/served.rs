@@ -51,7 +51,7 @@ pub(crate) trait Turn: Send {
 /// An open engine, whose thread serves one request after the other. Dropping this ends the thread
 /// and waits for it, so that the engine is closed when the drop returns.
 ///
-/// A panic of the engine is answered as an error, to whoever asked and to all after it.
+/// A panic of the engine is answered as an error, to the caller and to all after it.
 pub(crate) struct Served {
     sender: Option<SyncSender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -74,7 +74,7 @@ impl Served {
                     Server { engine, dir, panicked: None, turn: None }.serve(&queue);
                 }
             }
-            // Nobody to tell if the opener is gone.
+            // There is none to tell if the opener is gone.
             Err(e) => drop(opened.send(Err(e))),
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(serve).map_err(|e| {
@@ -161,7 +161,7 @@ impl Server {
     }
 
     fn answer(&mut self, request: Request) {
-        // Whoever asked may have gone away.
+        // The caller may have gone away.
         match request {
             Request::Get(key, done) => drop(done.send(self.call(|engine| engine.get(&key)))),
             Request::Scan(range, limit, done) => {

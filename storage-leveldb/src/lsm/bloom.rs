@@ -31,7 +31,7 @@ impl BloomFilter {
         Self((0..1 << WORDS_LOG2).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Seen by whoever sees what the same thread publishes afterwards.
+    /// Seen by every thread that sees what the same thread publishes afterwards.
     pub(crate) fn add(&self, key: &[u8]) {
         let (word, bits) = place(key);
         if let Some(word) = self.0.get(word) {

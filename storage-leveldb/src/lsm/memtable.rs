@@ -19,7 +19,7 @@ use crate::invariants::all_hold;
 /// What a change costs in memory beside its key and value: a part of a tree node.
 const CHANGE_OVERHEAD_BYTES: usize = 160;
 /// Values up to this size are copied, with all keys of an apply batch, into one piece of memory. A
-/// piece for each pair would take so long to be given back that whoever applies meanwhile waits for
+/// piece for each pair would take so long to be given back that an apply meanwhile waits for
 /// the C library.
 const COPIED_BYTES: usize = 4096;
 

@@ -1,7 +1,7 @@
 //! What becomes of a value that something is merged into. The application knows; here is who asks
 //! it.
 //!
-//! Asked by whoever reads a key, by a transaction and a memtable that have an older change of it,
+//! Asked by a read of a key, by a transaction and a memtable that have an older change of it,
 //! and where tables are merged.
 
 use std::path::{Path, PathBuf};

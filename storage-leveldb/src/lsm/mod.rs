@@ -6,7 +6,7 @@
 //! reads ──────────┴─────────────────────────┴─────────────────────────────────────────────────┘ (any thread)
 //! ```
 //!
-//! Applying does not touch the disk: whoever changes the pairs has the changes elsewhere until they
+//! Applying does not touch the disk: the owner of the tree has the changes elsewhere until they
 //! are durable here.
 //!
 //! Tables are immutable. Which of them make up the state, and at what position, is in one small

@@ -21,7 +21,7 @@ pub struct Transaction<'a> {
     /// Keys as they are stored.
     changes: BTreeMap<Vec<u8>, Change>,
     bytes: usize,
-    /// Values are merged when the application says so, and not when somebody reads them.
+    /// Values are merged when the application says so, and not when they are read.
     merges_at_once: bool,
     /// A transaction ends with its batch.
     _batch: PhantomData<&'a ()>,
@@ -42,7 +42,7 @@ impl Transaction<'_> {
             Some(Change::Merge(operand)) => {
                 let before = self.before.get(&key)?;
                 let value = self.before.operator().value(&key, before, operand.clone())?;
-                // Whoever asks again finds it.
+                // A second read finds it.
                 self.change(key, Change::Put(value.clone()));
                 Ok(Some(value))
             }
@@ -58,7 +58,7 @@ impl Transaction<'_> {
 
     /// Merges `operand` into the value of `key`, as
     /// [`Application::merge`](super::Application::merge) says; where there is no value, the operand
-    /// becomes it. Nothing is read: that is done by whoever reads the key, or in the background.
+    /// becomes it. Nothing is read: that is done by a read of the key, or in the background.
     ///
     /// # Errors
     /// The application cannot merge it into what it wrote to this key since the state was last

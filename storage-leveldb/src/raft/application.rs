@@ -14,8 +14,8 @@ use crate::lsm::view::View;
 /// A replicated application: how it changes its pairs, and how it reads them.
 ///
 /// Everything else comes with [`StateMachine`](super::StateMachine): durability, snapshots,
-/// restart. Keys are the application's own; it shares the database with nobody it could collide
-/// with.
+/// restart. Keys are the application's own; it shares the database with nothing that it could
+/// collide with.
 ///
 /// A command has at most [`MAX_COMMAND_BYTES`](crate::MAX_COMMAND_BYTES) encoded and can be read
 /// back from its encoding: [`check_command`](crate::check_command) says so before it is proposed.

@@ -13,7 +13,7 @@
 //!
 //! For a [table](super::table) it does less: nothing in the directory counts before CURRENT is
 //! there, which is put there when all else is durable. Until then CURRENT stays in memory, MANIFEST
-//! and the names of tables are not synced, and of the logs, which nobody will ever read, nothing is
+//! and the names of tables are not synced, and of the logs, which will never be read, nothing is
 //! written at all.
 
 use std::cell::{Cell, RefCell};
@@ -337,12 +337,12 @@ impl Write for LogFile {
 
 impl Drop for LogFile {
     fn drop(&mut self) {
-        // A failure has been latched, which is how everybody learns of it.
+        // A failure has been latched, which is how all callers learn of it.
         let _ = self.sync();
     }
 }
 
-/// LevelDB never begins a new MANIFEST by itself, so somebody has to know how long it is.
+/// LevelDB never begins a new MANIFEST by itself, so its length is counted here.
 struct ManifestFile {
     log: LogFile,
     bytes: ManifestBytes,

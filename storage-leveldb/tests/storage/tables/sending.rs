@@ -27,8 +27,8 @@ async fn fill(store: &mut Store) -> Pairs {
 }
 
 /// Attacks the tables under a snapshot that takes long to be sent: they must stay, unchanged,
-/// although merges have long replaced them, and go when it is over. And the snapshot must keep
-/// nobody from applying.
+/// although merges have long replaced them, and go when it is over. And the snapshot must not
+/// keep a node from applying.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_that_is_sent_slowly_is_of_its_moment() {
     let (disk, dir) = (SimDisk::default(), Path::new(DIR));

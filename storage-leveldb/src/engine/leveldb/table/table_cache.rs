@@ -4,7 +4,7 @@
 //! Each table file of each table has a [`Slot`] that is empty or has the table file open. A reader
 //! that finds it there touches nothing that table files share. Only opening one takes the ring's
 //! lock, in which the slots that are not empty stand in the order of a clock: the hand empties the
-//! first that nobody has used since it last came by.
+//! first that no reader has used since it last came by.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,7 +84,7 @@ impl TableCache {
             return Ok(table);
         }
         let mut place = slot.file.write().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else may have been faster.
+        // Another reader may have been faster.
         if let Some(table) = &*place {
             return Ok(table.clone());
         }
@@ -113,7 +113,7 @@ impl TableCache {
 
     fn make_room(&self, ring: &mut Ring, bytes: usize) -> Vec<Arc<TableFile>> {
         let mut evicted = Vec::new();
-        // Twice around: everybody may have been used.
+        // Twice around: all may have been used.
         for _ in 0..2 * ring.kept.len() {
             let has_room = ring.kept.len() < self.max_tables && ring.bytes + bytes <= self.max_bytes;
             let Some(kept) = (if has_room { None } else { ring.kept.pop_front() }) else { break };
