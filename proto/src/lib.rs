@@ -1,8 +1,8 @@
 //! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for
 //! who administers them, `kv.v1` for clients.
 //!
-//! The .proto files under `proto/` are the documentation. Written by hand are only the messages that
-//! carry many requests, whose number is bounded while they are decoded
+//! The .proto files under `proto/` are the documentation. Written by hand are only the messages
+//! that carry many requests, whose number is bounded while they are decoded
 //! ([`MAX_REQUESTS_PER_MESSAGE`]).
 //!
 //! ## Features

@@ -47,7 +47,7 @@ use crate::health::Fault;
 /// Sizes of one LevelDB instance.
 ///
 /// The defaults keep the longest compaction stall near 0.1 s at any database size (measured; see
-/// `docs/ARCHITECTURE.md`): LevelDB compacts inside a write, one round per full write buffer.
+/// `docs/architecture/log.md`): LevelDB compacts inside a write, one round per full write buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct LevelDbOptions {
     /// A write buffer of this many bytes becomes a table file.

@@ -316,7 +316,8 @@ fn readers_share_few_open_tables() {
 
 /// The benchmark `gets` found that reads of 14,000,000 pairs were thirty times slower than those of
 /// 5,000,000: what table files take in memory was more than the limit for it, so that most reads
-/// had to open one. `docs/ARCHITECTURE.md` and the limit's documentation say how much it is.
+/// had to open one. `docs/benchmarks/2026-11-27-state.md` and the limit's documentation say how
+/// much it is.
 #[test]
 fn an_open_table_takes_little_for_a_pair() {
     const PAIRS: usize = 100_000;
