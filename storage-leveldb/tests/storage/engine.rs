@@ -152,7 +152,7 @@ fn leveldb_and_the_third_engine_survive_power_loss() {
 }
 
 #[test]
-fn runs_keep_the_contract() {
+fn tables_keep_the_contract() {
     check_tables(&|| Arc::new(leveldb_on(&SimDisk::default(), LevelDbOptions::default())));
     check_tables(&|| small_leveldb(&SimDisk::default()));
     check_tables(&|| Arc::new(MemoryEngine::default()));
@@ -160,7 +160,7 @@ fn runs_keep_the_contract() {
 }
 
 #[test]
-fn runs_answer_as_a_map_does() {
+fn tables_answer_as_a_map_does() {
     const SIZES: [usize; 4] = [1024, 4096, 16384, 1 << 20];
     for seed in seeds("ENGINE_SEED", 0..40) {
         println!("ENGINE_SEED={seed}");
@@ -175,7 +175,7 @@ fn runs_answer_as_a_map_does() {
 }
 
 #[test]
-fn runs_survive_power_loss() {
+fn tables_survive_power_loss() {
     let (mut of_leveldb, mut of_third) = (0, 0);
     for seed in seeds("ENGINE_SEED", 0..3) {
         println!("ENGINE_SEED={seed}");
