@@ -84,7 +84,7 @@ impl<C: RaftTypeConfig> LogRoot<C> {
         };
         if content.first() != Some(&FORMAT) {
             let reason = format!("log format {:?}; this version reads format {FORMAT} only", content.first());
-            return Err(disk.damaged(&path, reason));
+            return Err(disk.other_format(&path, reason));
         }
         let Stored { purged, segments, .. } =
             codec::decode::<Stored<C>>(&content).map_err(|e| disk.damaged(&path, e))?;

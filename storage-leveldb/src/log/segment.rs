@@ -76,7 +76,7 @@ impl Segment {
         let format = this.mark(Mark::Format)?;
         if format.as_deref() != Some(&[FORMAT]) {
             let reason = format!("segment format {format:?}; this version reads format {FORMAT} only");
-            return Err(disk.damaged(&dir, reason).into());
+            return Err(disk.other_format(&dir, reason).into());
         }
         if let Some(start) = this.mark(Mark::Start)? {
             this.set_start(codec::decode(&start).map_err(|e| disk.damaged(&dir, e))?);

@@ -113,7 +113,7 @@ impl Transaction<'_> {
                 None
             };
             for (key, value) in self.with_changes(&range, page_end.as_deref(), page)? {
-                bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+                bytes += key.len() + value.len();
                 found.push((key.slice(1..), value));
                 if limit.is_reached(found.len(), bytes) {
                     return Ok(found);
