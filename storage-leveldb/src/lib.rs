@@ -46,6 +46,7 @@ mod log;
 mod observer;
 mod options;
 mod owner_thread;
+mod raft;
 mod sizes;
 mod snapshot;
 mod state;
@@ -57,14 +58,14 @@ pub use command_check::{CommandError, MAX_COMMAND_BYTES, check_command, encode_c
 pub use config::{UnsafeConfig, check_config, durable_config};
 pub use disk::{Disk, PendingCall, ReadFile, RealDisk, WriteFile};
 pub use engine::{
-    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op, Run,
-    RunWriter, ScanLimit,
+    Batch, Durability, Engine, EngineFactory, KeyRange, LevelDb, LevelDbOptions, MemoryEngine, Op,
+    PreparedEngine, Run, RunWriter, ScanLimit,
 };
 pub use error::StorageError;
 pub use health::{Fault, Health};
-pub use log::{LogReader, LogStore};
 pub use observer::{Db, NoObserver, Observer, StallCause};
 pub use options::Options;
+pub use raft::{LogReader, LogStore};
 pub use sizes::Sizes;
 pub use state::{
     Application, SnapshotBuilder, SnapshotFile, SnapshotInbox, StandardTypes, StateMachine, StateReader,

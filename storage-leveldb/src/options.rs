@@ -22,9 +22,8 @@ pub struct Options {
     /// for each. Entries that are not yet durable come on top.
     pub tail_bytes: usize,
     /// The log gives space back by whole segments, which have about so many bytes of keys and values and of 160 more for
-    /// each pair, so that this is what one takes in memory. Three of them are there at most: the one being written, one before
-    /// it, and one that is being stored. On a disk too slow to make the next one in time the one being written grows, in
-    /// memory up to its write buffer.
+    /// each pair, so that this is what the one being written takes in memory. On a disk too slow to make the next one in
+    /// time it grows, in memory up to its write buffer.
     pub log_segment_bytes: u64,
     /// What was applied lately is kept in memory until it is this much, in bytes of keys and values and 160 more for
     /// each, and then written to disk as a run. Three times as much is held at most: one that is being filled and two that

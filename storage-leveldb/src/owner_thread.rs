@@ -1,4 +1,5 @@
-//! A thread that owns something single-threaded and serves a queue. Used by the log and the state machine.
+//! A thread that owns something single-threaded and serves a queue. Used by the log and the state
+//! machine.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -10,24 +11,24 @@ use crate::disk::GuardedDisk;
 use crate::engine::panic_text;
 use crate::error::StorageError;
 
-/// Runs what a thread does for the database in `dir`. A panic is a fault of the storage: whoever waits for the thread
-/// would otherwise only learn that it is closed.
+/// Runs what a thread does for the database in `dir`. A panic is a fault of the storage: whoever
+/// waits for the thread would otherwise only learn that it is closed.
 pub(crate) fn latching(disk: &GuardedDisk, dir: &Path, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         disk.damaged(dir, format!("the thread that owns it panicked: {}", panic_text(&*panic)));
     }
 }
 
-/// The sending side of the queue. Dropping the last one ends the thread and waits for it, so that what it
-/// owns is closed when the drop returns.
+/// The sending side of the queue. Dropping the last one ends the thread and waits for it, so that
+/// what it owns is closed when the drop returns.
 pub(crate) struct OwnerThread<T> {
     sender: Option<mpsc::Sender<T>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> OwnerThread<T> {
-    /// Starts a thread named `name`. `open` runs on it and answers a value for the caller and what to run;
-    /// this returns when `open` has.
+    /// Starts a thread named `name`. `open` runs on it and answers a value for the caller and
+    /// what to run; this returns when `open` has.
     ///
     /// # Errors
     /// What `open` answers; [`StorageError::Closed`] if it panicked or no thread could be started.
@@ -47,7 +48,7 @@ impl<T: Send + 'static> OwnerThread<T> {
                     run();
                 }
             }
-            // Nobody to tell if the opener is gone.
+            // The opener may be gone.
             Err(e) => drop(opened.send(Err(e))),
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {

@@ -17,9 +17,10 @@ use crate::engine::{EngineFactory, LevelDb, LevelDbOptions};
 use crate::error::StorageError;
 use crate::file::marker;
 use crate::health::{Fault, Health};
-use crate::log::{LogEngines, LogStore};
+use crate::log::LogEngines;
 use crate::observer::{Db, NoObserver};
 use crate::options::Options;
+use crate::raft::LogStore;
 use crate::sizes::Sizes;
 use crate::state::{
     Application, ApplicationMerge, SnapshotInbox, StandardTypes, StateMachine, StateReader, Store,

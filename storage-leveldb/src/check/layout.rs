@@ -8,7 +8,7 @@ use super::files::PlannedFile;
 use super::findings::Findings;
 use super::leveldb::{self, Of};
 use crate::file::marker;
-use crate::log::{Form, LOG_ROOT, LogRoot, SegmentRecord};
+use crate::log::{LOG_MANIFEST, Manifest, segment_name, segment_number};
 use crate::state::{ROOT, Root, StandardTypes, run_name, run_number};
 use crate::storage::is_formatted;
 
@@ -37,7 +37,7 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
     if !is_complete {
         findings.note(&dir.join("FORMAT"), "missing: the first start of this storage did not get to its end");
     }
-    log::<C>(findings, &dir.join("log"), is_complete, &mut files);
+    log(findings, &dir.join("log"), is_complete, &mut files);
     state::<C>(findings, &dir.join("state"), is_complete, &mut files);
     Plan { files, is_complete }
 }
@@ -70,35 +70,29 @@ fn marker(findings: &mut Findings<'_>, path: &Path) -> Option<Option<Vec<u8>>> {
     Some(content)
 }
 
-fn log<C: StandardTypes>(
-    findings: &mut Findings<'_>,
-    dir: &Path,
-    is_complete: bool,
-    files: &mut Vec<PlannedFile>,
-) {
-    let root = dir.join(LOG_ROOT);
+fn log(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut Vec<PlannedFile>) {
+    let root = dir.join(LOG_MANIFEST);
     let there = marker(findings, &root);
     if is_complete && there == Some(None) {
         findings.damaged(&root, "missing");
     }
-    let read = LogRoot::<C>::read(&findings.guarded(), dir);
-    let named = findings.sound(read).flatten().map(|root| root.segments);
+    let read = Manifest::read(&findings.guarded(), dir);
+    let named = findings.sound(read).flatten().map(|manifest| manifest.segments);
     let names = names(findings, dir);
     for name in &names {
         let path = dir.join(name);
-        match (name.to_str(), SegmentRecord::of_name(name)) {
-            (Some(LOG_ROOT), _) => {}
+        match (name.to_str(), segment_number(name)) {
+            (Some(LOG_MANIFEST), _) => {}
             (Some("ROOT.tmp"), _) => left_over(findings, &path),
             (_, Some(segment)) if named.as_ref().is_none_or(|named| named.contains(&segment)) => {
-                let of = if segment.form == Form::Run { Of::Run } else { Of::Database };
-                leveldb::plan(findings, &path, of, files);
+                leveldb::plan(findings, &path, Of::Database, files);
             }
             (_, Some(_)) => left_over(findings, &path),
             _ => unknown(findings, &path),
         }
     }
     let named = named.unwrap_or_default();
-    missing(findings, dir, &names, named.into_iter().map(SegmentRecord::name));
+    missing(findings, dir, &names, named.into_iter().map(segment_name));
 }
 
 /// What ROOT names has to be there.

@@ -18,7 +18,7 @@ use super::report::{CheckedLog, CheckedPosition, Progress};
 use crate::disk::GuardedDisk;
 use crate::engine::{EngineFactory, KeyRange, LevelDb};
 use crate::log::key::{self, Mark};
-use crate::log::{LOG_ROOT, LogRoot, Record, Segment, SegmentRecord, Segments, Unbundle};
+use crate::log::{LOG_MANIFEST, Manifest, Record, Segment, Segments, Unbundle, segment_name};
 use crate::options::Options;
 
 /// The log, read from end to end.
@@ -36,21 +36,29 @@ impl<C: RaftTypeConfig> CheckLog<C> {
     /// `None` if it cannot be read; then a problem says why.
     pub(super) fn read(findings: &mut Findings<'_>, dir: &Path, options: &Options) -> Option<Self> {
         let disk = overlay(findings);
-        let root = findings.sound(LogRoot::<C>::read(&disk, dir))?;
-        let Some(root) = root else {
-            findings.damaged(&dir.join(LOG_ROOT), "missing");
+        let manifest = findings.sound(Manifest::read(&disk, dir))?;
+        let Some(manifest) = manifest else {
+            findings.damaged(&dir.join(LOG_MANIFEST), "missing");
             return None;
         };
-        let segments = open(findings, &disk, dir, &root, options)?;
+        let segments = open(findings, &disk, dir, &manifest, options)?;
         let newest = segments.newest()?.clone();
         let vote: Option<VoteOf<C>> = mark(findings, dir, &newest, Mark::Vote)?;
         let committed: Option<LogIdOf<C>> = mark(findings, dir, &newest, Mark::Committed)?;
         let purged: Option<LogIdOf<C>> = mark(findings, dir, &newest, Mark::Purged)?;
-        let purged = purged.max(root.purged);
+        let removed = manifest.purged.map(|log_id| codec::decode::<LogIdOf<C>>(&log_id.record));
+        let removed = match removed.transpose() {
+            Ok(removed) => removed,
+            Err(e) => {
+                findings.damaged(&dir.join(LOG_MANIFEST), format!("what has been purged: {e}"));
+                return None;
+            }
+        };
+        let purged = purged.max(removed);
 
         let mut entries = Entries::<C>::after(purged.clone());
         for (segment, range) in segments.covers() {
-            let segment_dir = dir.join(segment.record.name());
+            let segment_dir = dir.join(segment_name(segment.number));
             let scan = |range: &KeyRange, limit| segment.scan(range, limit);
             let mut unbundle = Unbundle::default();
             let read = each_page(scan, |page| {
@@ -127,16 +135,16 @@ impl<C: RaftTypeConfig> CheckLog<C> {
 }
 
 /// The segments that have been begun.
-fn open<C: RaftTypeConfig>(
+fn open(
     findings: &mut Findings<'_>,
     disk: &GuardedDisk,
     dir: &Path,
-    root: &LogRoot<C>,
+    manifest: &Manifest,
     options: &Options,
 ) -> Option<Segments> {
     let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), frugal(options.log_leveldb)));
-    let open = |record: &SegmentRecord| Segment::open(&factory, disk, dir, *record).map(Arc::new);
-    let all = root.segments.iter().map(open).collect::<Result<Vec<_>, _>>();
+    let open = |number: &u64| Segment::open(&factory, disk, dir, *number).map(Arc::new);
+    let all = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>();
     let all = findings.opened(dir, all)?;
     Some(Segments::new(all.into_iter().filter(|segment| segment.is_begun()).collect()))
 }

@@ -25,7 +25,7 @@ pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
 pub use run::{Run, RunWriter};
-pub(crate) use served::{Served, Turn, WriteCall, WriteTime};
+pub(crate) use served::{Served, answered};
 
 /// Whether a write is on disk when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,21 +96,15 @@ pub trait Engine {
     /// A fault; the engine is then unusable.
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError>;
 
-    /// So many bytes are about to be written to this engine, which is new: it may prepare for them now, rather than while
-    /// somebody waits for a write.
-    ///
-    /// # Errors
-    /// A fault; the engine is then unusable.
-    fn reserve(&mut self, _bytes: u64) -> Result<(), StorageError> {
-        Ok(())
-    }
-
     /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there is one.
     ///
     /// # Errors
     /// A fault; never a shorter answer.
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
 }
+
+/// Opens an engine whose files have been made, on the thread that is to use it.
+pub type PreparedEngine = Box<dyn FnOnce() -> Result<Box<dyn Engine>, StorageError> + Send>;
 
 /// Opens engines. Shared between threads; the engines are not.
 pub trait EngineFactory: Send + Sync + 'static {
@@ -125,6 +119,17 @@ pub trait EngineFactory: Send + Sync + 'static {
     /// # Errors
     /// A fault.
     fn exists(&self, dir: &Path) -> Result<bool, StorageError>;
+
+    /// Makes the files of a new engine in `dir`, which is empty or missing, durably. What is left to
+    /// be done when the engine is opened should not wait for the disk.
+    ///
+    /// # Errors
+    /// A fault.
+    fn prepare(self: Arc<Self>, dir: &Path) -> Result<PreparedEngine, StorageError> {
+        self.open(dir)?.write(Batch::default(), Durability::Synced)?;
+        let dir = dir.to_owned();
+        Ok(Box::new(move || self.open(&dir)))
+    }
 
     /// Starts writing a run in `dir`, which is empty or missing.
     ///

@@ -1,17 +1,16 @@
-//! An engine on a thread of its own, for callers on any thread.
+//! An engine on a thread of its own that only reads it, for callers on any thread.
 //!
-//! Used by the log for the databases it writes, and for runs of engines that have no runs of their own.
+//! Used by the log for segments that are not written any more, and for runs of engines that have
+//! no runs of their own.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, KeyRange, Run, ScanLimit, panic_text};
-use crate::disk::time_syncing;
+use super::{Engine, KeyRange, Run, ScanLimit, panic_text};
 use crate::error::StorageError;
 
 /// Requests that wait for the thread; more wait for room.
@@ -23,33 +22,12 @@ type Reply<T> = SyncSender<Result<T, StorageError>>;
 enum Request {
     Get(Bytes, Reply<Option<Bytes>>),
     Scan(KeyRange, ScanLimit, Reply<Vec<(Bytes, Bytes)>>),
-    Write(Batch, Durability, Reply<()>),
-    Turn(Box<dyn Turn>),
-    Reserve(u64, Reply<()>),
 }
 
-/// What a write took, apart from the waiting for its turn.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WriteTime {
-    /// All of it.
-    pub(crate) total: Duration,
-    /// Of this, the time that files took to be synced.
-    pub(crate) syncing: Duration,
-}
-
-/// Writes a batch, as [`Engine::write`] does.
-pub(crate) type WriteCall<'a> = &'a mut dyn FnMut(Batch, Durability) -> Result<WriteTime, StorageError>;
-
-/// Writes whose content is known only when the engine is free for the next one.
-pub(crate) trait Turn: Send {
-    /// Makes one write. `false`: there was none to be made, and the turn is over.
-    fn step(&mut self, write: WriteCall<'_>) -> bool;
-}
-
-/// An open engine, whose thread serves one request after the other. Dropping this ends the thread and waits for it, so
-/// that the engine is closed when the drop returns.
+/// An open engine, whose thread serves one request after the other. Dropping this ends the thread
+/// and waits for it, so that the engine is closed when the drop returns.
 ///
-/// A panic of the engine is answered as an error, to whoever asked and to all after it.
+/// A panic of the engine is answered as an error, to this call and to all after it.
 pub(crate) struct Served {
     sender: Option<SyncSender<Request>>,
     thread: Option<JoinHandle<()>>,
@@ -69,10 +47,10 @@ impl Served {
         let serve = move || match answered(&dir, || open(&dir)) {
             Ok(engine) => {
                 if opened.send(Ok(())).is_ok() {
-                    Server { engine, dir, panicked: None, turn: None }.serve(&queue);
+                    Server { engine, dir, panicked: None }.serve(&queue);
                 }
             }
-            // Nobody to tell if the opener is gone.
+            // The opener may be gone.
             Err(e) => drop(opened.send(Err(e))),
         };
         let thread = thread::Builder::new().name(name.to_owned()).spawn(serve).map_err(|e| {
@@ -84,30 +62,11 @@ impl Served {
         Ok(this)
     }
 
-    fn begin(&self, request: Request) -> Result<(), StorageError> {
-        let sender = self.sender.as_ref().ok_or(StorageError::Closed)?;
-        sender.send(request).map_err(|_| StorageError::Closed)
-    }
-
     fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StorageError> {
         let (done, answer) = sync_channel(1);
-        self.begin(request(done))?;
+        let sender = self.sender.as_ref().ok_or(StorageError::Closed)?;
+        sender.send(request(done)).map_err(|_| StorageError::Closed)?;
         answer.recv().map_err(|_| StorageError::Closed)?
-    }
-
-    /// As [`Engine::write`].
-    pub(crate) fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
-        self.ask(|done| Request::Write(batch, durability, done))
-    }
-
-    /// Begins a turn. There is none already.
-    pub(crate) fn begin_turn(&self, turn: Box<dyn Turn>) -> Result<(), StorageError> {
-        self.begin(Request::Turn(turn))
-    }
-
-    /// As [`Engine::reserve`].
-    pub(crate) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
-        self.ask(|done| Request::Reserve(bytes, done))
     }
 }
 
@@ -136,49 +95,19 @@ struct Server {
     engine: Box<dyn Engine>,
     dir: PathBuf,
     panicked: Option<StorageError>,
-    turn: Option<Box<dyn Turn>>,
 }
 
 impl Server {
     fn serve(mut self, queue: &Receiver<Request>) {
-        loop {
-            // One request between two writes of a turn: neither waits for more than one of the other.
-            if self.turn.is_some() {
-                queue.try_recv().into_iter().for_each(|request| self.answer(request));
-            } else {
-                let Ok(request) = queue.recv() else { return };
-                self.answer(request);
-            }
-            if let Some(mut turn) = self.turn.take()
-                && turn.step(&mut |batch, durability| self.write(batch, durability))
-            {
-                self.turn = Some(turn);
+        while let Ok(request) = queue.recv() {
+            // The caller may have gone away.
+            match request {
+                Request::Get(key, done) => drop(done.send(self.call(|engine| engine.get(&key)))),
+                Request::Scan(range, limit, done) => {
+                    drop(done.send(self.call(|engine| engine.scan(&range, limit))));
+                }
             }
         }
-    }
-
-    fn answer(&mut self, request: Request) {
-        // Whoever asked may have gone away.
-        match request {
-            Request::Get(key, done) => drop(done.send(self.call(|engine| engine.get(&key)))),
-            Request::Scan(range, limit, done) => {
-                drop(done.send(self.call(|engine| engine.scan(&range, limit))));
-            }
-            Request::Write(batch, durability, done) => {
-                drop(done.send(self.write(batch, durability).map(drop)));
-            }
-            Request::Turn(turn) => self.turn = Some(turn),
-            Request::Reserve(bytes, done) => {
-                drop(done.send(self.call(|engine| engine.reserve(bytes))));
-            }
-        }
-    }
-
-    fn write(&mut self, batch: Batch, durability: Durability) -> Result<WriteTime, StorageError> {
-        let (started, synced_before) = (Instant::now(), time_syncing());
-        self.call(|engine| engine.write(batch, durability))?;
-        let syncing = time_syncing().saturating_sub(synced_before);
-        Ok(WriteTime { total: started.elapsed(), syncing })
     }
 
     fn call<T>(
@@ -202,7 +131,10 @@ impl Server {
 }
 
 /// What a call answers; an error if it panics.
-fn answered<T>(dir: &Path, call: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
+pub(crate) fn answered<T>(
+    dir: &Path,
+    call: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         let text = panic_text(&*panic);
         Err(StorageError::at(dir, format!("the thread that owns it panicked: {text}")))

@@ -122,22 +122,6 @@ impl FramedWriter {
         self.step_bytes = step_bytes;
     }
 
-    /// Room for frames up to `end`, durable, if the file grows in steps.
-    pub(crate) fn reserve(&mut self, end: u64) -> Result<(), Fault> {
-        while self.step_bytes > 0 && self.end < end {
-            self.grow(self.step_bytes.min(end - self.end))?;
-            // Not all at once: who else syncs meanwhile waits for it.
-            self.file.sync()?;
-        }
-        Ok(())
-    }
-
-    fn grow(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.file.reserve(bytes)?;
-        self.end += bytes;
-        Ok(())
-    }
-
     /// Appends to the stream; durable after the next [`sync`](Self::sync).
     pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
@@ -158,7 +142,9 @@ impl FramedWriter {
         }
         let longer_by = self.framer.offset.saturating_sub(self.end);
         if self.step_bytes > 0 && longer_by > 0 {
-            self.grow(self.step_bytes.max(longer_by))?;
+            let bytes = self.step_bytes.max(longer_by);
+            self.file.reserve(bytes)?;
+            self.end += bytes;
         }
         self.end = self.end.max(self.framer.offset);
         debug_assert!(self.synced <= self.framer.offset, "only what is written is synced");

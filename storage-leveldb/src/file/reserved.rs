@@ -1,5 +1,6 @@
-//! Reading a framed log without the zeros that lie behind its frames: it may have some MiB of them, made in advance, and none of them
-//! has to be in memory. Called by [`super::framed_reader`].
+//! Reading a framed log without the zeros that lie behind its frames: it may have some MiB of
+//! them, made in advance, and none of them has to be in memory. Called by
+//! [`super::framed_reader`].
 
 use std::io;
 
@@ -60,7 +61,8 @@ mod tests {
         read_used(disk.open(path).unwrap().as_ref(), u64::MAX).unwrap()
     }
 
-    /// Found by the benchmark of memory: a node that had just been started kept the 24 MiB of zeros that it had read.
+    /// Found by the benchmark of memory: a node that had just been started kept the 24 MiB of
+    /// zeros that it had read.
     #[test]
     fn the_zeros_behind_a_log_are_not_kept_in_memory() {
         const RESERVED: usize = 3 << 20;

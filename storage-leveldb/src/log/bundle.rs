@@ -6,11 +6,12 @@
 //!                           …   the record
 //! ```
 //!
-//! A pair costs LevelDB more than the bytes of a small entry do: its skip list compares keys by decoding them. So the
-//! entries of a group commit go into few pairs.
+//! A pair costs LevelDB more than the bytes of a small entry do: its skip list compares keys by
+//! decoding them. So the entries of a group commit go into few pairs.
 //!
-//! Of a bundle those entries count that lie before the next key: a truncation leaves an empty bundle where the log then
-//! ended, and whatever an older bundle has from there on does not count. Made by `encode`, written by `group`, read by `segment`.
+//! Of a bundle those entries count that lie before the next key: a truncation leaves an empty
+//! bundle where the log then ended, and whatever an older bundle has from there on does not
+//! count. Made by `encode`, written by `group`, read by `segment`.
 
 use std::ops::Range;
 
@@ -26,9 +27,9 @@ pub(super) const LENGTH_BYTES: usize = 4;
 
 /// A bundle, or several that become one.
 ///
-/// Invariants: has an entry; the parts follow each other; together they have at most [`MAX_ENTRIES`], and at most
-/// [`MAX_BUNDLE_BYTES`] unless it is one entry.
-pub(super) struct Bundle {
+/// Invariants: has an entry; the parts follow each other; together they have at most
+/// [`MAX_ENTRIES`], and at most [`MAX_BUNDLE_BYTES`] unless it is one entry.
+pub(crate) struct Bundle {
     first: u64,
     count: u64,
     bytes: usize,
@@ -44,7 +45,7 @@ impl Bundle {
 
     /// The index behind its last entry.
     pub(super) fn end(&self) -> u64 {
-        self.first.saturating_add(self.count)
+        self.first + self.count
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -55,10 +56,11 @@ impl Bundle {
         self.bytes
     }
 
-    /// Makes the other one, which comes after it, a part of this one; if they do not fit, it comes back.
+    /// Makes the other one, which comes after it, a part of this one; if they do not fit, it
+    /// comes back.
     pub(super) fn join(&mut self, next: Self) -> Option<Self> {
-        let count = self.count.saturating_add(next.count);
-        let bytes = self.bytes.saturating_add(next.bytes);
+        let count = self.count + next.count;
+        let bytes = self.bytes + next.bytes;
         if next.first != self.end() || count > MAX_ENTRIES || bytes > MAX_BUNDLE_BYTES {
             return Some(next);
         }
@@ -83,7 +85,7 @@ pub(super) fn end_of_log(index: u64) -> (Vec<u8>, Bytes) {
 
 /// Where the bundle can begin that has entry `index`.
 pub(super) fn first_possible(index: u64) -> u64 {
-    index.saturating_sub(MAX_ENTRIES.saturating_sub(1))
+    index.saturating_sub(MAX_ENTRIES - 1)
 }
 
 /// Why a value is no bundle.
@@ -117,8 +119,8 @@ pub(crate) fn split(value: &Bytes) -> Result<Vec<Bytes>, Malformed> {
 /// An entry's index, and its record.
 pub(crate) type Record = (u64, Bytes);
 
-/// Makes entries of the pairs of a segment, which come in the order of their keys. How many of the entries of a pair count
-/// is known with the next one.
+/// Makes entries of the pairs of a segment, which come in the order of their keys. How many of
+/// the entries of a pair count is known with the next one.
 #[derive(Default)]
 pub(crate) struct Unbundle {
     first: u64,

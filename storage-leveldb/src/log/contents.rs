@@ -1,60 +1,66 @@
-//! What the log holds, as its readers see it.
+//! Which entries the log has, as its readers see it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use openraft::RaftTypeConfig;
-use openraft::type_config::alias::{LogIdOf, VoteOf};
-
+use super::request::StoredLogId;
 use super::tail::Tail;
 #[cfg(feature = "testing")]
 use crate::invariants::all_hold;
 
-/// The marks and the tail.
-///
-/// Invariants: `purged <= last`; the entries `first ..= last.index` exist, in the tail or in the
-/// database; the vote is durable.
-pub(super) struct Contents<C: RaftTypeConfig> {
-    pub(super) vote: Option<VoteOf<C>>,
-    pub(super) committed: Option<LogIdOf<C>>,
-    pub(super) purged: Option<LogIdOf<C>>,
-    /// The last entry's id; that of the last purged one if there are no entries.
-    pub(super) last: Option<LogIdOf<C>>,
-    /// The first entry's index, if there are entries.
+/// Invariant: the entries from `first` up to the end of the tail exist, in the tail or in the
+/// segments.
+pub(super) struct Contents {
+    /// The first entry's index, if there are entries; where the log ends, if there are none.
     pub(super) first: u64,
     pub(super) tail: Tail,
+    /// Up to where the log is committed, until it is among what is written.
+    pub(super) committed: Option<StoredLogId>,
 }
 
-#[cfg(feature = "testing")]
-impl<C: RaftTypeConfig> Contents<C> {
+/// The contents behind a lock that is held for memory operations only.
+pub(super) struct SharedContents(Mutex<Contents>);
+
+impl SharedContents {
+    pub(super) fn new(first: u64, tail: Tail) -> Self {
+        Self(Mutex::new(Contents { first, tail, committed: None }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The committed mark for a group behind which the log ends with `end`, if it has not been
+    /// written yet. One that speaks of later entries waits for them.
+    pub(super) fn take_committed(&self, end: u64) -> Option<StoredLogId> {
+        self.lock().committed.take_if(|committed| committed.index < end)
+    }
+
     /// What must hold between two calls.
-    fn check_invariants(&self) -> Result<(), &'static str> {
-        self.tail.check_invariants()?;
-        let end_of = |id: &Option<LogIdOf<C>>| id.as_ref().map(|id| id.index + 1);
-        let (purged_end, end) = (end_of(&self.purged), end_of(&self.last));
+    #[cfg(feature = "testing")]
+    pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
+        let contents = self.lock();
+        contents.tail.check_invariants()?;
         all_hold(&[
-            ("nothing behind the last entry is purged", self.purged <= self.last),
-            ("the tail ends with the last entry", end.is_none_or(|end| end == self.tail.end())),
-            ("the log begins behind what is purged", purged_end.is_none_or(|purged| self.first == purged)),
-            ("the log begins before it ends", self.first <= self.tail.end() || end.is_none()),
-            ("the tail holds no entry that is purged", purged_end <= Some(self.tail.first())),
+            ("the log begins before it ends", contents.first <= contents.tail.end()),
+            ("the tail holds no entry that is purged", contents.first <= contents.tail.first()),
         ])
     }
 }
 
-/// The contents behind a lock that is held for memory operations only.
-pub(super) struct SharedContents<C: RaftTypeConfig>(Mutex<Contents<C>>);
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
 
-impl<C: RaftTypeConfig> SharedContents<C> {
-    pub(super) fn new(contents: Contents<C>) -> Self {
-        Self(Mutex::new(contents))
-    }
+    use super::*;
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Contents<C>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(feature = "testing")]
-    pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
-        self.lock().check_invariants()
+    #[test]
+    fn a_committed_mark_waits_for_the_entry_that_it_speaks_of() {
+        let contents = SharedContents::new(1, Tail::new(1, 0));
+        assert_eq!(contents.take_committed(8), None);
+        let mark = StoredLogId { index: 7, record: Bytes::from_static(b"mark") };
+        contents.lock().committed = Some(mark.clone());
+        assert_eq!(contents.take_committed(7), None, "entry 7 is not among what is written");
+        assert_eq!(contents.take_committed(8), Some(mark));
+        assert_eq!(contents.take_committed(9), None, "it has been written");
     }
 }

@@ -1,18 +1,19 @@
-//! Making records of entries, and bundles of the records, with as few allocations as there are bundles. Called by `append`.
+//! Making records of entries, and bundles of the records, with as few allocations as there are
+//! bundles. Called by `append`.
 
 use std::io;
 
 use bytes::{Buf, BufMut, Bytes};
-use openraft::RaftTypeConfig;
-use openraft::entry::RaftEntry;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::bundle::{Bundle, LENGTH_BYTES, MAX_BUNDLE_BYTES, MAX_ENTRIES};
 
 /// Entries that follow each other, encoded.
 ///
-/// Invariants: `bundle` is what is to become the next of `bundles`, and has records of these `lengths`; `next` is the index
-/// behind all.
-pub(super) struct Encoder {
+/// Invariants: `bundle` is what is to become the next of `bundles`, and has records of these
+/// `lengths`; `next` is the index behind all.
+pub(crate) struct Encoder {
     next: u64,
     /// So many entries more are read back, however small.
     read_back: u64,
@@ -24,8 +25,9 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// For entries from `first` on. The first `read_back` of them are decoded again, and all large ones.
-    pub(super) fn new(first: u64, read_back: u64) -> Self {
+    /// For entries from `first` on. The first `read_back` of them are decoded again, and all
+    /// large ones.
+    pub(crate) fn new(first: u64, read_back: u64) -> Self {
         Self {
             next: first,
             read_back,
@@ -37,23 +39,23 @@ impl Encoder {
         }
     }
 
-    /// Adds the next entry, which can be decoded again: one that could not would stop every node that has it, at every
-    /// start.
-    pub(super) fn add<C: RaftTypeConfig>(&mut self, entry: &C::Entry) -> io::Result<()> {
+    /// Adds the next entry, which can be decoded again: one that could not would stop every node
+    /// that has it, at every start.
+    pub(crate) fn add<E: Serialize + DeserializeOwned>(&mut self, entry: &E) -> io::Result<()> {
         self.record.clear();
         codec::encode_onto(entry, &mut self.record)?;
         if self.read_back > 0 || self.record.len() > codec::MAX_UNQUESTIONED_BYTES {
-            codec::decode::<C::Entry>(&self.record).map_err(|e| {
+            codec::decode::<E>(&self.record).map_err(|e| {
                 let text = format!(
                     "entry {} cannot be read back, and is not stored: {e}; have `check_command` refuse such \
                      commands before they are proposed",
-                    entry.log_id()
+                    self.next
                 );
                 io::Error::new(io::ErrorKind::InvalidInput, text)
             })?;
             self.read_back = self.read_back.saturating_sub(1);
         }
-        let bytes = self.bundle.len().saturating_add(LENGTH_BYTES).saturating_add(self.record.len());
+        let bytes = self.bundle.len() + LENGTH_BYTES + self.record.len();
         if self.lengths.len() as u64 >= MAX_ENTRIES || bytes > MAX_BUNDLE_BYTES {
             self.end_bundle();
         }
@@ -81,12 +83,12 @@ impl Encoder {
     }
 
     /// How many entries of the next encoder are to be read back.
-    pub(super) fn read_back(&self) -> u64 {
+    pub(crate) fn read_back(&self) -> u64 {
         self.read_back
     }
 
     /// The bundles, and the record of each entry, which is a part of one.
-    pub(super) fn finish(mut self) -> (Vec<Bundle>, Vec<Bytes>) {
+    pub(crate) fn finish(mut self) -> (Vec<Bundle>, Vec<Bytes>) {
         self.end_bundle();
         (self.bundles, self.records)
     }
@@ -98,11 +100,8 @@ mod tests {
     use super::super::key;
     use super::*;
 
-    openraft::declare_raft_types!(Types: D = String, R = String, Node = openraft::BasicNode);
-
-    fn entry(index: u64, bytes: usize) -> <Types as RaftTypeConfig>::Entry {
-        let leader = openraft::vote::leader_id_adv::LeaderId { term: 1, node_id: 1 };
-        RaftEntry::new_normal(openraft::LogId::new(leader, index), "x".repeat(bytes))
+    fn entry(index: u64, bytes: usize) -> (u64, String) {
+        (index, "x".repeat(bytes))
     }
 
     /// The entries in each bundle, after a look at what is stored.
@@ -110,7 +109,7 @@ mod tests {
         const FIRST: u64 = 7;
         let mut encoder = Encoder::new(FIRST, 1);
         let entries = (FIRST..).zip(sizes).map(|(index, size)| entry(index, *size)).collect::<Vec<_>>();
-        entries.iter().for_each(|entry| encoder.add::<Types>(entry).unwrap());
+        entries.iter().for_each(|entry| encoder.add(entry).unwrap());
         let (bundles, records) = encoder.finish();
         let (mut stored, mut counts) = (Vec::new(), Vec::new());
         for bundle in bundles {
@@ -121,7 +120,7 @@ mod tests {
         }
         assert_eq!(stored, records);
         for (record, entry) in stored.iter().zip(&entries) {
-            assert_eq!(codec::decode::<<Types as RaftTypeConfig>::Entry>(record).unwrap(), *entry);
+            assert_eq!(codec::decode::<(u64, String)>(record).unwrap(), *entry);
         }
         counts
     }

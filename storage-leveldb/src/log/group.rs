@@ -1,14 +1,12 @@
 //! A group commit: everything that waited, as one batch and at most one sync.
 
-use openraft::RaftTypeConfig;
-use openraft::storage::IOFlushed;
-use openraft::type_config::alias::LogIdOf;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::bundle::{self, Bundle};
-use super::command::Write;
 use super::key::{self, Mark};
 use super::marks::{Marks, start_record};
+use super::request::{Done, StoredLogId, Write};
 use crate::engine::{Batch, Durability};
 use crate::error::StorageError;
 
@@ -16,30 +14,45 @@ use crate::error::StorageError;
 const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A group ends when it has gathered this many requests.
 const MAX_GROUP_REQUESTS: usize = 4096;
+/// What a pair costs in the memory of a segment's database beside its key and value: a node of
+/// LevelDB's skip list, three allocations, their headers.
+const PAIR_OVERHEAD_BYTES: usize = 160;
 
-/// Somebody who waits for the commit.
-enum Waiting<C: RaftTypeConfig> {
-    Append { end: u64, room: OwnedSemaphorePermit, done: IOFlushed<C> },
-    Reply(oneshot::Sender<Result<(), StorageError>>),
+/// A write that waits for the commit, and the room that it takes among the entries that are not durable.
+struct Waiting {
+    done: Done,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
-/// Invariants: the batch, and behind it the bundle, have the changes in the order in which they were asked for; after it no
-/// older segment has an entry from `start` on that counts.
-pub(super) struct Group<C: RaftTypeConfig> {
+/// Invariants: the batch, and behind it the bundle, have the changes in the order in which they
+/// were asked for; after it no older segment has an entry from `start` on that counts.
+pub(super) struct Group {
     batch: Batch,
     bundle: Option<Bundle>,
     durability: Durability,
     entries: u64,
     requests: usize,
-    waiting: Vec<Waiting<C>>,
+    waiting: Vec<Waiting>,
     start: u64,
-    purged: Option<LogIdOf<C>>,
-    /// There is more in it than appends, votes and committed marks. The owner must hear of that, and of all before it, before whoever
-    /// asked does: else entries appended behind a truncation would count as durable because those that they replace were.
-    moves_ends: bool,
+    purged: Option<StoredLogId>,
 }
 
-impl<C: RaftTypeConfig> Group<C> {
+/// A group, ready to be written.
+pub(super) struct Gathered {
+    pub(super) batch: Batch,
+    pub(super) durability: Durability,
+    /// How many entries are in it.
+    pub(super) entries: u64,
+    /// Where the segment starts once it is written.
+    pub(super) start: u64,
+    /// Up to where a purge in it reaches.
+    pub(super) purged: Option<StoredLogId>,
+    /// What it takes in the memory of the segment's database.
+    pub(super) memory_bytes: u64,
+    pub(super) waiters: Waiters,
+}
+
+impl Group {
     /// For the segment that starts at `start`.
     pub(super) fn new(start: u64) -> Self {
         Self {
@@ -51,25 +64,24 @@ impl<C: RaftTypeConfig> Group<C> {
             waiting: Vec::new(),
             start,
             purged: None,
-            moves_ends: false,
         }
     }
 
-    /// For a new segment, which takes over where the log ends and knows all marks from its first write on.
+    /// For a new segment, which takes over where the log ends and knows all marks from its first
+    /// write on.
     pub(super) fn begin(marks: &Marks) -> Self {
         let mut this = Self::new(marks.end);
         marks.begin(&mut this.batch);
         this.durability = Durability::Synced;
-        this.moves_ends = true;
         this
     }
 
     pub(super) fn is_full(&self) -> bool {
         let bundled = self.bundle.as_ref().map_or(0, Bundle::bytes);
-        self.batch.bytes().saturating_add(bundled) >= MAX_GROUP_BYTES || self.requests >= MAX_GROUP_REQUESTS
+        self.batch.bytes() + bundled >= MAX_GROUP_BYTES || self.requests >= MAX_GROUP_REQUESTS
     }
 
-    pub(super) fn add(&mut self, write: Write<C>) {
+    pub(super) fn add(&mut self, write: Write) {
         self.requests += 1;
         match write {
             Write::Append { bundles, room, done } => self.append(bundles, room, done),
@@ -79,20 +91,16 @@ impl<C: RaftTypeConfig> Group<C> {
             }
             Write::Truncate { from, end, done } => {
                 self.truncate(from, end);
-                self.moves_ends = true;
                 self.reply_when_synced(done);
             }
-            Write::Purge { log_id, record } => {
-                self.batch.put(Mark::Purged.key(), record);
+            Write::Purge(log_id) => {
+                self.batch.put(Mark::Purged.key(), log_id.record.clone());
                 self.purged = Some(log_id);
-                self.moves_ends = true;
             }
-            Write::Committed { record } => self.batch.put(Mark::Committed.key(), record),
         }
     }
 
-    fn append(&mut self, bundles: Vec<Bundle>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
-        let end = bundles.last().map_or(0, Bundle::end);
+    fn append(&mut self, bundles: Vec<Bundle>, room: OwnedSemaphorePermit, done: Done) {
         for bundle in bundles {
             self.entries += bundle.count();
             let next = match &mut self.bundle {
@@ -105,7 +113,7 @@ impl<C: RaftTypeConfig> Group<C> {
             }
         }
         self.durability = Durability::Synced;
-        self.waiting.push(Waiting::Append { end, room, done });
+        self.waiting.push(Waiting { done, _room: Some(room) });
     }
 
     fn end_bundle(&mut self) {
@@ -114,8 +122,8 @@ impl<C: RaftTypeConfig> Group<C> {
         }
     }
 
-    /// What is in this segment is removed but for the bundle that has the last entry which stays, and what is in older
-    /// segments does not count any more.
+    /// What is in this segment is removed but for the bundle that has the last entry which stays,
+    /// and what is in older segments does not count any more.
     fn truncate(&mut self, from: u64, end: u64) {
         self.end_bundle();
         // An earlier truncation may have left its mark at the end.
@@ -128,57 +136,38 @@ impl<C: RaftTypeConfig> Group<C> {
         }
     }
 
-    fn reply_when_synced(&mut self, done: oneshot::Sender<Result<(), StorageError>>) {
+    fn reply_when_synced(&mut self, done: Done) {
         self.durability = Durability::Synced;
-        self.waiting.push(Waiting::Reply(done));
+        self.waiting.push(Waiting { done, _room: None });
     }
 
-    /// Where the segment starts once the batch is written.
-    pub(super) fn start(&self) -> u64 {
-        self.start
+    /// The log is committed up to an entry that is in this group or was written before it.
+    pub(super) fn committed(&mut self, record: Bytes) {
+        self.batch.put(Mark::Committed.key(), record);
     }
 
-    /// Whether it begins a segment, or changes where the log begins or ends other than by appending.
-    pub(super) fn moves_ends(&self) -> bool {
-        self.moves_ends
-    }
-
-    /// Up to where a purge in this group reaches.
-    pub(super) fn purged(&self) -> Option<LogIdOf<C>> {
-        self.purged.clone()
-    }
-
-    /// The batch, how durable it must be, how many entries are in it, and who waits for it.
-    pub(super) fn into_parts(mut self) -> (Batch, Durability, u64, Waiters<C>) {
+    pub(super) fn gathered(mut self) -> Gathered {
         self.end_bundle();
-        (self.batch, self.durability, self.entries, Waiters(self.waiting))
+        let Self { batch, durability, entries, start, purged, waiting, .. } = self;
+        let memory_bytes = (batch.ops().len() * PAIR_OVERHEAD_BYTES + batch.bytes()) as u64;
+        debug_assert!(
+            waiting.is_empty() || durability == Durability::Synced,
+            "a write that is waited for is synced"
+        );
+        let waiters = Waiters(waiting);
+        Gathered { batch, durability, entries, start, purged, memory_bytes, waiters }
     }
 }
 
-/// Those who wait for a commit.
-pub(super) struct Waiters<C: RaftTypeConfig>(Vec<Waiting<C>>);
+/// The writes that wait for a commit.
+pub(super) struct Waiters(Vec<Waiting>);
 
-impl<C: RaftTypeConfig> Waiters<C> {
-    /// Where the log ends for those who wait, if any appended.
-    pub(super) fn durable_end(&self) -> Option<u64> {
-        let ends = self.0.iter().map(|waiting| match waiting {
-            Waiting::Append { end, .. } => Some(*end),
-            Waiting::Reply(_) => None,
-        });
-        ends.max().flatten()
-    }
-
-    /// Tells everybody how it went.
+impl Waiters {
+    /// Calls each of them back with the result.
     pub(super) fn tell(self, result: &Result<(), StorageError>) {
-        for waiting in self.0 {
-            match waiting {
-                Waiting::Append { room, done, .. } => {
-                    drop(room);
-                    done.io_completed(result.clone().map_err(Into::into));
-                }
-                // Whoever asked may have gone away.
-                Waiting::Reply(done) => drop(done.send(result.clone())),
-            }
+        for Waiting { done, _room: room } in self.0 {
+            drop(room);
+            done(result.clone());
         }
     }
 }

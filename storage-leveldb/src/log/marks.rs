@@ -1,15 +1,17 @@
 //! What the log holds beside its entries, as it is stored.
 
 use bytes::Bytes;
-use openraft::RaftTypeConfig;
 
 use super::bundle::Bundle;
-use super::command::Write;
 use super::key::Mark;
+use super::request::Write;
 use crate::engine::Batch;
 
+/// Version of what is in a segment.
+pub(super) const FORMAT: u8 = 1;
+
 /// The marks of the whole log, and where it ends, as of the last change that was asked for.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Marks {
     pub(crate) vote: Option<Bytes>,
     pub(crate) purged: Option<Bytes>,
@@ -20,18 +22,19 @@ pub(crate) struct Marks {
 
 impl Marks {
     /// This is about to be done.
-    pub(super) fn note<C: RaftTypeConfig>(&mut self, write: &Write<C>) {
+    pub(super) fn note(&mut self, write: &Write) {
         match write {
             Write::Append { bundles, .. } => self.end = bundles.last().map_or(self.end, Bundle::end),
             Write::Vote { record, .. } => self.vote = Some(record.clone()),
             Write::Truncate { from, .. } => self.end = *from,
-            Write::Purge { record, .. } => self.purged = Some(record.clone()),
-            Write::Committed { record } => self.committed = Some(record.clone()),
+            Write::Purge(log_id) => self.purged = Some(log_id.record.clone()),
         }
     }
 
-    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks.
+    /// Puts what a new segment begins with into a batch: its format, where it starts, which is
+    /// where the log ends, and all marks.
     pub(super) fn begin(&self, batch: &mut Batch) {
+        batch.put(Mark::Format.key(), vec![FORMAT].into());
         batch.put(Mark::Start.key(), start_record(self.end));
         let marks =
             [(Mark::Vote, &self.vote), (Mark::Purged, &self.purged), (Mark::Committed, &self.committed)];

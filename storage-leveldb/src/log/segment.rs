@@ -2,104 +2,103 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::WeakSender;
 
 use super::bundle::{self, Record, Unbundle};
 use super::key::{self, Mark};
-use super::marks::Marks;
-use super::root::{Form, SegmentRecord};
+use super::manifest::segment_name;
+use super::marks::FORMAT;
+use super::request::{Read, Request, Scanned};
 use crate::disk::GuardedDisk;
-use crate::engine::{Batch, Durability, EngineFactory, KeyRange, Run, ScanLimit, Served, Turn, latched};
+use crate::engine::{EngineFactory, KeyRange, Run, ScanLimit, Served, latched};
 use crate::error::StorageError;
 
-/// Version of what is in a segment.
-pub(super) const FORMAT: u8 = 1;
 /// As little as a scan can answer.
 const ONE_PAIR: ScanLimit = ScanLimit { pairs: 1, bytes: 1 };
 /// Where a segment starts that has not been begun.
 const NOWHERE: u64 = u64::MAX;
 
-/// A segment, open.
+/// Where the segment's database is open.
+enum Opened {
+    Nowhere,
+    /// On a thread of its own, for readers.
+    Reading(Arc<Served>),
+    /// On the writer's thread.
+    Writing(WeakSender<Request>),
+}
+
+/// A segment: a database in a directory of its own.
 ///
-/// Invariants: entries from `start` on are in this segment or a newer one and in no older one, which is durable;
-/// `database` is there if it is one, and is what `reads` reads.
+/// Invariants: entries from `start` on are in this segment or a newer one and in no older one,
+/// which is durable; the database is open once at most.
 pub(crate) struct Segment {
-    pub(crate) record: SegmentRecord,
+    pub(crate) number: u64,
     pub(super) dir: PathBuf,
     disk: GuardedDisk,
+    factory: Arc<dyn EngineFactory>,
     start: AtomicU64,
-    reads: Arc<dyn Run>,
-    database: Option<Arc<Served>>,
+    opened: Mutex<Opened>,
 }
 
 impl Segment {
-    /// Creates a database in its directory in `log_dir`; durable when this returns, and not begun.
-    pub(crate) fn create(
+    /// One whose files have been made in `log_dir`, and which is not open.
+    pub(super) fn new(
         factory: &Arc<dyn EngineFactory>,
         disk: &GuardedDisk,
         log_dir: &Path,
-        record: SegmentRecord,
-    ) -> Result<Self, StorageError> {
-        let this = Self::open_files(factory, disk, log_dir, record)?;
-        let mut batch = Batch::default();
-        batch.put(Mark::Format.key(), vec![FORMAT].into());
-        this.write(batch, Durability::Synced)?;
-        Ok(this)
+        number: u64,
+    ) -> Self {
+        Self {
+            number,
+            dir: log_dir.join(segment_name(number)),
+            disk: disk.clone(),
+            factory: factory.clone(),
+            start: AtomicU64::new(NOWHERE),
+            opened: Mutex::new(Opened::Nowhere),
+        }
     }
 
-    /// Makes it the newest one, where `marks` say that the log ends; durable when this returns.
-    pub(crate) fn begin(&self, marks: &Marks) -> Result<(), StorageError> {
-        let mut batch = Batch::default();
-        marks.begin(&mut batch);
-        self.write(batch, Durability::Synced)?;
-        self.set_start(marks.end);
-        Ok(())
-    }
-
-    /// Opens the segment in its directory in `log_dir`.
+    /// Opens the segment in its directory in `log_dir`, for reading.
     pub(crate) fn open(
         factory: &Arc<dyn EngineFactory>,
         disk: &GuardedDisk,
         log_dir: &Path,
-        record: SegmentRecord,
+        number: u64,
     ) -> Result<Self, StorageError> {
-        let dir = log_dir.join(record.name());
-        if !latched(disk, &dir, factory.exists(&dir))? {
-            return Err(disk.damaged(&dir, "missing, although ROOT names it").into());
+        let this = Self::new(factory, disk, log_dir, number);
+        if !latched(disk, &this.dir, factory.exists(&this.dir))? {
+            return Err(disk.damaged(&this.dir, "missing, although ROOT names it").into());
         }
-        let this = Self::open_files(factory, disk, log_dir, record)?;
+        let Some(start) = this.mark(Mark::Start)? else {
+            return Ok(this);
+        };
         let format = this.mark(Mark::Format)?;
         if format.as_deref() != Some(&[FORMAT]) {
             let reason = format!("segment format {format:?}; this version reads format {FORMAT} only");
-            return Err(disk.damaged(&dir, reason).into());
+            return Err(disk.damaged(&this.dir, reason).into());
         }
-        if let Some(start) = this.mark(Mark::Start)? {
-            this.set_start(codec::decode(&start).map_err(|e| disk.damaged(&dir, e))?);
-        }
+        this.set_start(codec::decode(&start).map_err(|e| disk.damaged(&this.dir, e))?);
         Ok(this)
     }
 
-    fn open_files(
-        factory: &Arc<dyn EngineFactory>,
-        disk: &GuardedDisk,
-        log_dir: &Path,
-        record: SegmentRecord,
-    ) -> Result<Self, StorageError> {
-        let dir = log_dir.join(record.name());
-        let (reads, database): (Arc<dyn Run>, _) = match record.form {
-            Form::Run => (latched(disk, &dir, factory.clone().open_run(&dir))?, None),
-            Form::Database => {
-                let factory = factory.clone();
-                let served = Served::start("raft-log-segment", &dir, move |dir| factory.open(dir));
-                let served = Arc::new(latched(disk, &dir, served)?);
-                (served.clone(), Some(served))
-            }
-        };
-        let start = AtomicU64::new(NOWHERE);
-        Ok(Self { record, dir, disk: disk.clone(), start, reads, database })
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer is about to open it: readers ask the writer from now on.
+    pub(super) fn hand_to_writer(&self, writer: WeakSender<Request>) {
+        *self.opened() = Opened::Writing(writer);
+    }
+
+    /// The writer has closed it: the next reader opens it for itself.
+    pub(super) fn is_closed(&self) {
+        debug_assert!(matches!(*self.opened(), Opened::Writing(_)), "the writer had it");
+        *self.opened() = Opened::Nowhere;
     }
 
     /// Something was written to it.
@@ -117,16 +116,14 @@ impl Segment {
         self.start.store(start, Ordering::Release);
     }
 
-    pub(super) fn is_database(&self) -> bool {
-        self.database.is_some()
-    }
-
     pub(crate) fn mark(&self, mark: Mark) -> Result<Option<Bytes>, StorageError> {
-        latched(&self.disk, &self.dir, self.reads.get(&mark.key()))
+        let range = KeyRange { start: mark.key().into(), end: None };
+        let found = self.scan(&range, ONE_PAIR)?.into_iter().next();
+        Ok(found.filter(|(key, _)| *key == mark.key()).map(|(_, record)| record))
     }
 
-    /// Entries of `range` in their order, from the first that is there, until the pairs that hold them add up to
-    /// `limit_bytes`; at least one if there is one.
+    /// Entries of `range` in their order, from the first that is there, until the pairs that hold
+    /// them add up to `limit_bytes`; at least one if there is one.
     pub(super) fn entries(&self, range: Range<u64>, limit_bytes: usize) -> Result<Vec<Record>, StorageError> {
         let limit = ScanLimit { pairs: usize::MAX, bytes: limit_bytes };
         let mut from = self.bundle_of(range.start)?;
@@ -155,15 +152,17 @@ impl Segment {
         Ok(found)
     }
 
-    /// The index in the key of the bundle that has entry `index`, if it is there; `index` if it is not.
-    pub(super) fn bundle_of(&self, index: u64) -> Result<u64, StorageError> {
+    /// The index in the key of the bundle that has entry `index`, if it is there; `index` if it
+    /// is not.
+    fn bundle_of(&self, index: u64) -> Result<u64, StorageError> {
         if self.first_key(index..index.saturating_add(1))?.is_some() {
             return Ok(index);
         }
         Ok(self.last_key(bundle::first_possible(index)..index)?.unwrap_or(index))
     }
 
-    /// The index behind the last entry of `range`, which begins where a bundle does or before; `None` if nothing tells.
+    /// The index behind the last entry of `range`, which begins where a bundle does or before;
+    /// `None` if nothing tells.
     pub(super) fn end(&self, range: Range<u64>) -> Result<Option<u64>, StorageError> {
         let Some(last) = self.last_key(range.clone())? else {
             return Ok(None);
@@ -181,11 +180,12 @@ impl Segment {
         found.first().map(|(key, _)| self.index_of(key)).transpose()
     }
 
-    /// The index in the last key that has one of `range`: there is none from `range.end` on, which is halved away.
+    /// The index in the last key that has one of `range`: there is none from `range.end` on,
+    /// which is halved away.
     fn last_key(&self, mut range: Range<u64>) -> Result<Option<u64>, StorageError> {
         let mut last = None;
         while !range.is_empty() {
-            let middle = range.start.saturating_add(range.end.saturating_sub(range.start) / 2);
+            let middle = range.start + (range.end - range.start) / 2;
             match self.first_key(middle..range.end)? {
                 Some(found) => {
                     last = Some(found);
@@ -203,31 +203,49 @@ impl Segment {
         Ok(key::index_of(key).ok_or_else(no_entry)?)
     }
 
-    /// Pairs of it, whether they count or not.
+    /// Pairs of it, whether they count or not. Blocks on the disk.
     pub(crate) fn scan(
         &self,
         range: &KeyRange,
         limit: ScanLimit,
     ) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        latched(&self.disk, &self.dir, self.reads.scan(range, limit))
+        loop {
+            let opened = match &mut *self.opened() {
+                Opened::Writing(writer) => Err(writer.clone()),
+                Opened::Reading(served) => Ok(served.clone()),
+                closed @ Opened::Nowhere => {
+                    let served = self.open_for_reading()?;
+                    *closed = Opened::Reading(served.clone());
+                    Ok(served)
+                }
+            };
+            match opened {
+                Ok(served) => return latched(&self.disk, &self.dir, served.scan(range, limit)),
+                Err(writer) => {
+                    if let Some(result) = self.ask(&writer, range, limit)? {
+                        return result;
+                    }
+                }
+            }
+        }
     }
 
-    /// So many bytes will be written to it.
-    pub(super) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
-        latched(&self.disk, &self.dir, self.database()?.reserve(bytes))
+    fn open_for_reading(&self) -> Result<Arc<Served>, StorageError> {
+        let factory = self.factory.clone();
+        let served = Served::start("raft-log-segment", &self.dir, move |dir| factory.open(dir));
+        Ok(Arc::new(latched(&self.disk, &self.dir, served)?))
     }
 
-    /// Has writes made on the thread of the database, as they come.
-    pub(super) fn begin_turn(&self, turn: Box<dyn Turn>) -> Result<(), StorageError> {
-        latched(&self.disk, &self.dir, self.database()?.begin_turn(turn))
-    }
-
-    fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
-        latched(&self.disk, &self.dir, self.database()?.write(batch, durability))
-    }
-
-    fn database(&self) -> Result<&Served, StorageError> {
-        let no_database = || self.disk.damaged(&self.dir, "a run cannot be written to");
-        Ok(self.database.as_deref().ok_or_else(no_database)?)
+    fn ask(
+        &self,
+        writer: &WeakSender<Request>,
+        range: &KeyRange,
+        limit: ScanLimit,
+    ) -> Result<Scanned, StorageError> {
+        let writer = writer.upgrade().ok_or(StorageError::Closed)?;
+        let (answer, answered) = sync_channel(1);
+        let read = Read { number: self.number, range: range.clone(), limit, answer };
+        writer.blocking_send(Request::Read(read)).map_err(|_| StorageError::Closed)?;
+        answered.recv().map_err(|_| StorageError::Closed)
     }
 }

@@ -12,7 +12,8 @@ use crate::invariants::all_hold;
 
 /// The oldest first. Cheap to clone; a clone keeps what it names from being removed.
 ///
-/// Invariant: which segment has an entry is told by their starts alone: it is the newest that starts at it or before.
+/// Invariant: which segment has an entry is told by their starts alone: it is the newest that
+/// starts at it or before.
 #[derive(Clone)]
 pub(crate) struct Segments(Vec<Arc<Segment>>);
 
@@ -66,28 +67,29 @@ impl Segments {
         Ok(None)
     }
 
-    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes` and the rest of a bundle, at
-    /// least one; those before the first that has none.
+    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`
+    /// and the rest of a bundle, at least one; those before the first that has none.
     pub(super) fn records(
         &self,
         start: u64,
         end: u64,
         limit_bytes: usize,
     ) -> Result<Vec<Bytes>, StorageError> {
-        let (mut records, mut bytes, mut next) = (Vec::new(), 0_usize, start);
+        let (mut records, mut bytes, mut next) = (Vec::new(), 0, start);
         while next < end && (records.is_empty() || bytes < limit_bytes) {
             let Some((segment, segment_end)) = self.covering(next) else { break };
             let before = next;
+            // One record may be larger than the limit.
             let limit = limit_bytes.saturating_sub(bytes).max(1);
             for (index, record) in segment.entries(next..end.min(segment_end), limit)? {
-                bytes = bytes.saturating_add(record.len());
+                bytes += record.len();
                 // What comes after the last bundle is an entry by itself.
-                let is_too_much = bytes > limit_bytes.saturating_add(MAX_BUNDLE_BYTES) && !records.is_empty();
+                let is_too_much = bytes > limit_bytes + MAX_BUNDLE_BYTES && !records.is_empty();
                 if is_too_much || index != next {
                     return Ok(records);
                 }
                 records.push(record);
-                next = next.saturating_add(1);
+                next += 1;
             }
             if next == before {
                 break;
@@ -101,13 +103,14 @@ impl Segments {
 impl Segments {
     /// What must hold between two calls.
     fn check_invariants(&self) -> Result<(), &'static str> {
-        let mut names: Vec<_> = self.0.iter().map(|segment| segment.record.name()).collect();
-        names.sort();
         let covers = self.covers();
         all_hold(&[
             ("every segment has been begun", self.0.iter().all(|segment| segment.is_begun())),
-            ("no segment is there twice", names.windows(2).all(|pair| pair.first() != pair.last())),
-            ("the newest segment is a database", self.newest().is_some_and(|newest| newest.is_database())),
+            (
+                "a newer segment has a greater number",
+                self.0.is_sorted_by(|older, newer| older.number < newer.number),
+            ),
+            ("there is a segment to write to", self.newest().is_some()),
             (
                 "what each segment covers begins where that of the one before it ends",
                 covers.iter().zip(covers.iter().skip(1)).all(|((_, a), (_, b))| a.end == b.start),
@@ -147,15 +150,6 @@ impl SharedSegments {
     pub(super) fn remove(&self, removed: &[Arc<Segment>]) {
         self.change(|segments| {
             segments.0.retain(|segment| removed.iter().all(|gone| !Arc::ptr_eq(gone, segment)));
-        });
-    }
-
-    /// What was in `old` is in `new`.
-    pub(super) fn replace(&self, old: &Arc<Segment>, new: &Arc<Segment>) {
-        self.change(|segments| {
-            for segment in segments.0.iter_mut().filter(|segment| Arc::ptr_eq(segment, old)) {
-                *segment = new.clone();
-            }
         });
     }
 }

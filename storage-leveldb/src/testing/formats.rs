@@ -16,7 +16,7 @@ use crate::file::paged::{PagedReader, PagedWriter};
 use crate::file::u64_at;
 use crate::file::witness::Claim;
 use crate::health::Fault;
-use crate::log::{LogRoot, split};
+use crate::log::{Manifest, split};
 use crate::observer::NoObserver;
 use crate::state::Root as StateRoot;
 
@@ -159,7 +159,7 @@ pub fn root_again<C: RaftTypeConfig>(of: RootOf, content: &[u8]) -> Result<Vec<u
     let path = dir.join("ROOT");
     marker::replace(&disk, &path, content)?;
     match of {
-        RootOf::Log => LogRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
+        RootOf::Log => Manifest::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
         RootOf::State => StateRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
     }
     marker::read(&disk, &path)?.ok_or_else(missing)

@@ -20,8 +20,6 @@ impl<C> TestTypes for C where C: StandardTypes<NodeId: Default, Node: Default> {
 
 /// Small enough that LevelDB rotates logs, writes tables and compacts all the time.
 const SMALL: LevelDbOptions = LevelDbOptions {
-    // So that it is begun anew now and then.
-    manifest_bytes: 4096,
     // Less than some frames have, more than others.
     log_step_bytes: 1500,
     write_buffer_bytes: 2048,

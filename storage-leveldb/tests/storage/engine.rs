@@ -13,7 +13,7 @@ use crate::third_engine::OneFileFactory;
 use storage_leveldb::testing::engine_conformance::{
     check, check_power_loss, check_random, check_random_run, check_run_power_loss, check_runs,
 };
-use storage_leveldb::testing::{SimDisk, leveldb_on};
+use storage_leveldb::testing::{SimDisk, Survival, leveldb_on};
 use storage_leveldb::{Batch, Durability, Engine, EngineFactory, LevelDbOptions, MemoryEngine};
 
 /// `name` from the environment alone, else all of `seeds`.
@@ -25,12 +25,9 @@ fn seeds(name: &str, seeds: Range<u64>) -> Range<u64> {
 }
 
 fn leveldb(disk: &SimDisk, write_buffer_bytes: usize, table_bytes: usize) -> Arc<dyn EngineFactory> {
-    // So small that it is begun anew now and then.
-    let manifest_bytes = 4096;
     let options = LevelDbOptions {
         write_buffer_bytes,
         table_bytes,
-        manifest_bytes,
         run_table_bytes: table_bytes,
         // Fewer than a run has.
         table_cache_bytes: 16 << 10,
@@ -63,30 +60,44 @@ fn the_third_engine_keeps_the_contract() {
     check(&|| one_file(&SimDisk::default()));
 }
 
-/// Found by reading: LevelDB only ever appended to its MANIFEST, which is read whole at a start and copied whole for a snapshot;
-/// at 1 GiB both would have refused it, on all nodes at about the same time.
+/// The files of a database are made on one thread, and the thread that opens it changes nothing on the disk.
 #[test]
-fn a_manifest_that_has_grown_is_begun_anew() {
-    const MANIFEST_BYTES: u64 = 4096;
+fn a_prepared_leveldb_is_opened_without_a_change_of_the_disk() {
     let (disk, dir) = (SimDisk::default(), Path::new("db"));
-    let mut engine = small_leveldb(&disk).open(dir).unwrap();
-    let manifest = || {
-        let files = disk.files();
-        let of_database = files.iter().filter(|(path, _)| path.to_string_lossy().contains("MANIFEST"));
-        of_database.map(|(path, len)| (path.clone(), *len as u64)).max().unwrap()
-    };
-    let first = manifest().0;
+    let maker = small_leveldb(&disk);
+    let open = std::thread::spawn(move || maker.prepare(dir).unwrap()).join().unwrap();
+    let before = disk.operations();
+    let mut engine = open().unwrap();
+    assert_eq!(disk.operations(), before);
+
+    // Enough for some tables, whose names go into the MANIFEST that was prepared.
     let key = |n: u32| format!("key-{:03}", n % 500).into_bytes();
-    for n in 0..3000_u32 {
+    for n in 0..2000_u32 {
         let mut batch = Batch::default();
         batch.put(key(n), n.to_string().into_bytes().into());
-        engine.write(batch, Durability::Ordered).unwrap();
-        // One change of it may be as long as a whole list.
-        assert!(manifest().1 < 3 * MANIFEST_BYTES, "{:?}", manifest());
+        engine.write(batch, Durability::Synced).unwrap();
     }
-    assert_ne!(manifest().0, first);
-    for n in 2500..3000_u32 {
+    let rebooted = disk.reboot(Survival::Nothing);
+    drop(engine);
+    let mut engine = small_leveldb(&rebooted).open(dir).unwrap();
+    for n in 1500..2000_u32 {
         assert_eq!(engine.get(&key(n)).unwrap().unwrap(), n.to_string());
+    }
+}
+
+#[test]
+fn other_engines_can_be_prepared_as_well() {
+    for factory in
+        [Arc::new(MemoryEngine::default()) as Arc<dyn EngineFactory>, one_file(&SimDisk::default())]
+    {
+        let dir = Path::new("db");
+        let open = factory.clone().prepare(dir).unwrap();
+        assert!(factory.exists(dir).unwrap());
+        let mut batch = Batch::default();
+        batch.put(b"key".to_vec(), "value".into());
+        let mut engine = open().unwrap();
+        engine.write(batch, Durability::Synced).unwrap();
+        assert_eq!(engine.get(b"key").unwrap().unwrap(), "value");
     }
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::{APPEND, Set, Store, Types, eventually, log_id, open};
+use crate::support::{APPEND, Set, Store, Types, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{
@@ -136,8 +136,6 @@ async fn write_fixture() {
     }
     store.log.save_vote(&vote()).await.unwrap();
     store.log.save_committed(Some(id(COMMITTED))).await.unwrap();
-    // One is written, one lies ready, and one before them is no run yet.
-    eventually("three databases, the others runs", || names(&dir.path().join("log"), "segment-") == 3).await;
     drop(store);
     let to = fixture();
     let _ = fs::remove_dir_all(&to);
@@ -209,8 +207,11 @@ async fn the_fixture_is_read() {
 /// This version finds all that is in the fixture, and goes on with it.
 async fn check_fixture() {
     let fixture = fixture();
-    assert!(tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/run-") > 2, "the fixture has tables");
-    assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
+    assert!(
+        tables(&fixture, "log/segment-") > 2 && tables(&fixture, "state/run-") > 2,
+        "the fixture has tables"
+    );
+    assert!(names(&fixture.join("log"), "segment-") > 3);
     // Opening writes, so nothing opens the fixture itself.
     let dir = tempfile::tempdir().unwrap();
     copy(&fixture, dir.path());

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::gated_disk::GatedDisk;
 use crate::support::{Set, Types, log_id, open};
 use futures_util::TryStreamExt;
 use openraft::entry::RaftEntry;
@@ -260,26 +259,23 @@ async fn a_vote_never_overtakes_an_append() {
 /// it. Here everything that it names is still there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_root_of_the_log_is_refused_while_all_that_it_names_is_there() {
-    let disk = GatedDisk::default();
-    // No segment becomes a run.
-    disk.hold("raft-log-care");
+    let disk = SimDisk::default();
     let dir = Path::new("node");
     let on = |disk: Arc<dyn Disk>| Options { disk, log_segment_bytes: 3000, ..Options::default() };
     let mut store = open(dir, on(Arc::new(disk.clone()))).await.unwrap();
-    let older = disk.disk.copy();
+    let older = disk.copy();
     // The fourth is made when the third has been taken, which is then begun by the append that is under way or by the next.
     let is_there =
-        |name: &str| disk.disk.files().iter().any(|(path, _)| path.starts_with(dir.join("log").join(name)));
+        |name: &str| disk.files().iter().any(|(path, _)| path.starts_with(dir.join("log").join(name)));
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut index = 0;
     while !is_there("segment-4") {
-        assert!(Instant::now() < deadline, "{:?}", disk.disk.files());
+        assert!(Instant::now() < deadline, "{:?}", disk.files());
         index += 1;
         store.log.blocking_append([entry(index, 100)]).await.unwrap();
     }
     store.log.blocking_append([entry(index + 1, 100)]).await.unwrap();
-    let now = disk.disk.reboot(Survival::Everything);
-    disk.release();
+    let now = disk.reboot(Survival::Everything);
     drop(store);
 
     let after = open(dir, on(Arc::new(now.copy()))).await.unwrap();
@@ -287,4 +283,26 @@ async fn an_older_root_of_the_log_is_refused_while_all_that_it_names_is_there() 
     assert!(now.replace(&dir.join("log/ROOT"), &older));
     let refused = open(dir, on(Arc::new(now))).await.err().unwrap().to_string();
     assert!(refused.contains("log/ROOT: older than the log"), "{refused}");
+}
+
+/// LevelDB has two paths for a directory behind a symbolic link, the one that it is given and the real one; the files that
+/// were made for the next segment must be found under both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_behind_a_symbolic_link_goes_on_in_its_next_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let options = Options { log_segment_bytes: 3000, ..Options::default() };
+    let mut store = open(&link, options.clone()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut index = 0;
+    while !real.join("log/segment-5").exists() {
+        assert!(Instant::now() < deadline, "{index} entries, and no fifth segment");
+        index += 1;
+        store.log.blocking_append([entry(index, 100)]).await.unwrap();
+    }
+    drop(store);
+    let mut store = open(&link, options).await.unwrap();
+    assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, index)));
 }

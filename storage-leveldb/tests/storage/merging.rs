@@ -255,10 +255,18 @@ async fn merging_reads_nothing_from_the_disk() {
         life.apply(&mut random, "filling").await;
     }
     drop(life.store.state.get_snapshot_builder().await.build_snapshot().await.unwrap());
+    let disk = life.disk.clone();
+    let is_there = |name: &str| {
+        let dir = Path::new("db/log").join(name);
+        disk.files().iter().any(|(path, _)| path.starts_with(&dir))
+    };
+    eventually("the log's next segment", || is_there("segment-2")).await;
     drop(life.store);
     // Opened anew, and with a memtable that is never full, nothing is in memory and nothing goes on in the background.
     let options = Options { memtable_bytes: usize::MAX, ..options(&life.disk) };
     life.store = Storage::open(Path::new("db"), life.tape.clone(), options).await.unwrap();
+    // The log makes its next segment at a start, and then removes the one that lay ready before.
+    eventually("the log is tidied", || is_there("segment-3") && !is_there("segment-2")).await;
     let seed = an_append();
     let reads = life.disk.reads();
     for _ in 0..100 {

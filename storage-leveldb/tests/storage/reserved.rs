@@ -1,12 +1,11 @@
 //! The room that the log makes in its files before it needs it, so that a sync has nothing to wait for but what was written.
 //!
 //! How it could go wrong: what is reserved is taken for records, or replaces some; a log that grows in steps waits as often as
-//! before; a node that does nothing takes the space of one that works; a write waits until room has been made. (That a power
+//! before; a node that does nothing takes the space of one that works. (That a power
 //! failure at any moment of it loses nothing is the crash test's business, whose logs grow in steps, too.)
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use crate::support::{Set, Types, log_id, open};
 use openraft::entry::RaftEntry;
@@ -70,17 +69,6 @@ impl Reservations {
     }
 }
 
-fn eventually<T>(what: &str, get: impl Fn() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = get() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "{what}: not within 30 s");
-        std::thread::yield_now();
-    }
-}
-
 /// What was written is there after a restart, and nothing of the zeros behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_grows_in_steps_and_reads_as_what_was_written() {
@@ -103,36 +91,4 @@ async fn a_log_grows_in_steps_and_reads_as_what_was_written() {
     assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 64)));
     let entries = store.log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
     assert!(entries == (1..=64).map(entry).collect::<Vec<_>>());
-}
-
-/// All of the next segment's room is made while the active one is half full, and none of it while somebody waits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_next_segment_has_its_room_before_it_is_begun() {
-    let disk = SimDisk::default();
-    let reservations = Reservations::on(&disk);
-    let mut store = open(Path::new("node"), options(&disk)).await.unwrap();
-    let has_room =
-        || logs(&disk).into_iter().find(|(_, len)| *len as u64 >= SEGMENT_BYTES).map(|(path, _)| path);
-    let mut last = 0;
-    // A pair of the segment's database takes some more in memory than its bytes.
-    while last < SEGMENT_BYTES / VALUE_BYTES as u64 * 6 / 10 {
-        last += 1;
-        store.log.blocking_append([entry(last)]).await.unwrap();
-    }
-    let next = eventually("room for the next segment", has_room);
-    let (steps, idle_bytes) = (reservations.of(&next), disk.read(&next).unwrap());
-    assert!(steps as u64 >= SEGMENT_BYTES / STEP_BYTES, "{steps} steps");
-    // It is begun, and half filled.
-    let written = |content: &[u8]| content.iter().rposition(|byte| *byte != 0).unwrap();
-    let before = written(&idle_bytes);
-    while written(&disk.read(&next).unwrap()) < before + SEGMENT_BYTES as usize / 2 {
-        last += 1;
-        assert!(last < 10 * SEGMENT_BYTES / VALUE_BYTES as u64, "the segment with the room is never begun");
-        store.log.blocking_append([entry(last)]).await.unwrap();
-    }
-    assert_eq!(reservations.of(&next), steps, "room was made while appends waited");
-    drop(store);
-
-    let mut store = open(Path::new("node"), options(&disk)).await.unwrap();
-    assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, last)));
 }

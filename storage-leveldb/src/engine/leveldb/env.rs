@@ -2,23 +2,26 @@
 //!
 //! Every file LevelDB touches goes through here. What this adds:
 //! - `flush` on a file is an `fdatasync`; a file's name is durable with its first sync;
-//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a table with
-//!   `flush`), and an old log is durable before the next one gets a record (it is synced when dropped);
+//! - tables are complete and durable before LevelDB can name them in MANIFEST (LevelDB ends a
+//!   table with `flush`), and an old log is durable before the next one gets a record (it is
+//!   synced when dropped);
 //! - CURRENT is replaced by write, sync, rename and directory sync, and only when it changes;
-//! - every byte is under a checksum that is verified when it is read, and how much of each log is durable is
-//!   written down beside it (see [`crate::file`]);
+//! - every byte is under a checksum that is verified when it is read, and how much of each log is
+//!   durable is written down beside it (see [`crate::file`]);
 //! - a file that LevelDB asks for is there, or it is a fault;
 //! - the first failure latches, and nothing reaches the disk after it.
 //!
-//! For a [run](super::run) it does less: nothing in the directory counts before CURRENT is there, which is put there when
-//! all else is durable. Until then CURRENT stays in memory, MANIFEST and the names of tables are not synced, and of the
-//! logs, which nobody will ever read, nothing is written at all.
+//! For a [run](super::run) it does less: nothing in the directory counts before CURRENT is there,
+//! which is put there when all else is durable. Until then CURRENT stays in memory, MANIFEST and
+//! the names of tables are not synced, and of the logs, which nobody will ever read, nothing is
+//! written at all.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusty_leveldb::env::{Env, FileLock, Logger, RandomAccess};
@@ -30,7 +33,7 @@ use crate::file::framed::FramedWriter;
 use crate::file::framed_reader::{Tail, read_stream};
 use crate::file::marker;
 use crate::file::paged::{PagedReader, PagedWriter};
-use crate::file::witness::Witness;
+use crate::file::witness::{Claim, Witness};
 use crate::health::Fault;
 
 /// LevelDB's own log messages say nothing that faults and metrics do not.
@@ -46,27 +49,43 @@ fn io_error(fault: Fault) -> io::Error {
     io::Error::other(fault)
 }
 
-type SharedWitness = Rc<RefCell<Witness>>;
 type Content = Rc<RefCell<Vec<u8>>>;
 /// Counts the files that have come or gone.
 pub(super) type FileChanges = Rc<Cell<u64>>;
-/// The length of the MANIFEST that is being written.
-pub(super) type ManifestBytes = Rc<Cell<u64>>;
-/// The log that LevelDB writes to, as long as it does.
-pub(super) type CurrentLog = Rc<RefCell<Weak<RefCell<FramedWriter>>>>;
+/// The framed files of a database that are being written, and what tells how much of them is
+/// durable.
+pub(super) struct OpenFiles {
+    witness: Witness,
+    /// By the names of the files: LevelDB has two paths for a directory behind a symbolic link.
+    writers: BTreeMap<OsString, FramedWriter>,
+}
+
+fn name_of(path: &Path) -> OsString {
+    path.file_name().unwrap_or_default().to_owned()
+}
+
+impl OpenFiles {
+    fn sync(&mut self, path: &Path) -> std::result::Result<(), Fault> {
+        let Some(writer) = self.writers.get_mut(&name_of(path)) else { return Ok(()) };
+        writer.sync()?;
+        self.witness.synced(path, writer)
+    }
+}
+
+/// Empty once the database has been closed and its files have been taken.
+pub(super) type SharedFiles = Rc<RefCell<Option<OpenFiles>>>;
 /// What CURRENT is to hold when the run is complete; empty before LevelDB has said so.
 pub(super) type RunRoot = Content;
 
-/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has written it;
-/// `temporary` has the files that have been written and not yet renamed; `run_root` is there in a run's directory only.
+/// Invariants: `current` is what the CURRENT of each directory holds, where this environment has
+/// written it; `temporary` has the files that have been written and not yet renamed; `run_root`
+/// is there in a run's directory only.
 pub(super) struct DurableEnv {
     disk: GuardedDisk,
-    witness: SharedWitness,
+    files: SharedFiles,
     temporary: RefCell<HashMap<PathBuf, Content>>,
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
     changes: FileChanges,
-    manifest_bytes: ManifestBytes,
-    log: CurrentLog,
     log_step_bytes: u64,
     run_root: Option<RunRoot>,
 }
@@ -80,20 +99,24 @@ impl DurableEnv {
         log_step_bytes: u64,
         accept_copy: bool,
     ) -> std::result::Result<Self, Fault> {
-        let witness = Rc::new(RefCell::new(Witness::open(&disk, dir, accept_copy)?));
+        let witness = Witness::open(&disk, dir, accept_copy)?;
+        Ok(Self::resume(disk, OpenFiles { witness, writers: BTreeMap::new() }, log_step_bytes))
+    }
+
+    /// For a database whose `files` another environment has made and nothing was written to since:
+    /// LevelDB goes on with its log and MANIFEST.
+    pub(super) fn resume(disk: GuardedDisk, files: OpenFiles, log_step_bytes: u64) -> Self {
+        let files = Rc::new(RefCell::new(Some(files)));
         let (temporary, current) = (RefCell::default(), RefCell::default());
-        let (changes, manifest_bytes, log) = Default::default();
-        Ok(Self {
+        Self {
             disk,
-            witness,
+            files,
             temporary,
             current,
-            changes,
-            manifest_bytes,
-            log,
+            changes: FileChanges::default(),
             log_step_bytes,
             run_root: None,
-        })
+        }
     }
 
     /// For a new run in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
@@ -101,16 +124,32 @@ impl DurableEnv {
         Ok(Self { run_root: Some(root), ..Self::open(disk, dir, 0, false)? })
     }
 
-    pub(super) fn manifest_bytes(&self) -> ManifestBytes {
-        self.manifest_bytes.clone()
-    }
-
     pub(super) fn changes(&self) -> FileChanges {
         self.changes.clone()
     }
 
-    pub(super) fn log(&self) -> CurrentLog {
-        self.log.clone()
+    pub(super) fn files(&self) -> SharedFiles {
+        self.files.clone()
+    }
+
+    fn claim(&self, path: &Path) -> Option<Claim> {
+        self.files.borrow().as_ref().and_then(|files| files.witness.claim(path))
+    }
+
+    fn is_being_written(&self, path: &Path) -> bool {
+        self.files.borrow().as_ref().is_some_and(|files| files.writers.contains_key(&name_of(path)))
+    }
+
+    /// A new log or MANIFEST.
+    fn create_framed(&self, path: &Path, step_bytes: u64) -> Result<LogFile> {
+        let mut files = self.files.borrow_mut();
+        let files = files.as_mut().ok_or_else(|| status(self.disk.damaged(path, "not open any more")))?;
+        // LevelDB gives a number again that a crash made it forget.
+        files.witness.forget(path).map_err(status)?;
+        let mut writer = FramedWriter::create_log(&self.disk, path).map_err(status)?;
+        writer.grow_in_steps(step_bytes);
+        files.writers.insert(name_of(path), writer);
+        Ok(LogFile { path: path.to_owned(), files: self.files.clone() })
     }
 
     fn file_changes(&self) {
@@ -128,9 +167,7 @@ impl DurableEnv {
     /// What may be wrong at the end of a framed file.
     pub(super) fn tail(&self, path: &Path) -> Tail {
         match FileKind::of(path) {
-            FileKind::Log | FileKind::Manifest => {
-                self.witness.borrow().claim(path).map_or(Tail::MayBeTorn, Tail::Witnessed)
-            }
+            FileKind::Log | FileKind::Manifest => self.claim(path).map_or(Tail::MayBeTorn, Tail::Witnessed),
             _ => Tail::Complete,
         }
     }
@@ -139,8 +176,9 @@ impl DurableEnv {
         PagedReader::open(&self.disk, path).map_err(status)?.ok_or_else(|| self.missing(path))
     }
 
-    /// LevelDB asks for files that its root names, and would take a missing one for an empty one. Only the root
-    /// itself may be missing: then the database is new, which [`super::LevelDb`] has made sure of.
+    /// LevelDB asks for files that its root names, and would take a missing one for an empty one.
+    /// Only the root itself may be missing: then the database is new, which [`super::LevelDb`]
+    /// has made sure of.
     fn missing(&self, path: &Path) -> Status {
         match FileKind::of(path) {
             FileKind::Current => Status::new(StatusCode::NotFound, &path.display().to_string()),
@@ -148,7 +186,8 @@ impl DurableEnv {
         }
     }
 
-    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it has.
+    /// LevelDB writes CURRENT after every change of MANIFEST, nearly always with the content it
+    /// has.
     fn replace_current(&self, to: &Path, content: Vec<u8>) -> Result<()> {
         if let Some(root) = &self.run_root {
             root.replace(content);
@@ -188,23 +227,21 @@ impl Env for DurableEnv {
                 Ok(Box::new(TemporaryFile(content)))
             }
             FileKind::Manifest => {
-                let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
-                let syncs = self.run_root.is_none();
-                Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone(), syncs }))
+                let file = self.create_framed(path, 0)?;
+                // That of a run is synced at its end.
+                if self.run_root.is_some() { Ok(Box::new(Unsynced(file))) } else { Ok(Box::new(file)) }
             }
             FileKind::Log if self.run_root.is_some() => Ok(Box::new(io::sink())),
-            _ => {
-                let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
-                log.writer.borrow_mut().grow_in_steps(self.log_step_bytes);
-                self.log.replace(Rc::downgrade(&log.writer));
-                Ok(Box::new(log))
-            }
+            _ => Ok(Box::new(self.create_framed(path, self.log_step_bytes)?)),
         }
     }
 
     fn open_appendable_file(&self, path: &Path) -> Result<Box<dyn Write>> {
-        // Only `reuse_logs` and `reuse_manifest` would ask for it, and both are off.
-        Err(status(self.disk.damaged(path, "LevelDB tried to append to an old file")))
+        // `reuse_logs` and `reuse_manifest` ask for it, which are on for prepared files only.
+        if !self.is_being_written(path) {
+            return Err(status(self.disk.damaged(path, "LevelDB tried to append to an old file")));
+        }
+        Ok(Box::new(LogFile { path: path.to_owned(), files: self.files.clone() }))
     }
 
     fn exists(&self, path: &Path) -> Result<bool> {
@@ -218,6 +255,7 @@ impl Env for DurableEnv {
     fn size_of(&self, path: &Path) -> Result<usize> {
         let len = match FileKind::of(path) {
             FileKind::Table => self.table(path)?.payload_len(),
+            FileKind::Log | FileKind::Manifest => self.stream(path)?.len() as u64,
             _ => self.disk.len(path).map_err(status)?.ok_or_else(|| self.missing(path))?,
         };
         usize::try_from(len).map_err(|e| io::Error::other(e).into())
@@ -225,12 +263,15 @@ impl Env for DurableEnv {
 
     fn delete(&self, path: &Path) -> Result<()> {
         self.file_changes();
-        self.witness.borrow_mut().forget(path).map_err(status)?;
+        if let Some(files) = self.files.borrow_mut().as_mut() {
+            files.witness.forget(path).map_err(status)?;
+        }
         self.disk.delete(path).map_err(status)
     }
 
-    fn mkdir(&self, path: &Path) -> Result<()> {
-        self.disk.create_dir(path).map_err(status)
+    fn mkdir(&self, _: &Path) -> Result<()> {
+        // The database's directory is there before LevelDB is opened.
+        Ok(())
     }
 
     fn rmdir(&self, path: &Path) -> Result<()> {
@@ -292,65 +333,50 @@ impl Write for TableFile {
     }
 }
 
-/// Takes whole buffers only: LevelDB ignores how much of one was written. Dropped, it is synced and witnessed, so
-/// that a log that LevelDB rotates away is durable before the next one gets a record.
+/// A file among the [`OpenFiles`]. Takes whole buffers only: LevelDB ignores how much of one was
+/// written. Dropped, it is synced and witnessed, so that a log that LevelDB rotates away is durable
+/// before the next one gets a record.
 struct LogFile {
-    writer: Rc<RefCell<FramedWriter>>,
     path: PathBuf,
-    witness: SharedWitness,
-}
-
-impl LogFile {
-    fn create(disk: &GuardedDisk, path: &Path, witness: &SharedWitness) -> std::result::Result<Self, Fault> {
-        // LevelDB gives a number again that a crash made it forget.
-        witness.borrow_mut().forget(path)?;
-        let writer = Rc::new(RefCell::new(FramedWriter::create_log(disk, path)?));
-        Ok(Self { writer, path: path.to_owned(), witness: witness.clone() })
-    }
-
-    fn sync(&mut self) -> std::result::Result<(), Fault> {
-        let mut writer = self.writer.borrow_mut();
-        writer.sync()?;
-        self.witness.borrow_mut().synced(&self.path, &writer)
-    }
+    files: SharedFiles,
 }
 
 impl Write for LogFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.borrow_mut().write(bytes).map_err(io_error)?;
+        let mut files = self.files.borrow_mut();
+        let writer = files.as_mut().and_then(|files| files.writers.get_mut(&name_of(&self.path)));
+        let closed = || io::Error::other(format!("{} is closed", self.path.display()));
+        writer.ok_or_else(closed)?.write(bytes).map_err(io_error)?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.sync().map_err(io_error)
+        match self.files.borrow_mut().as_mut() {
+            Some(files) => files.sync(&self.path).map_err(io_error),
+            None => Ok(()),
+        }
     }
 }
 
 impl Drop for LogFile {
     fn drop(&mut self) {
-        // A failure has been latched, which is how everybody learns of it.
-        let _ = self.sync();
+        if let Some(files) = self.files.borrow_mut().as_mut() {
+            // A failure has been latched, which is how everybody learns of it.
+            let _ = files.sync(&self.path);
+            files.writers.remove(&name_of(&self.path));
+        }
     }
 }
 
-/// LevelDB never begins a new MANIFEST by itself, so somebody has to know how long it is.
-struct ManifestFile {
-    log: LogFile,
-    bytes: ManifestBytes,
-    /// A flush makes it durable; else only its end does.
-    syncs: bool,
-}
+/// A file of which only the end makes anything durable.
+struct Unsynced(LogFile);
 
-impl Write for ManifestFile {
+impl Write for Unsynced {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.log.write(bytes)
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.syncs {
-            self.log.flush()?;
-        }
-        self.bytes.set(self.log.writer.borrow().offset());
         Ok(())
     }
 }

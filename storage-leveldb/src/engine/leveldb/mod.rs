@@ -9,9 +9,7 @@
 //!   deletion of *another* key for the deletion of this one, whenever a Bloom filter was wrong;
 //! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level 0
 //!   `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do, and then puts
-//!   new pairs below old ones;
-//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one: LevelDB itself only
-//!   appends to it, and reads all of it at a start.
+//!   new pairs below old ones.
 
 mod env;
 mod everything;
@@ -29,12 +27,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 
-use self::env::{CurrentLog, DurableEnv, FileChanges, ManifestBytes};
+use self::env::{DurableEnv, FileChanges, OpenFiles};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 pub(crate) use self::manifest::LiveFiles;
 use self::run::{LevelDbRun, LevelDbRunWriter, TableCache};
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, Run, RunWriter, ScanLimit};
+use super::{
+    Batch, Durability, Engine, EngineFactory, KeyRange, Op, PreparedEngine, Run, RunWriter, ScanLimit,
+};
 use crate::disk::{GuardedDisk, max_open_files};
 use crate::error::StorageError;
 use crate::file::witness;
@@ -55,10 +55,7 @@ pub struct LevelDbOptions {
     /// Tables kept open: by each database, and by all runs together. At most half of the files that the process may have
     /// open are runs' tables.
     pub open_tables: usize,
-    /// A list of tables (MANIFEST) of this many bytes gives way to a new one, which makes one write wait. It grows
-    /// by some hundred bytes per table written.
-    pub manifest_bytes: u64,
-    /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a sync may be sooner done if it
+    /// A database's log gets longer in steps of so many bytes, allocated and not written: a sync may be sooner done if it
     /// makes no file longer. 0: by what is written.
     pub log_step_bytes: u64,
     /// A run's tables have about this many bytes; so much is gathered in memory while it is written.
@@ -76,7 +73,6 @@ impl Default for LevelDbOptions {
             table_bytes: 2 << 20,
             block_cache_bytes: 8 << 20,
             open_tables: 2048,
-            manifest_bytes: 4 << 20,
             log_step_bytes: 0,
             run_table_bytes: 8 << 20,
             table_cache_bytes: 128 << 20,
@@ -145,11 +141,25 @@ impl LevelDb {
     fn open_files(&self, dir: &Path) -> Result<Opened, Fault> {
         let env = DurableEnv::open(self.disk.clone(), dir, self.options.log_step_bytes, self.accept_copies)?;
         live_files::read(&self.disk, dir, |path| Ok(env.tail(path)))?;
-        let (file_changes, manifest_bytes, log) = (env.changes(), env.manifest_bytes(), env.log());
-        let options = self.options.to_engine(env);
+        self.open_in(dir, env, false)
+    }
+
+    /// `resumes`: LevelDB goes on with the files of `env`, rather than beginning new ones.
+    fn open_in(&self, dir: &Path, env: DurableEnv, resumes: bool) -> Result<Opened, Fault> {
+        let file_changes = env.changes();
+        let options = Options { reuse_logs: resumes, reuse_manifest: resumes, ..self.options.to_engine(env) };
         let db = guard(&self.disk, dir, || DB::open(dir, options))?;
         let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
-        Ok(Opened { db, everything, file_changes, manifest_bytes, log })
+        Ok(Opened { db, everything, file_changes })
+    }
+
+    fn open_prepared(&self, dir: &Path, files: OpenFiles) -> Result<Box<dyn Engine>, StorageError> {
+        let env = DurableEnv::resume(self.disk.clone(), files, self.options.log_step_bytes);
+        self.engine(dir, self.open_in(dir, env, true)?)
+    }
+
+    fn engine(&self, dir: &Path, opened: Opened) -> Result<Box<dyn Engine>, StorageError> {
+        Ok(Box::new(OpenLevelDb { disk: self.disk.clone(), dir: dir.to_owned(), opened }))
     }
 
     /// The witness is durable before anything else in the directory.
@@ -167,12 +177,25 @@ impl EngineFactory for LevelDb {
         self.disk.create_dir(dir)?;
         self.refuse_headless(dir)?;
         self.refuse_without_witness(dir)?;
-        let opened = Some(self.open_files(dir)?);
-        Ok(Box::new(OpenLevelDb { factory: self.clone(), dir: dir.to_owned(), opened }))
+        self.engine(dir, self.open_files(dir)?)
     }
 
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
         Ok(self.disk.len(&dir.join("CURRENT"))?.is_some())
+    }
+
+    fn prepare(self: Arc<Self>, dir: &Path) -> Result<PreparedEngine, StorageError> {
+        self.disk.create_dir(dir)?;
+        let log_step_bytes = self.options.log_step_bytes;
+        let env = DurableEnv::open(self.disk.clone(), dir, log_step_bytes, self.accept_copies)?;
+        let files = env.files();
+        let opened = self.open_in(dir, env, false)?;
+        // It has written all that it will before it is opened again.
+        let files = files.borrow_mut().take();
+        drop(opened);
+        let files = files.ok_or_else(|| self.disk.damaged(dir, "its files are gone"))?;
+        let dir = dir.to_owned();
+        Ok(Box::new(move || self.open_prepared(&dir, files)))
     }
 
     fn write_run(&self, dir: &Path) -> Result<Box<dyn RunWriter>, StorageError> {
@@ -217,8 +240,6 @@ struct Opened {
     db: DB,
     everything: Everything,
     file_changes: FileChanges,
-    manifest_bytes: ManifestBytes,
-    log: CurrentLog,
 }
 
 impl Opened {
@@ -248,33 +269,15 @@ impl Opened {
     }
 }
 
-/// Invariant: `opened` is `None` only after a fault.
 struct OpenLevelDb {
-    factory: LevelDb,
+    disk: GuardedDisk,
     dir: PathBuf,
-    opened: Option<Opened>,
+    opened: Opened,
 }
 
 impl OpenLevelDb {
     fn call<T>(&mut self, call: impl FnOnce(&mut Opened) -> rusty_leveldb::Result<T>) -> Result<T, Fault> {
-        let disk = &self.factory.disk;
-        let opened = self.opened.as_mut().ok_or_else(|| disk.damaged(&self.dir, "not open any more"))?;
-        guard(disk, &self.dir, || call(opened))
-    }
-
-    /// Opening a database begins a new MANIFEST with the tables that count now.
-    fn shorten_manifest(&mut self) -> Result<(), Fault> {
-        let limit = self.factory.options.manifest_bytes;
-        if self.opened.as_ref().is_none_or(|opened| opened.manifest_bytes.get() <= limit) {
-            return Ok(());
-        }
-        let factory = &self.factory;
-        guard(&factory.disk, &self.dir, || {
-            drop(self.opened.take());
-            Ok(())
-        })?;
-        self.opened = Some(factory.open_files(&self.dir)?);
-        Ok(())
+        guard(&self.disk, &self.dir, || call(&mut self.opened))
     }
 }
 
@@ -309,13 +312,7 @@ impl Engine for OpenLevelDb {
             opened.everything.forget();
             opened.db.write(write, sync)
         })?;
-        Ok(self.shorten_manifest()?)
-    }
-
-    fn reserve(&mut self, bytes: u64) -> Result<(), StorageError> {
-        self.factory.disk.health.check()?;
-        let log = self.opened.as_ref().and_then(|opened| opened.log.borrow().upgrade());
-        Ok(log.map_or(Ok(()), |log| log.borrow_mut().reserve(bytes))?)
+        Ok(())
     }
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {

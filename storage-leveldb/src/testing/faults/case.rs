@@ -125,7 +125,6 @@ fn file_kind(path: &Path) -> String {
     let name = extension.unwrap_or_else(|| name.split('-').next().unwrap_or_default().to_owned());
     let dir = match dir {
         "db" => "state db",
-        "run" if path.components().any(|part| part.as_os_str() == "log") => "log run",
         other => other,
     };
     format!("{dir}/{name}")

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::strike::{begin, random};
 use crate::disk::{Disk, GuardedDisk};
 use crate::error::StorageError;
-use crate::log::LogRoot;
+use crate::log::{Manifest, segment_name};
 use crate::observer::NoObserver;
 use crate::state::{Application, Root, run_name};
 use crate::testing::broken::Broken;
@@ -100,15 +100,15 @@ fn begin_a_run(disk: &SimDisk) -> io::Result<()> {
 fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
     let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()));
     let (log, state) = (Path::new(DIR).join("log"), Path::new(DIR).join("state"));
-    let segments = LogRoot::<C>::read(&guarded, &log)
+    let segments = Manifest::read(&guarded, &log)
         .map_err(StorageError::from)?
-        .map(|root| root.segments)
+        .map(|manifest| manifest.segments)
         .unwrap_or_default();
     let runs = Root::<C>::read(&guarded, &state)
         .map_err(StorageError::from)?
         .map(|root| root.runs)
         .unwrap_or_default();
-    let segments = segments.into_iter().map(|segment| log.join(segment.name()));
+    let segments = segments.into_iter().map(|segment| log.join(segment_name(segment)));
     let named: BTreeSet<_> =
         segments.chain(runs.into_iter().map(|run| state.join(run_name(run.number)))).collect();
     let dirs = disk.files().into_iter().filter_map(|(path, _)| path.parent().map(Path::to_owned));
