@@ -184,12 +184,8 @@ impl GuardedFile {
 
     /// See [`WriteFile::reserve`].
     pub(crate) fn reserve(&mut self, bytes: u64) -> Result<(), Fault> {
-        self.disk.health.check()?;
-        // Many writes, of which none is waited for: that it takes long does not mean that the disk hangs.
-        let result = self.file.reserve(bytes);
-        self.disk.latched("reserve room in", &self.path, result)?;
-        self.disk.observer.wrote(self.disk.db, bytes);
-        Ok(())
+        let Self { file, path, disk, .. } = self;
+        disk.change("reserve room in", path, || file.reserve(bytes))
     }
 
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {

@@ -101,8 +101,8 @@ pub trait WriteFile: Send + Sync {
     /// The operating system's; then any part of `bytes` may have been written.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
 
-    /// Makes the file longer by so many zeros, which are not synced. Later writes go where they would have gone without
-    /// them, and replace them. A write that makes no file longer can be synced sooner (on ext4 in half of the time). A disk
+    /// Makes the file longer by so many zeros, which are not synced and need not be written. Later writes go where they
+    /// would have gone without them, and replace them. A write that makes no file longer can be synced sooner. A disk
     /// need not do anything.
     ///
     /// # Errors
