@@ -6,9 +6,9 @@
 //! cargo bench -p kvnode --bench cluster -- --store    what later runs are compared with
 //! ```
 //!
-//! Both are asked by `kvcli bench`, in turn at each point, so that a slow moment of the machine hits
-//! both: read the ratios. What is stored lies in `target/`, since it is of this machine only. Nothing
-//! else may run meanwhile.
+//! Both are asked by `kvcli bench`, in turn at each point, so that a slow moment of the machine
+//! hits both: read the ratios. What is stored lies in `target/`, since it is of this machine only.
+//! Nothing else may run meanwhile.
 
 #![allow(
     clippy::unwrap_used,

@@ -6,11 +6,12 @@
 //!                           …   the record
 //! ```
 //!
-//! A pair costs LevelDB more than the bytes of a small entry do: its skip list compares keys by decoding them. So the
-//! entries of a group commit go into few pairs.
+//! A pair costs LevelDB more than the bytes of a small entry do: its skip list compares keys by
+//! decoding them. So the entries of a group commit go into few pairs.
 //!
-//! Of a bundle those entries count that lie before the next key: a truncation leaves an empty bundle where the log then
-//! ended, and whatever an older bundle has from there on does not count. Made by `encode`, written by `group`, read by `segment`.
+//! Of a bundle those entries count that lie before the next key: a truncation leaves an empty
+//! bundle where the log then ended, and whatever an older bundle has from there on does not count.
+//! Made by `encode`, written by `group`, read by `segment`.
 
 use std::ops::Range;
 
@@ -26,8 +27,8 @@ pub(super) const LENGTH_BYTES: usize = 4;
 
 /// A bundle, or several that become one.
 ///
-/// Invariants: has an entry; the parts follow each other; together they have at most [`MAX_ENTRIES`], and at most
-/// [`MAX_BUNDLE_BYTES`] unless it is one entry.
+/// Invariants: has an entry; the parts follow each other; together they have at most
+/// [`MAX_ENTRIES`], and at most [`MAX_BUNDLE_BYTES`] unless it is one entry.
 pub(super) struct Bundle {
     first: u64,
     count: u64,
@@ -55,7 +56,8 @@ impl Bundle {
         self.bytes
     }
 
-    /// Makes the other one, which comes after it, a part of this one; if they do not fit, it comes back.
+    /// Makes the other one, which comes after it, a part of this one; if they do not fit, it comes
+    /// back.
     pub(super) fn join(&mut self, next: Self) -> Option<Self> {
         let count = self.count.saturating_add(next.count);
         let bytes = self.bytes.saturating_add(next.bytes);
@@ -117,8 +119,8 @@ pub(crate) fn split(value: &Bytes) -> Result<Vec<Bytes>, Malformed> {
 /// An entry's index, and its record.
 pub(crate) type Record = (u64, Bytes);
 
-/// Makes entries of the pairs of a segment, which come in the order of their keys. How many of the entries of a pair count
-/// is known with the next one.
+/// Makes entries of the pairs of a segment, which come in the order of their keys. How many of the
+/// entries of a pair count is known with the next one.
 #[derive(Default)]
 pub(crate) struct Unbundle {
     first: u64,

@@ -25,9 +25,10 @@ use crate::engine::EngineFactory;
 use crate::error::StorageError;
 use crate::owner_thread::latching;
 
-/// Databases beside the active one that are kept as they are: most are purged before they would have to be stored.
+/// Databases beside the active one that are kept as they are: most are purged before they would
+/// have to be stored.
 pub(super) const MAX_CLOSED_DATABASES: usize = 1;
-/// How long removed segments that somebody still reads are left alone.
+/// How long removed segments that a reader still holds are left alone.
 const REMOVED_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What the caretaker is told, and what it has ready.
@@ -141,8 +142,8 @@ impl<C: RaftTypeConfig> Drop for CaretakerThread<C> {
     }
 }
 
-/// Invariants: `root` is what ROOT says, and names every segment that counts and every one that may be begun;
-/// `removed` are not named any more, but somebody may still read them.
+/// Invariants: `root` is what ROOT says, and names every segment that counts and every one that may
+/// be begun; `removed` are not named any more, but a reader may still hold them.
 pub(super) struct Caretaker<C: RaftTypeConfig> {
     pub(super) dir: PathBuf,
     pub(super) disk: GuardedDisk,
@@ -168,7 +169,7 @@ impl<C: RaftTypeConfig> Caretaker<C> {
             }
             match self.work(tasks) {
                 Ok(has_worked) => is_idle = !has_worked,
-                // The fault has been latched, which is how everybody learns of it.
+                // The fault has been latched, which is how every caller learns of it.
                 Err(_) => return,
             }
         }
@@ -204,7 +205,8 @@ impl<C: RaftTypeConfig> Caretaker<C> {
         }
     }
 
-    /// Does one thing, that which others may wait for first. Answers whether there was anything to do.
+    /// Does one thing, that which others may wait for first. Answers whether there was anything to
+    /// do.
     fn work(&mut self, tasks: &SharedTasks<C>) -> Result<bool, StorageError> {
         if tasks.lock().prepared.is_empty() {
             let prepared = self.prepare()?;
@@ -238,7 +240,8 @@ impl<C: RaftTypeConfig> Caretaker<C> {
         Ok(Arc::new(segment))
     }
 
-    /// Makes room for what the next segment will hold. Meanwhile it cannot be begun, so that no write waits for it.
+    /// Makes room for what the next segment will hold. Meanwhile it cannot be begun, so that no
+    /// write waits for it.
     fn reserve(&self, tasks: &SharedTasks<C>) -> Result<bool, StorageError> {
         let take = |tasks: &mut Tasks<C>| {
             let is_due = std::mem::take(&mut tasks.is_half_full);
@@ -308,7 +311,7 @@ impl<C: RaftTypeConfig> Caretaker<C> {
         Ok(())
     }
 
-    /// Removes the directories of what nobody reads any more.
+    /// Removes the directories of segments that no reader holds any more.
     fn delete_removed(&mut self) {
         let all = std::mem::take(&mut self.removed);
         // Only those who have it can make another handle of a segment that does not count.
@@ -345,9 +348,11 @@ mod tests {
         }
     }
 
-    /// After a crash while a segment was being begun two lie ready, so nothing has to be prepared after the next switch.
+    /// After a crash while a segment was being begun two lie ready, so nothing has to be prepared
+    /// after the next switch.
     ///
-    /// Found by reading: the caretaker slept through it, and a database too many stayed in memory until the one after.
+    /// Found by reading: the caretaker slept through it, and a database too many stayed in memory
+    /// until the one after.
     #[test]
     fn a_switch_with_another_segment_ready_closes_a_database() {
         let dir = Path::new("log");

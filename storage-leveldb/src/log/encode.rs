@@ -1,4 +1,5 @@
-//! Making records of entries, and bundles of the records, with as few allocations as there are bundles. Called by `append`.
+//! Making records of entries, and bundles of the records, with as few allocations as there are
+//! bundles. Called by `append`.
 
 use std::io;
 
@@ -10,8 +11,8 @@ use super::bundle::{Bundle, LENGTH_BYTES, MAX_BUNDLE_BYTES, MAX_ENTRIES};
 
 /// Entries that follow each other, encoded.
 ///
-/// Invariants: `bundle` is what is to become the next of `bundles`, and has records of these `lengths`; `next` is the index
-/// behind all.
+/// Invariants: `bundle` is what is to become the next of `bundles`, and has records of these
+/// `lengths`; `next` is the index behind all.
 pub(super) struct Encoder {
     next: u64,
     /// So many entries more are read back, however small.
@@ -24,7 +25,8 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// For entries from `first` on. The first `read_back` of them are decoded again, and all large ones.
+    /// For entries from `first` on. The first `read_back` of them are decoded again, and all large
+    /// ones.
     pub(super) fn new(first: u64, read_back: u64) -> Self {
         Self {
             next: first,
@@ -37,8 +39,8 @@ impl Encoder {
         }
     }
 
-    /// Adds the next entry, which can be decoded again: one that could not would stop every node that has it, at every
-    /// start.
+    /// Adds the next entry, which can be decoded again: one that could not would stop every node
+    /// that has it, at every start.
     pub(super) fn add<C: RaftTypeConfig>(&mut self, entry: &C::Entry) -> io::Result<()> {
         self.record.clear();
         codec::encode_onto(entry, &mut self.record)?;

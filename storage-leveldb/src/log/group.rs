@@ -17,14 +17,14 @@ const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A group ends when it has gathered this many requests.
 const MAX_GROUP_REQUESTS: usize = 4096;
 
-/// Somebody who waits for the commit.
+/// A caller that waits for the commit.
 enum Waiting<C: RaftTypeConfig> {
     Append { end: u64, room: OwnedSemaphorePermit, done: IOFlushed<C> },
     Reply(oneshot::Sender<Result<(), StorageError>>),
 }
 
-/// Invariants: the batch, and behind it the bundle, have the changes in the order in which they were asked for; after it no
-/// older segment has an entry from `start` on that counts.
+/// Invariants: the batch, and behind it the bundle, have the changes in the order in which they
+/// were asked for; after it no older segment has an entry from `start` on that counts.
 pub(super) struct Group<C: RaftTypeConfig> {
     batch: Batch,
     bundle: Option<Bundle>,
@@ -34,8 +34,9 @@ pub(super) struct Group<C: RaftTypeConfig> {
     waiting: Vec<Waiting<C>>,
     start: u64,
     purged: Option<LogIdOf<C>>,
-    /// There is more in it than appends, votes and committed marks. The owner must hear of that, and of all before it, before whoever
-    /// asked does: else entries appended behind a truncation would count as durable because those that they replace were.
+    /// There is more in it than appends, votes and committed marks. The owner must hear of that,
+    /// and of all before it, before the caller does: else entries appended behind a truncation
+    /// would count as durable because those that they replace were.
     moves_ends: bool,
 }
 
@@ -55,7 +56,8 @@ impl<C: RaftTypeConfig> Group<C> {
         }
     }
 
-    /// For a new segment, which takes over where the log ends and knows all marks from its first write on.
+    /// For a new segment, which takes over where the log ends and knows all marks from its first
+    /// write on.
     pub(super) fn begin(marks: &Marks) -> Self {
         let mut this = Self::new(marks.end);
         marks.begin(&mut this.batch);
@@ -114,8 +116,8 @@ impl<C: RaftTypeConfig> Group<C> {
         }
     }
 
-    /// What is in this segment is removed but for the bundle that has the last entry which stays, and what is in older
-    /// segments does not count any more.
+    /// What is in this segment is removed but for the bundle that has the last entry which stays,
+    /// and what is in older segments does not count any more.
     fn truncate(&mut self, from: u64, end: u64) {
         self.end_bundle();
         // An earlier truncation may have left its mark at the end.
@@ -138,7 +140,8 @@ impl<C: RaftTypeConfig> Group<C> {
         self.start
     }
 
-    /// Whether it begins a segment, or changes where the log begins or ends other than by appending.
+    /// Whether it begins a segment, or changes where the log begins or ends other than by
+    /// appending.
     pub(super) fn moves_ends(&self) -> bool {
         self.moves_ends
     }
@@ -168,7 +171,7 @@ impl<C: RaftTypeConfig> Waiters<C> {
         ends.max().flatten()
     }
 
-    /// Tells everybody how it went.
+    /// Tells every caller how it went.
     pub(super) fn tell(self, result: &Result<(), StorageError>) {
         for waiting in self.0 {
             match waiting {
@@ -176,7 +179,7 @@ impl<C: RaftTypeConfig> Waiters<C> {
                     drop(room);
                     done.io_completed(result.clone().map_err(Into::into));
                 }
-                // Whoever asked may have gone away.
+                // The caller may have gone away.
                 Waiting::Reply(done) => drop(done.send(result.clone())),
             }
         }

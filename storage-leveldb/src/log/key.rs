@@ -31,7 +31,8 @@ pub(crate) fn index_of(key: &[u8]) -> Option<u64> {
 pub(crate) enum Mark {
     /// The segment's format version: one byte.
     Format,
-    /// Codec bytes of the index from which on no older segment counts, `u64`. A segment without it has not been begun.
+    /// Codec bytes of the index from which on no older segment counts, `u64`. A segment without it
+    /// has not been begun.
     Start,
     /// Codec bytes of the vote.
     Vote,

@@ -31,7 +31,8 @@ pub(super) struct Loaded<C: RaftTypeConfig> {
     pub(super) marks: Marks,
     pub(super) segments: Segments,
     pub(super) active: Arc<Segment>,
-    /// Those after it: one, or two if a crash came while one was being begun and the next one lay ready.
+    /// Those after it: one, or two if a crash came while one was being begun and the next one lay
+    /// ready.
     pub(super) prepared: Row,
     pub(super) root: LogRoot<C>,
     /// No directory has this number or a greater one.
@@ -47,7 +48,8 @@ pub(super) struct Place<'a> {
     pub(super) spectator: &'a dyn EngineFactory,
 }
 
-/// Opens the log; creates it if `may_create`, and begins its first segment if that was as far as the creation came.
+/// Opens the log; creates it if `may_create`, and begins its first segment if that was as far as
+/// the creation came.
 pub(super) fn load<C: RaftTypeConfig>(
     place: &Place<'_>,
     may_create: bool,
@@ -76,7 +78,8 @@ pub(super) fn load<C: RaftTypeConfig>(
     Ok(Loaded { contents, marks, segments, active, prepared: rest, root, next_number })
 }
 
-/// A first segment, and ROOT. Nothing that is there counts: no segment is begun before ROOT names it.
+/// A first segment, and ROOT. Nothing that is there counts: no segment is begun before ROOT names
+/// it.
 fn create<C: RaftTypeConfig>(place: &Place<'_>, there: &[SegmentRecord]) -> Result<LogRoot<C>, StorageError> {
     let Place { dir, disk, factory, .. } = place;
     disk.create_dir(dir)?;
@@ -97,8 +100,8 @@ fn number_behind<'a>(records: impl Iterator<Item = &'a SegmentRecord>) -> u64 {
 }
 
 impl Place<'_> {
-    /// A newer database that ROOT does not name was being prepared, or is half removed, unless it has been begun: ROOT
-    /// named it then.
+    /// A newer database that ROOT does not name was being prepared, or is half removed, unless it
+    /// has been begun: ROOT named it then.
     fn refuse_older_root<C: RaftTypeConfig>(
         &self,
         root: &LogRoot<C>,

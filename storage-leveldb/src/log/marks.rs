@@ -30,7 +30,8 @@ impl Marks {
         }
     }
 
-    /// Puts what a new segment begins with into a batch: where it starts, which is where the log ends, and all marks.
+    /// Puts what a new segment begins with into a batch: where it starts, which is where the log
+    /// ends, and all marks.
     pub(super) fn begin(&self, batch: &mut Batch) {
         batch.put(Mark::Start.key(), start_record(self.end));
         let marks =

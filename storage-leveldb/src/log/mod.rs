@@ -7,14 +7,15 @@
 //!                        segments (older ones) ◀── caretaker thread: prepares, stores, removes segments
 //! ```
 //!
-//! The log is a row of *segments*. Each is a LevelDB whose write buffer holds all of it, so that a write is one to its log
-//! and never a compaction; full, it gives way to the next one, which lies ready. What is not purged soon after is
-//! stored as a run. Purged segments are removed whole.
+//! The log is a row of *segments*. Each is a LevelDB whose write buffer holds all of it, so that a
+//! write is one to its log and never a compaction; full, it gives way to the next one, which lies
+//! ready. What is not purged soon after is stored as a run. Purged segments are removed whole.
 //!
-//! Entries that are appended or wait together are one pair of a segment, a *bundle*; a truncation may end one in its middle.
+//! Entries that are appended or wait together are one pair of a segment, a *bundle*; a truncation
+//! may end one in its middle.
 //!
-//! One queue carries every change, so a vote never overtakes an append. Readers get recent entries from a
-//! tail in memory, older ones from the segments, on their own threads.
+//! One queue carries every change, so a vote never overtakes an append. Readers get recent entries
+//! from a tail in memory, older ones from the segments, on their own threads.
 
 mod bundle;
 mod caretaker;

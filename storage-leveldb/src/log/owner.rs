@@ -17,8 +17,8 @@ use crate::error::StorageError;
 /// News that the owner has not heard yet; with more, writing waits.
 const MAX_UNHEARD_NEWS: usize = 2;
 
-/// Invariants: no append is called done before a sync that began after its records were written; `active` is the newest
-/// of `segments`.
+/// Invariants: no append is called done before a sync that began after its records were written;
+/// `active` is the newest of `segments`.
 pub(super) struct Owner<C: RaftTypeConfig> {
     pub(super) contents: Arc<SharedContents<C>>,
     pub(super) disk: GuardedDisk,
@@ -36,7 +36,8 @@ impl<C: RaftTypeConfig> Owner<C> {
         while let Some(first) = intake.queue.blocking_recv() {
             match self.write(first, intake) {
                 Ok(back) => intake = back,
-                // It has been latched. What waits is dropped, and with it go those who are to be told.
+                // It has been latched. What waits is dropped, and with it go those who are to be
+                // told.
                 Err(_) => return,
             }
         }
@@ -44,7 +45,8 @@ impl<C: RaftTypeConfig> Owner<C> {
 
     /// Has everything that waits written, in groups, until nothing does or the segment is full.
     fn write(&mut self, first: Write<C>, intake: Intake<C>) -> Result<Intake<C>, StorageError> {
-        // Without a next segment the old one just grows: its database bears it, and nobody waits.
+        // Without a next segment the old one just grows: its database bears it, and no caller
+        // waits.
         let mut next =
             if self.active_bytes >= self.segment_bytes { self.caretaker.take_prepared() } else { None };
         let segment = next.clone().unwrap_or_else(|| self.active.clone());

@@ -13,10 +13,11 @@ use openraft::{OptionalSend, RaftLogReader, RaftTypeConfig};
 use super::store::LogReader;
 use crate::error::StorageError;
 
-/// Entries read at once, in bytes of their records (one entry may be larger). Well under the 4 MiB that
-/// gRPC accepts by default, whatever the network adds.
+/// Entries read at once, in bytes of their records (one entry may be larger). Well under the 4 MiB
+/// that gRPC accepts by default, whatever the network adds.
 const MAX_READ_BYTES: usize = 1024 * 1024;
-/// The same from disk: appends and votes wait for it where it is read from the segment that is written.
+/// The same from disk: appends and votes wait for it where it is read from the segment that is
+/// written.
 const MAX_DISK_READ_BYTES: usize = 256 * 1024;
 
 impl<C: RaftTypeConfig> LogReader<C> {
@@ -42,8 +43,8 @@ impl<C: RaftTypeConfig> LogReader<C> {
         (start.max(first), end.min(contents.tail.end()))
     }
 
-    /// Some entries from `start` on: at least one of `start..end`, or none if they have been truncated or purged
-    /// meanwhile.
+    /// Some entries from `start` on: at least one of `start..end`, or none if they have been
+    /// truncated or purged meanwhile.
     async fn some(&self, start: u64, end: u64) -> Result<Vec<C::Entry>, StorageError> {
         let records = self.records(start, end).await?;
         let decode = |(index, record): (u64, Bytes)| {
@@ -134,7 +135,8 @@ impl<C: RaftTypeConfig> RaftLogReader<C> for LogReader<C> {
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<C::Entry>, io::Error> {
         self.check()?;
         let (first, end) = self.clip(&(start..end));
-        // Entries from behind the one that was asked for would not fit to what the caller takes them to follow.
+        // Entries from behind the one that was asked for would not fit to what the caller takes
+        // them to follow.
         if first > start || first >= end { Ok(Vec::new()) } else { Ok(self.some(first, end).await?) }
     }
 }

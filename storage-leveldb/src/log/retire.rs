@@ -15,7 +15,8 @@ use crate::error::StorageError;
 /// Read at once.
 const PAGE: ScanLimit = ScanLimit { pairs: 4096, bytes: 256 * 1024 };
 
-/// The segments none of whose entries counts any more once everything before `purged_end` is gone. Never the newest.
+/// The segments none of whose entries counts any more once everything before `purged_end` is gone.
+/// Never the newest.
 pub(super) fn is_purged(segments: &Segments, purged_end: u64) -> Vec<Arc<Segment>> {
     let mut covers = segments.covers();
     covers.pop();
@@ -23,7 +24,8 @@ pub(super) fn is_purged(segments: &Segments, purged_end: u64) -> Vec<Arc<Segment
     gone.map(|(segment, _)| segment).collect()
 }
 
-/// Writes those `entries` of `old`, and the rest of their bundles, as a run, durably. `false`: it was stopped before it was done.
+/// Writes those `entries` of `old`, and the rest of their bundles, as a run, durably. `false`: it
+/// was stopped before it was done.
 pub(super) fn store_as_run(
     factory: &Arc<dyn EngineFactory>,
     disk: &GuardedDisk,

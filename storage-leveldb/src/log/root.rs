@@ -4,8 +4,9 @@
 //! log/ROOT    a marker file: codec bytes of the format, the last purged log id, and the segments, the oldest first
 //! ```
 //!
-//! A segment is named here before anything is written to it, and until what it holds is purged or stored elsewhere. The
-//! log id is that up to which segments have been removed, so that what they held is not missed.
+//! A segment is named here before anything is written to it, and until what it holds is purged or
+//! stored elsewhere. The log id is that up to which segments have been removed, so that what they
+//! held is not missed.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +27,8 @@ const RUN: &str = "run-";
 /// What a segment is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Form {
-    /// A database: the one that is written, the one after it, and those that have not been stored as a run yet.
+    /// A database: the one that is written, the one after it, and those that have not been stored
+    /// as a run yet.
     Database,
     /// A run.
     Run,

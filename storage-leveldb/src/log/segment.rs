@@ -26,8 +26,8 @@ const NOWHERE: u64 = u64::MAX;
 
 /// A segment, open.
 ///
-/// Invariants: entries from `start` on are in this segment or a newer one and in no older one, which is durable;
-/// `database` is there if it is one, and is what `reads` reads.
+/// Invariants: entries from `start` on are in this segment or a newer one and in no older one,
+/// which is durable; `database` is there if it is one, and is what `reads` reads.
 pub(crate) struct Segment {
     pub(crate) record: SegmentRecord,
     pub(super) dir: PathBuf,
@@ -127,8 +127,8 @@ impl Segment {
         latched(&self.disk, &self.dir, self.reads.get(&mark.key()))
     }
 
-    /// Entries of `range` in their order, from the first that is there, until the pairs that hold them add up to
-    /// `limit_bytes`; at least one if there is one.
+    /// Entries of `range` in their order, from the first that is there, until the pairs that hold
+    /// them add up to `limit_bytes`; at least one if there is one.
     pub(super) fn entries(&self, range: Range<u64>, limit_bytes: usize) -> Result<Vec<Record>, StorageError> {
         let limit = ScanLimit { pairs: usize::MAX, bytes: limit_bytes };
         let mut from = self.bundle_of(range.start)?;
@@ -157,7 +157,8 @@ impl Segment {
         Ok(found)
     }
 
-    /// The index in the key of the bundle that has entry `index`, if it is there; `index` if it is not.
+    /// The index in the key of the bundle that has entry `index`, if it is there; `index` if it is
+    /// not.
     pub(super) fn bundle_of(&self, index: u64) -> Result<u64, StorageError> {
         if self.first_key(index..index.saturating_add(1))?.is_some() {
             return Ok(index);
@@ -165,7 +166,8 @@ impl Segment {
         Ok(self.last_key(bundle::first_possible(index)..index)?.unwrap_or(index))
     }
 
-    /// The index behind the last entry of `range`, which begins where a bundle does or before; `None` if nothing tells.
+    /// The index behind the last entry of `range`, which begins where a bundle does or before;
+    /// `None` if nothing tells.
     pub(super) fn end(&self, range: Range<u64>) -> Result<Option<u64>, StorageError> {
         let Some(last) = self.last_key(range.clone())? else {
             return Ok(None);
@@ -183,7 +185,8 @@ impl Segment {
         found.first().map(|(key, _)| self.index_of(key)).transpose()
     }
 
-    /// The index in the last key that has one of `range`: there is none from `range.end` on, which is halved away.
+    /// The index in the last key that has one of `range`: there is none from `range.end` on, which
+    /// is halved away.
     fn last_key(&self, mut range: Range<u64>) -> Result<Option<u64>, StorageError> {
         let mut last = None;
         while !range.is_empty() {

@@ -12,7 +12,8 @@ use crate::invariants::all_hold;
 
 /// The oldest first. Cheap to clone; a clone keeps what it names from being removed.
 ///
-/// Invariant: which segment has an entry is told by their starts alone: it is the newest that starts at it or before.
+/// Invariant: which segment has an entry is told by their starts alone: it is the newest that
+/// starts at it or before.
 #[derive(Clone)]
 pub(crate) struct Segments(Vec<Arc<Segment>>);
 
@@ -66,8 +67,8 @@ impl Segments {
         Ok(None)
     }
 
-    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes` and the rest of a bundle, at
-    /// least one; those before the first that has none.
+    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes` and
+    /// the rest of a bundle, at least one; those before the first that has none.
     pub(super) fn records(
         &self,
         start: u64,

@@ -24,14 +24,15 @@ use crate::owner_thread::{OwnerThread, latching};
 const QUEUE_REQUESTS: usize = 4096;
 /// Entries that are not yet durable, in KiB of records; an append that would exceed it waits.
 pub(super) const MAX_UNSYNCED_KIB: u32 = 64 * 1024;
-/// The first entries after a start are read back before they are stored. A type of command that cannot be
-/// (`#[serde(tag)]`) is then refused before any node has it in its log; more would cost every append.
+/// The first entries after a start are read back before they are stored. A type of command that
+/// cannot be (`#[serde(tag)]`) is then refused before any node has it in its log; more would cost
+/// every append.
 const ENTRIES_READ_BACK: u64 = 64;
 
 /// The Raft log: openraft's [`RaftLogStorage`](openraft::storage::RaftLogStorage).
 ///
-/// Appending returns when the entries can be read, and calls back when they are on disk. The threads
-/// behind it end when the store and all its readers are dropped.
+/// Appending returns when the entries can be read, and calls back when they are on disk. The
+/// threads behind it end when the store and all its readers are dropped.
 pub struct LogStore<C: RaftTypeConfig> {
     pub(super) reader: LogReader<C>,
     pub(super) room: Arc<Semaphore>,
@@ -69,7 +70,8 @@ pub(crate) struct LogEngines {
 }
 
 impl<C: RaftTypeConfig> LogStore<C> {
-    /// Opens the log in `dir`, creates it if `may_create`, and starts its threads. Blocks on the disk.
+    /// Opens the log in `dir`, creates it if `may_create`, and starts its threads. Blocks on the
+    /// disk.
     pub(crate) fn open(
         dir: &Path,
         engines: LogEngines,

@@ -1,7 +1,7 @@
 //! The newest entries, in memory, as the records that go to disk.
 //!
-//! Records and not entries, because what an entry holds on to is unknown: a value that arrived over gRPC may
-//! be a slice of an 8 KiB buffer, and 100,000 such entries of 300 bytes kept 700 MB alive.
+//! Records and not entries, because what an entry holds on to is unknown: a value that arrived over
+//! gRPC may be a slice of an 8 KiB buffer, and 100,000 such entries of 300 bytes kept 700 MB alive.
 
 use std::collections::VecDeque;
 
@@ -13,8 +13,8 @@ use crate::invariants::all_hold;
 /// What a record costs in memory beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
-/// Invariants: holds the consecutive entries `first..first + len`, up to the end of the log; every entry
-/// that is not yet durable is in it; apart from those it holds at most `limit_bytes`.
+/// Invariants: holds the consecutive entries `first..first + len`, up to the end of the log; every
+/// entry that is not yet durable is in it; apart from those it holds at most `limit_bytes`.
 pub(super) struct Tail {
     first: u64,
     records: VecDeque<Bytes>,
@@ -81,8 +81,8 @@ impl Tail {
         true
     }
 
-    /// What must hold between two calls. That every entry which is not durable is there, the owner of the
-    /// tail sees to.
+    /// What must hold between two calls. That every entry which is not durable is there, the owner
+    /// of the tail sees to.
     #[cfg(feature = "testing")]
     pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
         // What is purged need not have been durable.
@@ -96,8 +96,8 @@ impl Tail {
         ])
     }
 
-    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at least one if
-    /// there is one. `start` must not lie before [`first`](Self::first).
+    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at
+    /// least one if there is one. `start` must not lie before [`first`](Self::first).
     pub(super) fn read(&self, start: u64, end: u64, limit_bytes: usize) -> Vec<Bytes> {
         let skip = usize::try_from(start.saturating_sub(self.first)).unwrap_or(usize::MAX);
         let take = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);

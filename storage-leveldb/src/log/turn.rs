@@ -1,6 +1,7 @@
-//! Groups that are written one after the other on the thread of the segment they go to, which tells those who wait: between two
-//! of them no other thread has to be woken. Begun by the owner, who gets back what it lent, and keeps the books: it hears of several groups at
-//! once, and of one that begins a segment, truncates or purges before anybody does.
+//! Groups that are written one after the other on the thread of the segment they go to, which tells
+//! those who wait: between two of them no other thread has to be woken. Begun by the owner, who
+//! gets back what it lent, and keeps the books: it hears of several groups at once, and of one that
+//! begins a segment, truncates or purges before its callers do.
 
 use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
@@ -18,8 +19,8 @@ use crate::engine::{Turn, WriteCall, WriteTime, latched};
 use crate::error::StorageError;
 use crate::observer::{Db, StallCause};
 
-/// What a pair costs in the memory of a segment's database beside its key and value: a node of LevelDB's skip list, three
-/// allocations, their headers.
+/// What a pair costs in the memory of a segment's database beside its key and value: a node of
+/// LevelDB's skip list, three allocations, their headers.
 const PAIR_OVERHEAD_BYTES: usize = 160;
 
 /// A commit that takes longer is reported as a stall.
@@ -86,7 +87,8 @@ pub(super) struct Place {
     pub(super) room_bytes: u64,
 }
 
-/// Invariants: `intake` is there until the turn is over; nothing is written after a fault; those in `unheard` were told.
+/// Invariants: `intake` is there until the turn is over; nothing is written after a fault; those in
+/// `unheard` were told.
 pub(super) struct GroupTurn<C: RaftTypeConfig> {
     intake: Option<Intake<C>>,
     first: Option<Write<C>>,
@@ -252,7 +254,8 @@ mod tests {
         assert!(matches!(heard.try_recv(), Ok(News::Over(_))));
     }
 
-    /// Were it otherwise, entries appended behind a truncation could count as durable because those that they replace were.
+    /// Were it otherwise, entries appended behind a truncation could count as durable because those
+    /// that they replace were.
     #[test]
     fn the_owner_hears_of_a_truncation_and_of_all_before_it_before_whoever_asked() {
         let (first, mut told) = vote();
