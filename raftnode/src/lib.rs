@@ -47,7 +47,9 @@ pub use api::{
 pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
 pub use config::{Address, MemoryLimits, NodeConfig, Peers};
 pub use metrics::{Op, OpKind};
-pub use node::{Builder, Ended, Error, Exchange, Failed, Node, Outcome, Requests, StartError, UntilError};
+pub use node::{
+    AnswerStream, Builder, Ended, Error, Exchange, Failed, Node, Outcome, Requests, StartError, UntilError,
+};
 pub use proto::node::v1 as wire;
 pub use raft::{Member, NodeId, SNAPSHOT_ENTRIES};
 pub use storage_leveldb::{KeyRange, ScanLimit, StorageError};

@@ -107,13 +107,13 @@ struct Stream {
 /// The answers, once the node has accepted the stream. Operations need not wait for that.
 enum Answers {
     Opening(BoxFuture<'static, Result<Streaming<SessionResponse>, Status>>),
-    Open(Streaming<SessionResponse>),
+    Open(Box<Streaming<SessionResponse>>),
 }
 
 impl Answers {
     async fn next(&mut self) -> Result<Option<SessionResponse>, Status> {
         if let Self::Opening(opening) = self {
-            *self = Self::Open(opening.await?);
+            *self = Self::Open(Box::new(opening.await?));
         }
         match self {
             Self::Open(answers) => answers.message().await,

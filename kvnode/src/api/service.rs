@@ -2,8 +2,7 @@
 
 use proto::kv::v1 as kv;
 use proto::kv::v1::kv_server::{Kv, KvServer};
-use raftnode::{Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node};
-use tokio_stream::wrappers::ReceiverStream;
+use raftnode::{AnswerStream, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::scan::{ScanStream, scan};
@@ -62,7 +61,7 @@ impl Kv for KvService {
         self.0.answer(SCAN, &call, work).await
     }
 
-    type SessionStream = ReceiverStream<Result<kv::SessionResponse, Status>>;
+    type SessionStream = AnswerStream<kv::SessionResponse>;
 
     async fn session(
         &self,

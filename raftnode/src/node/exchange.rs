@@ -12,6 +12,9 @@ use crate::application::{Application, RequestId};
 use crate::connections::Requests as Connection;
 use crate::metrics::Op;
 
+/// The answers to a stream of requests, as tonic sends them.
+pub type AnswerStream<T> = ReceiverStream<Result<T, Status>>;
+
 /// What an application's protocol says about a stream of requests: how they are read from messages,
 /// and how answers are put into them. [`Node::exchange`] does the rest.
 pub trait Exchange<A: Application>: Send + 'static {
@@ -127,7 +130,7 @@ impl<A: Application> Node<A> {
         &self,
         request: Request<Streaming<E::Message>>,
         exchange: impl FnOnce(mpsc::Sender<Result<E::Answer, Status>>) -> E,
-    ) -> Result<Response<ReceiverStream<Result<E::Answer, Status>>>, Status> {
+    ) -> Result<Response<AnswerStream<E::Answer>>, Status> {
         let api = self.api()?;
         api.check_stream(&Call::of(request.metadata(), DEFAULT_DEADLINE))?;
         let connection = request.extensions().get::<Connection>().cloned();

@@ -30,7 +30,7 @@ pub(crate) use affiliation::{Affiliation, is_first_member};
 pub use builder::Builder;
 pub(crate) use disk_use::{DiskBytes, DiskSpace};
 pub use error::{Error, Failed, StartError};
-pub use exchange::{Ended, Exchange, Outcome, Requests};
+pub use exchange::{AnswerStream, Ended, Exchange, Outcome, Requests};
 pub(crate) use fault::{explain, is_disk_full};
 pub(crate) use faulty::Faulty;
 pub use handle::{Node, UntilError};

@@ -105,8 +105,8 @@ impl Compaction {
     /// Does it, and up to `max_nested` less one within another meanwhile.
     fn run(&self, tree: &LsmTree, max_nested: usize) -> Result<(), StorageError> {
         let mut output = tree.new_table(&tree.disk)?;
-        let mut changes = changes_in(&self.inputs, &tree.operator()).enumerate();
-        while let Some((pairs, change)) = changes.next() {
+        let changes = changes_in(&self.inputs, &tree.operator()).enumerate();
+        for (pairs, change) in changes {
             match change? {
                 (key, change) if !self.is_oldest => output.push(&key, &change)?,
                 // There is nothing older that a deletion could hide, or something could be merged

@@ -56,8 +56,8 @@ fn flush(
         return tree.commit_flush(memtable, frontier, None, epoch);
     }
     let mut table = tree.new_table(&tree.disk)?;
-    let mut changes = changes_of(memtable, &tree.operator()).enumerate();
-    while let Some((pairs, change)) = changes.next() {
+    let changes = changes_of(memtable, &tree.operator()).enumerate();
+    for (pairs, change) in changes {
         let (key, change) = change?;
         table.push(&key, &change)?;
         if (pairs + 1).is_multiple_of(PAIRS_BETWEEN_LOOKS) {
