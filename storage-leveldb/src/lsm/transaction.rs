@@ -57,7 +57,7 @@ impl Transaction<'_> {
     }
 
     /// Merges `operand` into the value of `key`, as
-    /// [`Application::merge`](super::Application::merge) says; where there is no value, the operand
+    /// [`Application::merge`](crate::Application::merge) says; where there is no value, the operand
     /// becomes it. Nothing is read now: a later read of the key merges it, or a compaction.
     ///
     /// # Errors
