@@ -1,8 +1,7 @@
-//! What becomes of a value that something is merged into. The application knows; here is who asks
-//! it.
+//! What becomes of a value that an operand is merged into, as the application says.
 //!
-//! Asked by a reader of a key, by a transaction and a memtable that have an older change of it,
-//! and where tables are merged.
+//! The application is asked by a reader of a key, by a transaction and a memtable that have an
+//! older change of the key, and by a compaction.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
