@@ -57,7 +57,7 @@ impl Exchange for Forwarded {
         for pb::ForwardedRequest { id, timeout_ms, trace, request } in message.requests {
             let call = Call { forwarded: self.forwarded, ..Call::of_request(timeout_ms, &trace) };
             let (op, task) = match request {
-                Some(Asked::Write(write)) => (Op::WRITE, command_of(write).map(Task::Write)),
+                Some(Asked::Write(write)) => (Op::WRITE, self.command(write).map(Task::Write)),
                 Some(Asked::Read(read)) => (Op::READ, Ok(Task::Read(self.question(read.query)))),
                 None => (Op::READ, Err(Status::invalid_argument("a request asks for nothing"))),
             };
@@ -84,15 +84,28 @@ impl Exchange for Forwarded {
 }
 
 impl Forwarded {
+    /// A command that every node can apply. The node that passes it on has looked, but may run
+    /// another program, and a client may call this as well.
+    fn command(&self, write: pb::WriteRequest) -> Result<Command, Status> {
+        let pb::WriteRequest { since, command, request_id } = write;
+        let request_id = request_id.map(RequestId::try_from).transpose()?;
+        check_length("command", command.len(), MAX_COMMAND_BYTES)?;
+        if since > self.host.schema() {
+            // Of a later program: refused by its schema, which is not in force.
+            return Ok(Command { request_id, since, bytes: command });
+        }
+        let since = self.host.check_command(&command).map_err(|reason| {
+            Status::invalid_argument(format!(
+                "the command cannot be read on the node that leads: {reason}; was its type changed without \
+                 another SCHEMA? Not applied"
+            ))
+        })?;
+        Ok(Command { request_id, since, bytes: command })
+    }
+
     fn question(&self, query: Bytes) -> Arc<dyn Question> {
         Arc::new(Encoded { host: Arc::clone(&self.host), query })
     }
-}
-
-fn command_of(write: pb::WriteRequest) -> Result<Command, Status> {
-    let request_id = write.request_id.map(RequestId::try_from).transpose()?;
-    check_length("command", write.command.len(), MAX_COMMAND_BYTES)?;
-    Ok(Command { request_id, since: write.since, bytes: write.command })
 }
 
 fn response(done: Result<Done, Status>) -> Answer {

@@ -69,12 +69,16 @@ impl Batch {
                     encoded.put_u64_le(id.sequence);
                 }
             }
-            let length = u32::try_from(command.bytes.len());
-            debug_assert!(length.is_ok(), "a command is at most as long as an entry");
-            encoded.put_u32_le(length.unwrap_or(u32::MAX));
+            encoded.put_u32_le(length_of(&command.bytes));
             encoded.put_slice(&command.bytes);
         }
         Self(encoded.freeze())
+    }
+
+    /// What the log or a peer has: [`open`](Self::open) finds out what it is.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn from_bytes(bytes: Bytes) -> Self {
+        Self(bytes)
     }
 
     /// Its bytes.
@@ -89,6 +93,11 @@ impl Batch {
         let time = ClusterTime::from_millis(rest.try_get_u64_le().map_err(|_| Malformed)?);
         Ok((Stamp { schema, time }, Commands { schema, rest }))
     }
+}
+
+#[allow(clippy::expect_used, reason = "it cannot be, and a wrong length would spoil the log")]
+fn length_of(command: &Bytes) -> u32 {
+    u32::try_from(command.len()).expect("MAX_COMMAND_BYTES is checked before a command is proposed")
 }
 
 impl fmt::Debug for Batch {

@@ -1,6 +1,7 @@
 //! An application as the storage sees it: one type, whatever it is.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +57,14 @@ pub(crate) trait Host: Send + Sync {
     /// Answers an encoded query.
     fn query(&self, view: &mut storage_leveldb::View<'_>, query: &[u8]) -> Result<Bytes, StorageError>;
 
+    /// Whether every node can apply an encoded command that comes from elsewhere; answers the
+    /// first schema that it needs. To be asked before it is proposed: an entry that cannot be
+    /// applied stops every node, at every start.
+    ///
+    /// # Errors
+    /// Why not.
+    fn check_command(&self, command: &[u8]) -> Result<u32, String>;
+
     /// Whether an encoded query may have to wait for the disk.
     fn is_long(&self, query: &[u8]) -> bool;
 
@@ -103,13 +112,32 @@ impl<A: Application> Host for Typed<A> {
         Ok(as_sent(&self.0.query(&mut View::new(view), query)?)?.0)
     }
 
+    fn check_command(&self, command: &[u8]) -> Result<u32, String> {
+        unless_it_panics(|| codec::decode(command).map(|command| A::since(&command)))?
+            .map_err(|e| e.to_string())
+    }
+
     fn is_long(&self, query: &[u8]) -> bool {
-        codec::decode(query).map_or(true, |query| A::is_long(&query))
+        // What cannot be read is refused where it is answered.
+        let read = || codec::decode(query).map_or(true, |query| A::is_long(&query));
+        unless_it_panics(read).unwrap_or(true)
     }
 
     fn schema(&self) -> u32 {
         A::SCHEMA
     }
+}
+
+/// Calls what an author wrote, on a task that others depend on.
+///
+/// # Errors
+/// It panicked.
+pub(crate) fn unless_it_panics<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| {
+        let said = panic.downcast_ref::<&str>().copied();
+        let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        format!("the application panicked: {}", said.unwrap_or("it did not say why"))
+    })
 }
 
 /// The command is applied, and the node need not stop because its response cannot be encoded: it is

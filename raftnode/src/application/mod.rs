@@ -23,7 +23,9 @@ pub use self::time::ClusterTime;
 pub use self::transaction::Transaction;
 pub use self::view::View;
 pub(crate) use batch::{Batch, Command, Stamp};
-pub(crate) use hosted::{Ask, Host, Hosted, Outcome, Outcomes, Typed, as_sent, meta_found, stored_meta};
+pub(crate) use hosted::{
+    Ask, Host, Hosted, Outcome, Outcomes, Typed, as_sent, meta_found, stored_meta, unless_it_panics,
+};
 pub(crate) use in_force::InForce;
 pub(crate) use place::{Meta, Place};
 #[cfg(test)]

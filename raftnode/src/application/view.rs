@@ -6,6 +6,7 @@ use storage_leveldb::{KeyRange, ScanLimit, StorageError};
 
 use super::hosted::meta_of;
 use super::place;
+use super::time::ClusterTime;
 
 /// Reads the application's pairs as they are after the last applied command. Nothing changes while
 /// one query runs.
@@ -23,8 +24,21 @@ impl<'v, 'a> View<'v, 'a> {
     /// # Errors
     /// A storage fault.
     pub fn position(&mut self) -> Result<u64, StorageError> {
+        Ok(self.meta()?.position)
+    }
+
+    /// The [`time`](super::At::time) of the last command that was applied. The cluster's time goes
+    /// on between commands, so what has expired by it has expired, and what has not may have.
+    ///
+    /// # Errors
+    /// A storage fault.
+    pub fn time(&mut self) -> Result<ClusterTime, StorageError> {
+        Ok(self.meta()?.time)
+    }
+
+    fn meta(&mut self) -> Result<place::Meta, StorageError> {
         let stored = self.inner.get(&place::Meta::KEY)?;
-        Ok(meta_of(stored.as_deref())?.position)
+        meta_of(stored.as_deref())
     }
 
     /// The value of `key`.

@@ -5,6 +5,7 @@ use proto::node::v1 as pb;
 
 use super::error::Error;
 use super::handle::Node;
+use super::local::Leader;
 use super::part::Part;
 use crate::api::{Call, DEFAULT_CLUSTER_DEADLINE, refusal, status_codes, status_report};
 use crate::application::Application;
@@ -78,6 +79,16 @@ impl<A: Application> Node<A> {
         let call = Call::within(DEFAULT_CLUSTER_DEADLINE);
         let work = async { self.api()?.snapshot(&call).await };
         Ok(self.answer(Op::SNAPSHOT, &call, work).await?.into_inner().snapshot_index)
+    }
+
+    /// Whether this node leads, as far as it knows: for work that one member shall do, such as a
+    /// sweeper. Another may lead already, so that work must be harmless if two do it.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        match self.part() {
+            Part::Serving(api) => api.local().leader() == Leader::Here,
+            Part::Faulty(_) => false,
+        }
     }
 
     /// What the node knows about itself and the membership.

@@ -67,14 +67,20 @@ impl<A: Application, T: Send + 'static> Requests<'_, A, T> {
 
     /// Answers a query with everything in it that was acknowledged before.
     pub fn read(&mut self, token: T, op: Op, call: Call, query: A::Query) {
-        let task = Task::Read(Arc::new(self.node.question(query)));
-        self.named.push(Work { token, op, call, task });
+        match self.node.question(query) {
+            Ok(question) => self.named.push(Work { token, op, call, task: Task::Read(Arc::new(question)) }),
+            Err(status) => self.refuse(token, op, &call, status),
+        }
     }
 
     /// Answers a query from what this node has applied, however old that is.
     pub fn read_stale(&mut self, token: T, op: Op, call: Call, query: A::Query) {
-        let task = Task::ReadStale(Arc::new(self.node.question(query)));
-        self.named.push(Work { token, op, call, task });
+        match self.node.question(query) {
+            Ok(question) => {
+                self.named.push(Work { token, op, call, task: Task::ReadStale(Arc::new(question)) })
+            }
+            Err(status) => self.refuse(token, op, &call, status),
+        }
     }
 
     /// Answers a request without beginning it.

@@ -16,6 +16,12 @@ pub(crate) fn explain(fault: &Fault) -> String {
             "disk full: {fault}; this node serves nothing until there is room and it is restarted"
         );
     }
+    if fault.kind == FaultKind::Application {
+        // A new node would apply the same entries.
+        return format!(
+            "{fault}; this node serves nothing until it is restarted with a program that can go on from here"
+        );
+    }
     format!("{fault}; this node serves nothing until it is repaired and restarted, or replaced by a new one")
 }
 
@@ -33,6 +39,8 @@ mod tests {
             assert!(is_disk_full(&full) && explain(&full).starts_with("disk full: storage fault in data/"));
         }
         assert!(!is_disk_full(&failed(5)));
+        let careless = Fault::application("data/state", "the application panicked");
+        assert!(explain(&careless).ends_with("with a program that can go on from here"));
         assert!(!is_disk_full(&Fault::corrupt("data/000003.log", "frame at 512 is damaged")));
     }
 }

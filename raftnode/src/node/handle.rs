@@ -15,7 +15,7 @@ use crate::api::{
     self, Answered, Api, Call, DEFAULT_DEADLINE, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Place, Question,
     check_answer_length, check_length, status_codes,
 };
-use crate::application::{Application, Ask, Command, RequestId, View, as_sent};
+use crate::application::{Application, Ask, Command, RequestId, View, as_sent, unless_it_panics};
 use crate::metrics::Op;
 use crate::raft::NodeId;
 use crate::shutdown::StopRequests;
@@ -201,7 +201,7 @@ impl<A: Application> Node<A> {
     /// # Errors
     /// Nothing was changed.
     pub async fn read_for(&self, call: &Call, query: A::Query) -> Result<Answered<A::Answer>, Status> {
-        let question = self.question(query);
+        let question = self.question(query)?;
         let Answered { value, node } = self.api()?.read(call, &question).await?;
         Ok(Answered { value: answer_of::<A>(value)?, node })
     }
@@ -213,7 +213,7 @@ impl<A: Application> Node<A> {
     pub async fn read_stale_for(&self, query: A::Query) -> Result<Answered<A::Answer>, Status> {
         let api = self.api()?;
         api.refuse_outsiders()?;
-        let Answered { value, node } = api.read_stale(&self.question(query)).await?;
+        let Answered { value, node } = api.read_stale(&self.question(query)?).await?;
         Ok(Answered { value: answer_of::<A>(value)?, node })
     }
 
@@ -245,24 +245,28 @@ impl<A: Application> Node<A> {
         }
     }
 
-    pub(super) fn question(&self, query: A::Query) -> TypedQuestion<A> {
-        let (long, query) = (A::is_long(&query), Mutex::new(Some(query)));
-        TypedQuestion { application: Arc::clone(&self.application), query, long }
+    pub(super) fn question(&self, query: A::Query) -> Result<TypedQuestion<A>, Status> {
+        let long = unless_it_panics(|| A::is_long(&query)).map_err(Status::invalid_argument)?;
+        let (application, query) = (Arc::clone(&self.application), Mutex::new(Some(query)));
+        Ok(TypedQuestion { application, query, long })
     }
 }
 
 /// A command as it goes into the log.
 ///
 /// # Errors
-/// INVALID_ARGUMENT: it cannot be encoded and read back, or is too large.
+/// INVALID_ARGUMENT: it cannot be encoded and read back, its type panics at that, or it is too
+/// large.
 pub(super) fn encoded<A: Application>(
     request_id: Option<RequestId>,
     command: &A::Command,
 ) -> Result<Command, Status> {
-    let bytes = storage_leveldb::encode_command(command);
-    let bytes = Bytes::from(bytes.map_err(|e| Status::invalid_argument(format!("{e}; not applied")))?);
+    let encoded = unless_it_panics(|| (storage_leveldb::encode_command(command), A::since(command)));
+    let refused = |e: &dyn fmt::Display| Status::invalid_argument(format!("{e}; not applied"));
+    let (bytes, since) = encoded.map_err(|e| refused(&e))?;
+    let bytes = Bytes::from(bytes.map_err(|e| refused(&e))?);
     check_length("command", bytes.len(), MAX_COMMAND_BYTES)?;
-    Ok(Command { request_id, since: A::since(command), bytes })
+    Ok(Command { request_id, since, bytes })
 }
 
 /// A response as the application has it.
@@ -307,10 +311,11 @@ impl<A: Application> Question for TypedQuestion<A> {
 
     fn encoded(&self) -> Result<Bytes, Status> {
         let query = self.query.lock().unwrap_or_else(PoisonError::into_inner);
-        let encoded =
-            codec::encode(query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?);
-        let bytes =
-            encoded.map_err(|e| Status::invalid_argument(format!("the query cannot be encoded: {e}")))?;
+        let query = query.as_ref().ok_or_else(|| Status::internal("a query was asked twice"))?;
+        let refused =
+            |e: &dyn fmt::Display| Status::invalid_argument(format!("the query cannot be encoded: {e}"));
+        let encoded = unless_it_panics(|| codec::encode(query)).map_err(|e| refused(&e))?;
+        let bytes = encoded.map_err(|e| refused(&e))?;
         check_length("query", bytes.len(), MAX_ANSWER_BYTES)?;
         Ok(bytes.into())
     }

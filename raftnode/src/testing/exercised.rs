@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use super::kind::{kind_of, kinds_of};
 use crate::application::{Application, Batch, Outcome, Outcomes, Place};
 
-/// Responses of one kind say nothing as long as there are fewer commands than this.
-const MIN_JUDGED_COMMANDS: u64 = 30;
+/// Responses or answers of one kind say nothing as long as there are fewer commands than this.
+const MIN_JUDGED: u64 = 30;
 /// As many different values are told apart.
 const MAX_DIFFERENT: usize = 100;
 
@@ -27,6 +27,9 @@ pub struct Exercised {
     pub commands: Kinds,
     /// What they were answered; those that were repeated, as they were before.
     pub responses: Kinds,
+    /// What queries were answered, in all ways in which a log was applied; none if no queries were
+    /// asked.
+    pub answers: Kinds,
     /// Commands that came too late: a later one of their client had been applied.
     pub late: u64,
     /// What cannot be read back from its encoding.
@@ -150,14 +153,25 @@ impl Exercised {
         }
     }
 
+    /// Adds the answer to a query.
+    pub(super) fn add_answer<A: Application>(&mut self, encoded: &[u8]) {
+        match codec::decode::<A::Answer>(encoded) {
+            Ok(answer) => self.answers.add(&answer, encoded),
+            Err(e) => self.unreadable = Some(unreadable("an answer", &e)),
+        }
+    }
+
     /// Whether it is enough to tell anything.
     pub(super) fn judge(self, may_answer_alike: bool) -> Result<Self, Vacuous> {
         if self.changed == 0 {
             return Err(Vacuous::NothingChanged(Box::new(self)));
         }
-        let is_long = self.responses.count() >= MIN_JUDGED_COMMANDS;
-        if is_long && self.responses.are_alike() && !may_answer_alike {
+        let are_alike = |kinds: &Kinds| kinds.count() >= MIN_JUDGED && kinds.are_alike();
+        if are_alike(&self.responses) && !may_answer_alike {
             return Err(Vacuous::AnsweredAlike(Box::new(self)));
+        }
+        if are_alike(&self.answers) && !may_answer_alike {
+            return Err(Vacuous::QueriesAnsweredAlike(Box::new(self)));
         }
         Ok(self)
     }
@@ -178,12 +192,16 @@ fn own(pairs: &[(Bytes, Bytes)]) -> impl Iterator<Item = &(Bytes, Bytes)> {
 
 impl fmt::Display for Exercised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entries, changed, commands, responses, late, .. } = self;
+        let Self { entries, changed, commands, responses, answers, late, .. } = self;
         write!(
             f,
             "exercised {entries} entries, {changed} of which changed the state; commands {commands}; \
-             responses {responses}; {late} commands came too late"
-        )
+             responses {responses}; {late} commands came too late; "
+        )?;
+        match answers.count() {
+            0 => f.write_str("no queries were asked"),
+            _ => write!(f, "answers to queries {answers}"),
+        }
     }
 }
 
@@ -200,6 +218,12 @@ pub enum Vacuous {
          or say `Subject::may_answer_alike`; {0}"
     )]
     AnsweredAlike(Box<Exercised>),
+    /// Every query was answered alike.
+    #[error(
+        "every query was answered alike, so this run says little of queries: make some that find other \
+         things, or say `Subject::may_answer_alike`; {0}"
+    )]
+    QueriesAnsweredAlike(Box<Exercised>),
 }
 
 /// What a run found, and what it exercised.

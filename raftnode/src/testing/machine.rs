@@ -118,17 +118,35 @@ impl<A: Application> Machine<A> {
                 bytes: encoded("a command", command),
             })
             .collect();
-        let outcome = |outcome| match outcome {
+        Ok(self.outcomes_of(time, &commands).await?.into_iter().map(Self::applied).collect())
+    }
+
+    /// Applies an entry whose payload is these bytes, as the log or a peer may have them: for the
+    /// fuzz targets.
+    ///
+    /// # Errors
+    /// The fault. Nothing can be applied any more.
+    #[doc(hidden)]
+    pub async fn try_apply_bytes(&mut self, batch: Bytes) -> Result<Vec<Applied<A>>, String> {
+        let outcomes = self.outcomes_of_batch(Batch::from_bytes(batch)).await?;
+        Ok(outcomes.into_iter().map(Self::applied).collect())
+    }
+
+    fn applied(outcome: Outcome) -> Applied<A> {
+        match outcome {
             Outcome::Applied(bytes) => Ok(codec::decode(&bytes).expect("a response")),
             Outcome::SequenceTooLow { last } => Err(last),
-        };
-        Ok(self.outcomes_of(time, &commands).await?.into_iter().map(outcome).collect())
+        }
     }
 
     async fn outcomes_of(&mut self, time: ClusterTime, commands: &[Command]) -> Result<Vec<Outcome>, String> {
+        self.outcomes_of_batch(Batch::new(Stamp { schema: A::SCHEMA, time }, commands)).await
+    }
+
+    async fn outcomes_of_batch(&mut self, batch: Batch) -> Result<Vec<Outcome>, String> {
         self.index += 1;
         let leader = openraft::impls::leader_id_adv::LeaderId { term: 1, node_id: 1 };
-        let payload = EntryPayload::Normal(Batch::new(Stamp { schema: A::SCHEMA, time }, commands));
+        let payload = EntryPayload::Normal(batch);
         let entry = (openraft::Entry::new(LogId::new(leader, self.index), payload), None);
         self.storage.state.apply(stream::iter([Ok(entry)])).await.map_err(|e| e.to_string())?;
         Ok(std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)))

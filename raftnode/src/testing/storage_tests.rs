@@ -35,6 +35,11 @@ impl Watch {
         }
     }
 
+    /// A query was answered.
+    pub(super) fn answered<A: Application>(&self, encoded: &[u8]) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).add_answer::<A>(encoded);
+    }
+
     /// What the run found, if it could find anything.
     fn judge<T, E: Error>(&self, found: Result<T, E>) -> Result<Report<T>, Failed<E>> {
         let found = found?;

@@ -69,8 +69,9 @@ impl<A: Application> Subject<A> {
         Self { query: Some(Arc::new(query)), ..self }
     }
 
-    /// A run is not vacuous although all responses are of one kind: there is no other case to
-    /// meet. It need not be said of a type that has but one value, such as `()`, or one variant.
+    /// A run is not vacuous although all responses, or all answers to queries, are of one kind:
+    /// there is no other case to meet. It need not be said of a type that has but one value, such
+    /// as `()`, or one variant.
     #[must_use]
     pub fn may_answer_alike(self) -> Self {
         Self { may_answer_alike: true, ..self }
@@ -81,7 +82,10 @@ impl<A: Application> Subject<A> {
     pub fn determinism_test(&self) -> DeterminismTest {
         let (watch, test) = (self.watch(), storage::DeterminismTest::seeing(self.host(), self.batch()));
         let test = match self.query.clone() {
-            Some(query) => test.probed(move |hosted, view, index| answers::<A>(&query, hosted, view, index)),
+            Some(query) => {
+                let watch = watch.clone();
+                test.probed(move |hosted, view, index| answers::<A>(&query, &watch, hosted, view, index))
+            }
             None => test,
         };
         DeterminismTest { test: test.watched(watch.watcher::<A>()), watch }
@@ -146,6 +150,7 @@ fn request_id(random: &mut Random) -> Option<RequestId> {
 #[allow(clippy::panic, reason = "a test ends here, and says why")]
 fn answers<A: Application>(
     query: &MakeQuery<A>,
+    watch: &Watch,
     hosted: &Hosted,
     view: &mut storage_leveldb::View<'_>,
     index: u64,
@@ -155,7 +160,10 @@ fn answers<A: Application>(
     for _ in 0..QUERIES {
         let query = encoded("a query", &query(&mut random, &mut View::new(view)));
         match hosted.host().query(view, &query) {
-            Ok(answer) => answers.extend_from_slice(&answer),
+            Ok(answer) => {
+                watch.answered::<A>(&answer);
+                answers.extend_from_slice(&answer);
+            }
             Err(StorageError::UnsendableAnswer(reason)) => {
                 panic!("{}", unreadable("an answer", &reason));
             }

@@ -130,6 +130,7 @@ fn the_one_without_a_mistake_passes_and_the_report_says_what_was_exercised() {
     assert!(exercised.late > 0, "{report}");
     assert_eq!(exercised.commands.count(), exercised.responses.count() + exercised.late);
     assert!(report.to_string().contains(" × TooFew"), "{report}");
+    assert!(exercised.answers.count() > ENTRIES, "{report}");
 }
 
 /// The generator sees the state: a fifth of those that take ask for more than there is, and of the

@@ -68,3 +68,17 @@ fn a_response_that_is_always_the_same_number_is_one_kind() {
     let report = verdict(&Subject::new(|| Numbers(|at| at.position), |_, _| ())).unwrap();
     assert!(report.to_string().contains("100 or more different ones"), "{report}");
 }
+
+#[test]
+fn queries_that_find_the_same_all_the_time_are_vacuous() {
+    let asked = |name: &'static str| {
+        let subject = super::support::subject::<()>(|(), txn, _, command| apply(txn, command));
+        verdict(&subject.queries(move |_, _| name.to_owned()))
+    };
+    let failed = asked("a name that no command has").unwrap_err();
+    assert!(matches!(failed, Failed::Vacuous(Vacuous::QueriesAnsweredAlike(_))), "{failed}");
+    let report = asked("name 1").unwrap();
+    assert!(report.exercised.answers.count() > 0, "{report}");
+    let subject = sound(add).may_answer_alike();
+    assert!(verdict(&subject).unwrap().to_string().contains("no queries were asked"));
+}

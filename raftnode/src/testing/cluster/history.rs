@@ -141,6 +141,10 @@ impl Host for Recorded {
         self.inner.query(view, query)
     }
 
+    fn check_command(&self, command: &[u8]) -> Result<u32, String> {
+        self.inner.check_command(command)
+    }
+
     fn is_long(&self, query: &[u8]) -> bool {
         self.inner.is_long(query)
     }

@@ -1,9 +1,9 @@
 //! A cluster in one process, over a simulated network and simulated disks.
 //!
 //! Its nodes are what a real node is between its sockets and its disk: openraft with the real
-//! configuration, the storage, batches, sessions, read confirmation. Sockets, identities, the
-//! services and changes of the membership are not in it; a request is passed on to the leader by
-//! the simulated network. Time is real, so an election takes two seconds.
+//! configuration, the storage, batches, sessions, read confirmation. Sockets, identities and the
+//! services are not in it; a request is passed on to the leader by the simulated network. Time is
+//! real, so an election takes two seconds.
 
 mod check;
 mod client;
@@ -11,6 +11,7 @@ mod error;
 mod history;
 mod link;
 mod member;
+mod membership;
 mod network;
 mod port;
 mod replay;
@@ -20,13 +21,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use openraft::async_runtime::WatchReceiver as _;
 use storage_leveldb::testing::{Random, SimDisk, Survival};
-use storage_leveldb::{Disk as _, StorageError};
 
 pub use self::error::{ClusterError, WriteName};
 pub use self::network::{Messages, Network};
@@ -55,6 +55,8 @@ pub struct Cluster<A: Application> {
     plan: Plan,
     history: History,
     seats: Mutex<BTreeMap<NodeId, Seat>>,
+    /// The highest number that a node ever had.
+    last_node: AtomicU64,
     random: Mutex<Random>,
 }
 
@@ -125,13 +127,10 @@ impl<A: Application> Cluster<A> {
         };
         let plan = Plan { network: Network::new(seed), host: Arc::new(host), restores_leaders };
         let (seats, random) = (Mutex::default(), Mutex::new(Random::new(seed)));
-        let this = Self { application, plan, history, seats, random };
+        let last_node = AtomicU64::new(nodes);
+        let this = Self { application, plan, history, seats, last_node, random };
         for id in 1..=nodes {
-            let disk = SimDisk::default();
-            let made = disk.create_dir(Path::new("disk")).map_err(|e| StorageError::corrupt(e.to_string()));
-            made.map_err(|source| ClusterError::Start { node: id, source })?;
-            this.seats().insert(id, Seat { disk, member: None, starts: 0 });
-            this.run(id).await?;
+            this.new_seat(id).await?;
         }
         let members: BTreeMap<_, _> =
             this.nodes().into_iter().map(|id| (id, raft::Member::default())).collect();

@@ -14,7 +14,9 @@ use crate::raft::NodeId;
 
 /// A message takes this long at least.
 const LATENCY: Duration = Duration::from_micros(200);
-/// A message that is overtaken arrives this much later than it would have, at most.
+/// As good as never.
+const MAX_DELAY: Duration = Duration::from_secs(3600);
+/// A message that is overtaken arrives at most this much after its sender has given it up.
 const LATE_MILLIS: u64 = 400;
 
 /// The links between the nodes of a [`Cluster`](super::Cluster): one for each direction between
@@ -38,7 +40,7 @@ struct Link {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Arrives(Duration),
-    /// It arrives when its sender has given it up.
+    /// It arrives so much after its sender has given it up.
     ArrivesLate(Duration),
     Lost,
 }
@@ -98,10 +100,12 @@ impl Network {
         }
     }
 
-    /// Each message from `from` to `to` takes up to `most` longer.
+    /// Each message from `from` to `to` takes up to `most` longer, an hour at most.
     pub fn delay(&self, from: NodeId, to: NodeId, most: Duration) {
-        let millis = u64::try_from(most.as_millis()).unwrap_or(u64::MAX);
-        self.link(from, to, |link| link.delay_millis = millis);
+        let most = most.min(MAX_DELAY);
+        self.link(from, to, |link| {
+            link.delay_millis = most.as_secs() * 1000 + u64::from(most.subsec_millis())
+        });
     }
 
     /// One message in `n` from `from` to `to` is lost.
@@ -109,8 +113,8 @@ impl Network {
         self.link(from, to, |link| link.drop_one_in = n);
     }
 
-    /// One message in `n` from `from` to `to` arrives after later ones, when its sender has given
-    /// it up.
+    /// One request in `n` from `from` to `to` arrives after later ones, when its sender has given
+    /// it up. An answer is not overtaken: it would be lost.
     pub fn reorder_one_in(&self, n: u64, from: NodeId, to: NodeId) {
         self.link(from, to, |link| link.reorder_one_in = n);
     }
@@ -161,13 +165,12 @@ impl Network {
         F: Future<Output = T> + Send + 'static,
     {
         let there_and_back = async {
-            let fate = self.fate(from, to);
-            match fate {
+            match self.fate_of_request(from, to) {
                 Fate::Arrives(after) => sleep(after).await,
                 Fate::ArrivesLate(after) => {
                     let network = self.clone();
                     tokio::spawn(async move {
-                        sleep(after).await;
+                        sleep(patience + after).await;
                         if let Some(port) = network.port(to) {
                             drop(ask(port).await);
                         }
@@ -182,9 +185,9 @@ impl Network {
             };
             let incarnation = port.incarnation;
             let answer = ask(port).await;
-            match self.fate(to, from) {
-                Fate::Arrives(after) => sleep(after).await,
-                Fate::ArrivesLate(_) | Fate::Lost => return pending().await,
+            match self.fate_of_answer(to, from) {
+                Some(after) => sleep(after).await,
+                None => return pending().await,
             }
             // What a node says after its power has failed is not heard.
             if self.port(to).is_none_or(|port| port.incarnation != incarnation) {
@@ -213,22 +216,37 @@ impl Network {
         self.links().ports.get(&node).cloned()
     }
 
-    fn fate(&self, from: NodeId, to: NodeId) -> Fate {
+    fn fate_of_request(&self, from: NodeId, to: NodeId) -> Fate {
         let mut links = self.links();
-        let link = links.links.get(&(from, to)).copied().unwrap_or_default();
-        let random = &mut links.random;
-        let after = LATENCY + Duration::from_millis(random.below(link.delay_millis.saturating_add(1)));
-        let happens = |random: &mut Random, one_in| one_in > 0 && random.one_in(one_in);
-        let fate = if link.cut || happens(random, link.drop_one_in) {
-            Fate::Lost
-        } else if happens(random, link.reorder_one_in) {
-            Fate::ArrivesLate(after + Duration::from_millis(random.below(LATE_MILLIS)))
-        } else {
-            Fate::Arrives(after)
-        };
-        links.messages.sent += 1;
-        links.messages.lost += u64::from(fate == Fate::Lost);
-        links.messages.reordered += u64::from(matches!(fate, Fate::ArrivesLate(_)));
-        fate
+        let Some(after) = links.arrival(from, to) else { return Fate::Lost };
+        let one_in = links.link(from, to).reorder_one_in;
+        if one_in == 0 || !links.random.one_in(one_in) {
+            return Fate::Arrives(after);
+        }
+        links.messages.reordered += 1;
+        Fate::ArrivesLate(after + Duration::from_millis(links.random.below(LATE_MILLIS)))
+    }
+
+    /// When it arrives; `None`: it is lost.
+    fn fate_of_answer(&self, from: NodeId, to: NodeId) -> Option<Duration> {
+        self.links().arrival(from, to)
+    }
+}
+
+impl Links {
+    fn link(&self, from: NodeId, to: NodeId) -> Link {
+        self.links.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    /// When a message arrives; `None`: it is lost.
+    fn arrival(&mut self, from: NodeId, to: NodeId) -> Option<Duration> {
+        let link = self.link(from, to);
+        self.messages.sent += 1;
+        if link.cut || (link.drop_one_in > 0 && self.random.one_in(link.drop_one_in)) {
+            self.messages.lost += 1;
+            return None;
+        }
+        let more_millis = if link.delay_millis == 0 { 0 } else { self.random.below(link.delay_millis + 1) };
+        Some(LATENCY + Duration::from_millis(more_millis))
     }
 }

@@ -38,11 +38,14 @@ impl<'e, A: Application> Model<'e, A> {
         self.machine.apply_encoded(&applied.at, applied.command.clone()).await
     }
 
-    async fn check(&mut self, read: &Read) -> Result<(), ClusterError> {
+    async fn check(&mut self, read: &Read, exercised: &mut Exercised) -> Result<(), ClusterError> {
         let expected = match self.go_to(read.position).await {
             Ok(()) => self.machine.query_encoded(&read.query).await,
             Err(reason) => Err(reason),
         };
+        if let Ok(answer) = &expected {
+            exercised.add_answer::<A>(answer);
+        }
         let expected = expected.unwrap_or_else(|reason| reason.into());
         if read.answer == expected {
             return Ok(());
@@ -68,7 +71,7 @@ impl Events {
         let mut before = model.machine.pairs().await;
         for applied in self.applied.values() {
             while let Some(read) = reads.next_if(|read| read.position < applied.at.position) {
-                model.check(read).await?;
+                model.check(read, &mut exercised).await?;
             }
             let response = model.apply(applied).await;
             if response.as_ref() != Ok(&applied.response) {
@@ -80,7 +83,7 @@ impl Events {
             before = after;
         }
         for read in reads {
-            model.check(read).await?;
+            model.check(read, &mut exercised).await?;
         }
         nodes.iter().try_for_each(|(node, pairs)| check_state(*node, &before, pairs))?;
         Ok(exercised)

@@ -58,6 +58,8 @@ enum Trouble {
     Crash(NodeId, Survival),
     /// All fail, and all start again.
     AllCrash(Survival),
+    /// A new node joins, and this one leaves.
+    Replaced(NodeId),
 }
 
 impl Trouble {
@@ -69,7 +71,7 @@ impl Trouble {
             1 => Survival::Everything,
             _ => Survival::Random(random.number()),
         };
-        match random.below(8) {
+        match random.below(9) {
             0 => Self::Cut(node, other),
             1 => Self::Isolated(node),
             2 => Self::Slow(Duration::from_millis(1 + random.below(MOST_DELAY_MILLIS))),
@@ -77,7 +79,8 @@ impl Trouble {
             4 => Self::Reordered(2 + random.below(6)),
             5 => Self::LeaderCrash(survival),
             6 => Self::Crash(node, survival),
-            _ => Self::AllCrash(survival),
+            7 => Self::AllCrash(survival),
+            _ => Self::Replaced(node),
         }
     }
 }
@@ -198,6 +201,10 @@ async fn begin<A: Application>(cluster: &Cluster<A>, trouble: Trouble) -> Result
             for node in nodes {
                 cluster.restart(node).await?;
             }
+        }
+        Trouble::Replaced(node) => {
+            cluster.add_node().await?;
+            cluster.remove_node(node).await?;
         }
     }
     Ok(())

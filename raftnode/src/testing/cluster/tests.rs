@@ -1,7 +1,10 @@
 //! The cluster keeps its promises, and notices when it does not.
 
+use storage_leveldb::StorageError;
+
 use super::*;
 use crate::application::{At, Transaction, View};
+use crate::testing::subject::encoded;
 
 /// A sum.
 struct Sum;
@@ -67,4 +70,82 @@ async fn a_leader_that_is_restored_answers_stale_reads_and_is_caught() {
     assert!(sum < WRITES);
     let error = checked.unwrap_err();
     assert!(matches!(error, ClusterError::StaleRead { acknowledged: WRITES, .. }), "{error}");
+}
+
+async fn sums() -> Cluster<Sum> {
+    Cluster::start(3, 1, || Sum).await.unwrap()
+}
+
+/// The node that leads, and the others.
+async fn roles(cluster: &Cluster<Sum>) -> (NodeId, Vec<NodeId>) {
+    let leader = cluster.leader().await.unwrap();
+    (leader, cluster.nodes().into_iter().filter(|node| *node != leader).collect())
+}
+
+/// What the leader sends arrives, and what comes back does not: the node has the entries, and its
+/// own requests get no answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_direction_can_be_cut_alone() {
+    let cluster = sums().await;
+    let (leader, others) = roles(&cluster).await;
+    cluster.network().cut(others[0], leader);
+    cluster.write(leader, 1).await.unwrap();
+    let begun = Instant::now();
+    while cluster.read_stale(others[0], ()).await.unwrap() != 1 {
+        assert!(begun.elapsed() < Duration::from_secs(RECOVERY_SECONDS), "it does not get the entry");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    cluster.read_encoded(others[0], encoded("a query", &()), Duration::from_secs(1)).await.unwrap_err();
+    cluster.read(others[1], ()).await.unwrap();
+    assert!(cluster.check().await.unwrap().messages.lost > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_lost_late_and_overtaken_and_every_promise_holds() {
+    let cluster = sums().await;
+    let directions = || (1..=3).flat_map(|from| (1..=3).map(move |to| (from, to)));
+    let (_, others) = roles(&cluster).await;
+    for trouble in 0..3 {
+        let before = cluster.network().messages();
+        let begun = Instant::now();
+        for (from, to) in directions() {
+            match trouble {
+                0 => cluster.network().drop_one_in(8, from, to),
+                1 => cluster.network().reorder_one_in(8, from, to),
+                _ => cluster.network().delay(from, to, Duration::from_millis(20)),
+            }
+        }
+        for _ in 0..WRITES {
+            cluster.write(others[0], 1).await.unwrap();
+        }
+        let after = cluster.network().messages();
+        match trouble {
+            0 => assert!(after.lost > before.lost && after.reordered == before.reordered),
+            1 => assert!(after.lost == before.lost && after.reordered > before.reordered),
+            // On its way to the leader and to another node a write waits four times for 10 ms in
+            // the mean.
+            _ => assert!(begun.elapsed() > Duration::from_millis(5 * WRITES)),
+        }
+        cluster.network().heal();
+    }
+    assert_eq!(cluster.read(others[1], ()).await.unwrap(), 3 * WRITES);
+    cluster.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_can_be_replaced_and_nothing_is_lost() {
+    let cluster = sums().await;
+    for (old, new) in [(1, 4), (2, 5), (3, 6)] {
+        cluster.write(old, 1).await.unwrap();
+        assert_eq!(cluster.add_node().await.unwrap(), new);
+        cluster.remove_node(old).await.unwrap();
+        cluster.write(old, 1).await.unwrap_err();
+        assert_eq!(cluster.read(new, ()).await.unwrap(), new - 3);
+    }
+    assert_eq!(cluster.nodes(), [4, 5, 6]);
+    for node in cluster.nodes() {
+        cluster.crash(node, Survival::Nothing).await;
+    }
+    let report = cluster.check().await.unwrap();
+    assert_eq!((report.acknowledged, report.not_applied), (3, 3), "{report}");
 }

@@ -1,11 +1,14 @@
-//! What clients send: `kv.v1` messages of any bytes, up to the command that goes into the log.
+//! What clients and nodes that forward send: messages of any bytes, and of those of clients the
+//! commands that go into the log.
 
 use std::fmt::Debug;
 
 use kvnode::testing::{admit_delete, admit_put, admit_scan};
 use kvnode::{Command, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use prost::Message;
+use proto::MAX_REQUESTS_PER_MESSAGE;
 use proto::kv::v1 as kv;
+use proto::node::v1 as node;
 
 /// Most bytes that the log keeps of a command besides its key and value.
 const MAX_OVERHEAD_BYTES: usize = 64;
@@ -13,11 +16,19 @@ const MAX_OVERHEAD_BYTES: usize = 64;
 /// Any bytes as any request: refused, or within the limits that the README names.
 pub fn kv_request(data: &[u8]) {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 4 {
+    match kind % 6 {
         0 => put(bytes),
         1 => delete(bytes),
         2 => drop(decoded::<kv::GetRequest>(bytes)),
-        _ => scan(bytes),
+        3 => scan(bytes),
+        4 => {
+            let request = decoded::<kv::SessionRequest>(bytes);
+            assert!(request.is_none_or(|r| r.operations.len() <= MAX_REQUESTS_PER_MESSAGE));
+        }
+        _ => {
+            let request = decoded::<node::ForwardRequest>(bytes);
+            assert!(request.is_none_or(|r| r.requests.len() <= MAX_REQUESTS_PER_MESSAGE));
+        }
     }
 }
 

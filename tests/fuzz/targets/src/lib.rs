@@ -37,6 +37,7 @@ openraft::declare_raft_types!(
     pub TypeConfig: D = Payload, R = (), NodeId = u64, Node = raftnode::Member
 );
 
+mod batch_apply;
 mod damage;
 mod framed;
 mod input;
@@ -51,6 +52,7 @@ mod reference;
 pub mod seeds;
 mod snapshot_install;
 
+pub use batch_apply::batch_apply;
 pub use framed::{framed_damage, framed_file};
 pub use kv_apply::kv_apply;
 pub use kv_request::kv_request;
@@ -64,11 +66,12 @@ pub use snapshot_install::snapshot_install;
 pub type Target = fn(&[u8]);
 
 /// Every target, by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("framed_file", framed_file),
     ("framed_damage", framed_damage),
     ("paged_table", paged_table),
     ("records", records),
+    ("batch_apply", batch_apply),
     ("kv_apply", kv_apply),
     ("snapshot_install", snapshot_install),
     ("raft_wire", raft_wire),

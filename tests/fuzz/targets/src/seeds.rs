@@ -6,6 +6,7 @@ use kvnode::{PairRecord, Response};
 use openraft::raft::{TransferLeaderRequest, VoteRequest, VoteResponse};
 use prost::Message as _;
 use proto::kv::v1 as kv;
+use proto::node::v1 as node;
 use proto::raft::v1 as pb;
 use serde::Serialize;
 use storage_leveldb::testing::formats::{ManifestOf, manifest_again, write_paged};
@@ -35,6 +36,7 @@ pub fn all() -> Vec<(&'static str, Vec<Seed>)> {
         ("framed_damage", scripts()),
         ("paged_table", paged_table()),
         ("records", records_seeds()),
+        ("batch_apply", batch_apply()),
         ("kv_apply", scripts()),
         ("snapshot_install", snapshot_install()),
         ("raft_wire", raft_wire()),
@@ -285,6 +287,10 @@ fn kv_request() -> Vec<Seed> {
         kv::DeleteRequest { key: Bytes::from_static(b"k"), request_id: id(16, 9), return_previous: true };
     let scan = kv::ScanRequest { prefix: Bytes::from_static(b"p"), limit: 10, keys_only: true, stale: true };
     let get = kv::GetRequest { key: Bytes::from_static(b"k"), stale: true };
+    let operation = kv::Operation { id: 3, ..Default::default() };
+    let session = kv::SessionRequest { operations: vec![operation; 2] };
+    let forward =
+        node::ForwardRequest { requests: vec![node::ForwardedRequest { id: 3, ..Default::default() }; 2] };
     vec![
         named("put", &[&[0], &put(b"key", None).encode_to_vec()]),
         named("put-named", &[&[0], &put(b"key", id(16, 1)).encode_to_vec()]),
@@ -293,6 +299,43 @@ fn kv_request() -> Vec<Seed> {
         named("delete", &[&[1], &delete.encode_to_vec()]),
         named("get", &[&[2], &get.encode_to_vec()]),
         named("scan", &[&[3], &scan.encode_to_vec()]),
+        named("session", &[&[4], &session.encode_to_vec()]),
+        named("session-of-empty-operations", &[&[4], &[0x0a, 0].repeat(2000)]),
+        named("forward", &[&[5], &forward.encode_to_vec()]),
+        named("forward-of-empty-requests", &[&[5], &[0x0a, 0].repeat(2000)]),
+    ]
+}
+
+/// Batches behind their lengths: anonymous commands, repeated and old ones, and malformed ones.
+fn batch_apply() -> Vec<Seed> {
+    let command = |sequence: Option<u64>, content: &'static [u8]| {
+        let content = codec::encode(&Bytes::from_static(content)).unwrap();
+        let length = (content.len() as u32).to_le_bytes();
+        match sequence {
+            None => [&[0][..], &length, &content].concat(),
+            Some(sequence) => [&[1][..], &[7; 16], &sequence.to_le_bytes(), &length, &content].concat(),
+        }
+    };
+    let batch = |schema: u32, time: u64, commands: &[Vec<u8>]| {
+        let batch = [&schema.to_le_bytes()[..], &time.to_le_bytes(), &commands.concat()].concat();
+        [&(batch.len() as u16).to_le_bytes()[..], &batch].concat()
+    };
+    let anonymous = batch(1, 9, &[command(None, b"one"), command(None, b"")]);
+    let repeated = batch(2, 5, &[command(Some(2), b"two"), command(Some(2), b"x"), command(Some(1), b"y")]);
+    let newer_schema = batch(3, 10, &[command(None, b"three")]);
+    let not_a_command = batch(1, 10, &[[&[0][..], &1_u32.to_le_bytes(), &[0xff]].concat()]);
+    let long = batch(1, 10, &[[&[0][..], &u32::MAX.to_le_bytes(), &[1]].concat()]);
+    let unknown_flag = batch(1, 10, &[vec![2]]);
+    let torn = &repeated[..repeated.len() - 3];
+    vec![
+        named("anonymous", &[&anonymous]),
+        named("repeated", &[&anonymous, &repeated, &repeated]),
+        named("empty", &[&batch(1, 0, &[]), &anonymous]),
+        named("newer-schema", &[&anonymous, &newer_schema]),
+        named("not-a-command", &[&not_a_command]),
+        named("a-length-too-long", &[&anonymous, &long]),
+        named("unknown-flag", &[&unknown_flag]),
+        named("torn", &[&anonymous, torn]),
     ]
 }
 
