@@ -7,8 +7,7 @@ use openraft::{Instant as _, LogIdOptionExt as _};
 use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 use proto::node::v1 as pb;
 
-use super::raft::{count, signed};
-use super::registry::register;
+use super::series::{count, register, signed};
 use crate::node::answers;
 use crate::raft::{Metrics, NodeId};
 

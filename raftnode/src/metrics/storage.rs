@@ -8,8 +8,7 @@ use prometheus::{
 };
 use storage_leveldb::{Db, Observer, StallCause};
 
-use super::raft::signed;
-use super::registry::register;
+use super::series::{register, signed};
 use crate::node::{DiskBytes, DiskSpace};
 
 /// From a cached write to a disk in trouble.

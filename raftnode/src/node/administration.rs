@@ -6,7 +6,7 @@ use proto::node::v1 as pb;
 use super::error::Error;
 use super::handle::Node;
 use super::part::Part;
-use crate::api::{Call, DEFAULT_CLUSTER_DEADLINE, refusal, status_codes, status_report};
+use crate::api::{Call, DEFAULT_CLUSTER_DEADLINE, status_codes, status_report, status_report_of_faulty};
 use crate::application::Application;
 use crate::http::StatusDocument;
 use crate::metrics::Op;
@@ -84,7 +84,7 @@ impl<A: Application> Node<A> {
     pub async fn status(&self) -> pb::StatusResponse {
         match self.part() {
             Part::Serving(api) => status_report(api.local()).await,
-            Part::Faulty(faulty) => refusal::status_report(faulty),
+            Part::Faulty(faulty) => status_report_of_faulty(faulty),
         }
     }
 
