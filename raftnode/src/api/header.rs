@@ -7,8 +7,8 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::call::CLUSTER_ID_METADATA;
-use crate::node::{Faulty, Local};
 use crate::raft::{Metrics, NodeId};
+use crate::standing::{Faulty, Local};
 
 /// In the metadata of every failure: who answered. Its absence tells that no node did.
 pub(crate) const NODE_ID_METADATA: &str = "node-id";

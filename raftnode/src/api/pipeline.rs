@@ -24,7 +24,7 @@ use super::status_codes::{self, Failure};
 use crate::application::{Command, RequestId};
 use crate::connections::{Requests, UnderWay};
 use crate::metrics::Op;
-use crate::node::Leader;
+use crate::standing::Leader;
 
 /// How often requests whose time is over are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);

@@ -17,7 +17,7 @@ use super::report::Reporter;
 use super::status_codes;
 use super::status_report::status_report_of_faulty;
 use crate::cluster::Overview;
-use crate::node::{Faulty, explain};
+use crate::standing::{Faulty, explain};
 
 /// The one service that does more than refuse: it says how this node is.
 struct FaultyCluster {

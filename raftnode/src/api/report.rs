@@ -9,8 +9,8 @@ use super::header::{header, header_of_faulty};
 use super::status_report::{members, status_report, status_report_of_faulty};
 use crate::config::Peers;
 use crate::history::{DISK_BOUNDS_SECONDS, History, REQUEST_BOUNDS_SECONDS};
-use crate::node::{DiskBytes, DiskSpace, Faulty, Local, explain};
 use crate::raft::NodeId;
+use crate::standing::{DiskBytes, DiskSpace, Faulty, Local, explain};
 
 /// Speaks for this node, whatever state it is in.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use super::status_codes;
 use crate::application::{Host, Hosted};
 use crate::cluster::Overview;
 use crate::metrics::{Metrics, Op, OpKind};
-use crate::node::{Affiliation, Local};
+use crate::standing::{Affiliation, Local};
 
 /// What the client services share.
 pub(crate) struct Api {

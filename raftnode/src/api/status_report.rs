@@ -10,8 +10,8 @@ use proto::node::v1 as pb;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::header::{header, header_of_faulty};
-use crate::node::{Affiliation, Faulty, Local, Standing, answers, explain, is_joint};
 use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
+use crate::standing::{Affiliation, Faulty, Local, Standing, answers, explain, is_joint};
 
 /// Everything this node knows about itself and the membership, now. A node that was removed claims
 /// nothing about the cluster.

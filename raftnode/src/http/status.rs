@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::api::{status_report, status_report_of_faulty};
 use crate::cluster::role;
-use crate::node::{Faulty, Local, explain};
 use crate::raft::Member;
+use crate::standing::{Faulty, Local, explain};
 
 /// What a node says about itself, as JSON. Indexes are Raft log indexes, sizes are bytes.
 #[derive(Debug, Clone, Serialize)]

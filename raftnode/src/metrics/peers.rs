@@ -8,8 +8,8 @@ use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 use proto::node::v1 as pb;
 
 use super::series::{count, register, signed};
-use crate::node::answers;
 use crate::raft::{Metrics, NodeId};
+use crate::standing::answers;
 
 /// Gauges with a series for each peer.
 ///

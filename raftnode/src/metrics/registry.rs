@@ -7,8 +7,8 @@ use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::series::{count, register};
 use super::{LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
-use crate::node::{Local, Standing, is_joint};
 use crate::raft::NodeId;
+use crate::standing::{Local, Standing, is_joint};
 
 /// Series that others count.
 pub(crate) type Collectors = Vec<Box<dyn Collector>>;

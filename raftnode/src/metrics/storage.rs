@@ -9,7 +9,7 @@ use prometheus::{
 use storage_leveldb::{Db, Observer, StallCause};
 
 use super::series::{register, signed};
-use crate::node::{DiskBytes, DiskSpace};
+use crate::standing::{DiskBytes, DiskSpace};
 
 /// From a cached write to a disk in trouble.
 pub(crate) const DISK_BUCKETS_SECONDS: [f64; 14] =
