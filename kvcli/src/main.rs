@@ -1,6 +1,5 @@
 //! The `kvcli` binary: parses the command line, runs one command, turns its end into an exit code.
 
-mod bench;
 mod cli;
 mod exit;
 mod json;

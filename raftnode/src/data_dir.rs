@@ -3,6 +3,7 @@
 //! Layout: `LOCK` (held while a process uses the directory), `IDENTITY` (see
 //! [`identity`](crate::identity)), `storage/` (storage-leveldb's own).
 
+mod error;
 mod fingerprint;
 
 use std::fs::{self, File};
@@ -10,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use error::DataDirError;
 pub use fingerprint::Fingerprint;
 use network_grpc::MemberIdentity;
 use rustix::fs::{FlockOperation, flock};
@@ -45,52 +47,6 @@ pub struct DataDir {
     identity: Mutex<Identity>,
     // Closing the file gives up the lock.
     _lock: File,
-}
-
-/// A data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
-    /// It cannot be made, listed or written.
-    #[error("cannot {action} {}; give --data-dir a directory that this user may write", path.display())]
-    Io {
-        /// `create`, `list`, …
-        action: &'static str,
-        /// The directory or file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process holds the lock.
-    #[error("{} is in use by another process; stop it first, or give this node a data directory of its own", .0.display())]
-    Locked(PathBuf),
-    /// Files, but no identity.
-    #[error(
-        "{} is not empty (it has '{found}') and has no IDENTITY file: it was not made by such a node, or is damaged; give --data-dir an \
-         empty or a new directory, and a damaged node a new id",
-        path.display()
-    )]
-    Foreign {
-        /// The directory.
-        path: PathBuf,
-        /// One of the files in it.
-        found: String,
-    },
-    /// It belongs to another node, is a copy, or cannot be read.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-}
-
-impl DataDirError {
-    /// Whether another directory or other options are needed, so that a supervisor need not try
-    /// again.
-    #[must_use]
-    pub fn is_misfit(&self) -> bool {
-        match self {
-            Self::Io { .. } | Self::Locked(_) => false,
-            Self::Foreign { .. } => true,
-            Self::Identity(e) => !matches!(e, IdentityError::Io { .. }),
-        }
-    }
 }
 
 impl DataDir {

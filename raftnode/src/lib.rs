@@ -35,6 +35,7 @@ mod node;
 mod peer;
 mod raft;
 pub mod shutdown;
+mod standing;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;

@@ -1,13 +1,12 @@
 //! The command line as clap sees it: the flags for every command, and the list of commands.
 
-use std::ffi::OsString;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kvcli::ClusterId;
 
+use super::bench::BenchArgs;
 use super::cluster::ClusterArgs;
 use super::completions::CompletionsArgs;
 use super::delete::DeleteArgs;
@@ -15,7 +14,6 @@ use super::get::GetArgs;
 use super::health::HealthArgs;
 use super::put::PutArgs;
 use super::scan::ScanArgs;
-use crate::bench::BenchArgs;
 use crate::exit;
 use crate::output::Format;
 use crate::units::parse_duration;
@@ -122,11 +120,6 @@ impl Command {
             _ => DEFAULT_TIMEOUT,
         }
     }
-}
-
-/// The bytes of an argument as they were given; on Unix they need not be text.
-pub(super) fn raw(argument: OsString) -> Bytes {
-    argument.into_encoded_bytes().into()
 }
 
 #[cfg(test)]

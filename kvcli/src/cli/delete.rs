@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
+use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::args::raw;
 use crate::exit::Problem;
 use crate::output::{self, Format};
 
@@ -20,7 +20,7 @@ pub(super) struct DeleteArgs {
 
 impl DeleteArgs {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let key = raw(self.key);
+        let key = Bytes::from(self.key.into_encoded_bytes());
         let answer = context.client.delete(key.clone()).await?;
         if answer.deleted == 0 {
             return Err(Problem::KeyNotFound(output::escaped(&key)).into());

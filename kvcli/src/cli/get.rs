@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 
+use bytes::Bytes;
 use clap::Args;
 use kvcli::ReadMode;
 
 use super::Context;
-use super::args::raw;
 use crate::exit::Problem;
 use crate::json::JsonPair;
 use crate::output::{self, Format};
@@ -36,7 +36,7 @@ pub(super) struct GetArgs {
 
 impl GetArgs {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let key = raw(self.key);
+        let key = Bytes::from(self.key.into_encoded_bytes());
         let answer = context.client.get(key.clone(), mode(self.stale)).await?;
         let Some(pair) = answer.pair else {
             return Err(Problem::KeyNotFound(output::escaped(&key)).into());

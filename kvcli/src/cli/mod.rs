@@ -1,6 +1,7 @@
 //! The command line: `args` describes it, one file per command carries it out.
 
 mod args;
+mod bench;
 mod cluster;
 mod completions;
 mod delete;

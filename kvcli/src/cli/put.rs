@@ -14,7 +14,6 @@ use rustix::fs::OFlags;
 use serde_json::json;
 
 use super::Context;
-use super::args::raw;
 use crate::exit::Problem;
 use crate::output::{self, Format};
 
@@ -50,7 +49,7 @@ pub(super) struct PutArgs {
 impl PutArgs {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let value = value(self.value, self.file)?;
-        let answer = context.client.put(raw(self.key), value).await?;
+        let answer = context.client.put(self.key.into_encoded_bytes(), value).await?;
         let revision = answer.header.map_or(0, |header| header.revision);
         let written = match context.format {
             Format::Text => output::line("OK"),
@@ -72,7 +71,7 @@ fn value(argument: Option<OsString>, file: Option<PathBuf>) -> anyhow::Result<By
             refuse_closed(&io::stdin())?;
             read(io::stdin().lock()).context("value from standard input")
         }
-        Some(value) => Ok(raw(value)),
+        Some(value) => Ok(value.into_encoded_bytes().into()),
         None => Ok(Bytes::new()),
     }
 }

@@ -8,7 +8,6 @@ use kvcli::ScanOptions;
 use kvcli::wire::Pair;
 
 use super::Context;
-use super::args::raw;
 use super::get::mode;
 use crate::json::JsonPair;
 use crate::output::{self, Format};
@@ -47,7 +46,7 @@ pub(super) struct ScanArgs {
 impl ScanArgs {
     pub(super) async fn run(self, context: &Context) -> anyhow::Result<()> {
         let options = ScanOptions {
-            prefix: raw(self.prefix),
+            prefix: self.prefix.into_encoded_bytes().into(),
             limit: self.limit,
             keys_only: self.keys_only,
             mode: mode(self.stale),

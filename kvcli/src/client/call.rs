@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use super::attempt::{Answer, Sending, Terms};
+use super::attempt::{Answer, Sending};
 use super::backoff::Backoff;
 use super::connections::Link;
 use super::failure::Verdict;
 use super::names::Address;
 use super::route::Route;
+use super::terms::Terms;
 use super::{Cause, Client, ClientError, ClusterId, Endpoint, Failure, TraceId, metadata};
 
 /// The least time for an attempt, if the operation has as much left: a share of a short timeout

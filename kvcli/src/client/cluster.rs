@@ -5,11 +5,12 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::attempt::{Answer, Header, Terms, timed};
+use super::attempt::{Answer, Header};
 use super::call::{Effect, Target};
 use super::connections::Link;
 use super::kv::MAX_MESSAGE_BYTES;
 use super::survey::Patience;
+use super::terms::{Terms, timed};
 use super::wire::cluster_client::ClusterClient;
 use super::wire::{
     AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, Health,

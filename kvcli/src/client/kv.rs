@@ -4,10 +4,11 @@ use bytes::Bytes;
 use tonic::Status;
 use tonic::transport::Channel;
 
-use super::attempt::{Answer, Header, Terms};
+use super::attempt::{Answer, Header};
 use super::call::{Effect, Target};
 use super::connections::Link;
 use super::session::Turn;
+use super::terms::Terms;
 use super::wire::kv_client::KvClient;
 use super::wire::operation::Request as Asked;
 use super::wire::operation_response::Response;
@@ -109,7 +110,7 @@ pub(super) fn service(channel: Channel) -> KvClient<Channel> {
 /// Sends an operation over the session of a link. Whatever kind of answer comes is the one that was
 /// asked for, or else the node is wrong.
 async fn ask<T: Answered>(link: Link, operation: Asked, terms: Terms) -> Result<T, Status> {
-    let answer = link.session.send(&link.channel, operation, terms).await?;
+    let answer = link.session.send(&service(link.channel), operation, terms).await?;
     T::of(answer).ok_or_else(|| Status::internal("the answer is to another operation"))
 }
 

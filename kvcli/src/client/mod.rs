@@ -2,9 +2,10 @@
 //!
 //! `kv` and `cluster` are the operations. `call` runs one of them to its end: `identity` makes sure
 //! which cluster it is meant for, `route` picks the endpoint of the next attempt, `names` finds its
-//! addresses, `attempt` sends the request over one of the `connections`, puts, gets and deletes of
-//! all callers over one `stream` of each, `failure` judges what came back and `error` is what the
-//! caller sees. `survey` asks all endpoints at once. `trace` names an operation for the logs.
+//! addresses, `attempt` sends the request, with its `terms`, over one of the `connections`, puts,
+//! gets and deletes of all callers over one `stream` of each, `failure` judges what came back and
+//! `error` is what the caller sees. `survey` asks all endpoints at once. `trace` names an operation
+//! for the logs.
 
 mod attempt;
 mod backoff;
@@ -27,6 +28,7 @@ mod scan;
 mod session;
 mod stream;
 mod survey;
+mod terms;
 mod trace;
 
 use crate::wire;

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tonic::{Request, Status, Streaming};
 
-use super::attempt::{Answer, Header, untimed};
+use super::attempt::{Answer, Header};
 use super::call::Effect;
 use super::connections::Link;
 use super::kv::service;
+use super::terms::untimed;
 use super::wire::{Pair, ScanRequest, ScanResponse};
 use super::{Cause, Client, ClientError, MAX_KEY_BYTES, ReadMode};
 

@@ -14,9 +14,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::ClusterId;
-use super::attempt::{Terms, name_cluster};
-use super::kv::service;
 use super::metadata as names;
+use super::terms::{Terms, name_cluster};
+use super::wire::kv_client::KvClient;
 use super::wire::operation::Request as Asked;
 use super::wire::operation_response::Response;
 use super::wire::{
@@ -54,14 +54,14 @@ impl SessionOver {
     /// Sends an operation over the session that is open, or else over another one.
     pub(super) async fn send(
         &self,
-        channel: &Channel,
+        service: &KvClient<Channel>,
         asked: Asked,
         terms: Terms,
     ) -> Result<Response, Status> {
         loop {
             let (done, answer) = oneshot::channel();
             let waiting = Waiting { asked: asked.clone(), terms, done };
-            if self.open(channel, terms.cluster).send(waiting).await.is_err() {
+            if self.open(service, terms.cluster).send(waiting).await.is_err() {
                 continue;
             }
             // What is dropped without an answer was not sent.
@@ -77,7 +77,7 @@ impl SessionOver {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn open(&self, channel: &Channel, cluster: Option<ClusterId>) -> mpsc::Sender<Waiting> {
+    fn open(&self, service: &KvClient<Channel>, cluster: Option<ClusterId>) -> mpsc::Sender<Waiting> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = open.as_ref()
             && open.cluster == cluster
@@ -87,7 +87,7 @@ impl SessionOver {
         }
         let (waiting, arrivals) = mpsc::channel(MAX_UNDER_WAY);
         *open = Some(Open { cluster, waiting: waiting.clone() });
-        tokio::spawn(Stream::new(arrivals).run(channel.clone(), cluster));
+        tokio::spawn(Stream::new(arrivals).run(service.clone(), cluster));
         waiting
     }
 }
@@ -128,14 +128,13 @@ impl Stream {
         Self { arrivals, out: None, pending: HashMap::new(), next_id: 0, header }
     }
 
-    async fn run(mut self, channel: Channel, cluster: Option<ClusterId>) {
+    async fn run(mut self, mut service: KvClient<Channel>, cluster: Option<ClusterId>) {
         let (out, outgoing) = mpsc::channel(WAITING_MESSAGES);
         self.out = Some(out);
         let mut request = Request::new(ReceiverStream::new(outgoing));
         name_cluster(request.metadata_mut(), cluster);
-        let mut kv = service(channel);
         let mut answers =
-            Answers::Opening(Box::pin(async move { Ok(kv.session(request).await?.into_inner()) }));
+            Answers::Opening(Box::pin(async move { Ok(service.session(request).await?.into_inner()) }));
         let status = self.exchange(&mut answers).await;
         self.arrivals.close();
         for (_, done) in self.pending.drain() {

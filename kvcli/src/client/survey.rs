@@ -7,11 +7,12 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tonic::Status;
 
-use super::attempt::{Answer, Terms};
+use super::attempt::Answer;
 use super::backoff::Backoff;
 use super::call::Plan;
 use super::connections::Link;
 use super::names::Address;
+use super::terms::Terms;
 use super::{Cause, Client, ClientError, ClusterId, Endpoint, Failure};
 
 /// Questions on their way at the same time.

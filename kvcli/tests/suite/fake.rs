@@ -1,29 +1,20 @@
 //! A node that does what a test tells it to, in this process, behind a connection that can be cut.
 
+mod cluster;
+mod kv;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use kvcli::wire::cluster_server::{Cluster, ClusterServer};
-use kvcli::wire::kv_server::{Kv, KvServer};
-use kvcli::wire::operation::Request as Asked;
-use kvcli::wire::operation_response::Response as Answered;
-use kvcli::wire::{
-    AddLearnerRequest, AddLearnerResponse, ChangeMembershipRequest, ChangeMembershipResponse, DeleteRequest,
-    DeleteResponse, GetRequest, GetResponse, HealthRequest, HealthResponse, InitRequest, InitResponse,
-    OperationFailure, OperationResponse, Pair, PutRequest, PutResponse, ReportRequest, ReportResponse,
-    RequestId, ResponseHeader, ScanRequest, ScanResponse, SessionRequest, SessionResponse, SetAddressRequest,
-    SetAddressResponse, SnapshotRequest, SnapshotResponse, StatusRequest, StatusResponse,
-    TransferLeaderRequest, TransferLeaderResponse, node,
-};
+use kvcli::wire::cluster_server::ClusterServer;
+use kvcli::wire::kv_server::KvServer;
+use kvcli::wire::{ChangeMembershipRequest, HealthResponse, RequestId, SetAddressRequest, StatusResponse};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Status};
 
 /// The cluster of every fake, unless a test says otherwise.
 pub(crate) const CLUSTER: &str = "0123456789abcdef0123456789abcdef";
@@ -215,16 +206,6 @@ impl Fake {
         }
         status
     }
-
-    fn node_header(&self) -> Option<node::ResponseHeader> {
-        let (leader_addr, cluster_id) = self.with(|state| (state.leader.clone(), state.cluster.clone()));
-        Some(node::ResponseHeader { cluster_id, node_id: 1, leader_id: 1, leader_addr, term: 3 })
-    }
-
-    fn header(&self) -> Option<ResponseHeader> {
-        let (leader_addr, cluster_id) = self.with(|state| (state.leader.clone(), state.cluster.clone()));
-        Some(ResponseHeader { cluster_id, node_id: 1, leader_id: 1, leader_addr, term: 3, revision: 17 })
-    }
 }
 
 /// For whom a request asked: the `:authority` of HTTP/2.
@@ -259,208 +240,8 @@ fn named_cluster<T>(request: &Request<T>) -> Option<String> {
     Some(request.metadata().get("node-cluster-id")?.to_str().unwrap().to_owned())
 }
 
-fn pair(key: &[u8], value: &[u8]) -> Pair {
-    Pair {
-        key: key.to_vec().into(),
-        value: value.to_vec().into(),
-        create_revision: 5,
-        mod_revision: 17,
-        version: 2,
-    }
-}
-
 /// A port that refuses connections.
 pub(crate) fn closed_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
-}
-
-#[tonic::async_trait]
-impl Kv for Fake {
-    async fn put(&self, request: Request<PutRequest>) -> Result<Response<PutResponse>, Status> {
-        let put = request.get_ref().clone();
-        if self.with(|state| state.refuse_writes) {
-            return Err(self.failure(Code::ResourceExhausted, None));
-        }
-        let apply = |state: &mut State| {
-            state.pairs.insert(put.key.to_vec(), put.value.to_vec());
-        };
-        self.receive("put", &request, put.request_id.clone(), apply).await?;
-        Ok(Response::new(PutResponse { header: self.header(), previous: None }))
-    }
-
-    async fn get(&self, request: Request<GetRequest>) -> Result<Response<GetResponse>, Status> {
-        self.receive("get", &request, None, |_| {}).await?;
-        let key = &request.get_ref().key;
-        let pair = self.with(|s| s.pairs.get(key.as_ref()).map(|value| pair(key, value)));
-        Ok(Response::new(GetResponse { header: self.header(), pair }))
-    }
-
-    async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
-        let delete = request.get_ref().clone();
-        let mut deleted = 0;
-        let apply = |state: &mut State| {
-            deleted = u64::from(state.pairs.remove(delete.key.as_ref()).is_some());
-        };
-        self.receive("delete", &request, delete.request_id.clone(), apply).await?;
-        Ok(Response::new(DeleteResponse { header: self.header(), deleted, previous: None }))
-    }
-
-    type ScanStream = tokio_stream::Iter<std::vec::IntoIter<Result<ScanResponse, Status>>>;
-
-    async fn scan(&self, request: Request<ScanRequest>) -> Result<Response<Self::ScanStream>, Status> {
-        self.receive("scan", &request, None, |_| {}).await?;
-        let scan = request.into_inner();
-        let (pairs, page): (Vec<_>, _) = self.with(|state| {
-            let pairs = state.pairs.iter().filter(|(key, _)| key.starts_with(&scan.prefix));
-            let value = |value: &Vec<u8>| if scan.keys_only { vec![] } else { value.clone() };
-            let limit = if scan.limit == 0 { usize::MAX } else { scan.limit as usize };
-            (pairs.take(limit).map(|(k, v)| pair(k, &value(v))).collect(), state.pairs_per_page)
-        });
-        let pages: Vec<_> = pairs
-            .chunks(page)
-            .map(|pairs| Ok(ScanResponse { header: self.header(), pairs: pairs.to_vec() }))
-            .collect();
-        Ok(Response::new(tokio_stream::iter(pages)))
-    }
-
-    type SessionStream = ReceiverStream<Result<SessionResponse, Status>>;
-
-    async fn session(
-        &self,
-        request: Request<Streaming<SessionRequest>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
-        self.admit(&named_cluster(&request)).await?;
-        let (metadata, extensions, mut messages) = request.into_parts();
-        let (out, answers) = mpsc::channel(8);
-        let fake = self.clone();
-        tokio::spawn(async move {
-            while let Ok(Some(message)) = messages.message().await {
-                for operation in message.operations {
-                    let (fake, out) = (fake.clone(), out.clone());
-                    let mut around = Request::from_parts(metadata.clone(), extensions.clone(), ());
-                    if operation.timeout_ms > 0 {
-                        around.set_timeout(Duration::from_millis(operation.timeout_ms.into()));
-                    }
-                    tokio::spawn(async move {
-                        let response = fake.operate(around, operation.request.unwrap()).await;
-                        let header = Some(ResponseHeader { node_id: 1, ..fake.header().unwrap() });
-                        let responses =
-                            vec![OperationResponse { id: operation.id, response: Some(response) }];
-                        let message = SessionResponse { header, responses, going_away: false };
-                        drop(out.send(Ok(message)).await);
-                    });
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(answers)))
-    }
-}
-
-impl Fake {
-    /// One operation of a session, as a call of its own would be answered.
-    async fn operate(&self, around: Request<()>, asked: Asked) -> Answered {
-        let (metadata, extensions, ()) = around.into_parts();
-        let answered = match asked {
-            Asked::Put(put) => self
-                .put(Request::from_parts(metadata, extensions, put))
-                .await
-                .map(|a| Answered::Put(a.into_inner())),
-            Asked::Get(get) => self
-                .get(Request::from_parts(metadata, extensions, get))
-                .await
-                .map(|a| Answered::Get(a.into_inner())),
-            Asked::Delete(delete) => self
-                .delete(Request::from_parts(metadata, extensions, delete))
-                .await
-                .map(|a| Answered::Delete(a.into_inner())),
-            Asked::Scan(_) | Asked::CancelScan(_) => Err(Status::unimplemented("kvcli scans by a call")),
-        };
-        answered.unwrap_or_else(|status| {
-            let said = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
-            if let Some(leader) = said("node-leader-addr") {
-                self.with(|state| state.leader = leader.to_owned());
-            }
-            Answered::Failure(OperationFailure {
-                code: status.code() as u32,
-                message: status.message().to_owned(),
-                not_applied: said("node-not-applied").is_some(),
-                node_fault: String::new(),
-            })
-        })
-    }
-}
-
-#[tonic::async_trait]
-impl Cluster for Fake {
-    async fn init(&self, request: Request<InitRequest>) -> Result<Response<InitResponse>, Status> {
-        self.receive("init", &request, None, |_| {}).await?;
-        let members = self.with(|state| state.status.members.clone());
-        let header = self.node_header();
-        Ok(Response::new(InitResponse { header, already_initialized: false, members }))
-    }
-
-    async fn status(&self, request: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        self.with(|state| state.asked += 1);
-        self.admit(&named_cluster(&request)).await?;
-        let header = self.node_header();
-        let status = self.with(|state| state.status.clone());
-        Ok(Response::new(StatusResponse { header, ..status }))
-    }
-
-    async fn add_learner(
-        &self,
-        request: Request<AddLearnerRequest>,
-    ) -> Result<Response<AddLearnerResponse>, Status> {
-        self.receive("add_learner", &request, None, |_| {}).await?;
-        let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(AddLearnerResponse { header: self.node_header(), members, catching_up: false }))
-    }
-
-    async fn change_membership(
-        &self,
-        request: Request<ChangeMembershipRequest>,
-    ) -> Result<Response<ChangeMembershipResponse>, Status> {
-        self.receive("change_membership", &request, None, |_| {}).await?;
-        self.with(|state| state.last_request = Some(Changed::Membership(request.into_inner())));
-        let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(ChangeMembershipResponse { header: self.node_header(), members }))
-    }
-
-    async fn health(&self, request: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
-        self.admit(&named_cluster(&request)).await?;
-        let health = self.with(|state| state.health.clone());
-        let health = health.ok_or_else(|| Status::unimplemented(""))?;
-        Ok(Response::new(HealthResponse { header: self.node_header(), ..health }))
-    }
-
-    async fn set_address(
-        &self,
-        request: Request<SetAddressRequest>,
-    ) -> Result<Response<SetAddressResponse>, Status> {
-        self.receive("set_address", &request, None, |_| {}).await?;
-        self.with(|state| state.last_request = Some(Changed::Address(request.into_inner())));
-        let members = self.with(|state| state.status.members.clone());
-        Ok(Response::new(SetAddressResponse { header: self.node_header(), members }))
-    }
-
-    async fn transfer_leader(
-        &self,
-        request: Request<TransferLeaderRequest>,
-    ) -> Result<Response<TransferLeaderResponse>, Status> {
-        self.receive("transfer_leader", &request, None, |_| {}).await?;
-        let leader_id = request.into_inner().to;
-        Ok(Response::new(TransferLeaderResponse { header: self.node_header(), leader_id }))
-    }
-
-    async fn snapshot(
-        &self,
-        request: Request<SnapshotRequest>,
-    ) -> Result<Response<SnapshotResponse>, Status> {
-        self.receive("snapshot", &request, None, |_| {}).await?;
-        Ok(Response::new(SnapshotResponse { header: self.node_header(), snapshot_index: 42 }))
-    }
-    async fn report(&self, _: Request<ReportRequest>) -> Result<Response<ReportResponse>, Status> {
-        Err(Status::unimplemented("kvcli never asks for a report"))
-    }
 }

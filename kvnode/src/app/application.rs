@@ -3,9 +3,9 @@
 use std::fmt;
 
 use bytes::Bytes;
-use raftnode::{Application, At, MergeOperator, StorageError, Transaction, View};
+use raftnode::{Application, At, MergeOperator, ScanLimit, StorageError, Transaction, View};
 
-use super::{Answer, Command, PairRecord, Query, Response, keys, query};
+use super::{Answer, Command, Found, PairRecord, Query, Response, ScanQuery, keys};
 
 /// A previous value is part of a remembered answer up to this size. When a client repeats a write
 /// that returned a bigger one, the repeated answer has every field of the first but not the
@@ -37,7 +37,7 @@ impl Application for KvApplication {
     }
 
     fn query(&self, view: &mut View<'_, '_>, query: Query) -> Result<Answer, StorageError> {
-        query::run(view, query)
+        answer(view, query)
     }
 
     fn merge_operator(&self) -> Option<&dyn MergeOperator> {
@@ -101,6 +101,37 @@ fn next_revision(txn: &mut Transaction<'_, '_>) -> Result<u64, StorageError> {
     Ok(revision)
 }
 
+/// What a query sees, and at which revision.
+fn answer(view: &mut View<'_, '_>, query: Query) -> Result<Answer, StorageError> {
+    let found = match query {
+        Query::Get { key } => get(view, key)?.into_iter().collect(),
+        Query::Scan(query) => scan(view, &query)?,
+    };
+    Ok(Answer { found, revision: decode_revision(view.get(&keys::REVISION)?.as_deref())? })
+}
+
+fn get(view: &mut View<'_, '_>, key: Bytes) -> Result<Option<Found>, StorageError> {
+    let Some(bytes) = view.get(&keys::pair(&key))? else { return Ok(None) };
+    Ok(Some(Found { record: decode_pair(bytes)?, key }))
+}
+
+fn scan(view: &mut View<'_, '_>, query: &ScanQuery) -> Result<Vec<Found>, StorageError> {
+    let limit = ScanLimit { pairs: query.max_pairs, bytes: query.max_bytes };
+    let pairs = view.scan(&keys::pairs(&query.start, &query.prefix), limit)?;
+    pairs.into_iter().map(|(key, value)| found(&key, value, query.keys_only)).collect()
+}
+
+fn found(key: &Bytes, value: Bytes, keys_only: bool) -> Result<Found, StorageError> {
+    let Some(key) = keys::user_key(key) else {
+        return Err(corrupt("scanning pairs", &"a key outside the pairs' range"));
+    };
+    let mut record = decode_pair(value)?;
+    if keys_only {
+        record.value = Bytes::new();
+    }
+    Ok(Found { key, record })
+}
+
 /// How many writes have changed something, from what is stored about it.
 pub(super) fn decode_revision(stored: Option<&[u8]>) -> Result<u64, StorageError> {
     let Some(bytes) = stored else { return Ok(0) };
@@ -108,11 +139,11 @@ pub(super) fn decode_revision(stored: Option<&[u8]>) -> Result<u64, StorageError
     Ok(u64::from_le_bytes(bytes))
 }
 
-pub(super) fn decode_pair(bytes: Bytes) -> Result<PairRecord, StorageError> {
+fn decode_pair(bytes: Bytes) -> Result<PairRecord, StorageError> {
     PairRecord::decode(bytes).map_err(|e| corrupt("reading a pair", &e))
 }
 
 /// Bytes in the state are not what this application wrote.
-pub(super) fn corrupt(doing: &str, reason: &dyn fmt::Display) -> StorageError {
+fn corrupt(doing: &str, reason: &dyn fmt::Display) -> StorageError {
     StorageError::corrupt(format!("{doing}: {reason}"))
 }

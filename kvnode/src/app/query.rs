@@ -1,11 +1,9 @@
 //! Reads: what a query asks and what it answers.
 
 use bytes::Bytes;
-use raftnode::{ScanLimit, StorageError, View};
 use serde::{Deserialize, Serialize};
 
-use super::application::{corrupt, decode_pair, decode_revision};
-use super::{PairRecord, keys};
+use super::PairRecord;
 
 /// A read of the state this node has applied.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,34 +48,4 @@ pub struct Answer {
     pub found: Vec<Found>,
     /// How many writes had changed something in the state that was read.
     pub revision: u64,
-}
-
-pub(crate) fn run(view: &mut View<'_, '_>, query: Query) -> Result<Answer, StorageError> {
-    let found = match query {
-        Query::Get { key } => get(view, key)?.into_iter().collect(),
-        Query::Scan(scan) => self::scan(view, &scan)?,
-    };
-    Ok(Answer { found, revision: decode_revision(view.get(&keys::REVISION)?.as_deref())? })
-}
-
-fn get(view: &mut View<'_, '_>, key: Bytes) -> Result<Option<Found>, StorageError> {
-    let Some(bytes) = view.get(&keys::pair(&key))? else { return Ok(None) };
-    Ok(Some(Found { record: decode_pair(bytes)?, key }))
-}
-
-fn scan(view: &mut View<'_, '_>, scan: &ScanQuery) -> Result<Vec<Found>, StorageError> {
-    let limit = ScanLimit { pairs: scan.max_pairs, bytes: scan.max_bytes };
-    let pairs = view.scan(&keys::pairs(&scan.start, &scan.prefix), limit)?;
-    pairs.into_iter().map(|(key, value)| found(&key, value, scan.keys_only)).collect()
-}
-
-fn found(key: &Bytes, value: Bytes, keys_only: bool) -> Result<Found, StorageError> {
-    let Some(key) = keys::user_key(key) else {
-        return Err(corrupt("scanning pairs", &"a key outside the pairs' range"));
-    };
-    let mut record = decode_pair(value)?;
-    if keys_only {
-        record.value = Bytes::new();
-    }
-    Ok(Found { key, record })
 }

@@ -23,9 +23,10 @@ use self::outcome::Outcome;
 use self::progress::ProgressLine;
 use crate::app::{KvApplication, StoredPairs};
 use crate::config::ReportFormat;
-use crate::program::EXIT_FAILURE;
 
-/// Exit code if nothing can be said about the directory.
+/// Exit code if something is wrong with the directory.
+const EXIT_PROBLEMS: u8 = 1;
+/// Exit code if nothing can be said about it.
 const EXIT_NOT_CHECKED: u8 = 2;
 
 /// Checks `data_dir` and prints what was found; 0 only when all is well.
@@ -44,7 +45,7 @@ pub fn run(data_dir: &Path, format: ReportFormat) -> ExitCode {
     };
     // A reader that has closed the pipe still gets the exit code.
     drop(std::io::stdout().lock().write_all(shown.as_bytes()));
-    if outcome.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) }
+    if outcome.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_PROBLEMS) }
 }
 
 /// # Errors

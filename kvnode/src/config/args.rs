@@ -27,6 +27,27 @@ option of `serve`, --data-dir may also come from KVNODE_DATA_DIR or from the fil
 Exit codes: 0 all is well; 1 something is wrong; 2 not checked: the node is running, or there is no
 such directory, or it was not made by kvnode; 3 bad arguments.";
 
+/// Every setting, by its flag's name.
+pub(crate) const NAMES: [&str; 17] = [
+    "id",
+    "data-dir",
+    "client-addr",
+    "raft-addr",
+    "http-addr",
+    "advertise-client-addr",
+    "advertise-raft-addr",
+    "advertise-http-addr",
+    "peers",
+    "cluster-name",
+    "snapshot-entries",
+    "log-tail-mib",
+    "memtable-mib",
+    "table-cache-mib",
+    "log-format",
+    "log",
+    "otlp-endpoint",
+];
+
 /// A replicated key-value store.
 #[derive(Debug, Parser)]
 #[command(name = "kvnode", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
@@ -121,6 +142,32 @@ pub struct ServeArgs {
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub exit_on_stdin_eof: bool,
+}
+
+impl ServeArgs {
+    /// What each setting was given, in the order of [`NAMES`].
+    pub(crate) fn texts(&self) -> [Option<String>; NAMES.len()] {
+        [
+            &self.id,
+            &self.data_dir,
+            &self.client_addr,
+            &self.raft_addr,
+            &self.http_addr,
+            &self.advertise_client_addr,
+            &self.advertise_raft_addr,
+            &self.advertise_http_addr,
+            &self.peers,
+            &self.cluster_name,
+            &self.snapshot_entries,
+            &self.log_tail_mib,
+            &self.memtable_mib,
+            &self.table_cache_mib,
+            &self.log_format,
+            &self.log,
+            &self.otlp_endpoint,
+        ]
+        .map(Clone::clone)
+    }
 }
 
 /// `kvnode playground`.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::settings::NAMES;
+use super::args::NAMES;
 
 /// Largest file that is read: a configuration has a few lines.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;

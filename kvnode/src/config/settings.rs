@@ -2,29 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::args::ServeArgs;
+use super::args::{NAMES, ServeArgs};
 use super::file;
-
-/// Every setting, by its flag's name.
-pub(crate) const NAMES: [&str; 17] = [
-    "id",
-    "data-dir",
-    "client-addr",
-    "raft-addr",
-    "http-addr",
-    "advertise-client-addr",
-    "advertise-raft-addr",
-    "advertise-http-addr",
-    "peers",
-    "cluster-name",
-    "snapshot-entries",
-    "log-tail-mib",
-    "memtable-mib",
-    "table-cache-mib",
-    "log-format",
-    "log",
-    "otlp-endpoint",
-];
 
 /// What other programs in Rust take for `--log`, too.
 const LOG_VARIABLE: &str = "RUST_LOG";
@@ -63,7 +42,7 @@ impl Settings {
             accept_moved_data: args.accept_moved_data,
             ..Self::default()
         };
-        for (name, flag) in NAMES.into_iter().zip(flags(args)) {
+        for (name, flag) in NAMES.into_iter().zip(args.texts()) {
             let variable = variable(name);
             let setting = from(flag, format!("--{name}"))
                 .or_else(|| from(env(&variable), variable.clone()))
@@ -88,28 +67,4 @@ fn variable(name: &str) -> String {
 
 fn from(text: Option<String>, origin: String) -> Option<Setting> {
     text.map(|text| Setting { text, origin })
-}
-
-/// In the order of [`NAMES`].
-fn flags(args: &ServeArgs) -> [Option<String>; NAMES.len()] {
-    [
-        &args.id,
-        &args.data_dir,
-        &args.client_addr,
-        &args.raft_addr,
-        &args.http_addr,
-        &args.advertise_client_addr,
-        &args.advertise_raft_addr,
-        &args.advertise_http_addr,
-        &args.peers,
-        &args.cluster_name,
-        &args.snapshot_entries,
-        &args.log_tail_mib,
-        &args.memtable_mib,
-        &args.table_cache_mib,
-        &args.log_format,
-        &args.log,
-        &args.otlp_endpoint,
-    ]
-    .map(Clone::clone)
 }

@@ -4,8 +4,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 
 use super::ecs::ECS_VERSION;
-use super::layer::Source;
-use super::record::{EcsName, Record, Value};
+use super::record::{EcsName, Record, Source, Value};
 
 /// Where lines come from, for programs that tell streams of lines apart.
 const DATASET: &str = "kvnode.log";

@@ -4,24 +4,8 @@ use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::record::Record;
+use super::record::{Record, Source};
 use super::{LogFormat, json, text};
-use raftnode::NodeId;
-
-/// Whose lines these are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    pub(super) node: String,
-    pub(super) cluster: String,
-}
-
-impl Source {
-    /// Node `id` of `cluster`.
-    #[must_use]
-    pub fn new(id: NodeId, cluster: &str) -> Self {
-        Self { node: id.to_string(), cluster: cluster.to_owned() }
-    }
-}
 
 /// Hands each event as one line to `write`.
 pub(super) struct Lines<W> {

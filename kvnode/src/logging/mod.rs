@@ -19,10 +19,10 @@ mod text;
 mod writer;
 
 pub use filter::LogFilter;
-pub use layer::Source;
 #[cfg(test)]
 pub(crate) use options::DEFAULT_FILTER;
 pub use options::{LogFormat, LogOptions};
 pub use queue::{FLUSH_TIMEOUT, MAX_QUEUED_BYTES, MAX_QUEUED_LINES};
+pub use record::Source;
 pub use writer::FlushAtEnd;
 pub(crate) use writer::{collectors, flush, say};

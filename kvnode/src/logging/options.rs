@@ -8,8 +8,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::filter::LogFilter;
-use super::layer::{Lines, Source};
+use super::layer::Lines;
 use super::panic;
+use super::record::Source;
 use super::writer::{self, FlushAtEnd};
 
 /// What is logged unless the operator says otherwise. openraft narrates every step of its protocol

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
+use raftnode::NodeId;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata};
 
@@ -57,6 +58,21 @@ pub(super) enum Value {
     Text(String),
     Long(i64),
     Boolean(bool),
+}
+
+/// Whose lines these are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub(super) node: String,
+    pub(super) cluster: String,
+}
+
+impl Source {
+    /// Node `id` of `cluster`.
+    #[must_use]
+    pub fn new(id: NodeId, cluster: &str) -> Self {
+        Self { node: id.to_string(), cluster: cluster.to_owned() }
+    }
 }
 
 impl Record {

@@ -10,9 +10,9 @@ use serde_json::Value as Json;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::ecs::{self, Kind};
-use super::layer::{Lines, Source};
+use super::layer::Lines;
 use super::record::{EcsName, Record, Value};
-use super::{LogFormat, text};
+use super::{LogFormat, Source, text};
 
 /// The schema's rows for the names that we use.
 const SCHEMA: &str = include_str!("../../tests/ecs-9.4.0.csv");

@@ -26,6 +26,7 @@ mod data_dir;
 mod dedup;
 mod disk_hangs;
 mod fall_behind;
+mod founding;
 mod full_disk;
 mod identity;
 mod kill;

@@ -1,101 +1,27 @@
 //! Attacks `Kv.Session`: one operation that concerns the others, an operation without an answer or
 //! with two, a client that does not read, a node that stops, hangs or dies below a session.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::session::{Session, failure, get, operation, put, value_of};
 use crate::support::{Cluster, ClusterOptions, Dice, Node, Series, alone, run_to_end, signal, skip, wait};
 use kvcli::{Client, ClientOptions};
-use proto::kv::v1::kv_client::KvClient;
 use proto::kv::v1::operation::Request as Asked;
 use proto::kv::v1::operation_response::Response as Answer;
 use proto::kv::v1::{
-    DeleteRequest, GetRequest, Operation, OperationFailure, OperationResponse, PutRequest, RequestId,
-    ScanRequest, SessionRequest, SessionResponse,
+    DeleteRequest, GetRequest, Operation, OperationResponse, PutRequest, RequestId, ScanRequest,
+    SessionRequest,
 };
 use rustix::process::Signal;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request};
 
 /// For anything that a node does by itself.
 const SOON: Duration = Duration::from_secs(20);
 /// As the protocol says.
 const MAX_UNDER_WAY: u64 = 1024;
-
-/// A session as a client in any language has it.
-struct Session {
-    /// Its connection.
-    _kv: KvClient<Channel>,
-    operations: mpsc::Sender<SessionRequest>,
-    answers: Streaming<SessionResponse>,
-}
-
-impl Session {
-    async fn open(node: &Node) -> Self {
-        let (operations, outgoing) = mpsc::channel(1);
-        let mut kv = node.kv();
-        let answers = kv.session(Request::new(ReceiverStream::new(outgoing))).await.unwrap();
-        Self { _kv: kv, operations, answers: answers.into_inner() }
-    }
-
-    async fn send(&self, operations: impl IntoIterator<Item = Operation>) {
-        let operations = operations.into_iter().collect();
-        self.operations.send(SessionRequest { operations }).await.expect("the node reads");
-    }
-
-    async fn message(&mut self) -> Result<Option<SessionResponse>, Status> {
-        let message = tokio::time::timeout(SOON, self.answers.message());
-        message.await.expect("a message in time")
-    }
-
-    /// The answers to so many operations, by their ids; each may come once.
-    async fn answers(&mut self, count: usize) -> BTreeMap<u64, Answer> {
-        let mut found = BTreeMap::new();
-        while found.len() < count {
-            let message = self.message().await.unwrap().expect("the session goes on");
-            for OperationResponse { id, response } in message.responses {
-                assert!(found.insert(id, response.unwrap()).is_none(), "operation {id} has two answers");
-            }
-        }
-        found
-    }
-
-    async fn ask(&mut self, asked: Asked) -> Answer {
-        self.send([operation(7, asked)]).await;
-        self.answers(1).await.remove(&7).expect("the answer is to this operation")
-    }
-}
-
-fn operation(id: u64, asked: Asked) -> Operation {
-    Operation { id, request: Some(asked), ..Operation::default() }
-}
-
-fn put(key: &str, value: impl Into<bytes::Bytes>) -> Asked {
-    let (key, value) = (key.to_owned().into(), value.into());
-    Asked::Put(PutRequest { key, value, ..PutRequest::default() })
-}
-
-fn get(key: &str) -> Asked {
-    Asked::Get(GetRequest { key: key.to_owned().into(), stale: false })
-}
-
-fn value_of(answer: &Answer) -> Option<&[u8]> {
-    match answer {
-        Answer::Get(answer) => answer.pair.as_ref().map(|pair| &*pair.value),
-        other => panic!("not the answer to a get: {other:?}"),
-    }
-}
-
-fn failure(answer: &Answer) -> &OperationFailure {
-    match answer {
-        Answer::Failure(failure) => failure,
-        other => panic!("no failure: {other:?}"),
-    }
-}
 
 /// Through the leader and through a follower: a thousand operations of all kinds in one message,
 /// some of them wrong. Each is answered once, the wrong ones with the code of a call of its own,
@@ -131,13 +57,6 @@ async fn every_operation_has_its_own_answer() {
             assert_eq!(value_of(&session.ask(get("key")).await), Some(&b"998"[..]), "the last put");
         }
         assert_eq!(failure(&session.ask_nothing().await).code, Code::InvalidArgument as u32);
-    }
-}
-
-impl Session {
-    async fn ask_nothing(&mut self) -> Answer {
-        self.send([Operation { id: 7, ..Operation::default() }]).await;
-        self.answers(1).await.remove(&7).unwrap()
     }
 }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesResponse, VoteRequest};
 use openraft::storage::RaftStateMachine;
 use openraft::{Raft, RaftTypeConfig};
 use proto::raft::v1 as pb;
@@ -84,6 +84,12 @@ where
         )))
     }
 
+    /// The vote that a peer asks for, if it may ask.
+    async fn candidacy(&self, message: &pb::VoteRequest) -> Result<VoteRequest<C>, Status> {
+        self.check_candidate(&self.addressee.check(message.header.as_ref())?).await?;
+        admission::vote(self.addressee.node_id(), &message.body)
+    }
+
     /// The tonic service, message limits set. Add it to [`server_builder`](crate::server_builder).
     pub fn into_server(self) -> RaftServer<Self> {
         RaftServer::new(self)
@@ -137,9 +143,7 @@ where
     }
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let message = request.into_inner();
-        self.check_candidate(&self.addressee.check(message.header.as_ref())?).await?;
-        let request = admission::vote(self.addressee.node_id(), &message.body)?;
+        let request = self.candidacy(&request.into_inner()).await?;
         let answer = self.raft.vote(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
     }
@@ -148,9 +152,7 @@ where
         &self,
         request: Request<pb::VoteRequest>,
     ) -> Result<Response<pb::VoteResponse>, Status> {
-        let message = request.into_inner();
-        self.check_candidate(&self.addressee.check(message.header.as_ref())?).await?;
-        let request = admission::vote(self.addressee.node_id(), &message.body)?;
+        let request = self.candidacy(&request.into_inner()).await?;
         let answer = self.raft.pre_vote(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
     }

@@ -8,9 +8,9 @@ use tonic::Status;
 use super::call::Call;
 use super::quorum;
 use super::status_codes::{self, Failure};
-use crate::node::Local;
 use crate::peer::{self, AskError, Description};
 use crate::raft::{Member, Metrics, NodeId};
+use crate::standing::Local;
 
 /// Waits for a change that goes on by itself when the request has run out of time.
 pub(super) async fn run_to_its_end<T: Send + 'static>(

@@ -22,7 +22,7 @@ use tonic::{Code, ConnectError, Request, Status};
 use super::call::{CLUSTER_ID_METADATA, Call, forwarded_to};
 use super::forward_stream::{ForwardStream, NotSent};
 use super::header::{NODE_FAULT_METADATA, NODE_ID_METADATA, is_answer};
-use super::server::MAX_MESSAGE_BYTES;
+use super::limits::MAX_MESSAGE_BYTES;
 use super::status_codes::{self, Failure};
 use crate::raft::NodeId;
 

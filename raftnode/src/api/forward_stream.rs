@@ -20,7 +20,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use super::call::{Call, address, forwarded_to};
 use super::header::{NODE_FAULT_METADATA, NODE_ID_METADATA, is_answer};
-use super::pipeline::MAX_STREAM_REQUESTS;
+use super::limits::MAX_STREAM_REQUESTS;
 use crate::raft::NodeId;
 
 /// A message is complete with so many bytes of commands and queries; a single one may have more.

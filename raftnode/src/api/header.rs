@@ -7,8 +7,8 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use super::call::CLUSTER_ID_METADATA;
-use crate::node::Local;
 use crate::raft::{Metrics, NodeId};
+use crate::standing::{Faulty, Local};
 
 /// In the metadata of every failure: who answered. Its absence tells that no node did.
 pub(crate) const NODE_ID_METADATA: &str = "node-id";
@@ -34,6 +34,15 @@ pub(crate) fn header(local: &Local) -> Option<pb::ResponseHeader> {
         leader_addr,
         term,
     })
+}
+
+/// The header of an answer of a node without storage.
+pub(crate) fn header_of_faulty(faulty: &Faulty) -> pb::ResponseHeader {
+    pb::ResponseHeader {
+        cluster_id: faulty.cluster_id.clone(),
+        node_id: faulty.id,
+        ..pb::ResponseHeader::default()
+    }
 }
 
 fn leader(metrics: &Metrics) -> Option<(NodeId, String)> {

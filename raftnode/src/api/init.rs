@@ -24,9 +24,9 @@ use super::server::Api;
 use super::status_codes::Failure;
 use super::status_report::members;
 use crate::config::Peers;
-use crate::node::{Affiliation, is_first_member};
 use crate::peer::{self, AskError, Description, RESERVATION};
 use crate::raft::{Member, NodeId};
+use crate::standing::{Affiliation, is_first_member};
 
 /// How long the answer waits for the new cluster's first leader, and at most half of the request's
 /// time.

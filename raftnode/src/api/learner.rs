@@ -10,9 +10,9 @@ use super::call::Call;
 use super::change::{alone, ask, check_addresses, not_added};
 use super::quorum;
 use super::status_codes::{self, Failure};
-use crate::node::{Local, answers};
 use crate::peer;
 use crate::raft::{Member, Metrics, NodeId};
+use crate::standing::{Local, answers};
 
 /// How long a new learner may take to answer the leader at all, before it is taken out again.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //!
 //! Every change runs in a task of its own, so that it ends whatever becomes of the request, and one
 //! at a time. What is left half done by a leader that fails is ended by the next
-//! (`node/steward.rs`).
+//! (`standing/steward.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ use super::server::Api;
 use super::status_codes::{self, Failure};
 use super::status_report::members;
 use super::{quorum, validate};
-use crate::node::{HandoverError, Local, answers, hand_over, successor};
 use crate::raft::{Member, Metrics, NodeId};
+use crate::standing::{HandoverError, Local, answers, hand_over, successor};
 
 /// How long another node may take to take over leadership.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(3);

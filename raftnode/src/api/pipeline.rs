@@ -16,6 +16,7 @@ use tonic::Status;
 
 use super::admission::Place;
 use super::call::Call;
+use super::limits::MAX_STREAM_REQUESTS;
 use super::proposals::{Applied, Reply};
 use super::requests::{Answered, Found, Question, note_applied, response_of};
 use super::server::Api;
@@ -23,10 +24,8 @@ use super::status_codes::{self, Failure};
 use crate::application::{Command, RequestId};
 use crate::connections::{Requests, UnderWay};
 use crate::metrics::Op;
-use crate::node::Leader;
+use crate::standing::Leader;
 
-/// Requests under way on one stream.
-pub const MAX_STREAM_REQUESTS: usize = 1024;
 /// How often requests whose time is over are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 

@@ -13,9 +13,9 @@ use tonic::transport::Endpoint;
 use tonic::{Request, Status};
 
 use super::status_codes::{self, Failure};
-use crate::node::{Local, silence};
 use crate::peer::ASK_TIMEOUT;
 use crate::raft::{LEADER_LEASE, Metrics, NodeId};
+use crate::standing::{Local, silence};
 
 /// A learner this close to the end of the leader's log may become a voter.
 const CAUGHT_UP_LAG_ENTRIES: u64 = 10_000;

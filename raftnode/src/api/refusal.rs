@@ -15,8 +15,9 @@ use tonic_health::ServingStatus;
 use super::header::{NODE_ID_METADATA, NOT_APPLIED_METADATA};
 use super::report::Reporter;
 use super::status_codes;
+use super::status_report::status_report_of_faulty;
 use crate::cluster::Overview;
-use crate::node::{Faulty, explain};
+use crate::standing::{Faulty, explain};
 
 /// The one service that does more than refuse: it says how this node is.
 struct FaultyCluster {
@@ -72,7 +73,7 @@ impl FaultyCluster {
 #[tonic::async_trait]
 impl Cluster for FaultyCluster {
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
-        Ok(Response::new(status_report(&self.faulty)))
+        Ok(Response::new(status_report_of_faulty(&self.faulty)))
     }
 
     async fn report(
@@ -123,26 +124,5 @@ impl Cluster for FaultyCluster {
         _: Request<pb::SnapshotRequest>,
     ) -> Result<Response<pb::SnapshotResponse>, Status> {
         self.refuse()
-    }
-}
-
-/// What is known without the storage: who this is, and what is wrong.
-pub(crate) fn status_report(faulty: &Faulty) -> pb::StatusResponse {
-    pb::StatusResponse {
-        header: Some(header(faulty)),
-        cluster_name: faulty.cluster_name.clone(),
-        problems: vec![explain(&faulty.fault)],
-        node_id: faulty.id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        fault: faulty.fault.to_string(),
-        ..pb::StatusResponse::default()
-    }
-}
-
-pub(crate) fn header(faulty: &Faulty) -> pb::ResponseHeader {
-    pb::ResponseHeader {
-        cluster_id: faulty.cluster_id.clone(),
-        node_id: faulty.id,
-        ..pb::ResponseHeader::default()
     }
 }

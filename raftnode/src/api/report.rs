@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use proto::node::v1 as pb;
 
-use super::header::header;
-use super::refusal;
-use super::status_report::{members, status_report};
+use super::header::{header, header_of_faulty};
+use super::status_report::{members, status_report, status_report_of_faulty};
 use crate::config::Peers;
 use crate::history::{DISK_BOUNDS_SECONDS, History, REQUEST_BOUNDS_SECONDS};
-use crate::node::{DiskBytes, DiskSpace, Faulty, Local, explain};
 use crate::raft::NodeId;
+use crate::standing::{DiskBytes, DiskSpace, Faulty, Local, explain};
 
 /// Speaks for this node, whatever state it is in.
 #[derive(Clone)]
@@ -69,7 +68,7 @@ impl Reporter {
     pub(crate) fn header(&self) -> pb::ResponseHeader {
         match &self.subject {
             Subject::Node(local) => header(local).unwrap_or_default(),
-            Subject::Faulty(faulty) => refusal::header(faulty),
+            Subject::Faulty(faulty) => header_of_faulty(faulty),
         }
     }
 
@@ -129,7 +128,7 @@ async fn of_node(local: &Local) -> pb::ReportResponse {
 async fn of_faulty(faulty: &Faulty) -> pb::ReportResponse {
     let space = DiskSpace::of(&faulty.data_dir).await.unwrap_or_default();
     pb::ReportResponse {
-        status: Some(refusal::status_report(faulty)),
+        status: Some(status_report_of_faulty(faulty)),
         not_ready_because: explain(&faulty.fault),
         http_addr: faulty.http_addr.clone(),
         disk_free_bytes: space.free,

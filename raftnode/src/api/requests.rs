@@ -14,6 +14,7 @@ use tonic::Status;
 
 use super::call::Call;
 use super::forward::{Effect, Hop};
+use super::limits::MAX_ANSWER_BYTES;
 use super::proposals::Applied;
 use super::route::{self, LEADER_WAIT};
 use super::server::Api;
@@ -21,11 +22,6 @@ use super::status_codes::{self, Failure};
 use crate::application::{Ask, Command, Outcome, RequestId};
 use crate::raft::NodeId;
 use crate::trace::{self, Span, SpanKind};
-
-/// Longest encoded command.
-pub const MAX_COMMAND_BYTES: usize = 3 * 1024 * 1024;
-/// Longest encoded response or answer.
-pub const MAX_ANSWER_BYTES: usize = 3 * 1024 * 1024;
 
 /// A response or an answer, and which node it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]

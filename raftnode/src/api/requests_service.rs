@@ -8,15 +8,15 @@ use proto::node::v1 as pb;
 use proto::node::v1::forwarded_request::Request as Asked;
 use proto::node::v1::forwarded_response::Response as Answer;
 use proto::node::v1::requests_server::Requests;
-use storage_leveldb::StorageError;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::call::{Call, DEFAULT_DEADLINE};
 use super::exchange::{self, Exchange};
 use super::header::NODE_FAULT_METADATA;
+use super::limits::{MAX_COMMAND_BYTES, check_answer_length, check_length};
 use super::pipeline::{Done, Ended, Pipeline, Task, Work};
-use super::requests::{Answered, Found, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Question};
+use super::requests::{Answered, Found, Question};
 use super::server::Api;
 use crate::application::{Ask, Command, Host, RequestId};
 use crate::connections::Requests as Connection;
@@ -151,25 +151,6 @@ impl Question for Encoded {
     fn is_long(&self) -> bool {
         self.host.is_long(&self.query)
     }
-}
-
-/// The same for an answer to any node, the one that ran the query included.
-pub(crate) fn check_answer_length(bytes: usize) -> Result<(), StorageError> {
-    if bytes <= MAX_ANSWER_BYTES {
-        return Ok(());
-    }
-    Err(StorageError::QueryFailed(format!(
-        "the answer has {bytes} bytes encoded; at most {MAX_ANSWER_BYTES}"
-    )))
-}
-
-pub(crate) fn check_length(what: &str, bytes: usize, most: usize) -> Result<(), Status> {
-    if bytes <= most {
-        return Ok(());
-    }
-    Err(Status::invalid_argument(format!(
-        "the {what} has {bytes} bytes encoded; at most {most}; not applied"
-    )))
 }
 
 impl TryFrom<pb::RequestId> for RequestId {

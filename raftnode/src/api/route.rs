@@ -10,8 +10,8 @@ use super::call::Call;
 use super::forward::{Effect, Hop};
 use super::server::Api;
 use super::status_codes::{self, Failure};
-use crate::node::Leader;
 use crate::raft::{Member, NodeId};
+use crate::standing::Leader;
 
 /// How long a request waits for a leader: longer than an election takes. That is the lease of the
 /// old leader and an election timeout, 1.8 to 2.4 s, and one timeout more if the first vote is

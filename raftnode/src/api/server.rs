@@ -1,43 +1,22 @@
-//! The gRPC server for clients: what the services share, and the services put together.
+//! What the services for clients share, and what every request to one of them passes through.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use proto::node::v1 as pb;
-use proto::node::v1::cluster_server::ClusterServer;
-use proto::node::v1::requests_server::RequestsServer;
-use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::Server;
 use tonic::{Response, Status};
-use tonic_health::server::HealthReporter;
 
 use super::admission::Admission;
 use super::call::Call;
-use super::cluster::ClusterService;
 use super::forward::Forwarder;
 use super::proposals::Proposals;
 use super::read_index::ReadIndex;
 use super::report::Reporter;
 use super::request_log::RequestLog;
-use super::requests_service::RequestsService;
 use super::status_codes;
 use crate::application::{Host, Hosted};
 use crate::cluster::Overview;
 use crate::metrics::{Metrics, Op, OpKind};
-use crate::node::{Affiliation, Local};
-
-/// Largest message accepted or sent: enough that a value over the limit is refused by name rather
-/// than by breaking the call.
-pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
-/// Requests one connection may have open.
-const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
-/// A silent connection is probed this often ...
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// ... and closed if the probe is not answered within this.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The services of every node whose health is reported; the empty name stands for the whole server.
-pub(crate) const HEALTH_SERVICES: [&str; 2] = ["", "node.v1.Cluster"];
+use crate::standing::{Affiliation, Local};
 
 /// What the client services share.
 pub(crate) struct Api {
@@ -51,15 +30,6 @@ pub(crate) struct Api {
     pub(super) proposals: Proposals,
     host: Arc<dyn Host>,
     log: RequestLog,
-}
-
-/// What an application serves on the port for clients, besides what every node does.
-#[derive(Default)]
-pub struct ClientServices {
-    /// Its services.
-    pub routes: RoutesBuilder,
-    /// Encoded `FileDescriptorSet`s, for reflection.
-    pub descriptors: Vec<&'static [u8]>,
 }
 
 impl Api {
@@ -98,45 +68,6 @@ impl Api {
     /// The application.
     pub(super) fn host(&self) -> &Arc<dyn Host> {
         &self.host
-    }
-
-    /// The application's services, those of every node, health and reflection; and the switch for
-    /// gRPC health.
-    ///
-    /// # Errors
-    /// If the descriptors compiled into this program are malformed.
-    pub(crate) fn services(
-        self: &Arc<Self>,
-        application: ClientServices,
-    ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
-        let (health, health_server) = tonic_health::server::health_reporter();
-        let descriptors = [pb::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
-        let reflection = || {
-            let all = descriptors.iter().chain(&application.descriptors);
-            all.fold(tonic_reflection::server::Builder::configure(), |builder, descriptors| {
-                builder.register_encoded_file_descriptor_set(descriptors)
-            })
-        };
-        let requests = RequestsServer::new(RequestsService(Arc::clone(self)))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let mut routes = application.routes.clone();
-        routes
-            .add_service(ClusterServer::new(ClusterService(Arc::clone(self))))
-            .add_service(requests)
-            .add_service(health_server)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?);
-        Ok((routes.routes(), health))
-    }
-
-    /// The server the services run in.
-    #[must_use]
-    pub(crate) fn server_builder() -> Server {
-        Server::builder()
-            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
     }
 
     /// Runs one request: refuses it if this node serves nothing or is full, counts, times and logs

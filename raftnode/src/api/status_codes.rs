@@ -13,8 +13,8 @@ use tonic::{Code, Status};
 
 use super::call::Addressee;
 use super::header;
-use crate::node::{Affiliation, Local, Standing, is_disk_full};
 use crate::raft::{NodeId, TypeConfig};
+use crate::standing::{Affiliation, Local, Standing, is_disk_full};
 
 /// How an attempt at a request ended, if not well.
 #[derive(Debug, Clone)]

@@ -9,9 +9,9 @@ use openraft::{LogIdOptionExt as _, ServerState};
 use proto::node::v1 as pb;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::header::header;
-use crate::node::{Affiliation, Local, Standing, answers, is_joint};
+use super::header::{header, header_of_faulty};
 use crate::raft::{Member, Metrics, NodeId, TypeConfig, committed_end};
+use crate::standing::{Affiliation, Faulty, Local, Standing, answers, explain, is_joint};
 
 /// Everything this node knows about itself and the membership, now. A node that was removed claims
 /// nothing about the cluster.
@@ -56,6 +56,19 @@ pub(crate) fn status_report<'a>(local: &'a Local) -> BoxFuture<'a, pb::StatusRes
             ..own
         }
     })
+}
+
+/// What is known without the storage: who this is, and what is wrong.
+pub(crate) fn status_report_of_faulty(faulty: &Faulty) -> pb::StatusResponse {
+    pb::StatusResponse {
+        header: Some(header_of_faulty(faulty)),
+        cluster_name: faulty.cluster_name.clone(),
+        problems: vec![explain(&faulty.fault)],
+        node_id: faulty.id,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        fault: faulty.fault.to_string(),
+        ..pb::StatusResponse::default()
+    }
 }
 
 /// What this process has used of processors since its start.

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use storage_leveldb::{Fault, StorageError};
+use storage_leveldb::StorageError;
 
 use super::batch::{Batch, Command};
 use super::in_force::InForce;
+use super::outcome::{Outcome, Outcomes};
 use super::place::{Meta, Place};
 use super::time::Clock;
 use super::{Application, At, Transaction, View, session};
@@ -21,22 +22,6 @@ use crate::raft::TypeConfig;
 /// its type.
 pub(crate) type Ask =
     Box<dyn FnOnce(&mut storage_leveldb::View<'_>) -> Result<Box<dyn Any + Send>, StorageError> + Send>;
-
-/// What became of one command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Outcome {
-    /// It was applied, now or when it arrived before: the application's response, encoded.
-    Applied(Bytes),
-    /// Refused: a write with a higher sequence was applied for this client before.
-    SequenceTooLow {
-        /// The highest sequence applied.
-        last: u64,
-    },
-}
-
-/// What became of the commands of a batch, in their order.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Outcomes(pub(crate) Vec<Outcome>);
 
 /// An application without its types.
 pub(crate) trait Host: Send + Sync {
@@ -83,7 +68,7 @@ impl<A: Application> Host for Typed<A> {
         command: &[u8],
     ) -> Result<Bytes, StorageError> {
         let command = codec::decode(command).map_err(|e| {
-            fault(format!(
+            StorageError::corrupt(format!(
                 "a command cannot be read: {e}; was its type changed in another way than the guide's page on that permits? SCHEMA is {}",
                 A::SCHEMA
             ))
@@ -104,11 +89,12 @@ impl<A: Application> Host for Typed<A> {
             (Some(operator), Some(Place::Application(key))) => operator.merge(key, older, operand),
             _ => Err("the application does not say how: see `Application::merge_operator`".to_owned()),
         };
-        merged.map_err(|e| fault(format!("merging into {}: {e}", key.escape_ascii())))
+        merged.map_err(|e| StorageError::corrupt(format!("merging into {}: {e}", key.escape_ascii())))
     }
 
     fn query(&self, view: &mut storage_leveldb::View<'_>, query: &[u8]) -> Result<Bytes, StorageError> {
-        let query = codec::decode(query).map_err(|e| fault(format!("a query cannot be read: {e}")))?;
+        let query = codec::decode(query)
+            .map_err(|e| StorageError::corrupt(format!("a query cannot be read: {e}")))?;
         Ok(as_sent(&self.0.query(&mut View::new(view), query)?)?.0)
     }
 
@@ -159,16 +145,12 @@ pub(crate) fn as_sent<T: Serialize + DeserializeOwned>(answer: &T) -> Result<(By
     Ok((bytes.into(), read))
 }
 
-/// What the application made of the state cannot be gone on with.
-pub(super) fn fault(reason: String) -> StorageError {
-    Fault::corrupt("state", reason).into()
-}
-
 /// How far the application is, from what is stored about it.
 pub(super) fn meta_of(stored: Option<&[u8]>) -> Result<Meta, StorageError> {
     match stored {
         None => Ok(Meta::default()),
-        Some(bytes) => Meta::decode(bytes).ok_or_else(|| fault("how far it is cannot be read".to_owned())),
+        Some(bytes) => Meta::decode(bytes)
+            .ok_or_else(|| StorageError::corrupt("how far it is cannot be read".to_owned())),
     }
 }
 
@@ -256,10 +238,10 @@ impl storage_leveldb::Application<TypeConfig> for Hosted {
         index: u64,
         batch: &Batch,
     ) -> Result<Outcomes, StorageError> {
-        let (stamp, commands) = batch.open().map_err(|e| fault(e.to_string()))?;
+        let (stamp, commands) = batch.open().map_err(|e| StorageError::corrupt(e.to_string()))?;
         let own = self.in_force.own();
         if stamp.schema > own {
-            return Err(fault(format!(
+            return Err(StorageError::corrupt(format!(
                 "log entry {index} has schema {}, and this program understands schemas up to {own}: start this node with the \
                  newer program; nothing is lost",
                 stamp.schema
@@ -271,7 +253,7 @@ impl storage_leveldb::Application<TypeConfig> for Hosted {
         meta.schema = meta.schema.max(stamp.schema);
         let mut outcomes = Vec::new();
         for command in commands {
-            let command = command.map_err(|e| fault(e.to_string()))?;
+            let command = command.map_err(|e| StorageError::corrupt(e.to_string()))?;
             meta.position += 1;
             let Meta { position, time, schema } = meta;
             let at = At { position, time, schema, request_id: command.request_id };

@@ -8,6 +8,7 @@ mod batch;
 mod hosted;
 mod in_force;
 mod merge;
+mod outcome;
 mod place;
 mod request_id;
 mod session;
@@ -23,10 +24,9 @@ pub use self::time::ClusterTime;
 pub use self::transaction::Transaction;
 pub use self::view::View;
 pub(crate) use batch::{Batch, Command, Stamp};
-pub(crate) use hosted::{
-    Ask, Host, Hosted, Outcome, Outcomes, Typed, as_sent, meta_found, stored_meta, unless_it_panics,
-};
+pub(crate) use hosted::{Ask, Host, Hosted, Typed, as_sent, meta_found, stored_meta, unless_it_panics};
 pub(crate) use in_force::InForce;
+pub(crate) use outcome::{Outcome, Outcomes};
 pub(crate) use place::{Meta, Place};
 #[cfg(test)]
 pub(crate) use session::GENERATION_COMMANDS;

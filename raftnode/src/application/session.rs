@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use storage_leveldb::{ScanLimit, StorageError, Transaction};
 
-use super::hosted::{Outcome, fault};
+use super::outcome::Outcome;
 use super::place;
 use super::request_id::RequestId;
 
@@ -63,7 +63,8 @@ pub(super) fn remember(
     response: Bytes,
 ) -> Result<(), StorageError> {
     let session = Session { sequence: id.sequence, response };
-    let bytes = codec::encode(&session).map_err(|e| fault(format!("encoding a session: {e}")))?;
+    let bytes =
+        codec::encode(&session).map_err(|e| StorageError::corrupt(format!("encoding a session: {e}")))?;
     txn.put(&place::session(generation(position), &id.client_id), &bytes);
     Ok(())
 }
@@ -76,7 +77,8 @@ fn find(
     let current = generation(position);
     for generation in [Some(current), current.checked_sub(1)].into_iter().flatten() {
         if let Some(bytes) = txn.get(&place::session(generation, client_id))? {
-            let session = codec::decode(&bytes).map_err(|e| fault(format!("reading a session: {e}")))?;
+            let session = codec::decode(&bytes)
+                .map_err(|e| StorageError::corrupt(format!("reading a session: {e}")))?;
             return Ok(Some(session));
         }
     }

@@ -8,7 +8,6 @@ use super::peers::{Absence, Peer, PeerReports};
 use super::series::Recent;
 use crate::api::Reporter;
 use crate::history::unix_millis;
-use crate::http::role;
 use crate::raft::NodeId;
 
 /// How the cluster is, as one node sees it. Indexes are Raft log indexes, sizes bytes, times
@@ -177,6 +176,17 @@ impl Said {
             disk_free_bytes: report.disk_free_bytes,
             disk_size_bytes: report.disk_size_bytes,
         }
+    }
+}
+
+/// What a node does in the cluster, as documents name it.
+pub(crate) fn role(role: pb::Role) -> &'static str {
+    match role {
+        pb::Role::Leader => "leader",
+        pb::Role::Follower => "follower",
+        pb::Role::Candidate => "candidate",
+        pb::Role::Learner => "learner",
+        pb::Role::Unspecified => "stopped",
     }
 }
 

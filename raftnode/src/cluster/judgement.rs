@@ -4,8 +4,8 @@
 use proto::node::v1 as pb;
 
 use super::peers::{Absence, Peer, PeerReports};
-use crate::node::MAX_READY_LAG_ENTRIES;
 use crate::raft::LEADER_LEASE;
+use crate::standing::MAX_READY_LAG_ENTRIES;
 
 /// What `peers` said, judged. Without a membership there is nothing to judge.
 pub(super) fn judge(header: pb::ResponseHeader, peers: &PeerReports) -> pb::HealthResponse {

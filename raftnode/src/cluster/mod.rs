@@ -11,5 +11,6 @@ mod overview;
 mod peers;
 mod series;
 
+pub(crate) use document::role;
 pub(crate) use events::kind as event_kind;
 pub(crate) use overview::Overview;

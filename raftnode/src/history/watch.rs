@@ -10,8 +10,8 @@ use proto::node::v1::EventKind;
 use super::meter::Meter;
 use super::store::{History, SAMPLE_INTERVAL, unix_millis};
 use crate::metrics::Metrics;
-use crate::node::{Local, Standing, answers, explain};
 use crate::raft::NodeId;
+use crate::standing::{Local, Standing, answers, explain};
 
 /// How often this node looks at itself.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Surface;
-use crate::node::{Faulty, Standing, explain};
+use crate::standing::{Faulty, Standing, explain};
 
 pub(super) async fn livez(State(surface): State<Surface>) -> (StatusCode, String) {
     match surface.local.standing() {

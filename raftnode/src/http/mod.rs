@@ -20,4 +20,3 @@ pub(crate) use router::{Surface, router};
 pub(crate) use server::HTTP_HEADER_TIMEOUT;
 pub(crate) use server::serve;
 pub(crate) use status::StatusDocument;
-pub(crate) use status::role;

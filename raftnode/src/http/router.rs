@@ -13,7 +13,7 @@ use super::{StatusDocument, health, page};
 use crate::api::Reporter;
 use crate::cluster::Overview;
 use crate::metrics::Metrics;
-use crate::node::{DiskSpace, Faulty, Local};
+use crate::standing::{DiskSpace, Faulty, Local};
 
 /// The text format's media type.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,9 +3,10 @@
 use proto::node::v1 as pb;
 use serde::Serialize;
 
-use crate::api::{refusal, status_report};
-use crate::node::{Faulty, Local, explain};
+use crate::api::{status_report, status_report_of_faulty};
+use crate::cluster::role;
 use crate::raft::Member;
+use crate::standing::{Faulty, Local, explain};
 
 /// What a node says about itself, as JSON. Indexes are Raft log indexes, sizes are bytes.
 #[derive(Debug, Clone, Serialize)]
@@ -62,12 +63,8 @@ impl StatusDocument {
 
     /// What a node without storage says.
     pub(crate) fn of_faulty(faulty: &Faulty) -> Self {
-        Self::new(
-            refusal::status_report(faulty),
-            Some(explain(&faulty.fault)),
-            &faulty.own,
-            &faulty.http_addr,
-        )
+        let report = status_report_of_faulty(faulty);
+        Self::new(report, Some(explain(&faulty.fault)), &faulty.own, &faulty.http_addr)
     }
 
     fn new(
@@ -118,14 +115,4 @@ fn members(report: &pb::StatusResponse) -> Vec<MemberStatus> {
         matched_index: matched(member.id),
     };
     report.members.iter().map(member).collect()
-}
-
-pub(crate) fn role(role: pb::Role) -> &'static str {
-    match role {
-        pb::Role::Leader => "leader",
-        pb::Role::Follower => "follower",
-        pb::Role::Candidate => "candidate",
-        pb::Role::Learner => "learner",
-        pb::Role::Unspecified => "stopped",
-    }
 }

@@ -6,6 +6,7 @@ mod peers;
 mod raft;
 mod registry;
 mod requests;
+mod series;
 mod storage;
 
 pub(crate) use network::NetworkMetrics;

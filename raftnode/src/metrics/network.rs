@@ -7,7 +7,7 @@ use std::time::Duration;
 use network_grpc::{Observer, Rpc};
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-use super::registry::register;
+use super::series::register;
 use crate::raft::NodeId;
 
 /// From a loopback call to a deadline.

@@ -7,10 +7,9 @@ use openraft::{Instant as _, LogIdOptionExt as _};
 use prometheus::{GaugeVec, IntGaugeVec, Opts, Registry};
 use proto::node::v1 as pb;
 
-use super::raft::{count, signed};
-use super::registry::register;
-use crate::node::answers;
+use super::series::{count, register, signed};
 use crate::raft::{Metrics, NodeId};
+use crate::standing::answers;
 
 /// Gauges with a series for each peer.
 ///

@@ -6,7 +6,7 @@ use openraft::LogIdOptionExt as _;
 use prometheus::{Gauge, IntCounter, IntGauge, Registry};
 
 use super::peers::PeerGauges;
-use super::registry::register;
+use super::series::{count, register, signed};
 use crate::raft::{Metrics, committed_end};
 
 /// Gauges of the consensus core.
@@ -112,12 +112,4 @@ impl RaftMetrics {
         self.leader_silence.set(if leader.alive { 0.0 } else { leader.silence.as_secs_f64() });
         self.term.set(signed(now.current_term));
     }
-}
-
-pub(super) fn count(ids: impl Iterator) -> i64 {
-    i64::try_from(ids.count()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

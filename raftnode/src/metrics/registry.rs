@@ -5,10 +5,10 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
-use super::raft::count;
+use super::series::{count, register};
 use super::{LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
-use crate::node::{Local, Standing, is_joint};
 use crate::raft::NodeId;
+use crate::standing::{Local, Standing, is_joint};
 
 /// Series that others count.
 pub(crate) type Collectors = Vec<Box<dyn Collector>>;
@@ -126,15 +126,6 @@ impl NodeInfo {
         }
         self.gauge.with_label_values(&labels(cluster_id)).set(1);
     }
-}
-
-/// Adds a collector to the registry and hands it back.
-pub(super) fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    collector: C,
-) -> prometheus::Result<C> {
-    registry.register(Box::new(collector.clone()))?;
-    Ok(collector)
 }
 
 #[cfg(test)]

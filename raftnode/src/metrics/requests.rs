@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 use tonic::Code;
 
-use super::registry::register;
+use super::series::register;
 
 /// From a memory hit to twice the default deadline.
 pub(crate) const REQUEST_BUCKETS_SECONDS: [f64; 16] = [

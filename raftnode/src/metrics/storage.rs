@@ -8,9 +8,8 @@ use prometheus::{
 };
 use storage_leveldb::{Db, Observer, StallCause};
 
-use super::raft::signed;
-use super::registry::register;
-use crate::node::{DiskBytes, DiskSpace};
+use super::series::{register, signed};
+use crate::standing::{DiskBytes, DiskSpace};
 
 /// From a cached write to a disk in trouble.
 pub(crate) const DISK_BUCKETS_SECONDS: [f64; 14] =

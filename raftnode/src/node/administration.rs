@@ -5,12 +5,12 @@ use proto::node::v1 as pb;
 
 use super::error::Error;
 use super::handle::Node;
-use super::local::Leader;
 use super::part::Part;
-use crate::api::{Call, DEFAULT_CLUSTER_DEADLINE, refusal, status_codes, status_report};
+use crate::api::{Call, DEFAULT_CLUSTER_DEADLINE, status_codes, status_report, status_report_of_faulty};
 use crate::application::Application;
 use crate::http::StatusDocument;
 use crate::metrics::Op;
+use crate::standing::Leader;
 
 impl<A: Application> Node<A> {
     /// Makes the nodes of the peer list a cluster, if they are none yet; answers its members.
@@ -95,7 +95,7 @@ impl<A: Application> Node<A> {
     pub async fn status(&self) -> pb::StatusResponse {
         match self.part() {
             Part::Serving(api) => status_report(api.local()).await,
-            Part::Faulty(faulty) => refusal::status_report(faulty),
+            Part::Faulty(faulty) => status_report_of_faulty(faulty),
         }
     }
 

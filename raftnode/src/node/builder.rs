@@ -35,8 +35,15 @@ pub struct Builder<A: Application> {
     collectors: Collectors,
 }
 
+impl<A: Application> Node<A> {
+    /// To say where it listens and stores, and to start it.
+    pub fn builder(application: A) -> Builder<A> {
+        Builder::new(application)
+    }
+}
+
 impl<A: Application> Builder<A> {
-    pub(super) fn new(application: A) -> Self {
+    fn new(application: A) -> Self {
         let ops = vec![Op::WRITE, Op::READ];
         Self {
             application: Arc::new(application),

@@ -4,7 +4,6 @@
 //! This one keeps its ports and its data directory, and answers every request with the fault until
 //! it is told to stop.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,41 +11,20 @@ use axum::Router;
 use proto::node::v1::EventKind;
 use storage_leveldb::Fault;
 
+use super::Listeners;
 use super::servers::Servers;
-use super::{Listeners, explain};
 use crate::api::{Reporter, refusal};
 use crate::cluster::Overview;
-use crate::config::{NodeConfig, Peers};
+use crate::config::NodeConfig;
 use crate::data_dir::DataDir;
 use crate::history::History;
 use crate::http;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
-use crate::raft::{Member, NodeId};
+use crate::standing::{Faulty, explain};
 
 /// How long answers under way may take when the node is stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What the surfaces of a node without storage know.
-#[derive(Debug)]
-pub(crate) struct Faulty {
-    /// This node.
-    pub id: NodeId,
-    /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
-    pub cluster_id: String,
-    /// The label of its cluster.
-    pub cluster_name: String,
-    /// How the others know this node.
-    pub own: Member,
-    /// Where HTTP is reached.
-    pub http_addr: String,
-    /// Everything it stores, or tried to.
-    pub data_dir: PathBuf,
-    /// The nodes that it knows without its storage.
-    pub peers: Option<Peers>,
-    /// Why it does not serve.
-    pub fault: Fault,
-}
 
 /// A running node that refuses everything.
 pub(super) struct FaultyNode {
@@ -69,16 +47,7 @@ impl FaultyNode {
         service_names: &[&'static str],
         application_http: impl FnOnce(&Arc<Faulty>) -> Router,
     ) -> Self {
-        let faulty = Arc::new(Faulty {
-            id: config.id,
-            cluster_id: identity.member.map(|member| member.cluster_id.to_string()).unwrap_or_default(),
-            cluster_name: config.cluster_name.clone(),
-            own: config.own_member(),
-            http_addr,
-            data_dir: config.data_dir.clone(),
-            peers: identity.peers.clone(),
-            fault,
-        });
+        let faulty = Arc::new(Faulty::new(config, identity, fault, http_addr));
         let history = Arc::new(History::default());
         history.add_event(EventKind::Fault, explain(&faulty.fault));
         let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);

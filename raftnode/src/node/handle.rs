@@ -7,7 +7,6 @@ use bytes::Bytes;
 use proto::node::v1 as pb;
 use tonic::{Response, Status};
 
-use super::builder::Builder;
 use super::error::{Error, Failed, StartError};
 use super::lifetime::Lifetime;
 use super::part::Part;
@@ -46,11 +45,6 @@ impl<A: Application> fmt::Debug for Node<A> {
 }
 
 impl<A: Application> Node<A> {
-    /// To say where it listens and stores, and to start it.
-    pub fn builder(application: A) -> Builder<A> {
-        Builder::new(application)
-    }
-
     pub(super) fn new(application: Arc<A>, part: Part, lifetime: Shared) -> Self {
         Self { application, part, lifetime }
     }
@@ -230,7 +224,7 @@ impl<A: Application> Node<A> {
     pub fn header(&self) -> pb::ResponseHeader {
         match &self.part {
             Part::Serving(api) => api::header(api.local()).unwrap_or_default(),
-            Part::Faulty(faulty) => api::refusal::header(faulty),
+            Part::Faulty(faulty) => api::header_of_faulty(faulty),
         }
     }
 

@@ -8,11 +8,10 @@ use futures_util::future::BoxFuture;
 
 use super::error::Failed;
 use super::faulty::FaultyNode;
-use super::handover::give_leadership_away;
 use super::servers::Servers;
 use super::start::Started;
-use super::{Local, Standing, explain};
 use crate::api::Api;
+use crate::standing::{Local, Standing, explain, give_leadership_away};
 
 /// How long requests under way may take once no new ones are accepted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);

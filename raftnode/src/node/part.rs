@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::faulty::Faulty;
 use crate::api::Api;
+use crate::standing::Faulty;
 
 /// What a handle of a node has behind it.
 #[derive(Clone)]

@@ -8,10 +8,9 @@ use std::time::Duration;
 use network_grpc::{ClusterId, Incarnation, Observer, Rpc};
 use storage_leveldb::Fault;
 
-use super::Local;
-use super::affiliation::Claim;
 use crate::data_dir::STORAGE;
 use crate::metrics::NetworkMetrics;
+use crate::standing::{Claim, Local};
 
 /// Listens on the side that serves peers.
 pub(super) struct PeerNews {

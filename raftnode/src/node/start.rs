@@ -11,18 +11,13 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
-use super::data_dir_watch::watch_data_dir;
-use super::disk_watch::watch_disk;
+use super::Listeners;
 use super::error::StartError;
 use super::faulty::FaultyNode;
-use super::local::Handles;
 use super::open_files::raise_limit;
 use super::part::Part;
 use super::peer_news::PeerNews;
-use super::schema_watch::watch_schemas;
 use super::servers::Servers;
-use super::snapshot_watch::watch_snapshots;
-use super::{LeaderWatch, Listeners, Local, steward};
 use crate::api::{Api, ClientServices, Reporter};
 use crate::application::{Hosted, stored_meta};
 use crate::cluster::Overview;
@@ -34,6 +29,9 @@ use crate::identity::Identity;
 use crate::metrics::{Collectors, Metrics, Op};
 use crate::peer::{Enrollment, PeerService};
 use crate::raft::{Raft, TypeConfig, raft_config};
+use crate::standing::{
+    Handles, LeaderWatch, Local, steward, watch_data_dir, watch_disk, watch_schemas, watch_snapshots,
+};
 
 /// How often gRPC health is brought in line with readiness.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);

@@ -10,8 +10,8 @@ use proto::node::v1::peer_server::{Peer, PeerServer};
 use tonic::{Request, Response, Status};
 
 use super::{Description, EnrollmentError};
-use crate::node::Local;
 use crate::raft::{Member, NodeId};
+use crate::standing::Local;
 
 /// Answers for this node.
 pub(crate) struct PeerService {

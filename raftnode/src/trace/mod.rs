@@ -18,5 +18,4 @@ pub use context::{SpanId, TraceId};
 pub use endpoint::OtlpEndpoint;
 pub use exporter::Exporter;
 pub(crate) use span::{Span, SpanKind};
-pub(crate) use spans_total::register;
-pub(crate) use tracer::record;
+pub(crate) use tracer::{record, register};

@@ -4,8 +4,6 @@ use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-use super::tracer;
-
 /// There from when the metrics are registered, which is before the first request.
 static COUNTERS: OnceLock<Counters> = OnceLock::new();
 
@@ -14,9 +12,8 @@ struct Counters {
     dropped: IntCounter,
 }
 
-/// Adds the series, if spans are exported at all.
-pub(crate) fn register(registry: &Registry) -> prometheus::Result<()> {
-    let Some(service) = tracer::service() else { return Ok(()) };
+/// Adds the series of this service.
+pub(super) fn register(registry: &Registry, service: &str) -> prometheus::Result<()> {
     let about = "Spans sent to the collector, and spans given up because it was away, slow or refused them.";
     let opts = Opts::new(format!("{service}_trace_spans_total"), about);
     let total = IntCounterVec::new(opts, &["outcome"])?;

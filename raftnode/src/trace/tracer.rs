@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus::Registry;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::{Span, TraceContext, spans_total};
@@ -30,9 +31,9 @@ pub(super) fn open(service: &'static str) -> Option<Receiver<Span>> {
     QUEUE.set(Queue { sender, service }).ok().map(|()| receiver)
 }
 
-/// The service whose spans are exported, if any are.
-pub(super) fn service() -> Option<&'static str> {
-    QUEUE.get().map(|queue| queue.service)
+/// Adds the series that counts spans, if they are exported at all.
+pub(crate) fn register(registry: &Registry) -> prometheus::Result<()> {
+    QUEUE.get().map_or(Ok(()), |queue| spans_total::register(registry, queue.service))
 }
 
 /// Takes the span of a step, if spans are exported and this trace is recorded. A full queue drops

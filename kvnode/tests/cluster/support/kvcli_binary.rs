@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::serve::clean;
-use super::{Ended, run_to_end};
+use super::{Ended, run_to_end, wait};
 
 /// No command may take longer.
 const MAX_RUN: Duration = Duration::from_secs(70);
+/// A cluster that is well says so within this.
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The program with its `--endpoints`.
 #[derive(Debug, Clone)]
@@ -36,9 +40,28 @@ impl Kvcli {
     }
 
     /// The same with `--output json`, parsed.
-    pub async fn json(&self, line: &str) -> serde_json::Value {
+    pub async fn json(&self, line: &str) -> Value {
         let text = self.ok(&format!("--output json {line}")).await;
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("kvcli {line} printed no JSON ({e}): {text}"))
+    }
+
+    /// Waits until the cluster says that all is well with it.
+    pub async fn all_is_well(&self) {
+        wait::until("all is well", NOTICE_TIMEOUT, async || {
+            let ended = self.run("--output json cluster status").await;
+            let status: Value =
+                serde_json::from_str(&ended.stdout).map_err(|e| format!("{e}: {ended:#?}"))?;
+            wait::is(status["health"] == "ok", || format!("{status:#}"))
+        })
+        .await;
+    }
+}
+
+/// It ended with the code of a request that the server refused, and said these things.
+pub fn assert_refused(ended: &Ended, parts: &[&str]) {
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    for part in parts {
+        assert!(ended.stderr.contains(part), "no {part:?} in {ended:#?}");
     }
 }
 

@@ -5,10 +5,11 @@
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a
 //! node's command line; `small_disk`, `damage`, `interposer`, `front` and `document` are what is
 //! done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk
-//! to them; `load` writes and remembers what was promised; `state` compares what is stored, and
-//! `refusal` looks at a node that must answer nothing; `browser` is a real one, and `status_page`
-//! what it shows.
+//! to them, and `session` does over one stream; `load` writes and remembers what was promised;
+//! `state` compares what is stored, and `refusal` looks at a node that must answer nothing;
+//! `browser` is a real one, and `status_page` what it shows.
 #![allow(unused_imports, reason = "each test uses a part")]
+mod belonging;
 pub mod browser;
 mod cluster;
 mod damage;
@@ -27,6 +28,7 @@ mod process;
 mod refusal;
 mod rpc;
 mod serve;
+pub mod session;
 pub mod skip;
 mod small_disk;
 mod state;
@@ -34,6 +36,7 @@ pub mod status_page;
 mod tally;
 pub mod wait;
 
+pub use belonging::{adopted, cluster_in, cluster_of, is_one_cluster};
 pub use cluster::{Cluster, ClusterOptions};
 pub use damage::{Damage, Harm, OlderCopies, files, used_bytes};
 pub use dice::Dice;
@@ -41,7 +44,7 @@ pub use exclusive::alone;
 pub use front::Front;
 pub use http::{Series, get as http_get};
 pub use interposer::Interposer;
-pub use kvcli_binary::Kvcli;
+pub use kvcli_binary::{Kvcli, assert_refused};
 pub use ledger::Ledger;
 pub use load::{Load, LoadOptions};
 pub use node::Node;

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::Cluster;
 use super::history::{FoundAt, Read, WriteEnd};
-use super::member::Requests;
+use super::port::Requests;
 use crate::api::DEFAULT_DEADLINE;
 use crate::api::status_codes::{self, Failure};
 use crate::application::{Application, Command, Outcome, RequestId, View};

@@ -2,21 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver as _;
 use storage_leveldb::testing::{SimDisk, Survival};
 use storage_leveldb::{LevelDbOptions, Options, StateReader, Storage, StorageError};
-use tonic::Status;
 
-use super::history::{FoundAt, found_at};
 use super::link::Peers;
 use super::network::Network;
-use super::port::Port;
-use crate::api::status_codes::{self, Failure};
-use crate::api::{Proposals, ReadIndex};
-use crate::application::{Command, Host, Hosted, Outcome, View, meta_found, stored_meta};
+use super::port::{Port, Requests};
+use crate::application::{Host, Hosted, meta_found, stored_meta};
 use crate::raft::{NodeId, Raft, TypeConfig, raft_config};
 
 /// Where a node stores on its disk.
@@ -42,17 +36,6 @@ pub(super) struct Member {
     pub(super) reader: StateReader<TypeConfig, Hosted>,
 }
 
-/// What a node does for others, and for its own clients. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Requests {
-    host: Arc<dyn Host>,
-    reader: StateReader<TypeConfig, Hosted>,
-    proposals: Proposals,
-    read_index: ReadIndex,
-    /// Its power has failed: what it still answers must not be heard.
-    is_dead: Arc<AtomicBool>,
-}
-
 impl Plan {
     /// Starts node `id` on what is on `disk`.
     pub(super) async fn start(
@@ -74,13 +57,7 @@ impl Plan {
         }
         let peers = Peers { network: self.network.clone(), from: id };
         let raft = Raft::new(id, Arc::new(config), peers, log, state).await.map_err(|e| unusable(&e))?;
-        let requests = Requests {
-            host,
-            reader: reader.clone(),
-            proposals: Proposals::start(raft.clone(), hosted),
-            read_index: ReadIndex::start(raft.clone()),
-            is_dead: Arc::default(),
-        };
+        let requests = Requests::start(host, hosted, reader.clone(), &raft);
         let port = Port { incarnation, raft: raft.clone(), inbox, requests: requests.clone() };
         self.network.connect(id, port);
         Ok(Member { id, raft, requests, reader })
@@ -116,7 +93,7 @@ impl Member {
     /// Cuts its power: answers what is left on its disk.
     pub(super) async fn crash(&self, network: &Network, disk: &SimDisk, survival: Survival) -> SimDisk {
         // In this order: what is heard of it was on the disk before.
-        self.requests.is_dead.store(true, Ordering::SeqCst);
+        self.requests.die();
         network.disconnect(self.id);
         let left = disk.reboot(survival);
         self.stop(network).await;
@@ -127,48 +104,5 @@ impl Member {
         network.disconnect(self.id);
         // A core that has stopped by itself has no more to say.
         drop(self.raft.shutdown().await);
-    }
-}
-
-impl Requests {
-    /// Puts a command into the log and waits until it is applied.
-    pub(super) async fn write(self, command: Command) -> Result<Outcome, Failure> {
-        let applied = self.proposals.propose(command).await;
-        self.alive()?;
-        Ok(applied?.outcome)
-    }
-
-    /// Whether a majority confirms that it leads.
-    pub(super) async fn confirmed(self) -> bool {
-        self.read_index.confirm().await.is_ok()
-    }
-
-    /// Answers with everything in it that was acknowledged before.
-    pub(super) async fn read(self, query: Bytes) -> Result<FoundAt, Failure> {
-        let confirmed = self.read_index.confirm().await;
-        self.alive()?;
-        confirmed?;
-        self.read_stale(query).await
-    }
-
-    /// Answers from what is applied here.
-    pub(super) async fn read_stale(self, query: Bytes) -> Result<FoundAt, Failure> {
-        let host = Arc::clone(&self.host);
-        let found = self.reader.query(Box::new(move |view| {
-            let position = View::new(view).position()?;
-            let answer = host.query(view, &query).map_err(|e| e.to_string());
-            let found: FoundAt = (position, answer);
-            Ok(Box::new(found))
-        }));
-        self.alive()?;
-        found.await.map(found_at).map_err(|e| Failure::Final(Status::failed_precondition(e.to_string())))
-    }
-
-    /// What a node says whose power has failed is not heard.
-    pub(super) fn alive(&self) -> Result<(), Failure> {
-        if self.is_dead.load(Ordering::SeqCst) {
-            return Err(Failure::Lost(status_codes::stopped_unknown()));
-        }
-        Ok(())
     }
 }

@@ -1,9 +1,17 @@
-//! Where a running node is reached by the others.
+//! Where a running node is reached by the others, and what it does for them.
 
-use storage_leveldb::SnapshotInbox;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::member::Requests;
-use crate::raft::Raft;
+use bytes::Bytes;
+use storage_leveldb::{SnapshotInbox, StateReader};
+use tonic::Status;
+
+use super::history::{FoundAt, found_at};
+use crate::api::status_codes::{self, Failure};
+use crate::api::{Proposals, ReadIndex};
+use crate::application::{Command, Host, Hosted, Outcome, View};
+use crate::raft::{Raft, TypeConfig};
 
 /// What others may ask of a node. Cheap to clone.
 #[derive(Clone)]
@@ -13,4 +21,75 @@ pub(super) struct Port {
     pub(super) raft: Raft,
     pub(super) inbox: SnapshotInbox,
     pub(super) requests: Requests,
+}
+
+/// What a node does for others, and for its own clients. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Requests {
+    host: Arc<dyn Host>,
+    reader: StateReader<TypeConfig, Hosted>,
+    proposals: Proposals,
+    read_index: ReadIndex,
+    /// Its power has failed: what it still answers must not be heard.
+    is_dead: Arc<AtomicBool>,
+}
+
+impl Requests {
+    /// Those of a node that has just started.
+    pub(super) fn start(
+        host: Arc<dyn Host>,
+        hosted: Hosted,
+        reader: StateReader<TypeConfig, Hosted>,
+        raft: &Raft,
+    ) -> Self {
+        let proposals = Proposals::start(raft.clone(), hosted);
+        let read_index = ReadIndex::start(raft.clone());
+        Self { host, reader, proposals, read_index, is_dead: Arc::default() }
+    }
+
+    /// The node's power fails.
+    pub(super) fn die(&self) {
+        self.is_dead.store(true, Ordering::SeqCst);
+    }
+
+    /// Puts a command into the log and waits until it is applied.
+    pub(super) async fn write(self, command: Command) -> Result<Outcome, Failure> {
+        let applied = self.proposals.propose(command).await;
+        self.alive()?;
+        Ok(applied?.outcome)
+    }
+
+    /// Whether a majority confirms that it leads.
+    pub(super) async fn confirmed(self) -> bool {
+        self.read_index.confirm().await.is_ok()
+    }
+
+    /// Answers with everything in it that was acknowledged before.
+    pub(super) async fn read(self, query: Bytes) -> Result<FoundAt, Failure> {
+        let confirmed = self.read_index.confirm().await;
+        self.alive()?;
+        confirmed?;
+        self.read_stale(query).await
+    }
+
+    /// Answers from what is applied here.
+    pub(super) async fn read_stale(self, query: Bytes) -> Result<FoundAt, Failure> {
+        let host = Arc::clone(&self.host);
+        let found = self.reader.query(Box::new(move |view| {
+            let position = View::new(view).position()?;
+            let answer = host.query(view, &query).map_err(|e| e.to_string());
+            let found: FoundAt = (position, answer);
+            Ok(Box::new(found))
+        }));
+        self.alive()?;
+        found.await.map(found_at).map_err(|e| Failure::Final(Status::failed_precondition(e.to_string())))
+    }
+
+    /// What a node says whose power has failed is not heard.
+    pub(super) fn alive(&self) -> Result<(), Failure> {
+        if self.is_dead.load(Ordering::SeqCst) {
+            return Err(Failure::Lost(status_codes::stopped_unknown()));
+        }
+        Ok(())
+    }
 }

@@ -65,7 +65,7 @@ impl LeaderWatch {
     }
 
     /// Looks at `raft` until it stops; tells `changed` whenever there is another leader or term.
-    pub(super) async fn run(self, raft: Raft, changed: impl Fn()) {
+    pub(crate) async fn run(self, raft: Raft, changed: impl Fn()) {
         let mut seen = None;
         let mut first = None;
         loop {

@@ -55,14 +55,14 @@ struct Heard {
 
 /// For which member of which cluster a request was that this node refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Claim {
-    pub(super) cluster: ClusterId,
-    pub(super) incarnation: Option<Incarnation>,
+pub(crate) struct Claim {
+    pub(crate) cluster: ClusterId,
+    pub(crate) incarnation: Option<Incarnation>,
 }
 
 /// The last that was heard.
 #[derive(Debug, Default)]
-pub(super) struct Hearsay {
+pub(crate) struct Hearsay {
     heard: Mutex<Option<Heard>>,
     claimed: Mutex<Option<(Claim, Instant)>>,
 }
@@ -78,7 +78,7 @@ impl Hearsay {
     }
 
     /// A request was refused that was for this node's id.
-    pub(super) fn claimed(&self, claim: Claim) {
+    pub(crate) fn claimed(&self, claim: Claim) {
         *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) = Some((claim, Instant::now()));
     }
 
@@ -115,7 +115,7 @@ impl Local {
     }
 
     /// Asks the others, as long as this node hears no leader; runs until the node ends.
-    pub(super) async fn watch_affiliation(self: Arc<Self>) {
+    pub(crate) async fn watch_affiliation(self: Arc<Self>) {
         let mut logged = None;
         loop {
             let own = self.identity().member();

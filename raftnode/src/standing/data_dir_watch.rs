@@ -14,7 +14,7 @@ use crate::data_dir::Fingerprint;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Looks at the directory until it is not the same any more, which is a fault of the storage.
-pub(super) async fn watch_data_dir(fingerprint: Fingerprint, health: Health) {
+pub(crate) async fn watch_data_dir(fingerprint: Fingerprint, health: Health) {
     let mut fingerprint = fingerprint;
     while health.fault().is_none() {
         tokio::time::sleep(LOOK_INTERVAL).await;

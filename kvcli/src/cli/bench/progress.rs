@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::stage::End;
+use super::end::End;
 use super::tally::Counters;
 use crate::units::thousands;
 

@@ -21,7 +21,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks after the membership until the node ends.
-pub(super) async fn run(local: Arc<Local>) {
+pub(crate) async fn run(local: Arc<Local>) {
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
         let metrics = local.metrics();
@@ -103,7 +103,7 @@ async fn change(local: &Local, change: ChangeMembers<NodeId, Member>) {
 
 /// Tells the network of every new membership: openraft keeps replicating to where a member was.
 /// Runs until consensus ends.
-pub(super) async fn follow_places(local: Arc<Local>, places: PeerPlaces<TypeConfig>) {
+pub(crate) async fn follow_places(local: Arc<Local>, places: PeerPlaces<TypeConfig>) {
     let mut changes = local.raft.server_metrics();
     let mut told = None;
     loop {

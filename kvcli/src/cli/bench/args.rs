@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 
+use super::end::End;
 use super::report;
-use super::stage::{End, Stage};
+use super::stage::Stage;
 use super::workload::{Kind, Workload};
 use crate::cli::Context;
 use crate::exit::Problem;

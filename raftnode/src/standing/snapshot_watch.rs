@@ -54,7 +54,7 @@ fn is_old(sample: &Sample, bytes: u64) -> bool {
 }
 
 /// Watches until the node ends. `applied_bytes`: of all batches applied since the start.
-pub(super) async fn watch_snapshots(local: Arc<Local>, applied_bytes: Arc<AtomicU64>) {
+pub(crate) async fn watch_snapshots(local: Arc<Local>, applied_bytes: Arc<AtomicU64>) {
     let (mut last, mut bytes_then) = (None, 0);
     let mut samples = Samples::default();
     loop {

@@ -1,9 +1,11 @@
 //! `kvcli bench`: puts, gets or both, at several numbers of clients, with latencies.
 //!
 //! `args` is the command line, `workload` what one operation is, `worker` one client, `stage` all
-//! clients of one line of the result, `progress` what is seen meanwhile, `report` the result.
+//! clients of one line of the result, until its `end`; `progress` is what is seen meanwhile,
+//! `report` the result.
 
 mod args;
+mod end;
 mod progress;
 mod report;
 mod stage;
@@ -11,4 +13,4 @@ mod tally;
 mod worker;
 mod workload;
 
-pub(crate) use args::BenchArgs;
+pub(super) use args::BenchArgs;

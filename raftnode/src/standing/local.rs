@@ -33,7 +33,7 @@ pub(crate) struct Local {
     pub enrollment: Arc<Enrollment>,
     /// One change of the membership at a time; held by whatever makes one.
     pub membership_change: tokio::sync::Mutex<()>,
-    pub(super) hearsay: Hearsay,
+    pub(crate) hearsay: Hearsay,
     /// Where HTTP is reached.
     pub http_addr: String,
     /// Everything it stores.
@@ -76,19 +76,19 @@ pub(crate) enum Standing {
 }
 
 /// The handles a [`Local`] is made of, beside the configuration.
-pub(super) struct Handles {
-    pub(super) raft: Raft,
-    pub(super) reader: StateReader<TypeConfig, Hosted>,
-    pub(super) health: Health,
-    pub(super) sizes: Sizes,
-    pub(super) leader_watch: LeaderWatch,
-    pub(super) enrollment: Arc<Enrollment>,
-    pub(super) in_force: Arc<InForce>,
-    pub(super) peers: Option<Peers>,
+pub(crate) struct Handles {
+    pub(crate) raft: Raft,
+    pub(crate) reader: StateReader<TypeConfig, Hosted>,
+    pub(crate) health: Health,
+    pub(crate) sizes: Sizes,
+    pub(crate) leader_watch: LeaderWatch,
+    pub(crate) enrollment: Arc<Enrollment>,
+    pub(crate) in_force: Arc<InForce>,
+    pub(crate) peers: Option<Peers>,
 }
 
 impl Local {
-    pub(super) fn new(config: &NodeConfig, http_addr: String, handles: Handles) -> Self {
+    pub(crate) fn new(config: &NodeConfig, http_addr: String, handles: Handles) -> Self {
         Self {
             id: config.id,
             cluster_name: config.cluster_name.clone(),

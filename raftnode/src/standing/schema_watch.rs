@@ -12,7 +12,7 @@ use crate::peer;
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Asks until the node ends. Nothing is to be found out while the program's own schema is in force.
-pub(super) async fn watch_schemas(local: Arc<Local>) {
+pub(crate) async fn watch_schemas(local: Arc<Local>) {
     loop {
         tokio::time::sleep(ASK_INTERVAL).await;
         let leads = local.with_metrics(|metrics| metrics.state.is_leader());

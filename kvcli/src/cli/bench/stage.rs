@@ -2,34 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use kvcli::{Client, ClientError, ClientOptions, Endpoint};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::end::{End, Stop};
 use super::progress::Progress;
 use super::tally::{Counters, Tally};
-use super::worker::{Stop, Worker};
+use super::worker::Worker;
 use super::workload::Workload;
 
 /// One connection carries this many clients without becoming the bottleneck,
 const CLIENTS_PER_CONNECTION: u64 = 16;
 /// up to this many connections per node.
 const MAX_CONNECTIONS: u64 = 8;
-/// After an operation that failed.
-pub(super) const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(10);
-
-/// When a stage ends.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum End {
-    /// After this time; operations in flight are still waited for.
-    After(Duration),
-    /// After this many operations.
-    Operations(u64),
-}
 
 /// One stage: so many clients, doing this, until then.
 #[derive(Debug)]
@@ -49,7 +37,7 @@ impl Stage {
         let before = processor_micros(base).await;
         let started = Instant::now();
         let mut workers = JoinSet::new();
-        let stop = self.stop(started);
+        let stop = Stop::at(self.end, started);
         for (number, client) in clients.into_iter().enumerate() {
             let workload = self.workload.clone();
             let (counters, stop) = (Arc::clone(&counters), stop.clone());
@@ -73,14 +61,6 @@ impl Stage {
             self.workload.warm_up(session).await?;
         }
         Ok(sessions)
-    }
-
-    fn stop(&self, started: Instant) -> Stop {
-        let (at, operations) = match self.end {
-            End::After(time) => (Some(started + time), u64::MAX),
-            End::Operations(count) => (None, count),
-        };
-        Stop { at, operations, handed_out: Arc::new(AtomicU64::new(0)) }
     }
 
     async fn watch(

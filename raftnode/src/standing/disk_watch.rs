@@ -30,7 +30,7 @@ impl Local {
 }
 
 /// Looks at the disk as long as the node runs.
-pub(super) async fn watch_disk(local: Arc<Local>) {
+pub(crate) async fn watch_disk(local: Arc<Local>) {
     let mut seen = false;
     loop {
         let hanging = local.hanging_disk();

@@ -69,7 +69,7 @@ pub(crate) async fn hand_over(raft: &Raft, to: NodeId, within: Duration) -> Resu
 
 /// Lets the best successor lead, if this node does. Without this, the others would notice only by
 /// their election timeout.
-pub(super) async fn give_leadership_away(local: &Local) {
+pub(crate) async fn give_leadership_away(local: &Local) {
     let metrics = local.metrics();
     let Some(heir) = successor(&metrics, &[]).filter(|_| metrics.state.is_leader()) else { return };
     match hand_over(&local.raft, heir, HANDOVER_TIMEOUT).await {
