@@ -11,7 +11,7 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).parent
-EXTRACT = HERE / "../../kvnode/tests/ecs-9.4.0.csv"
+EXTRACT = HERE / "../../raftnode/tests/ecs-9.4.0.csv"
 
 
 def mapped(properties, before=""):

@@ -220,7 +220,7 @@ struct Index<'a> {
 impl<'a> Index<'a> {
     fn new(template: &'a Value) -> Self {
         assert_eq!(template["composed_of"], serde_json::json!(["ecs@mappings"]));
-        let rows = include_str!("../../kvnode/tests/ecs-9.4.0.csv").lines();
+        let rows = include_str!("../../raftnode/tests/ecs-9.4.0.csv").lines();
         let schema = rows.filter(|row| !row.starts_with('#')).filter_map(|row| row.split_once(','));
         Self { mappings: &template["template"]["mappings"], schema: schema.collect() }
     }

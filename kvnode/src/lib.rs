@@ -2,7 +2,7 @@
 //!
 //! An application of `raftnode`, which is everything that a member of a cluster needs and knows
 //! nothing of keys and values. What is here: what a command means (`app`), the protocol of its
-//! clients (`api`), and the operator's side: `config`, `logging`, `playground`, `check`. It is what
+//! clients (`api`), and the operator's side: `config`, `playground`, `check`. It is what
 //! the program is made of, and may change in any version.
 //!
 //! ## Features
@@ -14,7 +14,6 @@ pub mod api;
 pub mod app;
 pub mod check;
 pub mod config;
-pub mod logging;
 pub mod playground;
 mod program;
 mod serve;

@@ -6,15 +6,16 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 use raftnode::StartError;
+use raftnode::logging::{self, Source};
 use raftnode::trace::Exporter;
 
 use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
-use crate::logging::Source;
-use crate::{check, logging, playground, serve};
+
+use crate::{check, playground, serve};
 
 /// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
-/// Whose spans the trace collector is sent.
+/// Whose log lines, and spans for the trace collector, these are.
 const SERVICE: &str = "kvnode";
 /// Exit code for every other failure.
 pub const EXIT_FAILURE: u8 = 1;
@@ -33,7 +34,7 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     malloc_trim::limit_arenas();
     match Config::load(args, env) {
-        Ok(config) => match config.log.install(Source::new(config.node.id, &config.node.cluster_name)) {
+        Ok(config) => match config.log.install(source(&config)) {
             Ok(_flush_at_end) => logged(serve_traced(&config)),
             Err(e) => exit_code(Err(anyhow::Error::new(e).context("cannot start the thread that logs"))),
         },
@@ -41,6 +42,10 @@ fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
         // the exit code.
         Err(errors) => bad_arguments(&errors),
     }
+}
+
+fn source(config: &Config) -> Source {
+    Source::new(SERVICE, env!("CARGO_PKG_VERSION"), config.node.id, &config.node.cluster_name)
 }
 
 fn check(args: &CheckArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {

@@ -9,7 +9,7 @@ use raftnode::shutdown::StopRequests;
 use crate::api::{self, DELETE, GET, PUT, SCAN};
 use crate::app::KvApplication;
 use crate::config::Config;
-use crate::logging;
+use raftnode::logging;
 
 /// How long storage may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);

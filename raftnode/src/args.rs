@@ -1,11 +1,13 @@
 //! A node's options on a command line, for a program that has none of its own: to be flattened into
 //! its parser.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::config::{Address, NodeConfig, Peers};
+use crate::logging::{FlushAtEnd, LogFilter, LogFormat, LogOptions, Source};
 use crate::raft::NodeId;
 
 /// What a node has to be told. Every option can also be given as an environment variable.
@@ -34,11 +36,29 @@ pub struct NodeArgs {
     /// A label for logs and dashboards
     #[arg(long, env = "NODE_CLUSTER_NAME", value_name = "NAME", default_value = "raftnode")]
     pub cluster_name: String,
+    /// What is logged: LEVEL or TARGET=LEVEL, several with commas
+    #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
+    pub log: Option<LogFilter>,
+    /// How log lines look: text, or json in the Elastic Common Schema
+    #[arg(long, env = "NODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl NodeArgs {
+    /// Sends this process's log lines and panics to standard error from now on, as those of the
+    /// program `service` of this version.
+    ///
+    /// # Errors
+    /// If the system gives no thread to write them.
+    pub fn start_log(&self, service: &'static str, version: &'static str) -> io::Result<FlushAtEnd> {
+        let options = LogOptions { format: self.log_format, filter: self.log.clone() };
+        options.install(Source::new(service, version, self.id, &self.cluster_name))
+    }
 }
 
 impl From<NodeArgs> for NodeConfig {
     fn from(args: NodeArgs) -> Self {
-        let NodeArgs { id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name } = args;
+        let NodeArgs { id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, .. } = args;
         Self { peers, cluster_name, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
     }
 }

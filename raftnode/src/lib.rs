@@ -13,6 +13,7 @@
 //! ## Features
 //!
 //! - `args`: the module `args`, a node's options on a command line, for clap.
+//! - `logging`: the module `logging`, log lines as text or JSON that no slow reader holds up.
 //! - `testing`: the module `testing`, crash, fault and determinism tests for an author's
 //!   application. Tests switch it on, among the `[dev-dependencies]`.
 //!
@@ -30,6 +31,8 @@ pub mod data_dir;
 mod history;
 mod http;
 pub mod identity;
+#[cfg(feature = "logging")]
+pub mod logging;
 mod metrics;
 mod node;
 mod peer;

@@ -33,6 +33,8 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let node = Node::builder(Counters).http_json().start(Args::parse().node.into()).await?;
+    let args = Args::parse().node;
+    let _log = args.start_log("counters", env!("CARGO_PKG_VERSION"))?;
+    let node = Node::builder(Counters).http_json().start(args.into()).await?;
     Ok(node.until_stopped().await?)
 }

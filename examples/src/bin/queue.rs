@@ -81,6 +81,8 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let node = Node::builder(Queue).name("queue").http_json().start(Args::parse().node.into()).await?;
+    let args = Args::parse().node;
+    let _log = args.start_log("queue", env!("CARGO_PKG_VERSION"))?;
+    let node = Node::builder(Queue).name("queue").http_json().start(args.into()).await?;
     Ok(node.until_stopped().await?)
 }

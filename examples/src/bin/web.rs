@@ -11,9 +11,7 @@
 //! ```
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Redirect;
-use axum::{Router, routing::get};
+use axum::{Router, http::StatusCode, response::Redirect, routing::get};
 use clap::Parser;
 use raftnode::{Application, At, Error, Node, StorageError, Transaction, View};
 use raftnode::{args::NodeArgs, shutdown::StopRequests};
@@ -78,6 +76,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Args { node, listen } = Args::parse();
+    let _log = node.start_log("web", env!("CARGO_PKG_VERSION"))?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let node = Node::builder(Links).name("web").start(node.into()).await?;
     let router = Router::new().route("/{name}", get(follow).put(link)).with_state(node.clone());

@@ -209,7 +209,7 @@ mod tests {
     use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
-    use crate::logging::DEFAULT_FILTER;
+    use raftnode::logging::DEFAULT_FILTER;
 
     /// Found: a target had been added to the filter, and neither the help nor the page about logs
     /// knew.

@@ -10,7 +10,7 @@ use raftnode::{Address, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIE
 
 use super::Config;
 use super::settings::{Setting, Settings};
-use crate::logging::{LogFilter, LogFormat, LogOptions};
+use raftnode::logging::{LogFilter, LogFormat, LogOptions};
 
 /// Used when no cluster name is given.
 const DEFAULT_CLUSTER_NAME: &str = "kv";

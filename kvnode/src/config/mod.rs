@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use raftnode::NodeConfig;
 use raftnode::trace::OtlpEndpoint;
 
-use crate::logging::LogOptions;
+use raftnode::logging::LogOptions;
 
 /// Everything `kvnode serve` needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tonic::Request;
 
 /// The schema's rows for the names that we use.
-const SCHEMA: &str = include_str!("../ecs-9.4.0.csv");
+const SCHEMA: &str = include_str!("../../../raftnode/tests/ecs-9.4.0.csv");
 /// How long the log of a healthy cluster is watched,
 const WATCHED: Duration = Duration::from_secs(20);
 /// how long a node may take to do what it does by itself,

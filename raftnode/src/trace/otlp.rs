@@ -1,8 +1,8 @@
 //! The messages of OTLP that we send (opentelemetry.proto.collector.trace.v1), and the call that
 //! sends them.
 //!
-//! Field numbers are those of opentelemetry-proto 1.x; the collector in kvnode's
-//! `tests/cluster/logs_otlp.rs` reads them with the official types.
+//! Field numbers are those of opentelemetry-proto 1.x; a test's collector reads them with the
+//! official types.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
