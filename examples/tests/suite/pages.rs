@@ -1,6 +1,6 @@
 //! The code of the guide's pages: every block of Rust in them is here, or in another file that is
 //! compiled, as it stands on the page; and what it says is so.
-include!("../../src/bin/stockroom.rs");
+include!("../../src/bin/stockroom/program.rs");
 
 const PAGES: [(&str, &str); 5] = [
     ("first-application.md", include_str!("../../../docs/guide/first-application.md")),
@@ -9,7 +9,7 @@ const PAGES: [(&str, &str); 5] = [
     ("changing-your-types.md", include_str!("../../../docs/guide/changing-your-types.md")),
     ("without-the-framework.md", include_str!("../../../docs/guide/without-the-framework.md")),
 ];
-const SOURCES: [&str; 2] = [include_str!("../../src/bin/stockroom.rs"), include_str!("pages.rs")];
+const SOURCES: [&str; 2] = [include_str!("../../src/bin/stockroom/program.rs"), include_str!("pages.rs")];
 
 /// Code without what depends on the width of lines.
 fn squeezed(code: &str) -> String {

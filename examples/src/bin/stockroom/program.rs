@@ -1,7 +1,3 @@
-// The program of docs/guide/first-application.md.
-//
-// Tests include this file, so that what the guide's pages say about it is compiled and run.
-
 use clap::Parser;
 use raftnode::args::NodeArgs;
 use raftnode::{Application, At, Node, StorageError, Transaction, View};

@@ -1,0 +1,3 @@
+//! The program of docs/guide/first-application.md.
+
+include!("program.rs");
