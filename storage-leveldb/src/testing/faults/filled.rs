@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, GuardedDisk};
 use crate::error::StorageError;
-use crate::log::LogRoot;
+use crate::log::LogManifest;
 use crate::lsm::manifest::Manifest;
 use crate::lsm::tree::table_dir;
 use crate::observer::NoObserver;
@@ -119,9 +119,9 @@ fn begin_a_table(disk: &SimDisk) -> io::Result<()> {
 fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
     let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()));
     let (log, state) = (Path::new(DIR).join("log"), Path::new(DIR).join("state"));
-    let segments = LogRoot::<C>::read(&guarded, &log)
+    let segments = LogManifest::read(&guarded, &log)
         .map_err(StorageError::from)?
-        .map(|root| root.segments)
+        .map(|manifest| manifest.segments)
         .unwrap_or_default();
     let tables = Manifest::read(&guarded, &state)
         .map_err(StorageError::from)?
