@@ -171,7 +171,7 @@ async fn a_state_that_lacks_what_is_purged_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_that_contradicts_itself_is_found() {
+async fn a_manifest_that_contradicts_itself_is_found() {
     let newer = with_manifest(|manifest| {
         let membership = manifest.membership.membership().clone();
         manifest.membership = StoredMembershipOf::<Types>::new(Some(log_id(3, 55)), membership);

@@ -2,7 +2,7 @@
 //! appended, truncated, purged and opened again, what is read are the entries that count.
 //!
 //! How it could go wrong: a truncation within a block comes undone, at once or after a restart; an
-//! earlier end of the log hides what was appended over it; a segment that is stored as a run, or
+//! earlier end of the log hides what was appended over it; a segment that is stored as a table, or
 //! purged in part, loses the entries of a block that begins before it; a reader that begins within
 //! a block finds nothing.
 
