@@ -12,7 +12,6 @@ use crate::file::marker;
 use crate::log::{Form, LOG_MANIFEST, LogManifest, SegmentRecord};
 use crate::lsm::manifest::{MANIFEST, Manifest};
 use crate::lsm::tree::{table_dir, table_number};
-use crate::raft::StandardTypes;
 use crate::storage::is_formatted;
 
 /// How FORMAT begins in every version.
@@ -25,7 +24,7 @@ pub(super) struct Plan {
     pub(super) is_complete: bool,
 }
 
-pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) -> Plan {
+pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path) -> Plan {
     let mut files = Vec::new();
     let Some(is_complete) = format(findings, dir) else {
         return Plan { files, is_complete: true };
@@ -40,7 +39,7 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
     if !is_complete {
         findings.note(&dir.join("FORMAT"), "missing: the first start of this storage did not get to its end");
     }
-    log::<C>(findings, &dir.join("log"), is_complete, &mut files);
+    log(findings, &dir.join("log"), is_complete, &mut files);
     state(findings, &dir.join("state"), is_complete, &mut files);
     Plan { files, is_complete }
 }
@@ -74,12 +73,7 @@ fn marker(findings: &mut Findings<'_>, path: &Path) -> Option<Option<Vec<u8>>> {
     Some(content)
 }
 
-fn log<C: StandardTypes>(
-    findings: &mut Findings<'_>,
-    dir: &Path,
-    is_complete: bool,
-    files: &mut Vec<PlannedFile>,
-) {
+fn log(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut Vec<PlannedFile>) {
     let manifest = dir.join(LOG_MANIFEST);
     let there = marker(findings, &manifest);
     if is_complete && there == Some(None) {

@@ -89,7 +89,7 @@ pub(super) async fn fill<C: TestTypes, A: Application<C>>(
     let (model, most_bytes) = (model.copy().settled(), peak.load(Ordering::Relaxed));
     begin_a_table(&disk)?;
     let disk = disk.copy();
-    let left_over = left_over::<C>(&disk)?;
+    let left_over = left_over(&disk)?;
     Ok(Filled { disk, model, older, operations, reads, most_bytes, left_over, running })
 }
 
@@ -116,7 +116,7 @@ fn begin_a_table(disk: &SimDisk) -> io::Result<()> {
     disk.create(&table.join("000003.ldb"))?.write_all(b"a table that is not complete")
 }
 
-fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
+fn left_over(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
     let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()));
     let (log, state) = (Path::new(DIR).join("log"), Path::new(DIR).join("state"));
     let segments = LogManifest::read(&guarded, &log)
