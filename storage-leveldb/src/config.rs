@@ -63,7 +63,7 @@ const LEAST_SNAPSHOT_TIMEOUT_MS: u64 = 10_000;
 #[non_exhaustive]
 pub enum UnsafeConfig {
     /// A leader that restarts would lead on without an election. It knows of fewer commits than it
-    /// has acknowledged, because neither applying nor the commit mark waits for the disk: a
+    /// has acknowledged, because neither applying nor the committed id waits for the disk: a
     /// linearizable read would miss acknowledged writes.
     #[error(
         "enable_leader_restore is on, which is openraft's default: a leader that restarts would answer \

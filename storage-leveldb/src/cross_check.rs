@@ -10,7 +10,7 @@ use openraft::type_config::alias::LogIdOf;
 
 use crate::disk::GuardedDisk;
 use crate::error::StorageError;
-use crate::log::LogPosition;
+use crate::raft::LogPosition;
 
 /// Where the parts of a storage stand.
 pub(crate) struct Standing<C: RaftTypeConfig> {

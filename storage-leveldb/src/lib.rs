@@ -62,12 +62,12 @@ pub use engine::{
 };
 pub use error::StorageError;
 pub use health::{Fault, FaultKind, Health};
-pub use log::{LogReader, LogStore};
 pub use lsm::{Transaction, View};
 pub use observer::{Db, NoObserver, Observer, StallCause};
 pub use options::Options;
 pub use raft::{
-    Application, SnapshotBuilder, SnapshotFile, SnapshotInbox, StandardTypes, StateMachine, StateReader,
+    Application, LogReader, LogStore, SnapshotBuilder, SnapshotFile, SnapshotInbox, StandardTypes,
+    StateMachine, StateReader,
 };
 pub use sizes::Sizes;
 pub use storage::Storage;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Which part of the storage an observation is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Db {
-    /// The Raft log: votes, entries, purge and commit marks.
+    /// The Raft log: votes, entries, the purged and the committed id.
     Log,
     /// The state machine.
     State,

@@ -17,13 +17,15 @@ use crate::engine::{EngineFactory, LevelDb, LevelDbOptions};
 use crate::error::StorageError;
 use crate::file::marker;
 use crate::health::{Fault, Health};
-use crate::log::{LogEngines, LogStore};
+use crate::log::LogEngines;
 use crate::lsm::merge_operator::MergeFunction;
 use crate::lsm::tree::LsmTree;
 use crate::observer::{Db, NoObserver};
 use crate::options::Options;
 use crate::raft::position::Position;
-use crate::raft::{Application, SnapshotInbox, StandardTypes, StateMachine, StateReader, merge_function};
+use crate::raft::{
+    Application, LogStore, SnapshotInbox, StandardTypes, StateMachine, StateReader, merge_function,
+};
 use crate::sizes::Sizes;
 
 const FORMAT_FILE: &str = "FORMAT";
@@ -94,7 +96,7 @@ impl<C: StandardTypes> OpenedParts<C> {
         }
         let log = options.part(disk.for_db(Db::Log), options.log_leveldb, dir.join("log"));
         let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
-        let engines = LogEngines { factory: log.engine.clone(), spectator: options.spectator() };
+        let engines = LogEngines { factory: log.engine.clone(), read_only: options.read_only() };
         let log = LogStore::open(&log.dir, engines, log.disk.clone(), &options, is_new)?;
         let tree =
             LsmTree::open(&state.dir, state.disk, state.engine, options.memtable_bytes, merge, is_new)?;
@@ -132,7 +134,7 @@ impl Options {
 
     /// Opens databases of the log without changing anything on the disk, and latches nothing.
     /// LevelDB cannot open one without writing; what it writes stays in memory.
-    fn spectator(&self) -> Arc<dyn EngineFactory> {
+    fn read_only(&self) -> Arc<dyn EngineFactory> {
         let overlay = Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES));
         let unlatched = GuardedDisk::new(overlay, Arc::new(NoObserver), Arc::new(()));
         self.engine_on(unlatched, self.log_leveldb)

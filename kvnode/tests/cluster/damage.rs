@@ -28,7 +28,7 @@ const KINDS: [&str; 15] = [
     "storage/log/segment-*/MANIFEST-*",
     "storage/log/segment-*/CURRENT",
     "storage/log/segment-*/WITNESS",
-    "storage/log/ROOT",
+    "storage/log/MANIFEST",
     "storage/state/MANIFEST",
     "storage/state/table-*/*.ldb",
     "storage/state/table-*/MANIFEST-*",

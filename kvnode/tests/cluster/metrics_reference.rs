@@ -260,7 +260,7 @@ async fn a_node_without_storage_says_so() {
     let text = metrics(cluster.node(id)).await;
     assert_eq!(Series::parse(&text).sum("storage_faulted", &[]), 0.0);
     assert!(cluster.node_mut(id).stop().await.success());
-    std::fs::write(cluster.node(id).serve.data_dir.join("storage/log/ROOT"), "damaged").unwrap();
+    std::fs::write(cluster.node(id).serve.data_dir.join("storage/log/MANIFEST"), "damaged").unwrap();
     cluster.node_mut(id).start();
     cluster.node_mut(id).up().await;
     let text = metrics(cluster.node(id)).await;

@@ -261,7 +261,7 @@ async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
     cluster.client().init().await.unwrap();
     let (leader, damaged) = (cluster.leader().await, cluster.followers().await[0]);
     assert!(cluster.node_mut(damaged).stop().await.success());
-    std::fs::write(cluster.node(damaged).serve.data_dir.join("storage/log/ROOT"), "damaged").unwrap();
+    std::fs::write(cluster.node(damaged).serve.data_dir.join("storage/log/MANIFEST"), "damaged").unwrap();
     cluster.node_mut(damaged).start();
     cluster.node_mut(damaged).up().await;
 
@@ -270,7 +270,7 @@ async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
     let says = format!("Node {leader} leads, but the storage or consensus of node {damaged} has failed");
     for page in [damaged, leader] {
         browser.open(&url(cluster.node(page)));
-        shows(&browser, "#faults", &[&own, "log/ROOT"], SHOW_TIMEOUT).await;
+        shows(&browser, "#faults", &[&own, "log/MANIFEST"], SHOW_TIMEOUT).await;
         shows(&browser, "#headline", &[&says], SHOW_TIMEOUT).await;
         assert_eq!(browser.text("#cluster"), NAME);
     }

@@ -1,7 +1,7 @@
 //! What is in a storage directory, and which of it counts.
 //!
-//! Of the log, the segments that its ROOT names count, and of the state the tables that MANIFEST
-//! names. If that file cannot be read, all of them do.
+//! Of the log, the segments that its MANIFEST names count, and of the state the tables that
+//! MANIFEST names. If that file cannot be read, all of them do.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,9 @@ use super::files::PlannedFile;
 use super::findings::Findings;
 use super::leveldb::{self, Of};
 use crate::file::marker;
-use crate::log::{Form, LOG_ROOT, LogRoot, SegmentRecord};
+use crate::log::{Form, LOG_MANIFEST, LogManifest, SegmentRecord};
 use crate::lsm::manifest::{MANIFEST, Manifest};
 use crate::lsm::tree::{table_dir, table_number};
-use crate::raft::StandardTypes;
 use crate::storage::is_formatted;
 
 /// How FORMAT begins in every version.
@@ -25,7 +24,7 @@ pub(super) struct Plan {
     pub(super) is_complete: bool,
 }
 
-pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) -> Plan {
+pub(super) fn plan(findings: &mut Findings<'_>, dir: &Path) -> Plan {
     let mut files = Vec::new();
     let Some(is_complete) = format(findings, dir) else {
         return Plan { files, is_complete: true };
@@ -40,7 +39,7 @@ pub(super) fn plan<C: StandardTypes>(findings: &mut Findings<'_>, dir: &Path) ->
     if !is_complete {
         findings.note(&dir.join("FORMAT"), "missing: the first start of this storage did not get to its end");
     }
-    log::<C>(findings, &dir.join("log"), is_complete, &mut files);
+    log(findings, &dir.join("log"), is_complete, &mut files);
     state(findings, &dir.join("state"), is_complete, &mut files);
     Plan { files, is_complete }
 }
@@ -74,27 +73,22 @@ fn marker(findings: &mut Findings<'_>, path: &Path) -> Option<Option<Vec<u8>>> {
     Some(content)
 }
 
-fn log<C: StandardTypes>(
-    findings: &mut Findings<'_>,
-    dir: &Path,
-    is_complete: bool,
-    files: &mut Vec<PlannedFile>,
-) {
-    let root = dir.join(LOG_ROOT);
-    let there = marker(findings, &root);
+fn log(findings: &mut Findings<'_>, dir: &Path, is_complete: bool, files: &mut Vec<PlannedFile>) {
+    let manifest = dir.join(LOG_MANIFEST);
+    let there = marker(findings, &manifest);
     if is_complete && there == Some(None) {
-        findings.damaged(&root, "missing");
+        findings.damaged(&manifest, "missing");
     }
-    let read = LogRoot::<C>::read(&findings.guarded(), dir);
-    let named = findings.sound(read).flatten().map(|root| root.segments);
+    let read = LogManifest::read(&findings.guarded(), dir);
+    let named = findings.sound(read).flatten().map(|manifest| manifest.segments);
     let names = findings.names(dir);
     for name in &names {
         let path = dir.join(name);
         match (name.to_str(), SegmentRecord::of_name(name)) {
-            (Some(LOG_ROOT), _) => {}
-            (Some("ROOT.tmp"), _) => findings.left_over(&path),
+            (Some(LOG_MANIFEST), _) => {}
+            (Some("MANIFEST.tmp"), _) => findings.left_over(&path),
             (_, Some(segment)) if named.as_ref().is_none_or(|named| named.contains(&segment)) => {
-                let of = if segment.form == Form::Run { Of::Table } else { Of::Database };
+                let of = if segment.form == Form::Table { Of::Table } else { Of::Database };
                 leveldb::plan(findings, &path, of, files);
             }
             (_, Some(_)) => findings.left_over(&path),
@@ -102,18 +96,18 @@ fn log<C: StandardTypes>(
         }
     }
     let named = named.unwrap_or_default();
-    missing(findings, (dir, LOG_ROOT), &names, named.into_iter().map(SegmentRecord::name));
+    missing(findings, (dir, LOG_MANIFEST), &names, named.into_iter().map(SegmentRecord::name));
 }
 
-/// What `root` names has to be there.
+/// What `manifest` names has to be there.
 fn missing(
     findings: &mut Findings<'_>,
-    (dir, root): (&Path, &str),
+    (dir, manifest): (&Path, &str),
     names: &[PathBuf],
     named: impl Iterator<Item = PathBuf>,
 ) {
     for name in named.filter(|name| !names.contains(name)) {
-        findings.damaged(&dir.join(name), format!("missing, although {root} names it"));
+        findings.damaged(&dir.join(name), format!("missing, although {manifest} names it"));
     }
 }
 

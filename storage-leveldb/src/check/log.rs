@@ -16,9 +16,12 @@ use super::report::{CheckedLog, CheckedPosition, Progress};
 use crate::disk::GuardedDisk;
 use crate::engine::{EngineFactory, KeyRange, LevelDb, ScanLimit};
 use crate::error::StorageError;
-use crate::log::key::{self, Mark};
-use crate::log::{LOG_ROOT, LogRoot, Record, Segment, SegmentRecord, Segments, Unbundle};
+use crate::log::key::{self, MetaKey};
+use crate::log::{
+    BlockReader, LOG_MANIFEST, LogManifest, PurgePoint, Record, Segment, SegmentRecord, Segments,
+};
 use crate::options::Options;
+use crate::raft::log_records::purged_id;
 
 /// Pairs of a segment read at once.
 const PAGE: ScanLimit = ScanLimit { pairs: 4096, bytes: 1 << 20 };
@@ -38,32 +41,35 @@ impl<C: RaftTypeConfig> CheckLog<C> {
     /// `None` if it cannot be read; then a problem says why.
     pub(super) fn read(findings: &mut Findings<'_>, dir: &Path, options: &Options) -> Option<Self> {
         let disk = findings.overlay();
-        let root = findings.sound(LogRoot::<C>::read(&disk, dir))?;
-        let Some(root) = root else {
-            findings.damaged(&dir.join(LOG_ROOT), "missing");
+        let manifest = findings.sound(LogManifest::read(&disk, dir))?;
+        let Some(manifest) = manifest else {
+            findings.damaged(&dir.join(LOG_MANIFEST), "missing");
             return None;
         };
-        let segments = open(findings, &disk, dir, &root, options)?;
+        let segments = open(findings, &disk, dir, &manifest, options)?;
         let newest = segments.newest()?.clone();
-        let vote: Option<VoteOf<C>> = mark(findings, dir, &newest, Mark::Vote)?;
-        let committed: Option<LogIdOf<C>> = mark(findings, dir, &newest, Mark::Committed)?;
-        let purged: Option<LogIdOf<C>> = mark(findings, dir, &newest, Mark::Purged)?;
-        let purged = purged.max(root.purged);
+        let vote: Option<VoteOf<C>> = record_at(findings, dir, &newest, MetaKey::Vote)?;
+        let committed: Option<LogIdOf<C>> = record_at(findings, dir, &newest, MetaKey::Committed)?;
+        let purged: Option<PurgePoint> = record_at(findings, dir, &newest, MetaKey::Purged)?;
+        let purged = match purged.max(manifest.purged) {
+            Some(point) => Some(purged_id::<C>(&point).map_err(|reason| findings.damaged(dir, reason)).ok()?),
+            None => None,
+        };
 
         let mut entries = Entries::<C>::after(purged.clone());
         for (segment, range) in segments.covers() {
             let segment_dir = dir.join(segment.record.name());
             let scan = |range: &KeyRange, limit| segment.scan(range, limit);
-            let mut unbundle = Unbundle::default();
+            let mut blocks = BlockReader::default();
             let read = each_page(scan, |page| {
                 for (key, value) in page {
-                    let found = unbundled(findings, &segment_dir, &mut unbundle, key, value);
+                    let found = entries_before(findings, &segment_dir, &mut blocks, key, value);
                     entries.see_all(findings, &segment_dir, &range, found);
                 }
                 findings.progress(Progress::Entries(entries.count));
             });
             findings.opened(&segment_dir, read)?;
-            entries.see_all(findings, &segment_dir, &range, unbundle.finish(u64::MAX));
+            entries.see_all(findings, &segment_dir, &range, blocks.finish(u64::MAX));
             findings.progress(Progress::Entries(entries.count));
         }
         let Entries { first, last, count, bytes, .. } = entries;
@@ -89,13 +95,13 @@ impl<C: RaftTypeConfig> CheckLog<C> {
                 kept_index.map_or_else(|| "nothing".to_owned(), |index| format!("up to entry {index} only"));
             findings.damaged(&dir, format!("purged up to {purged}, but the state holds {kept}"));
         }
-        // Without a mark for what is purged the log begins with the first entry there is: 0, or 1
+        // Without a purged id the log begins with the first entry there is: 0, or 1
         // where that is skipped.
         let first = self.first.as_ref().filter(|_| self.purged.is_none()).map_or(0, |first| first.index);
         if first > 1 && kept_index.is_none_or(|kept| kept.saturating_add(1) < first) {
             findings.damaged(&dir, format!("begins with entry {first}; what was before is nowhere"));
         }
-        for (what, id) in [("committed mark", self.committed.clone()), ("state", applied.cloned())] {
+        for (what, id) in [("committed id", self.committed.clone()), ("state", applied.cloned())] {
             if let Some(id) = id {
                 self.has_no_other(findings, what, &id);
             }
@@ -103,7 +109,7 @@ impl<C: RaftTypeConfig> CheckLog<C> {
         let end = self.last.clone();
         if self.committed > end && self.committed.as_ref() > applied {
             let (committed, end) = (show(self.committed.as_ref()), show(end.as_ref()));
-            findings.damaged(&dir, format!("the committed mark says {committed}, but the log ends at {end}"));
+            findings.damaged(&dir, format!("the committed id says {committed}, but the log ends at {end}"));
         }
         if applied > end.as_ref() {
             let (applied, end) = (show(applied), show(end.as_ref()));
@@ -130,16 +136,16 @@ impl<C: RaftTypeConfig> CheckLog<C> {
 }
 
 /// The segments that have been begun.
-fn open<C: RaftTypeConfig>(
+fn open(
     findings: &mut Findings<'_>,
     disk: &GuardedDisk,
     dir: &Path,
-    root: &LogRoot<C>,
+    manifest: &LogManifest,
     options: &Options,
 ) -> Option<Segments> {
     let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), frugal(options.log_leveldb)));
     let open = |record: &SegmentRecord| Segment::open(&factory, disk, dir, *record).map(Arc::new);
-    let all = root.segments.iter().map(open).collect::<Result<Vec<_>, _>>();
+    let all = manifest.segments.iter().map(open).collect::<Result<Vec<_>, _>>();
     let all = findings.opened(dir, all)?;
     Some(Segments::new(all.into_iter().filter(|segment| segment.is_begun()).collect()))
 }
@@ -149,18 +155,18 @@ fn show<T: ToString>(id: Option<&T>) -> String {
 }
 
 /// `None` if it does not decode, `Some(None)` if there is none.
-fn mark<T: DeserializeOwned>(
+fn record_at<T: DeserializeOwned>(
     findings: &mut Findings<'_>,
     dir: &Path,
     segment: &Segment,
-    mark: Mark,
+    key: MetaKey,
 ) -> Option<Option<T>> {
-    let record = segment.mark(mark);
+    let record = segment.record_at(key);
     let Some(record) = findings.opened(dir, record)? else { return Some(None) };
     match codec::decode(&record) {
         Ok(value) => Some(Some(value)),
         Err(e) => {
-            findings.damaged(dir, format!("{mark:?} mark: {e}"));
+            findings.damaged(dir, format!("the record of {}: {e}", key.name()));
             None
         }
     }
@@ -182,21 +188,21 @@ fn vote_fits<C: RaftTypeConfig>(
     }
 }
 
-/// The entries of the pair before this one, of which it is known now how many count.
-fn unbundled(
+/// The entries of the block before this one, of which it is known now how many count.
+fn entries_before(
     findings: &mut Findings<'_>,
     dir: &Path,
-    unbundle: &mut Unbundle,
+    blocks: &mut BlockReader,
     key: &[u8],
     value: &Bytes,
 ) -> Vec<Record> {
     if let Some(first) = key::index_of(key) {
-        return unbundle.push(first, value).unwrap_or_else(|e| {
-            findings.damaged(dir, format!("the bundle of log entry {first} {e}"));
+        return blocks.push(first, value).unwrap_or_else(|e| {
+            findings.damaged(dir, format!("the block of log entry {first} {e}"));
             Vec::new()
         });
     }
-    if !Mark::ALL.iter().any(|mark| mark.key() == key) {
+    if !MetaKey::ALL.iter().any(|known| known.key() == key) {
         findings.damaged(dir, format!("a record with the unknown key {}", key.escape_ascii()));
     }
     Vec::new()
@@ -207,7 +213,7 @@ struct Entries<C: RaftTypeConfig> {
     purged_end: u64,
     first: Option<LogIdOf<C>>,
     last: Option<LogIdOf<C>>,
-    /// Where the next entry must be; `None` before the first of a log without a purge mark.
+    /// Where the next entry must be; `None` before the first of a log of which nothing is purged.
     next: Option<u64>,
     count: u64,
     bytes: u64,

@@ -64,7 +64,7 @@ pub fn check<C: StandardTypes, A: Application<C>>(
 ) -> Result<Report, StorageError> {
     let _lock = lock(options.disk.as_ref(), dir)?;
     let mut findings = Findings::new(options.disk.clone(), progress);
-    let plan = layout::plan::<C>(&mut findings, dir);
+    let plan = layout::plan(&mut findings, dir);
     files::verify(&mut findings, plan.files);
     if findings.is_sound() {
         let merge = merge_function::<C, A>(&Arc::new(application));

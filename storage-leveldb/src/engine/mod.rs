@@ -24,7 +24,7 @@ pub use leveldb::{LevelDb, LevelDbOptions};
 pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
 pub use memory::MemoryEngine;
 pub use range::{KeyRange, ScanLimit};
-pub(crate) use served::{Served, Turn, WriteCall, WriteTime};
+pub(crate) use served::{Served, WriteCall, WriteSource, WriteTime};
 pub use table::{Table, TableWriter};
 
 /// Whether a write is on disk when it returns.

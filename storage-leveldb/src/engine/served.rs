@@ -26,11 +26,11 @@ enum Request {
     Get(Bytes, Reply<Option<Bytes>>),
     Scan(KeyRange, ScanLimit, Reply<Vec<(Bytes, Bytes)>>),
     Write(Batch, Durability, Reply<()>),
-    Turn(Box<dyn Turn>),
+    Writes(Box<dyn WriteSource>),
     Reserve(u64, Reply<()>),
 }
 
-/// What a write took, apart from the waiting for its turn.
+/// What a write took, apart from the waiting for the engine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct WriteTime {
     /// All of it.
@@ -43,9 +43,9 @@ pub(crate) struct WriteTime {
 pub(crate) type WriteCall<'a> = &'a mut dyn FnMut(Batch, Durability) -> Result<WriteTime, StorageError>;
 
 /// Writes whose content is known only when the engine is free for the next one.
-pub(crate) trait Turn: Send {
-    /// Makes one write. `false`: there was none to be made, and the turn is over.
-    fn step(&mut self, write: WriteCall<'_>) -> bool;
+pub(crate) trait WriteSource: Send {
+    /// Makes one write. `false`: there was none to be made, and the engine asks no more.
+    fn write_next(&mut self, write: WriteCall<'_>) -> bool;
 }
 
 /// An open engine, whose thread serves one request after the other. Dropping this ends the thread
@@ -71,7 +71,7 @@ impl Served {
         let serve = move || match answered(&dir, || open(&dir)) {
             Ok(engine) => {
                 if opened.send(Ok(())).is_ok() {
-                    Server { engine, dir, panicked: None, turn: None }.serve(&queue);
+                    Server { engine, dir, panicked: None, writes: None }.serve(&queue);
                 }
             }
             // The opener may be gone.
@@ -102,9 +102,9 @@ impl Served {
         self.ask(|done| Request::Write(batch, durability, done))
     }
 
-    /// Begins a turn. There is none already.
-    pub(crate) fn begin_turn(&self, turn: Box<dyn Turn>) -> Result<(), StorageError> {
-        self.begin(Request::Turn(turn))
+    /// Makes the writes of `source` until it has none. No other source has any left.
+    pub(crate) fn begin_writes(&self, source: Box<dyn WriteSource>) -> Result<(), StorageError> {
+        self.begin(Request::Writes(source))
     }
 
     /// As [`Engine::reserve`].
@@ -138,24 +138,24 @@ struct Server {
     engine: Box<dyn Engine>,
     dir: PathBuf,
     panicked: Option<StorageError>,
-    turn: Option<Box<dyn Turn>>,
+    writes: Option<Box<dyn WriteSource>>,
 }
 
 impl Server {
     fn serve(mut self, queue: &Receiver<Request>) {
         loop {
-            // One request between two writes of a turn: neither waits for more than one of the
+            // One request between two writes of a source: neither waits for more than one of the
             // other.
-            if self.turn.is_some() {
+            if self.writes.is_some() {
                 queue.try_recv().into_iter().for_each(|request| self.answer(request));
             } else {
                 let Ok(request) = queue.recv() else { return };
                 self.answer(request);
             }
-            if let Some(mut turn) = self.turn.take()
-                && turn.step(&mut |batch, durability| self.write(batch, durability))
+            if let Some(mut source) = self.writes.take()
+                && source.write_next(&mut |batch, durability| self.write(batch, durability))
             {
-                self.turn = Some(turn);
+                self.writes = Some(source);
             }
         }
     }
@@ -170,7 +170,10 @@ impl Server {
             Request::Write(batch, durability, done) => {
                 drop(done.send(self.write(batch, durability).map(drop)));
             }
-            Request::Turn(turn) => self.turn = Some(turn),
+            Request::Writes(source) => {
+                debug_assert!(self.writes.is_none(), "another source has writes left");
+                self.writes = Some(source);
+            }
             Request::Reserve(bytes, done) => {
                 drop(done.send(self.call(|engine| engine.reserve(bytes))));
             }

@@ -1,14 +1,11 @@
 //! A group commit: everything that waited, as one batch and at most one sync.
 
-use openraft::RaftTypeConfig;
-use openraft::storage::IOFlushed;
-use openraft::type_config::alias::LogIdOf;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::bundle::{self, Bundle};
-use super::command::Write;
-use super::key::{self, Mark};
-use super::marks::{Marks, start_record};
+use super::entry_block::{self, EntryBlock};
+use super::hard_state::{HardState, PurgePoint, start_record};
+use super::key::{self, MetaKey};
+use super::request::{Done, Request};
 use crate::engine::{Batch, Durability};
 use crate::error::StorageError;
 
@@ -17,122 +14,118 @@ const MAX_GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A group ends when it has gathered this many requests.
 const MAX_GROUP_REQUESTS: usize = 4096;
 
-/// A caller that waits for the commit.
-enum Waiting<C: RaftTypeConfig> {
-    Append { end: u64, room: OwnedSemaphorePermit, done: IOFlushed<C> },
-    Reply(oneshot::Sender<Result<(), StorageError>>),
-}
-
-/// Invariants: the batch, and behind it the bundle, have the changes in the order in which they
-/// were asked for; after it no older segment has an entry from `start` on that counts.
-pub(super) struct Group<C: RaftTypeConfig> {
+/// Invariants: the batch, and behind it the block, have the changes in the order in which they were
+/// asked for; after it no older segment has an entry from `start` on that counts.
+pub(super) struct Group {
     batch: Batch,
-    bundle: Option<Bundle>,
+    block: Option<EntryBlock>,
     durability: Durability,
     entries: u64,
     requests: usize,
-    waiting: Vec<Waiting<C>>,
+    waiters: Waiters,
     start: u64,
-    purged: Option<LogIdOf<C>>,
-    /// There is more in it than appends, votes and committed marks. The owner must hear of that,
-    /// and of all before it, before the caller does: else entries appended behind a truncation
-    /// would count as durable because those that they replace were.
+    purged: Option<PurgePoint>,
+    /// There is more in it than appends, votes and committed ids. The writer must hear of that, and
+    /// of all before it, before the caller does: else entries appended behind a truncation would
+    /// count as durable because those that they replace were.
     moves_ends: bool,
 }
 
-impl<C: RaftTypeConfig> Group<C> {
+impl Group {
     /// For the segment that starts at `start`.
     pub(super) fn new(start: u64) -> Self {
         Self {
             batch: Batch::default(),
-            bundle: None,
+            block: None,
             durability: Durability::Ordered,
             entries: 0,
             requests: 0,
-            waiting: Vec::new(),
+            waiters: Waiters::default(),
             start,
             purged: None,
             moves_ends: false,
         }
     }
 
-    /// For a new segment, which takes over where the log ends and knows all marks from its first
-    /// write on.
-    pub(super) fn begin(marks: &Marks) -> Self {
-        let mut this = Self::new(marks.end);
-        marks.begin(&mut this.batch);
+    /// For a new segment, which takes over where the log ends and knows the hard state from its
+    /// first write on.
+    pub(super) fn begin(hard_state: &HardState) -> Self {
+        let mut this = Self::new(hard_state.end);
+        hard_state.begin(&mut this.batch);
         this.durability = Durability::Synced;
         this.moves_ends = true;
         this
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let bundled = self.bundle.as_ref().map_or(0, Bundle::bytes);
-        self.batch.bytes().saturating_add(bundled) >= MAX_GROUP_BYTES || self.requests >= MAX_GROUP_REQUESTS
+        let in_block = self.block.as_ref().map_or(0, EntryBlock::bytes);
+        self.batch.bytes() + in_block >= MAX_GROUP_BYTES || self.requests >= MAX_GROUP_REQUESTS
     }
 
-    pub(super) fn add(&mut self, write: Write<C>) {
+    pub(super) fn add(&mut self, request: Request) {
         self.requests += 1;
-        match write {
-            Write::Append { bundles, room, done } => self.append(bundles, room, done),
-            Write::Vote { record, done } => {
-                self.batch.put(Mark::Vote.key(), record);
-                self.reply_when_synced(done);
+        match request {
+            Request::Append { blocks, room, done } => {
+                self.append(blocks, room);
+                self.call_when_synced(done);
             }
-            Write::Truncate { from, end, done } => {
+            Request::Vote { record, done } => {
+                self.batch.put(MetaKey::Vote.key(), record);
+                self.call_when_synced(done);
+            }
+            Request::Truncate { from, end, done } => {
                 self.truncate(from, end);
                 self.moves_ends = true;
-                self.reply_when_synced(done);
+                self.call_when_synced(done);
             }
-            Write::Purge { log_id, record } => {
-                self.batch.put(Mark::Purged.key(), record);
-                self.purged = Some(log_id);
+            Request::Purge { point, record } => {
+                self.batch.put(MetaKey::Purged.key(), record);
+                self.purged = Some(point);
                 self.moves_ends = true;
             }
-            Write::Committed { record } => self.batch.put(Mark::Committed.key(), record),
+            Request::Committed { record } => self.batch.put(MetaKey::Committed.key(), record),
         }
     }
 
-    fn append(&mut self, bundles: Vec<Bundle>, room: OwnedSemaphorePermit, done: IOFlushed<C>) {
-        let end = bundles.last().map_or(0, Bundle::end);
-        for bundle in bundles {
-            self.entries += bundle.count();
-            let next = match &mut self.bundle {
-                Some(before) => before.join(bundle),
-                None => Some(bundle),
+    fn append(&mut self, blocks: Vec<EntryBlock>, room: OwnedSemaphorePermit) {
+        self.waiters.appended(blocks.last().map_or(0, EntryBlock::end), room);
+        for block in blocks {
+            self.entries += block.count();
+            let next = match &mut self.block {
+                Some(before) => before.join(block),
+                None => Some(block),
             };
             if next.is_some() {
-                self.end_bundle();
-                self.bundle = next;
+                self.end_block();
+                self.block = next;
             }
         }
-        self.durability = Durability::Synced;
-        self.waiting.push(Waiting::Append { end, room, done });
     }
 
-    fn end_bundle(&mut self) {
-        if let Some((key, value)) = self.bundle.take().map(Bundle::into_pair) {
+    fn end_block(&mut self) {
+        if let Some((key, value)) = self.block.take().map(EntryBlock::into_pair) {
             self.batch.put(key, value);
         }
     }
 
-    /// What is in this segment is removed but for the bundle that has the last entry which stays,
+    /// What is in this segment is removed but for the block that has the last entry which stays,
     /// and what is in older segments does not count any more.
     fn truncate(&mut self, from: u64, end: u64) {
-        self.end_bundle();
-        // An earlier truncation may have left its mark at the end.
+        debug_assert!(from < end, "a truncation takes entries away");
+        self.end_block();
+        // An earlier truncation may have left an empty block at the end.
         (from.max(self.start)..=end).for_each(|index| self.batch.delete(key::entry(index)));
-        let (key, value) = bundle::end_of_log(from);
+        let (key, value) = entry_block::end_of_log(from);
         self.batch.put(key, value);
         if from < self.start {
             self.start = from;
-            self.batch.put(Mark::Start.key(), start_record(from));
+            self.batch.put(MetaKey::Start.key(), start_record(from));
         }
     }
 
-    fn reply_when_synced(&mut self, done: oneshot::Sender<Result<(), StorageError>>) {
+    fn call_when_synced(&mut self, done: Done) {
         self.durability = Durability::Synced;
-        self.waiting.push(Waiting::Reply(done));
+        self.waiters.callbacks.push(done);
     }
 
     /// Where the segment starts once the batch is written.
@@ -147,41 +140,43 @@ impl<C: RaftTypeConfig> Group<C> {
     }
 
     /// Up to where a purge in this group reaches.
-    pub(super) fn purged(&self) -> Option<LogIdOf<C>> {
+    pub(super) fn purged(&self) -> Option<PurgePoint> {
         self.purged.clone()
     }
 
     /// The batch, how durable it must be, how many entries are in it, and who waits for it.
-    pub(super) fn into_parts(mut self) -> (Batch, Durability, u64, Waiters<C>) {
-        self.end_bundle();
-        (self.batch, self.durability, self.entries, Waiters(self.waiting))
+    pub(super) fn into_parts(mut self) -> (Batch, Durability, u64, Waiters) {
+        self.end_block();
+        (self.batch, self.durability, self.entries, self.waiters)
     }
 }
 
-/// Those who wait for a commit.
-pub(super) struct Waiters<C: RaftTypeConfig>(Vec<Waiting<C>>);
+/// The callers that wait for a commit. Dropped before they are told, it drops their callbacks.
+#[derive(Default)]
+pub(super) struct Waiters {
+    callbacks: Vec<Done>,
+    room: Option<OwnedSemaphorePermit>,
+    durable_end: Option<u64>,
+}
 
-impl<C: RaftTypeConfig> Waiters<C> {
-    /// Where the log ends for those who wait, if any appended.
+impl Waiters {
+    /// One of them appends entries that end there.
+    fn appended(&mut self, end: u64, room: OwnedSemaphorePermit) {
+        self.durable_end = self.durable_end.max(Some(end));
+        match &mut self.room {
+            Some(all) => all.merge(room),
+            None => self.room = Some(room),
+        }
+    }
+
+    /// Where the log ends for those that wait, if any appended.
     pub(super) fn durable_end(&self) -> Option<u64> {
-        let ends = self.0.iter().map(|waiting| match waiting {
-            Waiting::Append { end, .. } => Some(*end),
-            Waiting::Reply(_) => None,
-        });
-        ends.max().flatten()
+        self.durable_end
     }
 
     /// Tells every caller how it went.
     pub(super) fn tell(self, result: &Result<(), StorageError>) {
-        for waiting in self.0 {
-            match waiting {
-                Waiting::Append { room, done, .. } => {
-                    drop(room);
-                    done.io_completed(result.clone().map_err(Into::into));
-                }
-                // The caller may have gone away.
-                Waiting::Reply(done) => drop(done.send(result.clone())),
-            }
-        }
+        drop(self.room);
+        self.callbacks.into_iter().for_each(|done| done(result.clone()));
     }
 }

@@ -1,11 +1,11 @@
 //! Where the log keeps what in a segment.
 //!
-//! Marks sort behind the entries, so that `entries` is one range.
+//! What is no entry sorts behind the entries, so that `entries` is one range.
 
 use crate::engine::KeyRange;
 
 const ENTRY: u8 = 0x01;
-const MARK: u8 = 0xff;
+const META: u8 = 0xff;
 
 /// `0x01`, then the index, big endian: entries sort by index.
 pub(crate) fn entry(index: u64) -> Vec<u8> {
@@ -26,33 +26,38 @@ pub(crate) fn index_of(key: &[u8]) -> Option<u64> {
     (*prefix == ENTRY).then_some(u64::from_be_bytes(index.try_into().ok()?))
 }
 
-/// A single value about a segment, or about the whole log: then that in the newest segment counts.
+/// Where a single value about a segment is, or one about the whole log: then that in the newest
+/// segment counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
+pub(crate) enum MetaKey {
     /// The segment's format version: one byte.
     Format,
     /// Codec bytes of the index from which on no older segment counts, `u64`. A segment without it
     /// has not been begun.
     Start,
-    /// Codec bytes of the vote.
+    /// The vote, as the owner of the log encodes it.
     Vote,
-    /// Codec bytes of the last purged log id.
+    /// Codec bytes of a [`PurgePoint`](super::PurgePoint).
     Purged,
-    /// Codec bytes of the committed log id.
+    /// The committed id, as the owner of the log encodes it.
     Committed,
 }
 
-impl Mark {
+impl MetaKey {
     pub(crate) const ALL: [Self; 5] = [Self::Format, Self::Start, Self::Vote, Self::Purged, Self::Committed];
 
+    /// The key itself.
     pub(crate) fn key(self) -> Vec<u8> {
-        let name: &[u8] = match self {
-            Self::Format => b"format",
-            Self::Start => b"start",
-            Self::Vote => b"vote",
-            Self::Purged => b"purged",
-            Self::Committed => b"committed",
-        };
-        [&[MARK], name].concat()
+        [&[META], self.name().as_bytes()].concat()
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Format => "format",
+            Self::Start => "start",
+            Self::Vote => "vote",
+            Self::Purged => "purged",
+            Self::Committed => "committed",
+        }
     }
 }

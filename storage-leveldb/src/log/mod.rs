@@ -1,47 +1,47 @@
-//! The Raft log: votes, entries, and the purge and commit marks.
+//! The log: entries by index, and the hard state. What an entry, a vote or a log id is, it does not
+//! know: these are bytes.
 //!
 //! ```text
-//! openraft core ─▶ LogStore ─▶ bounded queue ─▶ owner thread ─▶ the active segment's thread
-//!                     │                            │            one write batch and one sync for all that waited,
-//! replication, apply ◀┴─ tail (recent entries)     └▶ callbacks   then for those who have come meanwhile
-//!                        segments (older ones) ◀── caretaker thread: prepares, stores, removes segments
+//! append, vote, … ─▶ SegmentedLog ─▶ bounded queue ─▶ writer ─▶ write loop, on the active segment's thread:
+//!                        │                                     one write batch and one sync for all that waited,
+//! replication, apply ◀───┴─ tail (recent entries)              then the callbacks, then what has come meanwhile
+//!                           segments (older ones) ◀── maintenance: prepares, stores, removes segments
 //! ```
 //!
 //! The log is a row of *segments*. Each is a LevelDB whose write buffer holds all of it, so that a
 //! write is one to its log and never a compaction; full, it gives way to the next one, which lies
-//! ready. What is not purged soon after is stored as a run. Purged segments are removed whole.
+//! ready. What is not purged soon after is stored as a table. Purged segments are removed whole.
 //!
-//! Entries that are appended or wait together are one pair of a segment, a *bundle*; a truncation
-//! may end one in its middle.
+//! Entries that are appended or wait together are one pair of a segment, an *entry block*; a
+//! truncation may end one in its middle.
 //!
 //! One queue carries every change, so a vote never overtakes an append. Readers get recent entries
 //! from a tail in memory, older ones from the segments, on their own threads.
 
-mod bundle;
-mod caretaker;
-mod command;
-mod contents;
-mod encode;
+mod block_builder;
+mod entry_block;
 mod group;
+mod hard_state;
 pub(crate) mod key;
-mod load;
-mod marks;
-mod owner;
-mod raft_log_reader;
-mod raft_log_storage;
-mod retire;
-mod root;
+mod maintenance;
+mod maintenance_thread;
+mod manifest;
+mod recovery;
+mod request;
 mod segment;
+mod segment_table;
+mod segmented_log;
 mod segments;
-mod store;
 mod tail;
-mod turn;
+mod write_loop;
+mod writer;
 
+pub(crate) use block_builder::{BlockBuilder, EncodedEntries};
 #[cfg(feature = "testing")]
-pub(crate) use bundle::split;
-pub(crate) use bundle::{Record, Unbundle};
-pub(crate) use root::{Form, LogRoot, ROOT as LOG_ROOT, SegmentRecord};
+pub(crate) use entry_block::split;
+pub(crate) use entry_block::{BlockReader, Record};
+pub(crate) use hard_state::PurgePoint;
+pub(crate) use manifest::{Form, LogManifest, MANIFEST as LOG_MANIFEST, SegmentRecord};
 pub(crate) use segment::Segment;
+pub(crate) use segmented_log::{LogEngines, OpenedLog, SegmentedLog};
 pub(crate) use segments::Segments;
-pub(crate) use store::{LogEngines, LogPosition};
-pub use store::{LogReader, LogStore};

@@ -1,14 +1,18 @@
 //! The segments that have been begun, as one log.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::bundle::MAX_BUNDLE_BYTES;
+use super::entry_block::MAX_BLOCK_BYTES;
 use super::segment::Segment;
 use crate::error::StorageError;
 #[cfg(feature = "testing")]
 use crate::invariants::all_hold;
+
+/// A segment, and the entries that count in it.
+type Cover = (Arc<Segment>, Range<u64>);
 
 /// The oldest first. Cheap to clone; a clone keeps what it names from being removed.
 ///
@@ -31,8 +35,8 @@ impl Segments {
         self.0.last()
     }
 
-    /// Each segment, and the entries that count in it: from where to where.
-    pub(crate) fn covers(&self) -> Vec<(Arc<Segment>, std::ops::Range<u64>)> {
+    /// Each segment, and the entries that count in it.
+    pub(crate) fn covers(&self) -> Vec<Cover> {
         let mut end = u64::MAX;
         let mut covers = Vec::with_capacity(self.0.len());
         for segment in self.0.iter().rev() {
@@ -41,7 +45,17 @@ impl Segments {
             end = start;
         }
         covers.reverse();
+        debug_assert!(is_gapless(&covers), "each segment ends where the next one begins");
         covers
+    }
+
+    /// The segments none of whose entries counts any more once everything before `end` is gone.
+    /// Never the newest.
+    pub(super) fn purged_before(&self, end: u64) -> Vec<Arc<Segment>> {
+        let mut covers = self.covers();
+        covers.pop();
+        let gone = covers.into_iter().filter(|(_, range)| range.end <= end || range.is_empty());
+        gone.map(|(segment, _)| segment).collect()
     }
 
     /// The segment that has entry `index` if any has, and where those end that are there.
@@ -54,7 +68,7 @@ impl Segments {
         let Some((segment, _)) = self.covering(index) else {
             return Ok(None);
         };
-        Ok(segment.entries(index..index.saturating_add(1), 1)?.pop().map(|(_, record)| record))
+        Ok(segment.entries(index..index + 1, 1)?.pop().map(|(_, record)| record))
     }
 
     /// The first index that has a record.
@@ -68,7 +82,7 @@ impl Segments {
     }
 
     /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes` and
-    /// the rest of a bundle, at least one; those before the first that has none.
+    /// the rest of a block, at least one; those before the first that has none.
     pub(super) fn records(
         &self,
         start: u64,
@@ -79,16 +93,16 @@ impl Segments {
         while next < end && (records.is_empty() || bytes < limit_bytes) {
             let Some((segment, segment_end)) = self.covering(next) else { break };
             let before = next;
-            let limit = limit_bytes.saturating_sub(bytes).max(1);
+            let limit = (limit_bytes - bytes).max(1);
             for (index, record) in segment.entries(next..end.min(segment_end), limit)? {
-                bytes = bytes.saturating_add(record.len());
-                // What comes after the last bundle is an entry by itself.
-                let is_too_much = bytes > limit_bytes.saturating_add(MAX_BUNDLE_BYTES) && !records.is_empty();
+                bytes += record.len();
+                // What comes after the last block is an entry by itself.
+                let is_too_much = bytes > limit_bytes + MAX_BLOCK_BYTES && !records.is_empty();
                 if is_too_much || index != next {
                     return Ok(records);
                 }
                 records.push(record);
-                next = next.saturating_add(1);
+                next += 1;
             }
             if next == before {
                 break;
@@ -98,21 +112,21 @@ impl Segments {
     }
 }
 
+fn is_gapless(covers: &[Cover]) -> bool {
+    covers.iter().zip(covers.iter().skip(1)).all(|((_, a), (_, b))| a.end == b.start)
+}
+
 #[cfg(feature = "testing")]
 impl Segments {
     /// What must hold between two calls.
     fn check_invariants(&self) -> Result<(), &'static str> {
         let mut names: Vec<_> = self.0.iter().map(|segment| segment.record.name()).collect();
         names.sort();
-        let covers = self.covers();
         all_hold(&[
             ("every segment has been begun", self.0.iter().all(|segment| segment.is_begun())),
             ("no segment is there twice", names.windows(2).all(|pair| pair.first() != pair.last())),
             ("the newest segment is a database", self.newest().is_some_and(|newest| newest.is_database())),
-            (
-                "what each segment covers begins where that of the one before it ends",
-                covers.iter().zip(covers.iter().skip(1)).all(|((_, a), (_, b))| a.end == b.start),
-            ),
+            ("each segment ends where the next one begins", is_gapless(&self.covers())),
         ])
     }
 }

@@ -4,6 +4,8 @@
 //! gRPC may be a slice of an 8 KiB buffer, and 100,000 such entries of 300 bytes kept 700 MB alive.
 
 use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -13,9 +15,11 @@ use crate::invariants::all_hold;
 /// What a record costs in memory beside its bytes.
 const RECORD_OVERHEAD_BYTES: usize = 128;
 
-/// Invariants: holds the consecutive entries `first..first + len`, up to the end of the log; every
-/// entry that is not yet durable is in it; apart from those it holds at most `limit_bytes`.
+/// Invariants: the log has the entries `log_start..end()`, in the tail or in segments; the tail
+/// holds `first..end()` of them; every entry that is not yet durable is in it; apart from those it
+/// holds at most `limit_bytes`.
 pub(super) struct Tail {
+    log_start: u64,
     first: u64,
     records: VecDeque<Bytes>,
     bytes: usize,
@@ -24,9 +28,16 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// An empty tail of a durable log whose next entry has index `next`.
-    pub(super) fn new(next: u64, limit_bytes: usize) -> Self {
-        Self { first: next, records: VecDeque::new(), bytes: 0, limit_bytes, durable_end: next }
+    /// The empty tail of a durable log with these entries.
+    pub(super) fn new(log: Range<u64>, limit_bytes: usize) -> Self {
+        let Range { start: log_start, end } = log;
+        let records = VecDeque::new();
+        Self { log_start, first: end, records, bytes: 0, limit_bytes, durable_end: end }
+    }
+
+    /// Index of the oldest entry of the log; where it ends if there is none.
+    pub(super) fn log_start(&self) -> u64 {
+        self.log_start
     }
 
     /// Index of the oldest entry held; where the log ends if none is.
@@ -39,10 +50,16 @@ impl Tail {
         self.first + self.records.len() as u64
     }
 
-    /// Adds the entry at [`end`](Self::end).
-    pub(super) fn push(&mut self, record: Bytes) {
-        self.bytes += cost(&record);
-        self.records.push_back(record);
+    /// Adds entries at [`end`](Self::end). A log without any may begin anywhere.
+    pub(super) fn append(&mut self, first: u64, records: Vec<Bytes>) {
+        if self.log_start == self.end() {
+            (self.log_start, self.first, self.durable_end) = (first, first, first);
+        }
+        debug_assert_eq!(first, self.end(), "a log has no holes");
+        for record in records {
+            self.bytes += cost(&record);
+            self.records.push_back(record);
+        }
     }
 
     /// The log now ends before `end`.
@@ -55,6 +72,7 @@ impl Tail {
         }
         self.durable_end = self.durable_end.min(end);
         self.first = self.first.min(end);
+        self.log_start = self.log_start.min(end);
     }
 
     /// The log now starts at `start`, which may lie behind its end.
@@ -64,6 +82,7 @@ impl Tail {
             self.first = self.first.max(start);
             self.durable_end = self.durable_end.max(start);
         }
+        self.log_start = self.log_start.max(start);
     }
 
     /// Every entry before `end` is durable.
@@ -81,38 +100,59 @@ impl Tail {
         true
     }
 
-    /// What must hold between two calls. That every entry which is not durable is there, the owner
-    /// of the tail sees to.
+    /// What must hold between two calls. That every entry which is not durable is there, the
+    /// writer sees to.
     #[cfg(feature = "testing")]
     pub(super) fn check_invariants(&self) -> Result<(), &'static str> {
-        // What is purged need not have been durable.
-        let durable = self.durable_end.saturating_sub(self.first);
         let costs = || self.records.iter().map(cost);
-        let durable_bytes: usize = (0..durable).zip(costs()).map(|(_, cost)| cost).sum();
+        // What is purged need not have been durable: then there are none.
+        let durable = self.first..self.durable_end;
+        let durable_bytes: usize = durable.zip(costs()).map(|(_, cost)| cost).sum();
         all_hold(&[
+            ("the log starts before the tail", self.log_start <= self.first),
             ("the tail counts the bytes of its records", self.bytes == costs().sum::<usize>()),
             ("no entry behind the end of the tail is durable", self.durable_end <= self.end()),
             ("durable entries in the tail are within its limit", durable_bytes <= self.limit_bytes),
         ])
     }
 
-    /// Records of the entries `start..end` from `start` on, until they add up to `limit_bytes`; at
-    /// least one if there is one. `start` must not lie before [`first`](Self::first).
-    pub(super) fn read(&self, start: u64, end: u64, limit_bytes: usize) -> Vec<Bytes> {
-        let skip = usize::try_from(start.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        let take = usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX);
+    /// Records of the entries of `range` from its start on, until they add up to `limit_bytes`; at
+    /// least one if there is one. It must not start before [`first`](Self::first).
+    pub(super) fn read(&self, range: Range<u64>, limit_bytes: usize) -> Vec<Bytes> {
+        debug_assert!(range.start >= self.first, "entry {} is not in the tail", range.start);
         let mut bytes = 0_usize;
         let fits = |record: &&Bytes| {
             let is_first = bytes == 0;
-            bytes = bytes.saturating_add(cost(record));
+            bytes += cost(record);
             is_first || bytes <= limit_bytes
         };
-        self.records.iter().skip(skip).take(take).take_while(fits).cloned().collect()
+        let end = range.end.min(self.end());
+        let held = self.place(range.start.min(end))..self.place(end);
+        self.records.range(held).take_while(fits).cloned().collect()
+    }
+
+    /// Where the record of an entry is that is not behind the end.
+    #[expect(clippy::expect_used, reason = "it says why it cannot be")]
+    fn place(&self, index: u64) -> usize {
+        usize::try_from(index - self.first).expect("no more than the records in memory")
     }
 }
 
 fn cost(record: &Bytes) -> usize {
-    record.len().saturating_add(RECORD_OVERHEAD_BYTES)
+    record.len() + RECORD_OVERHEAD_BYTES
+}
+
+/// The tail behind a lock that is held for memory operations only.
+pub(super) struct SharedTail(Mutex<Tail>);
+
+impl SharedTail {
+    pub(super) fn new(tail: Tail) -> Self {
+        Self(Mutex::new(tail))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Tail> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -120,8 +160,8 @@ mod tests {
     use super::*;
 
     fn tail_of(indexes: std::ops::Range<u64>, limit_bytes: usize) -> Tail {
-        let mut tail = Tail::new(indexes.start, limit_bytes);
-        indexes.for_each(|_| tail.push(Bytes::new()));
+        let mut tail = Tail::new(indexes.start..indexes.start, limit_bytes);
+        tail.append(indexes.start, indexes.map(|_| Bytes::new()).collect());
         tail
     }
 
@@ -137,9 +177,9 @@ mod tests {
     #[test]
     fn reads_stop_at_the_byte_limit_but_return_one() {
         let tail = tail_of(5..10, usize::MAX);
-        assert_eq!(tail.read(6, 9, 2 * RECORD_OVERHEAD_BYTES).len(), 2);
-        assert_eq!(tail.read(6, 9, 0).len(), 1);
-        assert_eq!(tail.read(8, 100, usize::MAX).len(), 2);
+        assert_eq!(tail.read(6..9, 2 * RECORD_OVERHEAD_BYTES).len(), 2);
+        assert_eq!(tail.read(6..9, 0).len(), 1);
+        assert_eq!(tail.read(8..100, usize::MAX).len(), 2);
     }
 
     #[test]
@@ -151,8 +191,12 @@ mod tests {
 
     #[test]
     fn what_does_not_hold_is_told() {
-        let breaks: [fn(&mut Tail); 3] =
-            [|tail| tail.bytes += 1, |tail| tail.durable_end = 11, |tail| tail.limit_bytes = 1];
+        let breaks: [fn(&mut Tail); 4] = [
+            |tail| tail.bytes += 1,
+            |tail| tail.durable_end = 11,
+            |tail| tail.limit_bytes = 1,
+            |tail| tail.log_start = 6,
+        ];
         for (n, breaks) in breaks.into_iter().enumerate() {
             let mut tail = tail_of(5..10, usize::MAX);
             tail.mark_durable(8);
@@ -167,5 +211,15 @@ mod tests {
         let mut tail = tail_of(5..10, usize::MAX);
         tail.purge(20);
         assert_eq!((tail.first(), tail.end()), (20, 20));
+    }
+
+    #[test]
+    fn a_log_without_entries_begins_where_the_first_append_does() {
+        let mut tail = tail_of(5..10, usize::MAX);
+        tail.mark_durable(10);
+        tail.truncate(0);
+        tail.append(3, vec![Bytes::new()]);
+        assert_eq!((tail.log_start(), tail.first(), tail.end()), (3, 3, 4));
+        assert_eq!(tail.check_invariants(), Ok(()));
     }
 }

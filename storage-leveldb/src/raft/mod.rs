@@ -1,7 +1,8 @@
 //! openraft's traits over the log and the state: the only part of the storage that knows openraft.
 //!
 //! ```text
-//! openraft ─▶ StateMachine ─▶ bounded queue ─▶ apply thread ─▶ lsm
+//! openraft ─▶ LogStore, LogReader ─▶ log
+//!        └──▶ StateMachine ─▶ bounded queue ─▶ apply thread ─▶ lsm
 //! queries ──▶ StateReader ──────────────────────────────────────┘ (any thread)
 //! ```
 //!
@@ -12,6 +13,9 @@
 
 pub(crate) mod application;
 mod apply_thread;
+mod log_reader;
+pub(crate) mod log_records;
+mod log_store;
 pub(crate) mod position;
 pub(crate) mod snapshot;
 mod snapshot_file;
@@ -22,6 +26,9 @@ mod state_reader;
 
 pub(crate) use application::merge_function;
 pub use application::{Application, StandardTypes};
+pub use log_reader::LogReader;
+pub(crate) use log_store::LogPosition;
+pub use log_store::LogStore;
 pub use snapshot_file::{SnapshotFile, SnapshotInbox};
 pub use state_machine::{SnapshotBuilder, StateMachine};
 pub use state_reader::StateReader;

@@ -89,7 +89,7 @@ impl<C: TestTypes> Model<C> {
         Ok(())
     }
 
-    /// The commit mark may be old, but it never goes back behind a sync and never speaks of what
+    /// The committed id may be old, but it never goes back behind a sync and never speaks of what
     /// was not asked.
     fn check_committed(&self, found: &Found<C>) -> Result<(), Broken> {
         let (end, after) = (found.committed_end(), self.after());

@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use openraft::RaftTypeConfig;
 
 use super::SimDisk;
 use crate::disk::{Disk, GuardedDisk, read_all};
@@ -17,7 +16,7 @@ use crate::file::paged::{PagedReader, PagedWriter};
 use crate::file::u64_at;
 use crate::file::witness::Claim;
 use crate::health::Fault;
-use crate::log::{LOG_ROOT, LogRoot, split};
+use crate::log::{LOG_MANIFEST, LogManifest, split};
 use crate::lsm::manifest::{MANIFEST, Manifest};
 use crate::observer::NoObserver;
 
@@ -157,26 +156,26 @@ pub enum ManifestOf {
 ///
 /// # Errors
 /// The content is no manifest.
-pub fn manifest_again<C: RaftTypeConfig>(of: ManifestOf, content: &[u8]) -> Result<Vec<u8>, Fault> {
+pub fn manifest_again(of: ManifestOf, content: &[u8]) -> Result<Vec<u8>, Fault> {
     let (disk, dir) = (guarded(&SimDisk::default()), Path::new("db"));
     let missing = || disk.damaged(dir, "no manifest");
     disk.create_dir(dir)?;
     let path = dir.join(match of {
-        ManifestOf::Log => LOG_ROOT,
+        ManifestOf::Log => LOG_MANIFEST,
         ManifestOf::State => MANIFEST,
     });
     marker::replace(&disk, &path, content)?;
     match of {
-        ManifestOf::Log => LogRoot::<C>::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
+        ManifestOf::Log => LogManifest::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
         ManifestOf::State => Manifest::read(&disk, dir)?.ok_or_else(missing)?.replace(&disk, dir)?,
     }
     marker::read(&disk, &path)?.ok_or_else(missing)
 }
 
-/// The records of the entries in a bundle of the log.
+/// The records of the entries in an entry block of the log.
 ///
 /// # Errors
-/// The bytes are no bundle.
-pub fn records_of_bundle(bytes: &[u8]) -> Result<Vec<Bytes>, String> {
+/// The bytes are no entry block.
+pub fn records_of_block(bytes: &[u8]) -> Result<Vec<Bytes>, String> {
     split(&Bytes::copy_from_slice(bytes)).map_err(|e| e.to_string())
 }

@@ -100,19 +100,19 @@ pub async fn filled_disk() -> SimDisk {
         let disk = SimDisk::default();
         let mut store = open(Path::new(DIR), on(&disk)).await.unwrap();
         work(&mut store).await.unwrap();
-        if has_a_run(&disk, &mut store).await {
+        if has_a_table(&disk, &mut store).await {
             return disk;
         }
     }
     panic!("no segment has become a table");
 }
 
-async fn has_a_run(disk: &SimDisk, store: &mut Store) -> bool {
+async fn has_a_table(disk: &SimDisk, store: &mut Store) -> bool {
     let log_dir = Path::new(DIR).join("log");
-    let is_run = |name: &std::path::PathBuf| name.to_string_lossy().starts_with("run-");
+    let is_table = |name: &std::path::PathBuf| name.to_string_lossy().starts_with("table-");
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
-        if storage_leveldb::Disk::list(disk, &log_dir).unwrap().iter().any(is_run) {
+        if storage_leveldb::Disk::list(disk, &log_dir).unwrap().iter().any(is_table) {
             return true;
         }
         store.log.save_vote(&Vote::new(1 + ENTRIES / 25, 1)).await.unwrap();

@@ -19,13 +19,13 @@ fn entry_key(index: u64) -> Vec<u8> {
     [&[1][..], &index.to_be_bytes()].concat()
 }
 
-/// A bundle of one entry.
-fn bundle<T: serde::Serialize>(entry: &T) -> Vec<u8> {
+/// An entry block of one entry.
+fn block<T: serde::Serialize>(entry: &T) -> Vec<u8> {
     let record = encoded(entry);
     [&(record.len() as u32).to_le_bytes()[..], &record].concat()
 }
 
-fn mark(name: &str) -> Vec<u8> {
+fn meta_key(name: &str) -> Vec<u8> {
     [&[0xff], name.as_bytes()].concat()
 }
 
@@ -70,7 +70,7 @@ fn encoded<T: serde::Serialize>(value: &T) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_found_where_nothing_is_wrong() {
-    let report = with_log(&[(entry_key(40), bundle(&entry(2, 40)))], &[]).await;
+    let report = with_log(&[(entry_key(40), block(&entry(2, 40)))], &[]).await;
     assert_eq!(report.problems, []);
 }
 
@@ -79,15 +79,15 @@ async fn a_hole_in_the_log_is_found() {
     assert_found(&with_log(&[], &[entry_key(40), entry_key(41)]).await, "log entries 40 to 41 are missing");
     assert_found(&with_log(&[], &[entry_key(17)]).await, "log entries 17 to 17 are missing");
     // Far behind the end: where halving steps do not look.
-    let far = (entry_key(ENTRIES + 2000), bundle(&entry(3, ENTRIES + 2000)));
+    let far = (entry_key(ENTRIES + 2000), block(&entry(3, ENTRIES + 2000)));
     assert_found(&with_log(&[far], &[]).await, "log entries 61 to 2059 are missing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_entry_in_the_wrong_place_is_found() {
-    let other = (entry_key(40), bundle(&entry(2, 41)));
+    let other = (entry_key(40), block(&entry(2, 41)));
     assert_found(&with_log(&[other], &[]).await, "log entry 40 says it is entry 41");
-    let old = (entry_key(58), bundle(&entry(1, 58)));
+    let old = (entry_key(58), block(&entry(1, 58)));
     assert_found(&with_log(&[old], &[]).await, "its term is older");
 }
 
@@ -95,12 +95,12 @@ async fn an_entry_in_the_wrong_place_is_found() {
 async fn a_record_that_does_not_decode_is_found() {
     for index in [17, 40, ENTRIES] {
         let report = with_log(&[(entry_key(index), vec![0xee; 9])], &[]).await;
-        assert_found(&report, &format!("the bundle of log entry {index} ends within an entry"));
+        assert_found(&report, &format!("the block of log entry {index} ends within an entry"));
         let report = with_log(&[(entry_key(index), [&[5, 0, 0, 0][..], &[0xee; 5]].concat())], &[]).await;
         assert_found(&report, &format!("log entry {index}: "));
     }
     for name in ["vote", "purged", "committed"] {
-        assert!(!with_log(&[(mark(name), vec![0xee; 9])], &[]).await.is_well(), "{name}");
+        assert!(!with_log(&[(meta_key(name), vec![0xee; 9])], &[]).await.is_well(), "{name}");
     }
     assert_found(&with_log(&[(vec![7, 7], vec![])], &[]).await, "unknown key");
     for (key, record, reason) in [
@@ -132,19 +132,21 @@ async fn a_manifest_that_does_not_decode_is_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vote_older_than_the_log_is_found() {
-    let old = (mark("vote"), encoded(&Vote::<crate::check_contents::LeaderId>::new(1, 1)));
+    let old = (meta_key("vote"), encoded(&Vote::<crate::check_contents::LeaderId>::new(1, 1)));
     assert_found(&with_log(&[old], &[]).await, "is older than the last entry");
-    assert_found(&with_log(&[], &[mark("vote")]).await, "no vote");
+    assert_found(&with_log(&[], &[meta_key("vote")]).await, "no vote");
 }
 
 pub type LeaderId = <crate::support::Types as openraft::RaftTypeConfig>::LeaderId;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn marks_out_of_bounds_are_found() {
+async fn a_hard_state_out_of_bounds_is_found() {
     let far = encoded(&log_id(3, 900));
-    assert_found(&with_log(&[(mark("committed"), far.clone())], &[]).await, "but the log ends at");
-    assert!(!with_log(&[(mark("purged"), far)], &[]).await.is_well());
-    let without: Vec<_> = [mark("purged")].into_iter().chain((0..20).map(entry_key)).collect();
+    assert_found(&with_log(&[(meta_key("committed"), far.clone())], &[]).await, "but the log ends at");
+    let purged = |end: u64| vec![(meta_key("purged"), encoded(&(end, &far)))];
+    assert_found(&with_log(&purged(901), &[]).await, "but the state holds up to entry");
+    assert_found(&with_log(&purged(900), &[]).await, "entries before 900 are purged, but the last is");
+    let without: Vec<_> = [meta_key("purged")].into_iter().chain((0..20).map(entry_key)).collect();
     let report = with_log(&[], &without).await;
     assert_eq!(report.problems, [], "the state has what is before");
 }
@@ -169,7 +171,7 @@ async fn a_state_that_lacks_what_is_purged_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_that_contradicts_itself_is_found() {
+async fn a_manifest_that_contradicts_itself_is_found() {
     let newer = with_manifest(|manifest| {
         let membership = manifest.membership.membership().clone();
         manifest.membership = StoredMembershipOf::<Types>::new(Some(log_id(3, 55)), membership);
@@ -195,7 +197,7 @@ async fn pairs_that_the_application_does_not_know_are_found() {
 async fn another_format_is_not_called_damage() {
     let state = filled_disk().await;
     change_manifest_content(&state, Path::new(DIR), |content| content[0] = 9);
-    for report in [with_log(&[(mark("format"), vec![9])], &[]).await, check(&state)] {
+    for report in [with_log(&[(meta_key("format"), vec![9])], &[]).await, check(&state)] {
         assert_eq!(report.problems.len(), 1, "{report:#?}");
         assert_eq!(report.problems[0].kind, ProblemKind::OtherFormat, "{report:#?}");
     }

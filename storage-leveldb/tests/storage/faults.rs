@@ -67,7 +67,7 @@ fn the_disk_may_be_full_at_any_byte() {
 fn parts() -> impl Iterator<Item = String> {
     let databases = |file: &str| ["segment", "table"].map(|dir| format!("{dir}/{file}"));
     let framed = ["MANIFEST", "CURRENT", "WITNESS"].iter().flat_map(|file| databases(file));
-    let ours = ["segment/*.log", "node/FORMAT", "log/ROOT", "state/MANIFEST"].map(str::to_owned);
+    let ours = ["segment/*.log", "node/FORMAT", "log/MANIFEST", "state/MANIFEST"].map(str::to_owned);
     let of_frames =
         ["file header", "frame magic", "frame length", "frame synced", "frame checksum", "frame payload"];
     let of_tables = [
@@ -95,10 +95,10 @@ const RESERVED: &str = "segment/*.log: flipped bit, reserved";
 /// A table that was being written as the storage was closed, or one that was compacted away, is
 /// removed at the next start. Of a WITNESS the last whole record counts, so that damage to one of
 /// the others says nothing. And entries that have been purged are not read again: on a busy machine
-/// the log's caretaker may not have come to remove their segments, or they are in one with others.
-/// Zeros that a log has in advance are none of its records, whichever bits of them flip. (This test
-/// once took every harmless flip for a bug, and failed on a busy machine only: all of them were in
-/// tables of entries up to 187, of a log that had been purged up to 187.)
+/// the log's maintenance may not have come to remove their segments, or they are in one with
+/// others. Zeros that a log has in advance are none of its records, whichever bits of them flip.
+/// (This test once took every harmless flip for a bug, and failed on a busy machine only: all of
+/// them were in tables of entries up to 187, of a log that had been purged up to 187.)
 fn may_be_unread(part: &str) -> bool {
     let of_entries = part.starts_with("segment/*.ldb") || part.starts_with("log table/*.ldb");
     let is_reserved = part == RESERVED;

@@ -91,7 +91,7 @@ fn entry(index: u64) -> Entry {
 }
 
 /// Appends several entries at a time: some that follow are truncated, so that what counts of a
-/// bundle ends within it.
+/// block ends within it.
 async fn append_again(store: &mut Store, index: u64) {
     let of_another_leader = |index| Entry::new(log_id(2, index), EntryPayload::Blank);
     match index {
@@ -211,10 +211,10 @@ async fn the_fixture_is_read() {
 async fn check_fixture() {
     let fixture = fixture();
     assert!(
-        tables(&fixture, "log/run-") > 2 && tables(&fixture, "state/table-") > 2,
+        tables(&fixture, "log/table-") > 2 && tables(&fixture, "state/table-") > 2,
         "the fixture has tables"
     );
-    assert!(names(&fixture.join("log"), "run-") > 1 && names(&fixture.join("log"), "segment-") == 3);
+    assert!(names(&fixture.join("log"), "table-") > 1 && names(&fixture.join("log"), "segment-") == 3);
     // Opening writes, so nothing opens the fixture itself.
     let dir = tempfile::tempdir().unwrap();
     copy(&fixture, dir.path());

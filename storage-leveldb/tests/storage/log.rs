@@ -259,14 +259,15 @@ async fn a_vote_never_overtakes_an_append() {
     }
 }
 
-/// An older ROOT that does not name the segment being written would take acknowledged entries away.
-/// Mostly something that it does name has gone since, which is a fault anyway, so that only luck
-/// tried this; the mutant `older-log-root` showed it. Here everything that it names is still there.
+/// An older MANIFEST that does not name the segment being written would take acknowledged entries
+/// away. Mostly something that it does name has gone since, which is a fault anyway, so that only
+/// luck tried this; the mutant `older-log-manifest` showed it. Here everything that it names is
+/// still there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_root_of_the_log_is_refused_while_all_that_it_names_is_there() {
+async fn an_older_manifest_of_the_log_is_refused_while_all_that_it_names_is_there() {
     let disk = GatedDisk::default();
-    // No segment becomes a run.
-    disk.hold("raft-log-care");
+    // No segment becomes a table.
+    disk.hold("raft-log-maint");
     let dir = Path::new("node");
     let on = |disk: Arc<dyn Disk>| Options { disk, log_segment_bytes: 3000, ..Options::default() };
     let mut store = open(dir, on(Arc::new(disk.clone()))).await.unwrap();
@@ -289,7 +290,7 @@ async fn an_older_root_of_the_log_is_refused_while_all_that_it_names_is_there() 
 
     let after = open(dir, on(Arc::new(now.copy()))).await.unwrap();
     drop(after);
-    assert!(now.replace(&dir.join("log/ROOT"), &older));
+    assert!(now.replace(&dir.join("log/MANIFEST"), &older));
     let refused = open(dir, on(Arc::new(now))).await.err().unwrap().to_string();
-    assert!(refused.contains("log/ROOT: older than the log"), "{refused}");
+    assert!(refused.contains("log/MANIFEST: older than the log"), "{refused}");
 }

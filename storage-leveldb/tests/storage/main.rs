@@ -11,7 +11,6 @@
     reason = "test code"
 )]
 
-mod bundles;
 mod careless;
 mod check;
 mod check_contents;
@@ -21,6 +20,7 @@ mod copies;
 mod crash;
 mod determinism;
 mod engine;
+mod entry_blocks;
 mod faults;
 mod fixtures;
 mod log;
@@ -32,4 +32,4 @@ mod state;
 mod support;
 mod tables;
 mod third_engine;
-mod turns;
+mod write_loop;

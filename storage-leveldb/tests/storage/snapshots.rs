@@ -177,7 +177,7 @@ async fn refused_and_unharmed(dir: &Path, older: &[u8], reason: &str) {
 /// what it does name is there. An older version of it made the start delete the whole state, and
 /// only then refuse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_older_root_destroys_nothing() {
+async fn an_older_manifest_destroys_nothing() {
     let (dir, mut store) = node().await;
     let mut older = Vec::new();
     // Fewer than are compacted.
@@ -206,7 +206,7 @@ async fn an_older_root_destroys_nothing() {
 
 /// The same with a snapshot from a leader, which replaces every table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_root_from_before_a_snapshot_destroys_nothing() {
+async fn a_manifest_from_before_a_snapshot_destroys_nothing() {
     let (dir, mut store) = node().await;
     apply(&mut store, 1).await;
     build(&mut store).await;

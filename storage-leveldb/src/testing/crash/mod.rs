@@ -11,8 +11,8 @@
 //! What is checked: no acknowledged entry is missing or changed, no truncated one is back, the log
 //! has no hole; the vote is the last one saved; the state is that of a prefix of the log, with its
 //! exact log id and membership, and never older than a snapshot that was reported; the snapshot is
-//! the old one or the new one, with exactly its pairs; the purge and commit marks were asked for
-//! and never go back behind a later sync; state and snapshot reach as far as the log is purged;
+//! the old one or the new one, with exactly its pairs; the purged and the committed id were asked
+//! for and never go back behind a later sync; state and snapshot reach as far as the log is purged;
 //! openraft can start. After a crash all of it must survive the next crash as well. The expected
 //! states come from the same application on a [`MemoryEngine`](crate::MemoryEngine).
 //!

@@ -127,7 +127,7 @@ fn file_kind(path: &Path) -> String {
     let name = extension.unwrap_or_else(|| name.split('-').next().unwrap_or_default().to_owned());
     let dir = match dir {
         "db" => "state db",
-        "run" | "table" if path.components().any(|part| part.as_os_str() == "log") => "log table",
+        "table" if path.components().any(|part| part.as_os_str() == "log") => "log table",
         other => other,
     };
     format!("{dir}/{name}")

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::disk::{Disk, GuardedDisk};
 use crate::error::StorageError;
-use crate::log::LogRoot;
+use crate::log::LogManifest;
 use crate::lsm::manifest::Manifest;
 use crate::lsm::tree::table_dir;
 use crate::observer::NoObserver;
@@ -89,7 +89,7 @@ pub(super) async fn fill<C: TestTypes, A: Application<C>>(
     let (model, most_bytes) = (model.copy().settled(), peak.load(Ordering::Relaxed));
     begin_a_table(&disk)?;
     let disk = disk.copy();
-    let left_over = left_over::<C>(&disk)?;
+    let left_over = left_over(&disk)?;
     Ok(Filled { disk, model, older, operations, reads, most_bytes, left_over, running })
 }
 
@@ -116,12 +116,12 @@ fn begin_a_table(disk: &SimDisk) -> io::Result<()> {
     disk.create(&table.join("000003.ldb"))?.write_all(b"a table that is not complete")
 }
 
-fn left_over<C: TestTypes>(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
+fn left_over(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
     let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()));
     let (log, state) = (Path::new(DIR).join("log"), Path::new(DIR).join("state"));
-    let segments = LogRoot::<C>::read(&guarded, &log)
+    let segments = LogManifest::read(&guarded, &log)
         .map_err(StorageError::from)?
-        .map(|root| root.segments)
+        .map(|manifest| manifest.segments)
         .unwrap_or_default();
     let tables = Manifest::read(&guarded, &state)
         .map_err(StorageError::from)?

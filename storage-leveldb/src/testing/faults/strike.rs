@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::case::{Case, Damage};
 use super::filled::{Filled, begin, random};
-use crate::log::LOG_ROOT;
+use crate::log::LOG_MANIFEST;
 use crate::lsm::manifest::MANIFEST;
 use crate::raft::Application;
 use crate::testing::broken::{Broken, promise};
@@ -76,9 +76,9 @@ async fn damaged<C: TestTypes, A: Application<C>>(
     if !inflict(&disk, path, damage) {
         return Ok(End::NotReached);
     }
-    let is_root = path.file_name().is_some_and(|name| name == LOG_ROOT || name == MANIFEST);
+    let is_manifest = path.file_name().is_some_and(|name| name == LOG_MANIFEST || name == MANIFEST);
     let model = match damage {
-        Damage::Older(_) if is_root => filled.model.with_an_older_state(),
+        Damage::Older(_) if is_manifest => filled.model.with_an_older_state(),
         _ => filled.model.clone(),
     };
     match look(subject, &disk, &model).await? {

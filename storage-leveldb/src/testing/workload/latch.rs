@@ -58,9 +58,9 @@ impl<C: TestTypes, A: Application<C>> Workload<C, A> {
         let entry = logged::<C>(next.clone(), EntryPayload::Blank)?.entry()?;
         let log = &mut self.store()?.log;
         refused("the log's state was answered", log.get_log_state().await, fault)?;
-        refused("a commit mark was answered", log.read_committed().await, fault)?;
+        refused("a committed id was answered", log.read_committed().await, fault)?;
         refused("a vote was saved", log.save_vote(&vote::<C>(term.next(), false)).await, fault)?;
-        refused("a commit mark was saved", log.save_committed(Some(next.clone())).await, fault)?;
+        refused("a committed id was saved", log.save_committed(Some(next.clone())).await, fault)?;
         let (done, flushed) = C::oneshot();
         let appended = match log.append([entry], IOFlushed::signal(done)).await {
             Ok(()) => flushed.await.map_err(|_| StorageError::Closed)?,

@@ -23,24 +23,24 @@ fn tables(dir: &Path) -> Vec<PathBuf> {
     tables
 }
 
-/// If FORMAT is lost, a database may be new; one that has lost its root with it must not be started
-/// empty: a vote was in it.
+/// If FORMAT is lost, a database may be new; one that has lost its manifest with it must not be
+/// started empty: a vote was in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_without_its_root_is_not_started_empty() {
+async fn a_log_without_its_manifest_is_not_started_empty() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path(), Options::default()).await.unwrap();
     store.log.save_vote(&Vote::new(3, 1)).await.unwrap();
     drop(store);
     std::fs::remove_file(dir.path().join("FORMAT")).unwrap();
-    let root = dir.path().join("log/ROOT");
-    let content = std::fs::read(&root).unwrap();
-    std::fs::remove_file(&root).unwrap();
+    let manifest = dir.path().join("log/MANIFEST");
+    let content = std::fs::read(&manifest).unwrap();
+    std::fs::remove_file(&manifest).unwrap();
     let error = open(dir.path(), Options::default()).await.err().unwrap().to_string();
-    assert!(error.contains("log/ROOT: missing, although"), "{error}");
-    std::fs::write(&root, content).unwrap();
+    assert!(error.contains("log/MANIFEST: missing, although"), "{error}");
+    std::fs::write(&manifest, content).unwrap();
     std::fs::remove_file(dir.path().join("log/segment-1/CURRENT")).unwrap();
     let error = open(dir.path(), Options::default()).await.err().unwrap().to_string();
-    assert!(error.contains("log/segment-1: missing, although ROOT names it"), "{error}");
+    assert!(error.contains("log/segment-1: missing, although MANIFEST names it"), "{error}");
 }
 
 /// LevelDB says only that something is missing.

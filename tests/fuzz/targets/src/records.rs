@@ -1,5 +1,5 @@
-//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's roots
-//! and bundles.
+//! Everything that `codec` decodes from a disk or a peer, kvnode's records, and the storage's
+//! manifests and entry blocks.
 
 use std::fmt::Debug;
 
@@ -8,7 +8,7 @@ use kvnode::{Command, PairRecord, Response};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage_leveldb::testing::formats::{ManifestOf, manifest_again, records_of_bundle};
+use storage_leveldb::testing::formats::{ManifestOf, manifest_again, records_of_block};
 
 use crate::TypeConfig;
 use crate::raft_values::{Entry, EntryLogId, RaftVote, SnapshotMeta, StoredMembership};
@@ -37,7 +37,7 @@ pub fn records(data: &[u8]) {
         13 => pair(bytes),
         14 => manifest(ManifestOf::Log, bytes),
         15 => manifest(ManifestOf::State, bytes),
-        _ => bundle(bytes),
+        _ => entry_block(bytes),
     }
 }
 
@@ -70,7 +70,7 @@ fn pair(bytes: &[u8]) {
 
 /// What names the segments of the log, or the tables of the state.
 fn manifest(of: ManifestOf, bytes: &[u8]) {
-    let again = |bytes: &[u8]| manifest_again::<TypeConfig>(of, bytes);
+    let again = |bytes: &[u8]| manifest_again(of, bytes);
     let Ok(written) = again(bytes) else { return };
     assert!(written.len() <= bytes.len(), "{} bytes became {}", bytes.len(), written.len());
     assert_eq!(again(&written).unwrap(), written, "the encoding is not stable");
@@ -79,14 +79,14 @@ fn manifest(of: ManifestOf, bytes: &[u8]) {
 }
 
 /// The entries that the log stores under one key.
-fn bundle(bytes: &[u8]) {
+fn entry_block(bytes: &[u8]) {
     const MAX_ENTRIES: usize = 256;
-    let Ok(records) = records_of_bundle(bytes) else { return };
+    let Ok(records) = records_of_block(bytes) else { return };
     assert!(records.len() <= MAX_ENTRIES);
     let stored = |record: &Bytes| [&(record.len() as u32).to_le_bytes()[..], record].concat();
     assert_eq!(
         records.iter().map(stored).collect::<Vec<_>>().concat(),
         bytes,
-        "a bundle's form is the only one"
+        "an entry block's form is the only one"
     );
 }

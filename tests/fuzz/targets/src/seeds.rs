@@ -154,7 +154,7 @@ fn records_seeds() -> Vec<Seed> {
         let response = Bytes::from(codec::encode(&response).unwrap());
         seeds.push(record(7, &format!("session-{n}"), &(5_u64, response)));
     }
-    seeds.extend(bundles());
+    seeds.extend(entry_blocks());
     seeds
 }
 
@@ -166,8 +166,10 @@ fn manifests(n: usize, shape: &[u8]) -> [Seed; 2] {
     let segments = [(3_u64, table), (4, database), (300, database)];
     let membership = raft_values::stored_membership(&mut Input::new(shape));
     let tables = [(70_000_u64, 5_u64, 1_u64 << 33), (2, 1, 9)];
+    // The index behind the last purged entry, and its log id.
+    let purge_point = purged.map(|id| (id.index.saturating_add(1), codec::encode(&id).unwrap()));
     let seeds = [
-        record(14, &format!("log-manifest-{n}"), &(1_u8, purged, &segments[..n % 4])),
+        record(14, &format!("log-manifest-{n}"), &(1_u8, purge_point, &segments[..n % 4])),
         record(
             15,
             &format!("state-manifest-{n}"),
@@ -175,19 +177,15 @@ fn manifests(n: usize, shape: &[u8]) -> [Seed; 2] {
         ),
     ];
     for ((_, content), of) in seeds.iter().zip([ManifestOf::Log, ManifestOf::State]) {
-        assert_eq!(
-            manifest_again::<TypeConfig>(of, &content[1..]).unwrap(),
-            content[1..],
-            "{of:?} of FORMAT.md"
-        );
+        assert_eq!(manifest_again(of, &content[1..]).unwrap(), content[1..], "{of:?} of FORMAT.md");
     }
     seeds
 }
 
-/// Bundles as FORMAT.md has them: of no entry, of some, of as many as there may be, and of one
+/// Entry blocks as FORMAT.md has them: of no entry, of some, of as many as there may be, and of one
 /// more.
-fn bundles() -> Vec<Seed> {
-    let bundle = |count: usize, name: &str| {
+fn entry_blocks() -> Vec<Seed> {
+    let block = |count: usize, name: &str| {
         let stored = (0..count).flat_map(|n| {
             let record = vec![7; n % 3];
             [&(record.len() as u32).to_le_bytes()[..], &record].concat()
@@ -195,11 +193,11 @@ fn bundles() -> Vec<Seed> {
         named(name, &[&[16], &stored.collect::<Vec<u8>>()])
     };
     vec![
-        bundle(0, "bundle-empty"),
-        bundle(5, "bundle-of-5"),
-        bundle(256, "bundle-of-256"),
-        bundle(257, "bundle-of-257"),
-        named("bundle-torn", &[&[16, 9, 0, 0, 0, 1]]),
+        block(0, "entry-block-empty"),
+        block(5, "entry-block-of-5"),
+        block(256, "entry-block-of-256"),
+        block(257, "entry-block-of-257"),
+        named("entry-block-torn", &[&[16, 9, 0, 0, 0, 1]]),
     ]
 }
 

@@ -1,10 +1,10 @@
-//! The log's entries lie in bundles on disk, and where a bundle ends is chance: whatever is
+//! The log's entries lie in entry blocks on disk, and where a block ends is chance: whatever is
 //! appended, truncated, purged and opened again, what is read are the entries that count.
 //!
-//! How it could go wrong: a truncation within a bundle comes undone, at once or after a restart; an
-//! earlier end of the log hides what was appended over it; a segment that is stored as a run, or
-//! purged in part, loses the entries of a bundle that begins before it; a reader that begins within
-//! a bundle finds nothing.
+//! How it could go wrong: a truncation within a block comes undone, at once or after a restart; an
+//! earlier end of the log hides what was appended over it; a segment that is stored as a table, or
+//! purged in part, loses the entries of a block that begins before it; a reader that begins within
+//! a block finds nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -42,7 +42,7 @@ struct Model {
 
 impl Model {
     fn entry(&mut self, index: u64) -> Entry {
-        // Now and then one that leaves no room in a bundle.
+        // Now and then one that leaves no room in a block.
         let bytes = if self.random.one_in(100) { 70_000 } else { self.random.position(60) };
         let value = format!("{}-{}", self.term, "v".repeat(bytes));
         Entry::new_normal(log_id(self.term, index), Set { key: format!("k{index}"), value })
@@ -118,7 +118,7 @@ async fn run(seed: u64) -> (bool, bool) {
     let mut model = Model { random, term: 1, entries: BTreeMap::new(), end: 0, applied: 0, purged: 0 };
     let mut store = open(Path::new(DIR), options(&disk)).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
-    let (mut had_runs, mut had_purged) = (false, false);
+    let (mut had_tables, mut had_purged) = (false, false);
     for step in 0..STEPS {
         match model.random.below(10) {
             0..5 => model.append(&mut store).await,
@@ -129,9 +129,9 @@ async fn run(seed: u64) -> (bool, bool) {
                 store = open(Path::new(DIR), options(&disk)).await.unwrap();
             }
         }
-        model.is_read(&mut store, &format!("BUNDLE_SEED={seed}, step {step}")).await;
+        model.is_read(&mut store, &format!("BLOCK_SEED={seed}, step {step}")).await;
         let names = disk.list(&Path::new(DIR).join("log")).unwrap();
-        had_runs |= names.iter().any(|name| name.to_string_lossy().starts_with("run-"));
+        had_tables |= names.iter().any(|name| name.to_string_lossy().starts_with("table-"));
         had_purged |= model.purged > 0;
     }
     drop(store);
@@ -143,22 +143,22 @@ async fn run(seed: u64) -> (bool, bool) {
         &mut |_| {},
     );
     let report = report.unwrap();
-    assert_eq!(report.problems, [], "BUNDLE_SEED={seed}");
-    assert_eq!(report.log.unwrap().entries, model.entries.len() as u64, "BUNDLE_SEED={seed}");
-    (had_runs, had_purged)
+    assert_eq!(report.problems, [], "BLOCK_SEED={seed}");
+    assert_eq!(report.log.unwrap().entries, model.entries.len() as u64, "BLOCK_SEED={seed}");
+    (had_tables, had_purged)
 }
 
-/// `BUNDLE_SEED=17` runs one seed.
+/// `BLOCK_SEED=17` runs one seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_counts_is_read_however_it_is_bundled() {
-    let one = std::env::var("BUNDLE_SEED").map(|seed| seed.parse().unwrap());
+async fn what_counts_is_read_whichever_block_it_is_in() {
+    let one = std::env::var("BLOCK_SEED").map(|seed| seed.parse().unwrap());
     let seeds = one.map_or_else(|_| (1..=SEEDS).collect(), |seed| vec![seed]);
-    let (mut with_runs, mut with_purges) = (0, 0);
+    let (mut with_tables, mut with_purges) = (0, 0);
     for seed in seeds.clone() {
-        let (had_runs, had_purged) = run(seed).await;
-        with_runs += usize::from(had_runs);
+        let (had_tables, had_purged) = run(seed).await;
+        with_tables += usize::from(had_tables);
         with_purges += usize::from(had_purged);
     }
-    println!("{} seeds, {with_runs} with runs, {with_purges} with purges", seeds.len());
-    assert!(seeds.len() == 1 || with_runs > 0 && with_purges > 0);
+    println!("{} seeds, {with_tables} with tables, {with_purges} with purges", seeds.len());
+    assert!(seeds.len() == 1 || with_tables > 0 && with_purges > 0);
 }

@@ -189,7 +189,7 @@ impl Drop for EndsTheRow {
 
 /// As long as groups follow each other a reader that is behind the tail is served between them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_reads_is_not_starved_by_writes_that_never_stop() {
+async fn a_reader_is_not_starved_by_writes_that_never_stop() {
     // A read asks the segment some 60 times, and between two of them a group waits for two appends:
     // on a busy machine that takes seconds. (With 300 reads of at most 15 s this test failed on one
     // that was.)

@@ -1,0 +1,289 @@
+//! Makes segments and gets rid of them, on a thread of its own, so that no append or vote waits for
+//! it.
+//!
+//! ```text
+//! prepare: a new database ─▶ MANIFEST ─▶ the writer begins it when the active one is full
+//! reserve: room for what it will hold, when the active one is half full
+//! store:   an older database ─▶ table ─▶ MANIFEST ─▶ the database is removed
+//! purge:   MANIFEST without what is purged ─▶ its segments are removed
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::hard_state::PurgePoint;
+use super::maintenance_thread::{SharedTasks, Tasks};
+use super::manifest::{Form, LogManifest, SegmentRecord};
+use super::segment::Segment;
+use super::segment_table::write_table;
+use super::segments::SharedSegments;
+use crate::disk::GuardedDisk;
+use crate::engine::EngineFactory;
+use crate::error::StorageError;
+
+/// Databases beside the active one that are kept as they are: most are purged before they would
+/// have to be stored.
+const MAX_CLOSED_DATABASES: usize = 1;
+/// How long removed segments that a reader still holds are left alone.
+const REMOVED_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Invariants: `manifest` is what MANIFEST says, and names every segment that counts and every one
+/// that may be begun; `removed` are not named any more, but a reader may still hold them.
+pub(super) struct Maintenance {
+    pub(super) dir: PathBuf,
+    pub(super) disk: GuardedDisk,
+    pub(super) factory: Arc<dyn EngineFactory>,
+    pub(super) segments: Arc<SharedSegments>,
+    pub(super) segment_bytes: u64,
+    pub(super) manifest: LogManifest,
+    pub(super) next_number: u64,
+    /// Up to here the log is purged.
+    pub(super) purged: Option<PurgePoint>,
+    pub(super) removed: Vec<Arc<Segment>>,
+}
+
+impl Maintenance {
+    /// Works until it is stopped, or a fault is latched.
+    pub(super) fn run(mut self, tasks: &SharedTasks) {
+        // What an earlier process has left to be done.
+        let mut is_idle = false;
+        let mut has_garbage = true;
+        while self.wait(tasks, is_idle) {
+            if std::mem::take(&mut has_garbage) && self.delete_garbage().is_err() {
+                return;
+            }
+            match self.work(tasks) {
+                Ok(has_worked) => is_idle = !has_worked,
+                // The fault has been latched, which is how every caller learns of it.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Until there may be something to do; `false`: it is to end.
+    fn wait(&mut self, tasks: &SharedTasks, is_idle: bool) -> bool {
+        let (started, may_delete) = (Instant::now(), !self.removed.is_empty());
+        let mut guard = tasks.lock();
+        let has_news = |tasks: &Tasks| {
+            tasks.prepared.is_empty()
+                || tasks.is_half_full
+                || tasks.has_switched
+                || tasks.purged.is_some()
+                || !is_idle
+        };
+        loop {
+            if guard.stop || self.disk.health.check().is_err() {
+                return false;
+            }
+            let has_waited = may_delete && started.elapsed() >= REMOVED_INTERVAL;
+            if guard.may_begin && (has_waited || has_news(&guard)) {
+                guard.has_switched = false;
+                self.purged = guard.purged.take().or(self.purged.take());
+                return true;
+            }
+            let timeout = (guard.may_begin && may_delete).then_some(REMOVED_INTERVAL);
+            guard = tasks.wait(guard, timeout);
+        }
+    }
+
+    /// Does one thing, that which others may wait for first. Answers whether there was anything to
+    /// do.
+    fn work(&mut self, tasks: &SharedTasks) -> Result<bool, StorageError> {
+        if tasks.lock().prepared.is_empty() {
+            let prepared = self.prepare()?;
+            tasks.change(|tasks| tasks.prepared.push_back(prepared));
+            return Ok(true);
+        }
+        if self.reserve(tasks)? {
+            return Ok(true);
+        }
+        let has_purged = self.purge()?;
+        let has_stored = !has_purged && self.store(tasks)?;
+        self.check_named();
+        self.delete_removed();
+        Ok(has_purged || has_stored)
+    }
+
+    /// Before anything is removed.
+    fn check_named(&self) {
+        let is_named = |segment: &Segment| self.manifest.segments.contains(&segment.record);
+        let covers = self.segments.get().covers();
+        assert!(covers.iter().all(|(segment, _)| is_named(segment)), "MANIFEST names all that counts");
+        debug_assert!(!self.removed.iter().any(|segment| is_named(segment)), "a removed one is named");
+    }
+
+    fn next_record(&mut self, form: Form) -> Result<SegmentRecord, StorageError> {
+        let number = self.next_number;
+        let no_more = || self.disk.damaged(&self.dir, format!("segment {number} is the last there can be"));
+        self.next_number = number.checked_add(1).ok_or_else(no_more)?;
+        Ok(SegmentRecord { number, form })
+    }
+
+    /// A new database, durable and named by MANIFEST.
+    fn prepare(&mut self) -> Result<Arc<Segment>, StorageError> {
+        let record = self.next_record(Form::Database)?;
+        let segment = Segment::create(&self.factory, &self.disk, &self.dir, record)?;
+        self.manifest.segments.push(record);
+        self.manifest.replace(&self.disk, &self.dir)?;
+        Ok(Arc::new(segment))
+    }
+
+    /// Makes room for what the next segment will hold. Meanwhile it cannot be begun, so that no
+    /// write waits for it.
+    fn reserve(&self, tasks: &SharedTasks) -> Result<bool, StorageError> {
+        let take = |tasks: &mut Tasks| {
+            let is_due = std::mem::take(&mut tasks.is_half_full);
+            is_due.then(|| tasks.prepared.pop_front()).flatten()
+        };
+        let Some(next) = take(&mut tasks.lock()) else {
+            return Ok(false);
+        };
+        next.reserve(self.segment_bytes)?;
+        tasks.change(|tasks| tasks.prepared.push_front(next));
+        Ok(true)
+    }
+
+    /// The entries before it are purged.
+    fn purged_end(&self) -> u64 {
+        self.purged.as_ref().map_or(0, |point| point.end)
+    }
+
+    /// Gives up the segments that hold nothing but what is purged or truncated.
+    fn purge(&mut self) -> Result<bool, StorageError> {
+        let gone = self.segments.get().purged_before(self.purged_end());
+        if gone.is_empty() {
+            return Ok(false);
+        }
+        self.manifest.segments.retain(|record| gone.iter().all(|segment| segment.record != *record));
+        self.manifest.purged = self.purged.clone().max(self.manifest.purged.clone());
+        self.manifest.replace(&self.disk, &self.dir)?;
+        self.segments.remove(&gone);
+        self.removed.extend(gone);
+        Ok(true)
+    }
+
+    /// Stores the oldest of too many databases as a table: a database holds in memory what is in
+    /// it.
+    fn store(&mut self, tasks: &SharedTasks) -> Result<bool, StorageError> {
+        let segments = self.segments.get();
+        let mut covers = segments.covers();
+        covers.pop();
+        let databases = covers.into_iter().filter(|(segment, _)| segment.is_database());
+        let databases = databases.collect::<Vec<_>>();
+        let Some((old, cover)) = databases.first().filter(|_| databases.len() > MAX_CLOSED_DATABASES) else {
+            return Ok(false);
+        };
+        let record = self.next_record(Form::Table)?;
+        let dir = self.dir.join(record.name());
+        let entries = cover.start.max(self.purged_end())..cover.end;
+        if !write_table(&self.factory, &self.disk, &dir, old, entries, &|| tasks.lock().stop)? {
+            return Ok(false);
+        }
+        let new = Arc::new(Segment::open(&self.factory, &self.disk, &self.dir, record)?);
+        for named in self.manifest.segments.iter_mut().filter(|named| **named == old.record) {
+            *named = record;
+        }
+        // The table lacks what is purged.
+        self.manifest.purged = self.purged.clone().max(self.manifest.purged.clone());
+        self.manifest.replace(&self.disk, &self.dir)?;
+        // A truncation may have come meanwhile.
+        new.set_start(old.start());
+        self.segments.replace(old, &new);
+        self.removed.push(old.clone());
+        Ok(true)
+    }
+
+    /// Removes every segment that does not count.
+    fn delete_garbage(&self) -> Result<(), StorageError> {
+        for record in SegmentRecord::all_in(&self.disk, &self.dir)? {
+            if !self.manifest.segments.contains(&record) {
+                self.disk.delete_dir(&self.dir.join(record.name()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directories of segments that no reader holds any more.
+    fn delete_removed(&mut self) {
+        let all = std::mem::take(&mut self.removed);
+        // Only those who have it can make another handle of a segment that does not count.
+        let (unused, used) =
+            all.into_iter().partition::<Vec<_>, _>(|segment| Arc::strong_count(segment) == 1);
+        self.removed = used;
+        for segment in unused {
+            let dir = segment.dir.clone();
+            drop(segment);
+            // A failure has been latched; what is left is removed at the next start.
+            let _ = self.disk.delete_dir(&dir);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::thread;
+
+    use super::*;
+    use crate::engine::{LevelDb, LevelDbOptions};
+    use crate::log::Segments;
+    use crate::log::hard_state::HardState;
+    use crate::log::maintenance_thread::MaintenanceThread;
+    use crate::observer::NoObserver;
+    use crate::testing::SimDisk;
+
+    fn eventually(is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "not within a minute");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// After a crash while a segment was being begun two lie ready, so nothing has to be prepared
+    /// after the next switch.
+    ///
+    /// Found by reading: the thread slept through it, and a database too many stayed in memory
+    /// until the one after.
+    #[test]
+    fn a_switch_with_another_segment_ready_closes_a_database() {
+        let dir = Path::new("log");
+        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(NoObserver), Arc::new(()));
+        let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), LevelDbOptions::default()));
+        disk.create_dir(dir).unwrap();
+        let record = |number| SegmentRecord { number, form: Form::Database };
+        let create = |number| Arc::new(Segment::create(&factory, &disk, dir, record(number)).unwrap());
+        let begin =
+            |segment: &Segment, end| segment.begin(&HardState { end, ..HardState::default() }).unwrap();
+        let [first, second, third, fourth] = [1, 2, 3, 4].map(create);
+        begin(&first, 0);
+        begin(&second, 5);
+        let manifest = LogManifest::new([1, 2, 3, 4].map(record).to_vec());
+        manifest.replace(&disk, dir).unwrap();
+        // It is removed before the thread first has nothing to do.
+        drop(create(9));
+        let is_there = |wanted: SegmentRecord| SegmentRecord::all_in(&disk, dir).unwrap().contains(&wanted);
+
+        let segments = Arc::new(SharedSegments::new(Segments::new(vec![first, second])));
+        let maintenance = Maintenance {
+            dir: dir.to_owned(),
+            disk: disk.clone(),
+            factory: factory.clone(),
+            segments: segments.clone(),
+            segment_bytes: 0,
+            manifest,
+            next_number: 10,
+            purged: None,
+            removed: Vec::new(),
+        };
+        let thread = MaintenanceThread::start(maintenance, [third, fourth].into()).unwrap();
+        thread.starter().begin();
+        eventually(|| !is_there(record(9)));
+        let third = thread.take_prepared().unwrap();
+        begin(&third, 9);
+        segments.push(third);
+        thread.switched();
+        eventually(|| is_there(SegmentRecord { number: 10, form: Form::Table }) && !is_there(record(1)));
+    }
+}
