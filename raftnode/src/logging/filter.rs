@@ -84,8 +84,8 @@ mod tests {
             "OFF",
             "Debug",
             "5",
-            "kvnode=debug",
-            "info, openraft=error , kvnode::api=trace",
+            "raftnode=debug",
+            "info, openraft=error , raftnode::api=trace",
             "error,[append{peer=2}]=debug",
             "h2[frame]=trace",
         ] {
@@ -101,15 +101,15 @@ mod tests {
             "",
             ",",
             "inof",
-            "kvnode",
+            "raftnode",
             "nonsense=xyz",
             "foo,,bar=",
             "info,",
-            "kvnode=",
+            "raftnode=",
             "=info",
             "a b=info",
             "info openraft=error",
-            "kvnode==info",
+            "raftnode==info",
             "openraft:error",
             "[append{peer=2}]",
             "6",
@@ -118,6 +118,6 @@ mod tests {
             let error = bad.parse::<LogFilter>().expect_err(bad);
             assert!(error.contains("info,openraft=debug"), "{error}");
         }
-        assert!("kvnode".parse::<LogFilter>().unwrap_err().contains("write kvnode=trace"));
+        assert!("raftnode".parse::<LogFilter>().unwrap_err().contains("write raftnode=trace"));
     }
 }
