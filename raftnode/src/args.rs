@@ -36,8 +36,8 @@ pub struct NodeArgs {
     /// A label for logs and dashboards
     #[arg(long, env = "NODE_CLUSTER_NAME", value_name = "NAME", default_value = "raftnode")]
     pub cluster_name: String,
-    /// What is logged: LEVEL or TARGET=LEVEL, several with commas
-    #[arg(long, env = "RUST_LOG", value_name = "FILTER")]
+    /// What is logged: LEVEL or TARGET=LEVEL, several with commas; else what RUST_LOG says
+    #[arg(long, value_name = "FILTER")]
     pub log: Option<LogFilter>,
     /// How log lines look: text, or json in the Elastic Common Schema
     #[arg(long, env = "NODE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -49,9 +49,15 @@ impl NodeArgs {
     /// program `service` of this version.
     ///
     /// # Errors
-    /// If the system gives no thread to write them.
+    /// RUST_LOG is not a filter, or the system gives no thread to write the lines.
     pub fn start_log(&self, service: &'static str, version: &'static str) -> io::Result<FlushAtEnd> {
-        let options = LogOptions { format: self.log_format, filter: self.log.clone() };
+        let said = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+        let filter = match (&self.log, said) {
+            (Some(filter), _) => Some(filter.clone()),
+            (None, Some(text)) => Some(text.parse().map_err(io::Error::other)?),
+            (None, None) => None,
+        };
+        let options = LogOptions { format: self.log_format, filter };
         options.install(Source::new(service, version, self.id, &self.cluster_name))
     }
 }

@@ -80,7 +80,7 @@ async fn main() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let node = Node::builder(Links).name("web").start(node.into()).await?;
     let router = Router::new().route("/{name}", get(follow).put(link)).with_state(node.clone());
-    let asked_to_stop = StopRequests::listen(false)?.first(|| ());
+    let asked_to_stop = StopRequests::listen(false)?.first(raftnode::logging::flush);
     let web = axum::serve(listener, router).with_graceful_shutdown(async { _ = asked_to_stop.await });
     // The web server uses the node, so it ends first.
     Ok(node.run_until(async { web.await }).await??)

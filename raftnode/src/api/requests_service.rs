@@ -96,8 +96,7 @@ impl Forwarded {
         }
         let since = self.host.check_command(&command).map_err(|reason| {
             Status::invalid_argument(format!(
-                "the command cannot be read on the node that leads: {reason}; was its type changed without \
-                 another SCHEMA? Not applied"
+                "the command cannot be read: {reason}; was its type changed without another SCHEMA? Not applied"
             ))
         })?;
         Ok(Command { request_id, since, bytes: command })

@@ -1,6 +1,6 @@
 //! Log lines: who sees what, and in which shape. Everything goes to standard error.
 //!
-//! The way of an event: `filter` lets it through, `layer` collects it into a [`record`], `text` or
+//! The way of an event: `filter` lets it through, `layer` collects it into a `record`, `text` or
 //! `json` makes a line of that, `queue` holds the line, and the thread of `writer` writes it. So a
 //! reader that stops reading costs lines and nothing else. `ecs` says how a field of ours is called
 //! in the Elastic Common Schema; `panic` turns panics into lines.

@@ -72,7 +72,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Node `id` of `cluster`, run by the program `service` of this version.
+    /// Node `id` of `cluster`, run by the program `service` of this version. Fields that the schema
+    /// has not are below that name, so it is none of the schema's own (`event`, `log`, `service`).
     #[must_use]
     pub fn new(service: &'static str, version: &'static str, id: NodeId, cluster: &str) -> Self {
         Self { service, version, node: id.to_string(), cluster: cluster.to_owned() }

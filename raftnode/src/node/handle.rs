@@ -115,7 +115,11 @@ impl<A: Application> Node<A> {
         let requests = StopRequests::listen(false);
         let requests =
             requests.map_err(|source| StartError::System { action: "listen for signals", source })?;
-        self.run_until(requests.first(|| ())).await?;
+        #[cfg(feature = "logging")]
+        let before_exit: fn() = crate::logging::flush;
+        #[cfg(not(feature = "logging"))]
+        let before_exit: fn() = || ();
+        self.run_until(requests.first(before_exit)).await?;
         Ok(())
     }
 

@@ -50,11 +50,12 @@ impl<C: RaftTypeConfig> CheckLog<C> {
         let newest = segments.newest()?.clone();
         let vote: Option<VoteOf<C>> = record_at(findings, dir, &newest, MetaKey::Vote)?;
         let committed: Option<LogIdOf<C>> = record_at(findings, dir, &newest, MetaKey::Committed)?;
-        let purged: Option<PurgePoint> = record_at(findings, dir, &newest, MetaKey::Purged)?;
-        let purged = match purged.max(manifest.purged) {
-            Some(point) => Some(purged_id::<C>(&point).map_err(|reason| findings.damaged(dir, reason)).ok()?),
-            None => None,
-        };
+        let newest_purged: Option<PurgePoint> = record_at(findings, dir, &newest, MetaKey::Purged)?;
+        let mut purged: Option<LogIdOf<C>> = None;
+        for point in [newest_purged, manifest.purged].into_iter().flatten() {
+            let id = purged_id::<C>(&point).map_err(|reason| findings.damaged(dir, reason)).ok()?;
+            purged = purged.max(Some(id));
+        }
 
         let mut entries = Entries::<C>::after(purged.clone());
         for (segment, range) in segments.covers() {

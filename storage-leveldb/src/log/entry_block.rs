@@ -144,7 +144,8 @@ impl BlockReader {
     pub(crate) fn push(&mut self, first: u64, value: &Bytes) -> Result<Vec<Record>, Malformed> {
         let before = self.finish(first);
         let records = split(value)?;
-        first.checked_add(records.len().max(1) as u64).ok_or(Malformed::NoIndex)?;
+        let end = first.checked_add(records.len().max(1) as u64);
+        end.filter(|end| *end < u64::MAX).ok_or(Malformed::NoIndex)?;
         (self.first, self.records) = (first, records);
         Ok(before)
     }

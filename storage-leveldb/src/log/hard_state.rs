@@ -25,7 +25,7 @@ pub(super) struct HardState {
     /// A [`PurgePoint`], encoded.
     pub(super) purged: Option<Bytes>,
     pub(super) committed: Option<Bytes>,
-    /// The index behind the last entry that was ever written and not truncated.
+    /// Where the log ends, or before: a purge behind the end does not move it.
     pub(super) end: u64,
 }
 

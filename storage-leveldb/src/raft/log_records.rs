@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 
 use crate::log::PurgePoint;
 
-/// The index behind an entry. There is one behind each that is stored.
+/// The index behind an entry. There is one behind each that is stored, and it is not the largest
+/// number, which stands for a segment that has not been begun.
 pub(crate) fn index_behind<C: RaftTypeConfig>(log_id: &LogIdOf<C>) -> io::Result<u64> {
-    log_id.index.checked_add(1).ok_or_else(|| {
+    log_id.index.checked_add(1).filter(|end| *end < u64::MAX).ok_or_else(|| {
         io::Error::new(io::ErrorKind::InvalidInput, format!("no entry can follow entry {log_id}"))
     })
 }
@@ -25,7 +26,7 @@ pub(crate) fn purge_point<C: RaftTypeConfig>(last: &LogIdOf<C>) -> io::Result<Pu
 pub(crate) fn purged_id<C: RaftTypeConfig>(point: &PurgePoint) -> Result<LogIdOf<C>, String> {
     let log_id: LogIdOf<C> = decode("purged id", &point.log_id)?;
     match log_id.index.checked_add(1) {
-        Some(end) if end == point.end => Ok(log_id),
+        Some(end) if end == point.end && end < u64::MAX => Ok(log_id),
         _ => Err(format!("purged id: entries before {} are purged, but the last is {log_id}", point.end)),
     }
 }

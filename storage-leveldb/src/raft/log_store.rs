@@ -63,7 +63,9 @@ impl<C: RaftTypeConfig> LogStore<C> {
         let vote = vote.map(|record| decode::<VoteOf<C>>("vote", &record)).transpose().map_err(damaged)?;
         let committed =
             committed.map(|record| decode("committed id", &record)).transpose().map_err(damaged)?;
-        let purged = purged.map(|point| purged_id::<C>(&point)).transpose().map_err(damaged)?;
+        // It may be the manifest's.
+        let purged = purged.map(|point| purged_id::<C>(&point)).transpose();
+        let purged = purged.map_err(|reason| disk.damaged(dir, reason))?;
         let last = match last_record.zip(log.bounds().next_back()) {
             Some((record, index)) => {
                 let entry = entry::<C>(index, &record).map_err(|reason| disk.damaged(dir, reason))?;
@@ -215,7 +217,15 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
 
     async fn purge(&mut self, log_id: LogIdOf<C>) -> Result<(), io::Error> {
         self.check()?;
+        if self.purged.as_ref() >= Some(&log_id) {
+            // What is purged does not come back.
+            return Ok(());
+        }
         let point = purge_point::<C>(&log_id)?;
+        if self.last.as_ref() < Some(&log_id) && point.end < self.reader.log.bounds().end {
+            let text = format!("entries behind {log_id} are of an older leader, and were not truncated");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         self.last = self.last.take().max(Some(log_id.clone()));
         self.purged = Some(log_id);
         Ok(self.reader.log.purge(point).await?)

@@ -12,7 +12,7 @@ use storage_leveldb::{Disk as _, StorageError};
 
 use super::{Cluster, ClusterError, Seat};
 use crate::application::Application;
-use crate::raft::{self, NodeId, Raft};
+use crate::raft::{self, Metrics, NodeId, Raft};
 
 /// A change of the membership that has not ended by then is asked for again.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
@@ -26,13 +26,17 @@ impl<A: Application> Cluster<A> {
     pub async fn add_node(&self) -> Result<NodeId, ClusterError> {
         let node = self.last_node.fetch_add(1, Ordering::SeqCst) + 1;
         self.new_seat(node).await?;
-        self.changed("a new node does not become a voter", |leader| async move {
+        let added = self.changed("a new node does not become a voter", |leader| async move {
             let learner = leader.add_learner(node, raft::Member::default(), true).await;
             learner.map_err(|e| e.to_string())?;
             let voter = ChangeMembers::AddVoterIds([node].into());
             leader.change_membership(voter, true).await.map(drop).map_err(|e| e.to_string())
-        })
-        .await?;
+        });
+        if let Err(e) = added.await {
+            // Nothing shall wait for it.
+            self.give_up(node).await;
+            return Err(e);
+        }
         Ok(node)
     }
 
@@ -47,22 +51,22 @@ impl<A: Application> Cluster<A> {
         }
         self.changed("a node is not removed", |leader| async move {
             let removed = ChangeMembers::RemoveVoters([node].into());
-            let is_there = {
-                let metrics = leader.metrics();
-                let is_there = metrics.borrow_watched().membership_config.nodes().any(|(id, _)| *id == node);
-                is_there
-            };
-            if !is_there {
+            let is_there = |metrics: &Metrics| metrics.membership_config.get_node(&node).is_some();
+            if !is_there(&leader.metrics().borrow_watched()) {
                 return Ok(());
             }
             leader.change_membership(removed, false).await.map(drop).map_err(|e| e.to_string())
         })
         .await?;
+        self.give_up(node).await;
+        Ok(())
+    }
+
+    async fn give_up(&self, node: NodeId) {
         let seat = self.seats().remove(&node);
         if let Some(member) = seat.and_then(|seat| seat.member) {
             member.stop(self.network()).await;
         }
-        Ok(())
     }
 
     /// A node with an empty disk, started.

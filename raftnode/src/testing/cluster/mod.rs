@@ -204,6 +204,7 @@ impl<A: Application> Cluster<A> {
     /// The first promise that was broken.
     pub async fn check(self) -> Result<ClusterReport, ClusterError> {
         self.network().heal();
+        self.network().forget_late();
         for node in self.nodes() {
             self.restart(node).await?;
         }
@@ -239,7 +240,11 @@ impl<A: Application> Cluster<A> {
             let metrics = metrics.borrow_watched();
             metrics.last_applied.map(|id| id.index)
         };
-        let goal = applied(leader);
+        let goal = self.member(leader).and_then(|member| {
+            let metrics = member.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            metrics.last_log_index
+        });
         self.within("a node does not catch up", || async {
             self.nodes().into_iter().all(|node| applied(node) >= goal).then_some(())
         })

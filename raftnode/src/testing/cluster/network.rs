@@ -53,6 +53,8 @@ struct Links {
     mute: BTreeSet<NodeId>,
     random: Random,
     messages: Messages,
+    /// What is late does not arrive any more.
+    forgets_late: bool,
 }
 
 /// What has become of the messages so far.
@@ -84,6 +86,7 @@ impl Network {
             mute: BTreeSet::new(),
             random: Random::new(seed),
             messages: Messages::default(),
+            forgets_late: false,
         })))
     }
 
@@ -171,7 +174,7 @@ impl Network {
                     let network = self.clone();
                     tokio::spawn(async move {
                         sleep(patience + after).await;
-                        if let Some(port) = network.port(to) {
+                        if let Some(port) = network.port_for_late(to) {
                             drop(ask(port).await);
                         }
                     });
@@ -210,6 +213,16 @@ impl Network {
 
     fn link(&self, from: NodeId, to: NodeId, change: impl FnOnce(&mut Link)) {
         change(self.links().links.entry((from, to)).or_default());
+    }
+
+    /// Nothing that is late arrives from now on: nothing may be under way when a run is judged.
+    pub(super) fn forget_late(&self) {
+        self.links().forgets_late = true;
+    }
+
+    fn port_for_late(&self, node: NodeId) -> Option<Port> {
+        let links = self.links();
+        if links.forgets_late { None } else { links.ports.get(&node).cloned() }
     }
 
     fn port(&self, node: NodeId) -> Option<Port> {

@@ -39,7 +39,8 @@ pub struct ClusterTest<A: Application> {
     seed: u64,
 }
 
-/// What happens in a round.
+/// What happens in a round. A node is named by its place among those that there are then, since
+/// those of the beginning may be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     /// What one node sends to another is lost.
@@ -181,30 +182,35 @@ impl<A: Application> ClusterTest<A> {
 
 async fn begin<A: Application>(cluster: &Cluster<A>, trouble: Trouble) -> Result<(), ClusterError> {
     let (network, nodes) = (cluster.network(), cluster.nodes());
+    let at = |place: NodeId| {
+        let index = usize::try_from(place.saturating_sub(1)).ok();
+        index.and_then(|index| nodes.get(index)).copied().unwrap_or(place)
+    };
     let links = nodes.iter().flat_map(|from| nodes.iter().map(move |to| (*from, *to)));
     match trouble {
-        Trouble::Cut(from, to) => network.cut(from, to),
-        Trouble::Isolated(node) => network.isolate(node, nodes.iter().copied()),
+        Trouble::Cut(from, to) => network.cut(at(from), at(to)),
+        Trouble::Isolated(node) => network.isolate(at(node), nodes.iter().copied()),
         Trouble::Slow(most) => links.for_each(|(from, to)| network.delay(from, to, most)),
-        Trouble::Lossy(node, n) => nodes.iter().for_each(|to| network.drop_one_in(n, node, *to)),
+        Trouble::Lossy(node, n) => nodes.iter().for_each(|to| network.drop_one_in(n, at(node), *to)),
         Trouble::Reordered(n) => links.for_each(|(from, to)| network.reorder_one_in(n, from, to)),
         Trouble::LeaderCrash(survival) => {
             let leader = cluster.leader().await?;
             cluster.crash(leader, survival).await;
             cluster.restart(leader).await?;
         }
-        Trouble::Crash(node, survival) => cluster.crash(node, survival).await,
+        Trouble::Crash(node, survival) => cluster.crash(at(node), survival).await,
         Trouble::AllCrash(survival) => {
             for node in &nodes {
                 cluster.crash(*node, survival).await;
             }
-            for node in nodes {
-                cluster.restart(node).await?;
+            for node in &nodes {
+                cluster.restart(*node).await?;
             }
         }
         Trouble::Replaced(node) => {
+            let old = at(node);
             cluster.add_node().await?;
-            cluster.remove_node(node).await?;
+            cluster.remove_node(old).await?;
         }
     }
     Ok(())
@@ -218,11 +224,12 @@ struct Client<A: Application> {
 
 impl<A: Application> Client<A> {
     async fn work(mut self, cluster: Arc<Cluster<A>>) {
-        let (nodes, begun) = (cluster.nodes(), Instant::now());
+        let begun = Instant::now();
         for _ in 0..REQUESTS_PER_ROUND {
             if begun.elapsed() >= ROUND {
                 return;
             }
+            let nodes = cluster.nodes();
             let node = self.random.choose(&nodes).copied().unwrap_or(1);
             let is_query = self.random.one_in(QUERY_ONE_IN);
             let query = self.subject.query.clone().filter(|_| is_query);
