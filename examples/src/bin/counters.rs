@@ -1,8 +1,7 @@
 //! Counters by name, which commands add to. The README shows this program, so it stays short.
 
 use clap::Parser;
-use raftnode::args::NodeArgs;
-use raftnode::{Application, At, Node, StorageError, Transaction, View};
+use raftnode::{Application, At, Node, StorageError, Transaction, View, args::NodeArgs};
 
 struct Counters;
 
@@ -35,6 +34,5 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().node;
     let _log = args.start_log("counters", env!("CARGO_PKG_VERSION"))?;
-    let node = Node::builder(Counters).http_json().start(args.into()).await?;
-    Ok(node.until_stopped().await?)
+    Ok(Node::builder(Counters).http_json().start(args.into()).await?.until_stopped().await?)
 }

@@ -36,8 +36,10 @@ fn the_code_of_the_pages_is_compiled() {
 /// first-application.md, "What a failure says".
 mod names {
     use super::{Command, Node, Response, Stockroom};
-    use raftnode::RequestId;
+
     use std::time::Duration;
+
+    use raftnode::RequestId;
 
     async fn take(
         node: &Node<Stockroom>,
@@ -156,9 +158,10 @@ mod cluster {
 
 /// determinism.md, "Time".
 mod leases {
+    use std::time::Duration;
+
     use raftnode::{At, ClusterTime};
     use serde::{Deserialize, Serialize};
-    use std::time::Duration;
 
     #[derive(Serialize, Deserialize)]
     struct Lease {
