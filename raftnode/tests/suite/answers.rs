@@ -266,6 +266,9 @@ async fn no_bytes_that_are_passed_on_get_into_the_log_unread() {
     }
     for node in &nodes {
         assert_eq!(node.read(Wanted::Position).await.unwrap(), Given::Position(4));
+    }
+    // Each alone has no majority, so none stops before both have answered.
+    for node in &nodes {
         node.stop().await;
     }
 }
