@@ -10,9 +10,9 @@ mod cluster;
 
 use serde_json::Value;
 
-use self::cluster::{Cluster, ITSELF, SERVICES, compose_command, compose_version, key};
-use crate::support::yaml::{PARSER, parsed};
-use crate::support::{alone, document, output, repository, skip};
+use self::cluster::{Cluster, ITSELF, SERVICES, compose_command, key, lacks_docker};
+use crate::support::yaml::parsed;
+use crate::support::{alone, document, output, repository};
 
 /// Of the two programs without symbols, and of the C library if they are not static. The runbook
 /// says so, too.
@@ -20,9 +20,7 @@ const MAX_IMAGE_BYTES: u64 = 25_000_000;
 
 #[test]
 fn a_cluster_of_containers_survives_what_happens_to_containers() {
-    let test = "a_cluster_of_containers_survives_what_happens_to_containers";
-    let needs = ["docker info", "prometheus --version"];
-    if !skip::unless_works(&needs, test) || !skip::unless_works(&[compose_version()], test) {
+    if lacks_docker("a_cluster_of_containers_survives_what_happens_to_containers") {
         return;
     }
     let _alone = alone();
@@ -75,9 +73,7 @@ fn the_runbook_says_how_large_the_image_may_get() {
 /// stub.
 #[test]
 fn the_commands_of_the_runbook_work() {
-    let test = "the_commands_of_the_runbook_work";
-    let needs = ["docker info", "prometheus --version"];
-    if !skip::unless_works(&needs, test) || !skip::unless_works(&[compose_version()], test) {
+    if lacks_docker("the_commands_of_the_runbook_work") {
         return;
     }
     let _alone = alone();
@@ -105,10 +101,6 @@ fn the_commands_of_the_runbook_work() {
 /// in any case, so it is the file that is looked at.)
 #[test]
 fn the_services_for_logs_and_no_others_are_in_a_profile() {
-    let test = "the_services_for_logs_and_no_others_are_in_a_profile";
-    if !skip::unless_works(&[PARSER], test) {
-        return;
-    }
     let file = parsed("deploy/compose.yaml");
     let services = file["services"].as_object().unwrap();
     for (name, service) in services {
@@ -123,8 +115,7 @@ fn the_services_for_logs_and_no_others_are_in_a_profile() {
 /// private network.
 #[test]
 fn status_pages_are_advertised_where_this_machine_reaches_them() {
-    let test = "status_pages_are_advertised_where_this_machine_reaches_them";
-    if !skip::unless_works(&[compose_version()], test) {
+    if lacks_docker("status_pages_are_advertised_where_this_machine_reaches_them") {
         return;
     }
     let config = output(compose_command().arg("config").env("KV_HTTP_PORT_2", "8202"));

@@ -1,5 +1,5 @@
 //! What is in `deploy/`, run: by Docker, Prometheus, systemd's checker, and the programs that cargo
-//! has built for the workspace. A test says `SKIPPED` when the machine lacks what it needs.
+//! has built for the workspace. `.ci/run` installs them.
 //!
 //! Tests that run a cluster do so one at a time ([`support::alone`]).
 

@@ -10,9 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::dashboard::{panels, queries};
-use crate::support::{
-    Child, Prometheus, alone, built, get, is, output, repository, run, selectors, skip, until,
-};
+use crate::support::{Child, Prometheus, alone, built, get, is, output, repository, run, selectors, until};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Rates need two scrapes, rules an evaluation after that, and a rule over other rules one more.
@@ -23,10 +21,6 @@ const RATE_INTERVAL: &str = "10s";
 
 #[test]
 fn every_panel_and_every_rule_finds_data_in_a_cluster_under_load() {
-    let test = "every_panel_and_every_rule_finds_data_in_a_cluster_under_load";
-    if !skip::unless_works(&["prometheus --version", "promtool --version"], test) {
-        return;
-    }
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let cluster = Playground::start(dir.path());

@@ -3,16 +3,10 @@
 
 use std::process::Command;
 
-use crate::support::{document, output, repository, skip};
+use crate::support::{document, output, repository};
 
 #[test]
 fn promtool_accepts_the_configuration_and_the_rules_pass_their_tests() {
-    if !skip::unless_works(
-        &["promtool --version"],
-        "promtool_accepts_the_configuration_and_the_rules_pass_their_tests",
-    ) {
-        return;
-    }
     let commands = document::commands("rules");
     for line in &commands {
         let arguments = line.strip_prefix("promtool ").unwrap_or_else(|| panic!("{line}"));

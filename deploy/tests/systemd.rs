@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Child, alone, built, is, output, programs, repository, run, skip, until};
+use crate::support::{Child, alone, built, is, output, programs, repository, run, until};
 
 /// Tenths: systemd calls 0 to 2 fine.
 const MAX_EXPOSURE_TENTHS: u32 = 20;
@@ -23,12 +23,6 @@ fn unit(dir: &Path) -> std::path::PathBuf {
 
 #[test]
 fn systemd_accepts_the_unit_and_finds_little_exposed() {
-    if !skip::unless_works(
-        &["systemd-analyze --version"],
-        "systemd_accepts_the_unit_and_finds_little_exposed",
-    ) {
-        return;
-    }
     let dir = tempfile::tempdir().unwrap();
     let unit = unit(dir.path());
     let verified = run(Command::new("systemd-analyze").arg("verify").arg(&unit));
@@ -52,10 +46,6 @@ fn kvnode_accepts_the_configuration_file() {
 /// written to, read, builds a snapshot, is scraped and stops.
 #[test]
 fn the_system_call_filter_lets_through_what_kvnode_needs() {
-    let test = "the_system_call_filter_lets_through_what_kvnode_needs";
-    if !skip::unless_works(&["systemd-analyze --version", "strace -V"], test) {
-        return;
-    }
     let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("trace");

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::yaml::{PARSER, documents, parsed};
-use crate::support::{repository, skip};
+use crate::support::repository;
+use crate::support::yaml::{documents, parsed};
 
 /// Below these, every file that is named like one.
 fn yaml_files(below: &str) -> Vec<String> {
@@ -27,9 +27,6 @@ fn yaml_files(below: &str) -> Vec<String> {
 
 #[test]
 fn every_file_parses() {
-    if !skip::unless_works(&[PARSER], "every_file_parses") {
-        return;
-    }
     let files = yaml_files("deploy");
     for file in &files {
         let documents = documents(file);
@@ -61,9 +58,6 @@ fn mounted_at(service: &Value, source: &str) -> String {
 /// between scrapes is that.
 #[test]
 fn grafana_is_told_what_is_there() {
-    if !skip::unless_works(&[PARSER], "grafana_is_told_what_is_there") {
-        return;
-    }
     let (grafana, prometheus) = (service("grafana"), service("prometheus"));
     assert_eq!(mounted_at(&grafana, "deploy/dashboards/provisioning"), "/etc/grafana/provisioning");
 
@@ -90,9 +84,6 @@ fn grafana_is_told_what_is_there() {
 /// the port on which the image serves HTTP.
 #[test]
 fn prometheus_is_told_what_is_there() {
-    if !skip::unless_works(&[PARSER], "prometheus_is_told_what_is_there") {
-        return;
-    }
     let prometheus = service("prometheus");
     let directory = mounted_at(&prometheus, "deploy/prometheus");
     let config = format!("--config.file={directory}/prometheus.yml");
@@ -117,9 +108,6 @@ fn prometheus_is_told_what_is_there() {
 /// what names the pipeline.
 #[test]
 fn filebeat_is_told_what_is_there() {
-    if !skip::unless_works(&[PARSER], "filebeat_is_told_what_is_there") {
-        return;
-    }
     let filebeat = service("filebeat");
     let config = parsed("deploy/elk/filebeat.yml");
     assert_eq!(mounted_at(&filebeat, "deploy/elk/filebeat.yml"), "/usr/share/filebeat/filebeat.yml");
@@ -172,9 +160,6 @@ fn filebeat_is_told_what_is_there() {
 /// image serves HTTP.
 #[test]
 fn kubernetes_is_told_what_nodes_need() {
-    if !skip::unless_works(&[PARSER], "kubernetes_is_told_what_nodes_need") {
-        return;
-    }
     let documents = documents("deploy/kubernetes/kvnode.yaml");
     let of_kind = |kind: &str| {
         let found = documents.iter().find(|document| document["kind"] == kind);

@@ -1,7 +1,6 @@
 //! What the tests share. From below: `wait` knows nothing; `program` runs one to its end, `child`
 //! beside the test; `built` finds what cargo has built; `http` asks; `prometheus` asks a
-//! Prometheus, `selectors` reads what it is asked; `document` reads the runbook, `yaml` YAML;
-//! `skip` looks what the machine has.
+//! Prometheus, `selectors` reads what it is asked; `document` reads the runbook, `yaml` YAML.
 
 mod built;
 mod child;
@@ -10,7 +9,6 @@ mod http;
 mod program;
 mod prometheus;
 mod selectors;
-pub mod skip;
 mod wait;
 pub mod yaml;
 

@@ -6,9 +6,6 @@ use serde_json::Value;
 
 use super::{output, repository};
 
-/// What has to work for it.
-pub const PARSER: &str = "python3 -W ignore -m yaml.nodes";
-
 /// The documents of a file of this repository.
 pub fn documents(path: &str) -> Vec<Value> {
     let to_json =

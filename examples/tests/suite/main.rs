@@ -1,4 +1,4 @@
-//! The examples as processes on real sockets, and what the guide says of them. One theme a file,
+//! The examples as processes on real sockets, and the code that the guide shows. One theme a file,
 //! one binary for all of them.
 
 #![allow(
@@ -13,12 +13,12 @@
 
 mod admin;
 mod bare_openraft;
-mod guide;
 mod ledger;
 mod locks;
 mod one_process;
 mod pages;
 mod queue;
+mod quoted;
 mod short;
 mod support;
 mod web;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Ended, Front, Interposer, Kvcli, adopted, alone, assert_refused, cluster_in,
-    cluster_of, free_ports, is_one_cluster, wait,
+    Cluster, ClusterOptions, Ended, Front, Interposer, Kvcli, adopted, assert_refused, beside_others,
+    cluster_in, cluster_of, free_ports, is_one_cluster, wait,
 };
 use network_grpc::{ClusterId, Incarnation};
 use proto::node::v1::peer_client::PeerClient;
@@ -59,7 +59,7 @@ impl Learner {
 /// it can be added as soon as it answers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_that_falls_silent_once_it_is_adopted_is_taken_out_again() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let kvcli = Kvcli::new(&cluster.endpoints());
     let learner = Learner::start(&mut cluster, 4, false).await;
@@ -103,7 +103,7 @@ fn standing(status: &StatusResponse) -> (String, u64, u64, Vec<(u64, bool)>) {
 /// node, whose peer list names this one, make anything of the two.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_at_a_node_that_was_added_changes_nothing() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let kvcli = Kvcli::new(&cluster.endpoints());
     let own = adopted(cluster.node(1)).await;
@@ -157,9 +157,9 @@ async fn init_at_a_node_that_was_added_changes_nothing() {
 /// would have been lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    let Some(interposer) = Interposer::build(cluster.path(), "a member that has nothing yet") else { return };
+    let interposer = Interposer::build(cluster.path());
     interposer.between_disk_and(&mut cluster.node_mut(3).serve);
     cluster.start_all();
     cluster.all_up().await;
@@ -188,7 +188,7 @@ async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() 
 /// that did not exist, and nothing named the cure. It is named now, and works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_a_cluster_that_never_began_is_told_what_to_do() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;
     let raft = cluster.node(3).ports().raft_addr();
     let mut peer = PeerClient::connect(format!("http://{raft}")).await.unwrap();

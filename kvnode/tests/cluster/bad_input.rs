@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, Serve, alone, run_to_end};
+use crate::support::{
+    Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, Serve, beside_others, run_to_end,
+};
 use proto::kv::v1::{DeleteRequest, GetRequest, PutRequest, RequestId, ScanRequest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -29,7 +31,7 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// limits is stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_over_the_limits_are_invalid_at_once() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     for node in &cluster.nodes {
         let kv = || node.kv().max_encoding_message_size(usize::MAX);
@@ -79,7 +81,7 @@ fn refused(started: Instant, answer: Result<(), Status>, part: &str) {
 /// another node's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn command_lines_that_cannot_work_change_nothing() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::prepare(ClusterOptions::default());
     let good = cluster.nodes[0].serve.clone();
     unknown_flags(&good).await;
@@ -145,7 +147,7 @@ fn complains(ended: Ended, code: i32, parts: &[&str]) {
 /// A second process on the data directory of a running node is told so, and the first goes on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_directory_in_use_is_refused() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     let (first, spare) = (cluster.nodes[0].serve.clone(), crate::support::free_ports(1)[0]);
     let mut second = Serve { ports: spare, ..first.clone() }.command();
@@ -162,7 +164,7 @@ async fn a_data_directory_in_use_is_refused() {
 /// or lose a write, and no writer may notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_on_every_port_disturbs_nobody() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("bad_input");
     let cluster = Cluster::start(ClusterOptions::default()).await;
     let pids: Vec<_> = cluster.nodes.iter().map(|node| node.pid()).collect();

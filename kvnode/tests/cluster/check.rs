@@ -8,7 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, State, alone, run_to_end, used_bytes, wait,
+    Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, State, beside_others, run_to_end, used_bytes,
+    wait,
 };
 
 const ALL_WELL: i32 = 0;
@@ -68,7 +69,7 @@ fn assert_untouched(before: &BTreeMap<PathBuf, (Vec<u8>, std::time::SystemTime)>
 /// node that runs is not checked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directories_of_killed_and_of_stopped_nodes_are_well() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("check");
     let options = ClusterOptions { snapshot_entries: Some(500), ..ClusterOptions::default() };
     let mut cluster = Cluster::start(options).await;
@@ -129,7 +130,7 @@ async fn directories_of_killed_and_of_stopped_nodes_are_well() {
 /// what to do, or it is harmless, and the node started on it has exactly what it had.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_is_named_with_what_to_do() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("check_damage");
     let options = ClusterOptions { nodes: 1, snapshot_entries: Some(100), ..ClusterOptions::default() };
     let mut cluster = Cluster::start(options).await;
@@ -213,7 +214,7 @@ async fn damage_is_named_with_what_to_do() {
 /// The stamp, the storage as a whole, and files of another version.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_missing_or_of_another_version_is_told() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     assert!(cluster.node_mut(1).stop().await.success());
     let dir = cluster.node(1).serve.data_dir.clone();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Interposer, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Interposer, beside_others, wait};
 use kvcli::ReadMode;
 
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -13,9 +13,8 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_clock_is_before_1970_serves() {
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    let test = "a_node_whose_clock_is_before_1970_serves";
-    let Some(interposer) = Interposer::build(cluster.path(), test) else { return };
-    let _alone = alone();
+    let interposer = Interposer::build(cluster.path());
+    let _place = beside_others();
     for node in &mut cluster.nodes {
         interposer.set_clock_of(&mut node.serve);
     }

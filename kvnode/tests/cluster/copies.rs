@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Node, alone, run_to_end, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, beside_others, run_to_end, wait};
 
 /// How long a refusal may take.
 const NOTICE: Duration = Duration::from_secs(15);
@@ -14,7 +14,7 @@ const DATA_DIR_MISFIT: Option<i32> = Some(3);
 /// has acknowledged since.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_data_directory_that_was_restored_from_a_copy_is_refused() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let follower = cluster.followers().await[0];
     cluster.settled().await;
@@ -156,7 +156,7 @@ fn tells_birth_times(dir: &Path) -> bool {
 /// back without what it had acknowledged, and voted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storage_alone_restored_from_a_copy_is_refused() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut copied = Copied::new().await;
     if !tells_birth_times(&copied.dir) {
         return;
@@ -172,7 +172,7 @@ async fn storage_alone_restored_from_a_copy_is_refused() {
 /// them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_whose_files_were_replaced_in_place_is_refused() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut copied = Copied::new().await;
     if !tells_birth_times(&copied.dir) {
         return;
@@ -199,7 +199,7 @@ async fn is_refused_as_a_copy(copied: &mut Copied) {
 /// and cannot be started again, so that it does not vote either once that leader is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_whose_content_was_put_back_is_found_out_by_the_leader() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut copied = Copied::new().await;
     copied.node().kill();
     let (copy, dir, id) = (copied.copy.clone(), copied.dir.clone(), copied.node);

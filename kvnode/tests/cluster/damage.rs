@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Damage, Dice, Harm, Load, LoadOptions, Node, OlderCopies, State, alone, files,
-    refuses_everything, used_bytes, wait,
+    Cluster, ClusterOptions, Damage, Dice, Harm, Load, LoadOptions, Node, OlderCopies, State, beside_others,
+    files, refuses_everything, used_bytes, wait,
 };
 use futures_util::future::try_join_all;
 use proto::node::v1 as pb;
@@ -82,7 +82,7 @@ struct Count {
 /// a refusing node left there must be good, too: in the end all nodes store the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_file_is_named_or_harmless() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("damage");
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let options = LoadOptions { writers: 4, readers: 1, ..LoadOptions::default() };

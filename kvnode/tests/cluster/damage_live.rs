@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::support::document::{blocks, commands, operations, shell};
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, files, free_ports, refuses_everything,
-    run_to_end, wait,
+    Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, beside_others, files, free_ports,
+    refuses_everything, run_to_end, wait,
 };
 use futures_util::future::try_join_all;
 use proto::kv::v1::GetRequest;
@@ -32,7 +32,7 @@ const LARGE_VALUE_BYTES: usize = 8 * 1024;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damage_under_a_running_leader_is_noticed_and_the_node_replaced() {
     const DAMAGED: u64 = 3;
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("damage under a running leader");
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     put_large(&cluster).await;

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, alone, refuses_everything, wait,
+    Cluster, ClusterOptions, Dice, Load, LoadOptions, Node, beside_others, refuses_everything, wait,
 };
 use tonic::Code;
 
@@ -18,7 +18,7 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 /// the others lead; the same if the directory is moved away and an empty one made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_directory_that_is_taken_away_is_a_storage_fault() {
-    let _alone = alone();
+    let _place = beside_others();
     for replaced in [false, true] {
         let mut dice = Dice::new("data_dir");
         let mut cluster = Cluster::start(ClusterOptions::default()).await;

@@ -1,7 +1,7 @@
 //! Attacks "applied once": the same named write sent again, to other nodes, after a change of
 //! leader, after a restart.
 
-use crate::support::{Cluster, ClusterOptions, Dice, Node, alone};
+use crate::support::{Cluster, ClusterOptions, Dice, Node, beside_others};
 use futures_util::future::join_all;
 use proto::kv::v1::{DeleteRequest, GetRequest, Pair, PutRequest, PutResponse, RequestId};
 use tonic::Code;
@@ -35,7 +35,7 @@ fn outcome(answer: &PutResponse) -> (u64, Option<Pair>) {
 /// one is refused and changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_write_is_applied_once_across_leaders_and_restarts() {
-    let _alone = alone();
+    let _place = beside_others();
     let client_id = Dice::new("dedup").bytes(16);
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let first = put_request(&client_id, 1, "first");
@@ -70,7 +70,7 @@ async fn the_same_write_is_applied_once_across_leaders_and_restarts() {
 /// The same name sent by 32 clients at once before one has an answer: one of them is applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn copies_in_flight_at_the_same_time_are_applied_once() {
-    let _alone = alone();
+    let _place = beside_others();
     let client_id = Dice::new("dedup, in flight").bytes(16);
     let cluster = Cluster::start(ClusterOptions::default()).await;
     for sequence in 1..=20 {
@@ -85,7 +85,7 @@ async fn copies_in_flight_at_the_same_time_are_applied_once() {
 /// A delete is named in the same way: repeated, it still answers that the key was there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_delete_answers_as_the_first() {
-    let _alone = alone();
+    let _place = beside_others();
     let client_id = Dice::new("dedup, delete").bytes(16);
     let cluster = Cluster::start(ClusterOptions::default()).await;
     put(&cluster.nodes[0], &put_request(&client_id, 1, "value")).await;

@@ -30,11 +30,10 @@ const PROMPT: Duration = Duration::from_millis(500);
 /// disk answers the node is well without a restart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_disk_hangs_hands_over_and_is_well_again() {
-    let test = "a_leader_whose_disk_hangs_hands_over_and_is_well_again";
     let _alone = alone();
     let mut dice = Dice::new("disk_hangs");
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
-    let Some(interposer) = Interposer::build(cluster.path(), test) else { return };
+    let interposer = Interposer::build(cluster.path());
     let id = leader_on(&mut cluster, &interposer).await;
 
     let options = LoadOptions { writers: 4, readers: 1, ..LoadOptions::default() };
@@ -72,10 +71,9 @@ async fn a_leader_whose_disk_hangs_hands_over_and_is_well_again() {
 /// A node without others has none to hand over to; it must lead again by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_single_node_whose_disk_hangs_goes_on_when_it_answers() {
-    let test = "a_single_node_whose_disk_hangs_goes_on_when_it_answers";
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
-    let Some(interposer) = Interposer::build(cluster.path(), test) else { return };
+    let interposer = Interposer::build(cluster.path());
     interposer.between_disk_and(&mut cluster.nodes[0].serve);
     cluster.nodes[0].restart().await;
     cluster.leader().await;
@@ -132,7 +130,7 @@ async fn a_leader_whose_disk_hangs_and_whose_followers_are_frozen_answers_what_i
 async fn nobody_can_take_over(away: Away) {
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
-    let Some(interposer) = Interposer::build(cluster.path(), &format!("followers {away:?}")) else { return };
+    let interposer = Interposer::build(cluster.path());
     let id = leader_on(&mut cluster, &interposer).await;
     cluster.client().put("before", "x").await.unwrap();
     cluster.settled().await;

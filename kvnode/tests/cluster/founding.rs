@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Interposer, Kvcli, Node, adopted, alone, assert_refused, cluster_of,
-    is_one_cluster, wait,
+    Cluster, ClusterOptions, Dice, Interposer, Kvcli, Node, adopted, assert_refused, beside_others,
+    cluster_of, is_one_cluster, wait,
 };
 use network_grpc::{GrpcNetwork, LocalIdentity, NetworkOptions};
 use openraft::network::RPCOption;
@@ -61,10 +61,10 @@ async fn the_others_found_without_a_founder_that_died_before_the_first_entry() {
 const FOUNDER: u64 = 1;
 
 /// Three nodes, and the cluster that node 1 was founding when it was killed, because its disk let
-/// it go no further than to `died`. `None`: the test is skipped.
-async fn interrupted(died: Died) -> Option<(Cluster, String)> {
+/// it go no further than to `died`.
+async fn interrupted(died: Died) -> (Cluster, String) {
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    let interposer = Interposer::build(cluster.path(), &format!("{died:?}"))?;
+    let interposer = Interposer::build(cluster.path());
     interposer.between_disk_and(&mut cluster.node_mut(FOUNDER).serve);
     cluster.start_all();
     cluster.all_up().await;
@@ -86,14 +86,14 @@ async fn interrupted(died: Died) -> Option<(Cluster, String)> {
     cluster.node_mut(FOUNDER).kill();
     begun.await.unwrap().expect_err("there is no cluster yet");
     interposer.answer(FOUNDER);
-    Some((cluster, cluster_id))
+    (cluster, cluster_id)
 }
 
 /// `init` at another node afterwards makes the cluster that was begun, with the founder if it is
 /// back, else without it, and it joins when it comes.
 async fn founder_dies(died: Died, comes_back: bool) {
-    let _alone = alone();
-    let Some((mut cluster, cluster_id)) = interrupted(died).await else { return };
+    let _place = beside_others();
+    let (mut cluster, cluster_id) = interrupted(died).await;
     if comes_back {
         cluster.node_mut(FOUNDER).start();
         cluster.node_mut(FOUNDER).up().await;
@@ -113,9 +113,9 @@ async fn founder_dies(died: Died, comes_back: bool) {
 /// vote is asked for by the test: it hardly ever dies at the right moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn init_after_a_vote_for_a_founder_that_died_says_to_start_it() {
-    let _alone = alone();
+    let _place = beside_others();
     for founder_is_lost in [false, true] {
-        let Some((mut cluster, cluster_id)) = interrupted(Died::BeforeTheFirstEntry).await else { return };
+        let (mut cluster, cluster_id) = interrupted(Died::BeforeTheFirstEntry).await;
         for id in [2, 3] {
             ask_for_vote(cluster.node(FOUNDER), cluster.node(id)).await;
         }
@@ -166,7 +166,7 @@ async fn ask_for_vote(founder: &Node, voter: &Node) {
 /// founder, and works then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_the_founder_dies_one_cluster_comes_of_it() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("whenever_the_founder_dies");
     for round in 1..=ROUNDS {
         let mut cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;

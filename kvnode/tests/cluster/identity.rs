@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Node, alone, free_ports, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, beside_others, free_ports, wait};
 use kvcli::ReadMode;
 use proto::kv::v1::{GetRequest, PutRequest};
 use proto::node::v1::{InitRequest, Role};
@@ -48,7 +48,7 @@ async fn readyz_says(node: &Node, part: &str) {
 /// acknowledged pairs were gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_another_cluster_is_not_taken_over() {
-    let _alone = alone();
+    let _place = beside_others();
     let a = Cluster::start(ClusterOptions::default()).await;
     let mut b = Cluster::prepare(one());
     b.nodes.clear();
@@ -86,7 +86,7 @@ async fn a_member_of_another_cluster_is_not_taken_over() {
 /// logs, and neither cluster has a pair of the other. Back at its own place it is what it was.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clusters_on_reused_addresses_do_not_mix() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut a = Cluster::start(ClusterOptions::default()).await;
     let mut b = Cluster::start(ClusterOptions::default()).await;
     a.client().put("who", "a").await.unwrap();
@@ -139,7 +139,7 @@ async fn clusters_on_reused_addresses_do_not_mix() {
 /// third node, which had never had the write, and an acknowledged write was gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_voter_does_not_vote_and_says_so() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     cluster.client().put("before", "x").await.unwrap();
     cluster.settled().await;
@@ -183,7 +183,7 @@ async fn a_wiped_voter_does_not_vote_and_says_so() {
 /// offered `init`, and `init` made it a cluster of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_member_that_knows_no_peers_learns_from_what_it_refuses() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let wiped = cluster.followers().await[0];
     let at = cluster.node(wiped).ports();
@@ -229,7 +229,7 @@ async fn replaced_as_it_says(cluster: &mut Cluster, wiped: u64, rest: [u64; 2]) 
 /// Three nodes that were each initialised alone are three clusters, and `status` tells them apart.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_were_initialised_separately_are_told_apart() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions::default());
     for node in &mut cluster.nodes {
         let ports = node.ports();
@@ -257,7 +257,7 @@ async fn nodes_that_were_initialised_separately_are_told_apart() {
 /// one it knows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_waits_to_be_added_founds_nothing() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let listed = cluster.add_nodes(1).await[0];
     let ports = free_ports(1)[0];
@@ -286,7 +286,7 @@ async fn a_node_that_waits_to_be_added_founds_nothing() {
 /// on is the member that it is: on an empty directory it is refused like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_member_that_was_away_joins_late_and_once() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions::default());
     // The one with the smallest id, which would have founded the cluster.
     for id in [2, 3] {
@@ -314,7 +314,7 @@ async fn a_first_member_that_was_away_joins_late_and_once() {
 /// node forwards without saying for which cluster it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(one()).await;
     let own = cluster.node(1).status().await.unwrap().header.unwrap().cluster_id;
     let other = "0123456789abcdef0123456789abcdef";

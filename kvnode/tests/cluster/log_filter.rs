@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Ended, Serve, alone, run_to_end};
+use crate::support::{Cluster, ClusterOptions, Ended, Serve, beside_others, run_to_end};
 
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 const EXIT_BAD_ARGUMENTS: i32 = 3;
@@ -14,7 +14,7 @@ const EXIT_BAD_ARGUMENTS: i32 = 3;
 /// variable is none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_that_means_nothing_is_refused() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::prepare(ClusterOptions::default());
     let good = &cluster.nodes[0].serve;
     for filter in ["inof", "nonsense=xyz", "foo,,bar=", "kvnode"] {
@@ -50,7 +50,7 @@ fn shown(path: &Path) -> String {
 /// As a compose file passes variables that are not set.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn empty_variables_change_nothing() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions { nodes: 1, ..ClusterOptions::default() });
     for name in ["KVNODE_PEERS", "KVNODE_LOG", "KVNODE_CONFIG", "KVNODE_SNAPSHOT_ENTRIES", "RUST_LOG"] {
         cluster.nodes[0].serve.env.push((name.into(), "".into()));

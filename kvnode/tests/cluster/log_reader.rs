@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Node, Series, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Node, Series, beside_others, wait};
 use rustix::process::Signal;
 
 /// How long it may take until more lines wait than a node keeps.
@@ -72,7 +72,7 @@ async fn dropped(node: &Node) -> Result<f64, String> {
 /// reads again, and SIGTERM ends it also while it does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stops_reading_costs_lines_only() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let id = cluster.followers().await[0];
     assert!(cluster.node_mut(id).stop().await.success());
@@ -137,7 +137,7 @@ async fn put_until(cluster: &Cluster, mut done: impl AsyncFnMut() -> Result<bool
 /// for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_lines_are_written() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions { nodes: 1, ..ClusterOptions::default() });
     cluster.nodes[0].serve.flags.extend(["--log".to_owned(), "trace".to_owned()]);
     let (pipe, output) = std::io::pipe().unwrap();

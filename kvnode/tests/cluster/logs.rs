@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Ended, Kvcli, Node, Series, alone, files, run_to_end, wait};
+use crate::support::{
+    Cluster, ClusterOptions, Ended, Kvcli, Node, Series, beside_others, files, run_to_end, wait,
+};
 use chrono::{NaiveDateTime, Utc};
 use futures_util::future::try_join_all;
 use kvcli::ReadMode;
@@ -76,7 +78,7 @@ fn schema() -> HashMap<&'static str, &'static str> {
 /// an index would refuse the second.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(flags("--log-format json --log debug")).await;
     let client = cluster.client();
     for n in 0..20 {
@@ -122,7 +124,7 @@ async fn every_line_of_a_real_cluster_is_what_the_schema_says() {
 /// node that applies the entry.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_is_followed_from_kvcli_to_the_apply_on_every_node() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(flags("--log-format json --log info,kvnode=debug,raftnode=debug")).await;
     let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
     let ended = Kvcli::new(&[cluster.node(follower).client_addr()]).run("--verbose put key value").await;
@@ -186,7 +188,7 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
     const PUTS_AT_ONCE: usize = 8;
     const VALUE_BYTES: usize = 64 * 1024;
-    let _alone = alone();
+    let _place = beside_others();
     let cluster =
         Cluster::start(ClusterOptions { snapshot_entries: Some(100), ..ClusterOptions::default() }).await;
     let client = cluster.client();
@@ -288,7 +290,7 @@ fn assert_text_columns(line: &str) {
 /// out, and the trace id that the client sent is in them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_bad_requests_does_not_flood_the_log() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(flags("--log-format json")).await;
     let mut kv = cluster.nodes[0].kv();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -318,7 +320,7 @@ async fn a_flood_of_bad_requests_does_not_flood_the_log() {
 /// names the port. Bad options are a text for people, whatever the format.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_start_is_a_line_too() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(flags("--log-format json"));
     let taken = std::net::TcpListener::bind(cluster.nodes[0].client_addr()).unwrap();
     let ended = run_to_end(cluster.nodes[0].serve.command(), LINE_TIMEOUT).await;
@@ -340,7 +342,7 @@ async fn a_failed_start_is_a_line_too() {
 /// as none, and is no reason not to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_lines_are_in_local_time() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::prepare(ClusterOptions::default());
     // It fails at once, with one line.
     let _taken = std::net::TcpListener::bind(cluster.nodes[0].client_addr()).unwrap();
@@ -374,7 +376,7 @@ fn local_time(ended: &Ended) -> NaiveDateTime {
 /// the same closed pipe, `cluster init` was never answered.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_survives_the_reader_of_its_log() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::prepare(ClusterOptions { nodes: 1, ..flags("--log debug") });
     let node = &cluster.nodes[0];
     // The shell's pipe ends at once: `true` reads nothing.

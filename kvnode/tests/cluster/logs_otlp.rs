@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Series, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Series, beside_others, wait};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -101,7 +101,7 @@ async fn spans_total(cluster: &Cluster, node: u64, outcome: &str) -> Result<f64,
 /// a node is stopped is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forwarded_put_is_one_tree_of_spans() {
-    let _alone = alone();
+    let _place = beside_others();
     let collector = Collector::default();
     let mut cluster = Cluster::start(exporting(collector.start())).await;
     let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
@@ -158,7 +158,7 @@ async fn a_forwarded_put_is_one_tree_of_spans() {
 async fn a_healthy_collector_gets_every_span_of_a_busy_node() {
     const CLIENTS: usize = 32;
     const PUTS: usize = 5000;
-    let _alone = alone();
+    let _place = beside_others();
     let collector = Collector::default();
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(collector.start()) }).await;
     let kv = cluster.nodes[0].kv();
@@ -189,7 +189,7 @@ async fn a_healthy_collector_gets_every_span_of_a_busy_node() {
 /// room for is dropped, and the log says so, once, and when it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spans_that_come_too_fast_are_dropped_and_the_log_says_so() {
-    let _alone = alone();
+    let _place = beside_others();
     let collector = Collector { thinks: Duration::from_secs(1), ..Collector::default() };
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(collector.start()) }).await;
     let mut kv = cluster.nodes[0].kv();
@@ -216,7 +216,7 @@ async fn spans_that_come_too_fast_are_dropped_and_the_log_says_so() {
 /// on, spans are dropped and counted, the log says it once, and the process ends in time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_is_away_or_hangs_costs_spans_only() {
-    let _alone = alone();
+    let _place = beside_others();
     let away = vec!["--otlp-endpoint".to_owned(), "http://127.0.0.1:9".to_owned()];
     let hanging = Collector { hangs: true, ..Collector::default() };
     for (what, flags) in [("away", away), ("hangs", hanging.start())] {

@@ -1,8 +1,8 @@
 //! What must hold of real `kvnode` processes, on real sockets, under real kills. One theme a file,
 //! one binary for all of them: linking costs more than running some of them.
 //!
-//! Tests run one at a time ([`support::alone`]), because two clusters on two cores disturb each
-//! other's timing.
+//! A few clusters run at once ([`support::beside_others`]); a test that measures runs
+//! [`support::alone`]. What needs other programs is in `tests/external`.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +27,6 @@ mod dedup;
 mod disk_hangs;
 mod fall_behind;
 mod founding;
-mod full_disk;
 mod identity;
 mod kill;
 mod log_filter;
@@ -41,10 +40,6 @@ mod metrics;
 mod metrics_cost;
 mod metrics_reference;
 mod next_leader;
-mod operations;
-mod page;
-mod page_looks;
-mod page_pictures;
 mod playground;
 mod quorum_lost;
 mod readme;
@@ -53,5 +48,5 @@ mod session;
 mod signals;
 mod single_node;
 mod start_up;
+#[path = "../support/mod.rs"]
 mod support;
-mod sync_before_answer;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, beside_others, wait};
 use serde_json::Value;
 
 const PROGRESS: u64 = 200;
@@ -21,7 +21,7 @@ const DISTURBANCE_SPAN: Duration = Duration::from_secs(4);
 /// old membership for a moment, and for ever if that node had been removed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_grow_to_five_and_shrink_to_three_under_load() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut dice = Dice::new("membership");
     let mut cluster =
         Cluster::start(ClusterOptions { snapshot_entries: Some(1000), ..ClusterOptions::default() }).await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    Cluster, ClusterOptions, Kvcli, Ports, Series, alone, assert_refused, free_ports, peer_list, wait,
+    Cluster, ClusterOptions, Kvcli, Ports, Series, assert_refused, beside_others, free_ports, peer_list, wait,
 };
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ async fn voters(cluster: &Cluster) -> Vec<u64> {
 /// it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_was_begun_ends_whatever_became_of_its_client_and_its_leader() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     let [down, well] = cluster.followers().await[..] else { panic!("three nodes") };
@@ -91,7 +91,7 @@ async fn a_removed_member_claims_nothing(cluster: &Cluster, removed: u64) {
 /// ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_never_answered_becomes_neither_learner_nor_voter() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     let kvcli = Kvcli::new(&cluster.endpoints());
     let ports = free_ports(1)[0];
@@ -132,7 +132,7 @@ async fn a_node_that_never_answered_becomes_neither_learner_nor_voter() {
 /// Half of the voters at once, though they all are well; one at a time is no matter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_of_the_voters_do_not_leave_at_once() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions { nodes: 4, ..ClusterOptions::default() }).await;
     let kvcli = Kvcli::new(&cluster.endpoints());
     let followers = cluster.followers().await;
@@ -149,7 +149,7 @@ async fn half_of_the_voters_do_not_leave_at_once() {
 /// cluster knows, and needs no peer list for any of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_moves_to_other_addresses() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let moving = cluster.followers().await[0];
     let others: Vec<_> = [1, 2, 3].into_iter().filter(|id| *id != moving).collect();
@@ -187,7 +187,7 @@ async fn a_member_moves_to_other_addresses() {
 /// in the peer list they find each other, elect, and let themselves be told where they are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_members_move_at_once() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     move_all(cluster, free_ports(3)).await;
 }
@@ -197,7 +197,7 @@ async fn all_members_move_at_once() {
 /// connection that stood was not given up for a refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_take_each_others_addresses_find_each_other() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     let [second, third] = [2, 3].map(|id| cluster.node(id).ports());
     let first = free_ports(1)[0];

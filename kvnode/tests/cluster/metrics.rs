@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Node, Series, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Node, Series, beside_others, wait};
 use proto::kv::v1::{DeleteRequest, GetRequest, PutRequest, ScanRequest};
 use serde_json::Value;
 
@@ -36,7 +36,7 @@ const SERIES: [&str; 19] = [
 /// gauges of the nodes agree with each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_promised_series_is_there_and_moves() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     let before = series(cluster.node(leader)).await;
@@ -137,7 +137,7 @@ async fn assert_peer_series(cluster: &mut Cluster, leader: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_its_client_gives_up_is_counted() {
     const PATIENCE: Duration = Duration::from_millis(100);
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     let mut kv = cluster.node(leader).kv();
@@ -166,7 +166,7 @@ async fn series(node: &Node) -> Series {
 /// is JSON that agrees with the gRPC status, and the status page is HTML.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes_and_status_tell_the_truth() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;
     for node in &cluster.nodes {
         assert_eq!(node.http("/livez").await.unwrap(), (200, "ok\n".to_owned()));

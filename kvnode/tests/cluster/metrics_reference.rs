@@ -1,52 +1,21 @@
-//! Attacks the metrics as an interface: what Prometheus' own linter says, the reference, and
-//! what a node shows that has no leader or no storage.
+//! Attacks the metrics as an interface: the reference, and what a node shows that has no leader or
+//! no storage.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Node, Series, alone, skip, wait};
+use crate::support::busy::{busy_cluster, metrics, put};
+use crate::support::{Cluster, ClusterOptions, Series, beside_others, wait};
 use proto::kv::v1::PutRequest;
-use proto::node::v1::SnapshotRequest;
 
 const METRICS: &str = include_str!("../../../docs/operations/metrics.md");
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a leader with peers shows, after a put and a snapshot, passes `promtool check metrics`, and
-/// so does what a follower shows.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn promtool_finds_nothing_wrong() {
-    if !skip::unless_answers("promtool", "--version", "promtool_finds_nothing_wrong") {
-        return;
-    }
-    let _alone = alone();
-    let cluster = busy_cluster().await;
-    for node in &cluster.nodes {
-        let text = metrics(node).await;
-        let complaints = promtool(&text);
-        assert_eq!(complaints, "", "node {}", node.id());
-    }
-    // It can complain.
-    assert_ne!(promtool("# TYPE a_counter counter\na_counter 1\n"), "");
-}
-
-fn promtool(text: &str) -> String {
-    let mut command = Command::new("promtool");
-    command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said).into_owned();
-    if output.status.success() { said } else { format!("{said}(failed)") }
-}
 
 /// docs/operations/metrics.md has an item for every series of a busy leader, with its labels, type
 /// and help to the letter, and none for a series that is not there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_reference_is_what_a_node_shows() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = busy_cluster().await;
     let leader = cluster.leader().await;
     let shown = shown(&metrics(cluster.node(leader)).await);
@@ -105,7 +74,7 @@ fn written() -> BTreeMap<String, Row> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn buckets_fit_what_they_measure() {
     const WIDEST_STEP: f64 = 2.6;
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = busy_cluster().await;
     let text = metrics(cluster.node(cluster.leader().await)).await;
     for (name, label, from, to) in [
@@ -134,7 +103,7 @@ async fn no_label_has_values_without_end() {
     const MOST_SERIES: usize = 800;
     const OPS: &str = "put get delete scan write read init status add_learner change_membership transfer_leader snapshot report health set_address";
     const OUTCOMES: &str = "ok cancelled unknown invalid_argument deadline_exceeded resource_exhausted failed_precondition internal unavailable data_loss other";
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = busy_cluster().await;
     let leader = cluster.leader().await;
     let long = "k".repeat(5000);
@@ -186,33 +155,12 @@ async fn no_label_has_values_without_end() {
     }
 }
 
-/// Something to show in every series.
-async fn busy_cluster() -> Cluster {
-    let cluster = Cluster::start(ClusterOptions::default()).await;
-    let leader = cluster.leader().await;
-    put(cluster.node(leader)).await;
-    cluster.node(leader).admin().snapshot(SnapshotRequest {}).await.unwrap();
-    cluster.settled().await;
-    cluster
-}
-
-async fn put(node: &Node) {
-    let request = PutRequest { key: "k".into(), value: "v".into(), ..PutRequest::default() };
-    node.kv().put(request).await.unwrap();
-}
-
-async fn metrics(node: &Node) -> String {
-    let (code, text) = node.http("/metrics").await.unwrap();
-    assert_eq!(code, 200);
-    text
-}
-
 /// A put through a follower is one request of a client there, and none on the leader, which counts
 /// it as forwarded. Found: it was counted on both, so that the sum over the cluster was up to twice
 /// the truth.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forwarded_request_is_counted_once() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
     put(cluster.node(follower)).await;
@@ -231,7 +179,7 @@ async fn a_forwarded_request_is_counted_once() {
 /// 1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_gone_is_not_named() {
-    let _alone = alone();
+    let _place = beside_others();
     for survivor_leads in [false, true] {
         let mut cluster = Cluster::start(ClusterOptions::default()).await;
         let (leader, followers) = (cluster.leader().await, cluster.followers().await);
@@ -254,7 +202,7 @@ async fn a_leader_that_is_gone_is_not_named() {
 /// A node whose storage is damaged says `storage_faulted 1`, and still how much room its disk has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_storage_says_so() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = busy_cluster().await;
     let id = cluster.followers().await[0];
     let text = metrics(cluster.node(id)).await;

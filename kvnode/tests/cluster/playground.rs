@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Process, alone, is_running, signal, wait};
+use crate::support::{Process, beside_others, is_running, signal, wait};
 use kvcli::{Client, ClientOptions, ReadMode};
 use rustix::process::Signal;
 
@@ -58,7 +58,7 @@ impl Playground {
 /// finds its data; and when the playground itself is killed, its nodes follow.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playground_starts_stops_and_finds_its_data() {
-    let _alone = alone();
+    let _place = beside_others();
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("playground");
     let args = ["--dir", home.to_str().unwrap()];
@@ -81,7 +81,7 @@ async fn a_playground_starts_stops_and_finds_its_data() {
 /// Without `--dir`, nothing is left on disk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_temporary_playground_leaves_nothing_behind() {
-    let _alone = alone();
+    let _place = beside_others();
     let dir = tempfile::tempdir().unwrap();
     let mut playground = Playground::start(&dir.path().join("log"), &["--nodes", "1"], 1).await;
     playground.client().put("greeting", "hello").await.unwrap();
@@ -103,7 +103,7 @@ async fn a_temporary_playground_leaves_nothing_behind() {
 /// `kvnode playground | head -3` took the cluster down with a panic and a backtrace.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playground_outlives_whoever_read_what_it_prints() {
-    let _alone = alone();
+    let _place = beside_others();
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path().join("playground");
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvnode"));

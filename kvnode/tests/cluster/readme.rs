@@ -1,5 +1,5 @@
 //! The commands of the README: two in plain `sh` blocks, which `playground.rs` and `.ci/run` run.
-//! Its program and the commands behind it are run by `examples/tests/suite/guide.rs`.
+//! Its program and the commands behind it are run by `examples/tests/external/guide.rs`.
 
 use crate::support::document::blocks;
 

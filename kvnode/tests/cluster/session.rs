@@ -2,12 +2,10 @@
 //! with two, a client that does not read, a node that stops, hangs or dies below a session.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::session::{Session, failure, get, operation, put, value_of};
-use crate::support::{Cluster, ClusterOptions, Dice, Node, Series, alone, run_to_end, signal, skip, wait};
+use crate::support::{Cluster, ClusterOptions, Dice, Node, Series, beside_others, signal, wait};
 use kvcli::{Client, ClientOptions};
 use proto::kv::v1::operation::Request as Asked;
 use proto::kv::v1::operation_response::Response as Answer;
@@ -28,7 +26,7 @@ const MAX_UNDER_WAY: u64 = 1024;
 /// and writes to one key are applied in the order in which they stand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_operation_has_its_own_answer() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     for id in [leader, cluster.followers().await[0]] {
@@ -64,7 +62,7 @@ async fn every_operation_has_its_own_answer() {
 /// applied, and the same name is applied once over a session and a call.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_says_what_calls_say() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     let client_id = Dice::new("session").bytes(16);
@@ -99,7 +97,7 @@ async fn a_session_says_what_calls_say() {
 /// A scan comes in parts among other answers, can be ended, and ends with a part without pairs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scan_runs_beside_other_operations() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     let mut session = Session::open(&cluster.nodes[0]).await;
     let pairs = 3000;
@@ -144,7 +142,7 @@ async fn a_scan_runs_beside_other_operations() {
 /// holds no more than what is under way, and all of it is answered once the client reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_does_not_read_is_not_read_from() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     let node = &cluster.nodes[0];
     let mut session = Session::open(node).await;
@@ -191,7 +189,7 @@ fn memory_mib(pid: u32, name: &str) -> u64 {
 /// what the session had begun before is answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_of_countless_operations_is_refused() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     let node = &cluster.nodes[0];
     let before = peak_mib(node.pid());
@@ -211,7 +209,7 @@ async fn a_message_of_countless_operations_is_refused() {
 /// side, and does not wait for a client that does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_ends_its_sessions() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let id = cluster.leader().await;
     let (mut attentive, mut idle) =
@@ -244,7 +242,7 @@ async fn a_node_that_stops_ends_its_sessions() {
 /// time, the writes with an unknown outcome or the proof that they were not applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_end_in_time_without_a_quorum() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     let mut session = Session::open(cluster.node(leader)).await;
@@ -271,7 +269,7 @@ async fn operations_end_in_time_without_a_quorum() {
 /// has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_was_frozen_answers_nothing_old() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(ClusterOptions::default()).await;
     for round in 0..3 {
         let frozen = cluster.leader().await;
@@ -297,7 +295,7 @@ async fn a_leader_that_was_frozen_answers_nothing_old() {
 /// Sessions that have nothing under way give their places to others, and one that has not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sessions_make_room_for_other_connections() {
-    let _alone = alone();
+    let _place = beside_others();
     let options =
         ClusterOptions { nodes: 1, ulimits: vec!["-n 256".to_owned()], ..ClusterOptions::default() };
     let cluster = Cluster::start(options).await;
@@ -315,37 +313,4 @@ async fn idle_sessions_make_room_for_other_connections() {
         open += usize::from(next.is_err());
     }
     assert!((1..50).contains(&open), "{open} of 50 sessions are open");
-}
-
-/// The example in Python that sends many operations over one session. Its packages are where
-/// `KV_TESTS_PYTHON` says, or with `python3`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_example_in_python_runs() {
-    let python = std::env::var("KV_TESTS_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let imports = ["-c", "import grpc_tools.protoc, grpc"];
-    if !skip::unless_runs(&python, &imports, "session::the_example_in_python_runs") {
-        return;
-    }
-    let _alone = alone();
-    let cluster = Cluster::start(ClusterOptions::default()).await;
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/python");
-    let protocol = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto/proto");
-    for file in ["kv_session.py", "kv_client.py"] {
-        std::fs::copy(example.join(file), cluster.path().join(file)).unwrap();
-    }
-    let run = async |args: &[&str]| {
-        let mut command = Command::new(&python);
-        command.args(args).current_dir(cluster.path());
-        let ended = run_to_end(command, Duration::from_secs(60)).await;
-        assert_eq!(ended.code, Some(0), "{args:?}: {ended:?}");
-        ended.stdout
-    };
-    let include = format!("-I{}", protocol.display());
-    let protoc = ["-m", "grpc_tools.protoc", &include, "--python_out=.", "--grpc_python_out=."];
-    run(&[&protoc[..], &["kv/v1/kv.proto", "node/v1/cluster.proto"]].concat()).await;
-    let follower = cluster.node(cluster.followers().await[0]).client_addr();
-    let told = run(&["kv_session.py", "--endpoint", &follower, "--pairs", "1000"]).await;
-    assert_eq!(told.trim(), "stored and read 1000 pairs");
-    run(&["kv_client.py", "--endpoints", &follower, "put", "greeting", "hello"]).await;
-    assert_eq!(run(&["kv_client.py", "--endpoints", &follower, "get", "greeting"]).await.trim(), "hello");
 }

@@ -85,7 +85,7 @@ fn named(value: &str, client: u8, sequence: u64) -> kv::PutRequest {
 
 #[tokio::test]
 async fn before_init_every_request_says_what_to_do() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     let error = node.kv().put(put(b"k", vec![])).await.unwrap_err();
     assert_eq!(error.code(), Code::FailedPrecondition);
@@ -96,7 +96,7 @@ async fn before_init_every_request_says_what_to_do() {
 
 #[tokio::test]
 async fn limits_are_refused_by_name_and_garbage_is_survived() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     node.cluster().init(pb::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
@@ -123,7 +123,7 @@ async fn limits_are_refused_by_name_and_garbage_is_survived() {
 
 #[tokio::test]
 async fn a_named_write_is_applied_once() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     node.cluster().init(pb::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
@@ -136,7 +136,7 @@ async fn a_named_write_is_applied_once() {
 
 #[tokio::test]
 async fn a_scan_larger_than_one_message_arrives_whole_and_in_order() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     node.cluster().init(pb::InitRequest {}).await.unwrap();
     let mut kv = node.kv();
@@ -154,7 +154,7 @@ async fn a_scan_larger_than_one_message_arrives_whole_and_in_order() {
 
 #[tokio::test]
 async fn a_snapshot_is_built_on_request() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     node.cluster().init(pb::InitRequest {}).await.unwrap();
     let put = node.kv().put(put(b"k", vec![1])).await.unwrap().into_inner().header.unwrap();
@@ -164,7 +164,7 @@ async fn a_snapshot_is_built_on_request() {
 
 #[tokio::test]
 async fn the_node_stops_when_its_standard_input_ends() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let mut node = OneNode::start().await;
     drop(node.process.stdin.take());
     let started = Instant::now();
@@ -181,7 +181,7 @@ async fn the_node_stops_when_its_standard_input_ends() {
 /// Without a leader the node is not serving; afterwards it is, and it tells what it speaks.
 #[tokio::test]
 async fn grpc_health_and_reflection_tell_the_truth() {
-    let _alone = crate::support::alone();
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     let mut health = tonic_health::pb::health_client::HealthClient::new(node.channel());
     let mut serving = async || {

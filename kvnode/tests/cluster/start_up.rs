@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Series, Serve, alone, run_to_end, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Series, Serve, beside_others, run_to_end, wait};
 use kvcli::ReadMode;
 use proto::node::v1::{InitRequest, Role};
 
@@ -20,7 +20,7 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// absent come. All four clusters wait at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_wait_quietly_for_absent_peers() {
-    let _alone = alone();
+    let _place = beside_others();
     tokio::join!(wait_uninitialised(2), wait_uninitialised(1), wait_initialised(2), wait_initialised(1));
 }
 
@@ -83,7 +83,7 @@ async fn greatest_term(cluster: &Cluster) -> Result<u64, String> {
 /// `kvcli cluster init`, run while one is still missing, is enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_may_start_in_any_order() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions::default());
     let span = Duration::from_secs(2);
     for id in [3, 1] {
@@ -109,7 +109,7 @@ async fn nodes_may_start_in_any_order() {
 /// nothing lost, and every answer says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn initialising_twice_and_everywhere_at_once_is_harmless() {
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;
     let inits = cluster.nodes.iter().map(|node| {
         let mut admin = node.admin();
@@ -136,7 +136,7 @@ async fn initialising_twice_and_everywhere_at_once_is_harmless() {
 /// comes back with its data: the cluster knows better than its options.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_the_wrong_id_refuses_to_start_and_touches_nothing() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     cluster.client().put("key", "value").await.unwrap();
     cluster.settled().await;

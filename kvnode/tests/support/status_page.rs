@@ -3,15 +3,9 @@
 use std::time::Duration;
 
 use super::browser::Browser;
-use super::{Cluster, Node, skip, wait};
+use super::{Cluster, Node, wait};
 
 pub const SHOW_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// There is a browser.
-pub fn can_run(test: &str) -> bool {
-    skip::unless_answers("chromium", "--version", test)
-        && skip::unless_answers("chromedriver", "--version", test)
-}
 
 /// The page of this node.
 pub async fn open(cluster: &Cluster, node: u64) -> Browser {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::status_page::{SHOW_TIMEOUT, can_run, open, shows};
+use crate::support::status_page::{SHOW_TIMEOUT, open, shows};
 use crate::support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, alone, wait};
 
 /// Where the pictures go. Without it they go away again.
@@ -14,13 +14,10 @@ const BUSY: Duration = Duration::from_secs(180);
 const SIZE: (u32, u32) = (1280, 880);
 
 /// A busy cluster's page in both themes. `KV_TESTS_PICTURES=docs cargo test --release -p kvnode
-/// --test cluster pictures`, in the directory of the workspace, makes the README's: three minutes
+/// --test external pictures`, in the directory of the workspace, makes the README's: three minutes
 /// of puts, gets and deletes, and a change of leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pictures_of_a_busy_cluster() {
-    if !can_run("pictures_of_a_busy_cluster") {
-        return;
-    }
     let temporary = tempfile::tempdir().unwrap();
     let kept = std::env::var(PICTURES_VARIABLE).ok();
     let busy = if kept.is_some() { BUSY } else { Duration::ZERO };

@@ -11,6 +11,7 @@
 #![allow(unused_imports, reason = "each test uses a part")]
 mod belonging;
 pub mod browser;
+pub mod busy;
 mod cluster;
 mod damage;
 mod dice;
@@ -29,7 +30,6 @@ mod refusal;
 mod rpc;
 mod serve;
 pub mod session;
-pub mod skip;
 mod small_disk;
 mod state;
 pub mod status_page;
@@ -40,7 +40,7 @@ pub use belonging::{adopted, cluster_in, cluster_of, is_one_cluster};
 pub use cluster::{Cluster, ClusterOptions};
 pub use damage::{Damage, Harm, OlderCopies, files, used_bytes};
 pub use dice::Dice;
-pub use exclusive::alone;
+pub use exclusive::{Places, alone, beside_others};
 pub use front::Front;
 pub use http::{Series, get as http_get};
 pub use interposer::Interposer;

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, alone, skip, wait};
+use crate::support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, alone, wait};
 use proto::kv::v1::{GetRequest, PutRequest};
 use tonic::{Code, Status};
 
@@ -33,9 +33,6 @@ fn load(cluster: &Cluster, dice: &mut Dice) -> Load {
 /// and nothing acknowledged is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_with_a_full_disk_says_so_and_the_others_go_on() {
-    if !skip::unless_mountable("a_node_with_a_full_disk_says_so_and_the_others_go_on") {
-        return;
-    }
     let _alone = alone();
     let mut dice = Dice::new("full_disk");
     let mut cluster = start().await;
@@ -134,9 +131,6 @@ async fn get(node: &Node, stale: bool) -> Result<(), Status> {
 /// After making room and a restart everything acknowledged is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_with_full_disks_refuses_and_loses_nothing() {
-    if !skip::unless_mountable("a_cluster_with_full_disks_refuses_and_loses_nothing") {
-        return;
-    }
     let _alone = alone();
     let mut dice = Dice::new("full_disk, all");
     let mut cluster = start().await;

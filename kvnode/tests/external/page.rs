@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::browser::Browser;
-use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, can_run, open, shows, url};
+use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, open, shows, url};
 use crate::support::{
     Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Series, alone, files, signal, wait,
 };
@@ -28,9 +28,6 @@ const HANG_TIMEOUT: Duration = Duration::from_millis(2000);
 /// document all along, and an empty console.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
-    if !can_run("rates_move_and_a_killed_leader_is_replaced_on_the_page") {
-        return;
-    }
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let (leader, follower) = (cluster.leader().await, cluster.followers().await[0]);
@@ -82,9 +79,6 @@ async fn rates_move_and_a_killed_leader_is_replaced_on_the_page() {
 /// page's own node is gone, the page says that.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn positions_sizes_and_events_are_shown_and_a_lost_node_is_said() {
-    if !can_run("positions_sizes_and_events_are_shown_and_a_lost_node_is_said") {
-        return;
-    }
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let (leader, followers) = (cluster.leader().await, cluster.followers().await);
@@ -174,9 +168,6 @@ fn put(key: String) -> kv::PutRequest {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_of_a_running_node_is_an_event() {
     const KEYS: usize = 50;
-    if !can_run("a_fault_of_a_running_node_is_an_event") {
-        return;
-    }
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let damaged = cluster.followers().await[0];
@@ -218,9 +209,6 @@ async fn a_page_that_cannot_draw_an_answer_says_so_and_goes_on() {
             view.events = [{ at_unix_ms: 1e300, kind: 'node', text: 'never', nodes: [1] }];
             return new Response(JSON.stringify(view));
         };";
-    if !can_run("a_page_that_cannot_draw_an_answer_says_so_and_goes_on") {
-        return;
-    }
     let _alone = alone();
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     let browser = open(&cluster, 1).await;
@@ -249,9 +237,6 @@ fn charts(browser: &Browser) -> Vec<String> {
 /// text: the cluster's name is a piece of HTML here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_is_loud_on_every_page_and_no_leader_is_said() {
-    if !can_run("a_fault_is_loud_on_every_page_and_no_leader_is_said") {
-        return;
-    }
     let _alone = alone();
     const NAME: &str = "<img src=x onerror=alert(1)>";
     let mut cluster = Cluster::prepare(ClusterOptions::default());

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::support::document::{blocks, commands, operations, shell};
 use crate::support::{
     Cluster, ClusterOptions, Dice, Ended, Kvcli, Load, LoadOptions, Ports, State, alone, files, free_ports,
-    run_to_end, skip, wait,
+    run_to_end, wait,
 };
 
 const RUN_TIMEOUT: Duration = Duration::from_secs(70);
@@ -148,9 +148,6 @@ fn printed<'a>(ran: &'a [Ran], line: &str) -> &'a str {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn start() {
-    if !skip::unless_answers("curl", "--version", "operations::start") {
-        return;
-    }
     let _alone = alone();
     let mut runbook = Runbook::over(Cluster::prepare(ClusterOptions::default()));
     let ran = runbook.follow("start").await;
@@ -169,9 +166,6 @@ async fn start() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restart() {
-    if !skip::unless_answers("curl", "--version", "operations::restart") {
-        return;
-    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     let before = runbook.cluster.node(2).pid();
@@ -184,9 +178,6 @@ async fn restart() {
 /// each node is another process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn upgrade() {
-    if !skip::unless_answers("curl", "--version", "operations::upgrade") {
-        return;
-    }
     let _alone = alone();
     let mut dice = Dice::new("upgrade");
     let mut runbook = Runbook::start(3).await;
@@ -225,9 +216,6 @@ async fn shrink() {
 /// What the first look at a damaged node shows: where it is damaged, on both surfaces.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fault() {
-    if !skip::unless_answers("curl", "--version", "operations::fault") {
-        return;
-    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     runbook.cluster.client().put("key", "value").await.unwrap();
@@ -286,9 +274,6 @@ async fn transfer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overload() {
-    if !skip::unless_answers("curl", "--version", "operations::overload") {
-        return;
-    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     let ran = runbook.follow("overload").await;
@@ -299,9 +284,6 @@ async fn overload() {
 /// the byte.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn salvage() {
-    if !skip::unless_answers("python3", "--version", "operations::salvage") {
-        return;
-    }
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     let client = runbook.cluster.client();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::{Cluster, ClusterOptions, Node, alone, skip, wait};
+use crate::support::{Cluster, ClusterOptions, Node, alone, wait};
 use futures_util::future::join_all;
 use proto::kv::v1::PutRequest;
 use proto::kv::v1::kv_client::KvClient;
@@ -22,9 +22,6 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 /// there are puts: syncs are shared.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_put_is_answered_before_a_majority_has_synced_it() {
-    if !skip::unless_found("strace", "no_put_is_answered_before_a_majority_has_synced_it") {
-        return;
-    }
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions { traced: true, ..ClusterOptions::default() }).await;
     let leader = cluster.leader().await;

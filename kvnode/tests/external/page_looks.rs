@@ -2,7 +2,7 @@
 //! keyboard, screen readers.
 
 use crate::support::browser::{Browser, ENTER, TAB};
-use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, can_run, open, shows};
+use crate::support::status_page::{SHOW_TIMEOUT, assert_quiet, open, shows};
 use crate::support::{Cluster, ClusterOptions, alone, wait};
 
 /// Both themes, wide and as narrow as a phone: nothing is wider than the window, and every text
@@ -10,9 +10,6 @@ use crate::support::{Cluster, ClusterOptions, alone, wait};
 /// keyboard alone, shows that it has the focus, and its choice survives a reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_page_fits_and_can_be_read_and_used_by_everybody() {
-    if !can_run("the_page_fits_and_can_be_read_and_used_by_everybody") {
-        return;
-    }
     let _alone = alone();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let (leader, followers) = (cluster.leader().await, cluster.followers().await);
