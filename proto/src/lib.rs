@@ -1,9 +1,9 @@
 //! The wire protocols as generated Rust: `raft.v1` between peers, `node.v1` between nodes and for
 //! who administers them, `kv.v1` for clients.
 //!
-//! The .proto files under `proto/` are the documentation. Written by hand are only the messages
-//! that carry many requests, whose number is bounded while they are decoded
-//! ([`MAX_REQUESTS_PER_MESSAGE`]).
+//! The .proto files under `proto/` are the documentation. Their code is made by `proto/generator`
+//! and committed. Written by hand are only the messages that carry many requests, whose number is
+//! bounded while they are decoded ([`MAX_REQUESTS_PER_MESSAGE`]).
 //!
 //! ## Features
 //!
@@ -20,10 +20,10 @@ pub mod raft {
     /// Version 1.
     pub mod v1 {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
-        tonic::include_proto!("raft.v1");
+        include!("generated/raft.v1.rs");
 
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
-        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/raft.bin"));
+        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/raft.v1.bin");
     }
 }
 
@@ -34,7 +34,7 @@ pub mod node {
     /// Version 1.
     pub mod v1 {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
-        tonic::include_proto!("node.v1");
+        include!("generated/node.v1.rs");
 
         crate::bounded::bounded! {
             /// Requests that one node passes on to another.
@@ -42,7 +42,7 @@ pub mod node {
         }
 
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
-        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/node.bin"));
+        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/node.v1.bin");
     }
 }
 
@@ -52,7 +52,7 @@ pub mod kv {
     /// Version 1.
     pub mod v1 {
         #![allow(missing_docs, unreachable_pub, clippy::all)]
-        tonic::include_proto!("kv.v1");
+        include!("generated/kv.v1.rs");
 
         crate::bounded::bounded! {
             /// Some operations of a session.
@@ -60,6 +60,6 @@ pub mod kv {
         }
 
         /// The encoded `FileDescriptorSet` of this package, for server reflection.
-        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kv.bin"));
+        pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("generated/kv.v1.bin");
     }
 }

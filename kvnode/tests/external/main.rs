@@ -1,5 +1,5 @@
-//! What needs more than a Rust toolchain: root, a C library's tracer, a browser, Python, Prometheus'
-//! linter. `.ci/run` installs all of it and runs this:
+//! What needs more than a Rust toolchain: root, a C library's tracer, a browser, Python,
+//! Prometheus' linter. `.ci/run` installs all of it and runs this:
 //!
 //! ```sh
 //! cargo test --release --workspace --test external

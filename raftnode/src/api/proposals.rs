@@ -26,6 +26,7 @@ pub(super) const MAX_BATCH_COMMANDS: usize = 1024;
 pub(super) const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// Entries that are proposed and not applied yet.
 pub(super) const MAX_BATCHES_IN_FLIGHT: usize = 2;
+
 /// A command that was applied.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -203,16 +204,10 @@ impl Proposer {
         }
     }
 
-    /// As many as fit into an entry, and at least one.
+    /// As many as fit into an entry.
     fn take(&mut self) -> Vec<Proposal> {
-        let mut bytes = 0;
-        let mut fits = |proposal: &Proposal| {
-            bytes += proposal.command.cost_bytes();
-            bytes <= MAX_BATCH_BYTES
-        };
-        let fitting = self.waiting.iter().take(MAX_BATCH_COMMANDS).take_while(|proposal| fits(proposal));
-        let count = fitting.count();
-        self.waiting.drain(..count.max(1).min(self.waiting.len())).collect()
+        let count = fitting(self.waiting.iter().map(|proposal| proposal.command.cost_bytes()));
+        self.waiting.drain(..count).collect()
     }
 
     /// Hands them to consensus in this order, and lets another task wait for the outcome.
@@ -242,6 +237,20 @@ impl Proposer {
     }
 }
 
+/// How many commands of these sizes fit into an entry: the first one does, whatever its size.
+fn fitting(costs_bytes: impl Iterator<Item = usize>) -> usize {
+    let mut sum_bytes = 0_usize;
+    let mut count = 0;
+    for cost_bytes in costs_bytes.take(MAX_BATCH_COMMANDS) {
+        sum_bytes += cost_bytes;
+        if count > 0 && sum_bytes > MAX_BATCH_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
 fn answer(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, log_index: u64, term: u64) {
     debug_assert_eq!(proposals.len(), outcomes.len(), "every command of a batch has an outcome");
     for (proposal, outcome) in proposals.into_iter().zip(outcomes) {
@@ -252,5 +261,32 @@ fn answer(proposals: Vec<Proposal>, outcomes: Vec<Outcome>, log_index: u64, term
 fn answer_failure(proposals: Vec<Proposal>, failure: &Failure) {
     for proposal in proposals {
         proposal.reply.send(Err(failure.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_full_by_the_number_of_its_commands() {
+        assert_eq!(fitting([].into_iter()), 0);
+        assert_eq!(fitting([0].into_iter()), 1);
+        assert_eq!(fitting(std::iter::repeat_n(1, MAX_BATCH_COMMANDS)), MAX_BATCH_COMMANDS);
+        assert_eq!(fitting(std::iter::repeat_n(1, MAX_BATCH_COMMANDS + 1)), MAX_BATCH_COMMANDS);
+    }
+
+    #[test]
+    fn an_entry_is_full_by_the_bytes_of_its_commands() {
+        let half = MAX_BATCH_BYTES / 2;
+        assert_eq!(fitting([half, half, 1].into_iter()), 2);
+        assert_eq!(fitting([half, half + 1, 1].into_iter()), 1);
+        // What does not fit waits, and so does what came after it: the order is kept.
+        assert_eq!(fitting([half, MAX_BATCH_BYTES, 1].into_iter()), 1);
+    }
+
+    #[test]
+    fn a_command_that_is_larger_than_an_entry_goes_alone() {
+        assert_eq!(fitting([MAX_BATCH_BYTES + 1, 1].into_iter()), 1);
     }
 }

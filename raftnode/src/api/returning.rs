@@ -2,8 +2,8 @@
 //! same time.
 //!
 //! Without it the first to come back would go alone, and the others together after it: half of the
-//! entries would carry next to nothing and cost as much as the others.
-//! A request that comes when none was answered just before waits for nothing.
+//! entries would carry next to nothing and cost as much as the others. A request that comes when
+//! none was answered just before waits for nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -78,6 +78,17 @@ mod tests {
         returning.answered(1);
         returning.forget();
         assert!(!returning.are_due());
+    }
+
+    /// A client that writes alone never waits, however quickly it comes back.
+    #[test]
+    fn a_client_that_comes_back_does_not_wait_for_itself() {
+        let returning = Returning::default();
+        for _ in 0..3 {
+            returning.came(1);
+            assert!(!returning.are_due());
+            returning.answered(1);
+        }
     }
 
     #[test]
