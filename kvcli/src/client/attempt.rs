@@ -64,7 +64,7 @@ impl Client {
         F: Fn(Link, Terms) -> Fut,
         Fut: Future<Output = Result<T, Status>>,
     {
-        let connection = self.shared.connections.get(address, self.lane, until).await?;
+        let connection = self.shared.connections.get(address, until).await?;
         let time_left = until.saturating_duration_since(Instant::now());
         let cluster = self.shared.identity.known().filter(|_| sending.names_cluster);
         let terms = Terms { time_left, trace: sending.trace, cluster };
@@ -88,7 +88,7 @@ impl Client {
     ) -> Failure {
         let failure = Failure::status(&address.endpoint, status);
         if failure.breaks_connection() {
-            self.shared.connections.discard(address, self.lane, connection, until).await;
+            self.shared.connections.discard(address, connection, until).await;
         }
         failure
     }

@@ -1,7 +1,8 @@
-//! Kept connections to nodes: dialled when first needed, shared by all sessions, dropped when they
-//! break.
+//! Kept connections to nodes: dialled when first needed, shared by all clones of a client, dropped
+//! when they break.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,13 +29,14 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Slots kept: the addresses of every configured endpoint, and of as many learned from answers.
 const MAX_ADDRESSES_KEPT: usize = 2 * MAX_ENDPOINTS * MAX_ADDRESSES_PER_ENDPOINT;
 
-/// The connections of one client. `lane` numbers the connections to one address.
+/// The connections of one client, so many lanes to each address; operations take the lanes in turn.
 ///
 /// Invariants: at most [`MAX_ADDRESSES_KEPT`] addresses in the map; at most one dial per address
 /// and lane at a time.
 #[derive(Debug)]
 pub(super) struct Connections {
     lanes: usize,
+    operations: AtomicUsize,
     nodes: Mutex<HashMap<Address, Arc<[Slot]>>>,
 }
 
@@ -62,45 +64,37 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) link: Link,
+    lane: usize,
     generation: u64,
 }
 
 impl Connections {
     pub(super) fn new(lanes: usize) -> Self {
         let lanes = lanes.clamp(1, MAX_CONNECTIONS_PER_ENDPOINT);
-        Self { lanes, nodes: Mutex::default() }
+        Self { lanes, operations: AtomicUsize::new(0), nodes: Mutex::default() }
     }
 
     /// A connection to `address`, dialled if there is none, by `deadline` at the latest.
-    pub(super) async fn get(
-        &self,
-        address: &Address,
-        lane: usize,
-        deadline: Instant,
-    ) -> Result<Connection, Failure> {
+    pub(super) async fn get(&self, address: &Address, deadline: Instant) -> Result<Connection, Failure> {
         let asked = Instant::now();
+        let lane = self.operations.fetch_add(1, Ordering::Relaxed) % self.lanes;
         let node = self.node(address);
         let failure = |cause| Failure { endpoint: address.endpoint.clone(), cause };
         let late = || failure(Cause::ConnectTimeout(asked.elapsed()));
-        let Some(slot) = node.get(lane % self.lanes) else {
+        let Some(slot) = node.get(lane) else {
             return Err(late());
         };
         let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else {
             return Err(late());
         };
-        state.ready(address, asked, deadline).await.map_err(failure)
+        let (link, generation) = state.ready(address, asked, deadline).await.map_err(failure)?;
+        Ok(Connection { link, lane, generation })
     }
 
     /// `connection` broke: the next request dials again.
-    pub(super) async fn discard(
-        &self,
-        address: &Address,
-        lane: usize,
-        connection: &Connection,
-        deadline: Instant,
-    ) {
+    pub(super) async fn discard(&self, address: &Address, connection: &Connection, deadline: Instant) {
         let node = self.node(address);
-        let Some(slot) = node.get(lane % self.lanes) else {
+        let Some(slot) = node.get(connection.lane) else {
             return;
         };
         // A task that holds the lock for long is dialling already.
@@ -127,14 +121,15 @@ impl Connections {
 }
 
 impl State {
+    /// The connection and its generation, dialled if there is none.
     async fn ready(
         &mut self,
         address: &Address,
         asked: Instant,
         deadline: Instant,
-    ) -> Result<Connection, Cause> {
+    ) -> Result<(Link, u64), Cause> {
         if let Some(link) = &self.link {
-            return Ok(Connection { link: link.clone(), generation: self.generation });
+            return Ok((link.clone(), self.generation));
         }
         // Requests that queued behind a dial that failed share its result instead of dialling one
         // by one.
@@ -148,7 +143,7 @@ impl State {
             Ok(channel) => {
                 let link = Link { channel, session: SessionOver::default() };
                 self.link = Some(link.clone());
-                Ok(Connection { link, generation: self.generation })
+                Ok((link, self.generation))
             }
             Err(cause) => {
                 self.failed = Some((Instant::now(), cause.clone()));

@@ -8,14 +8,14 @@ use super::connections::Connections;
 use super::identity::Identity;
 use super::leader::Leader;
 use super::names::Names;
-use super::session::Session;
+use super::session::Sessions;
 use super::{ClientError, ClientOptions, ClusterId, Endpoint, TraceId};
 
 /// A client of one cluster. Cheap to clone.
 ///
-/// Clones share connections and the *session*: the identity under which a retried write is applied
-/// once. A session has one write in flight; concurrent writers take a [`session`](Self::session) each, or
-/// they wait for one another. Reads are not limited.
+/// Clones share connections, and the identities under which a retried write is applied once. Up to
+/// 1024 writes are on their way at a time, in no order; who awaits a write before the next one has
+/// them applied in that order. Reads are not limited.
 ///
 /// Nothing is dialled before the first request, which must run inside a Tokio runtime. A client
 /// with several endpoints begins by asking all of them which cluster they belong to, once; every
@@ -25,13 +25,11 @@ use super::{ClientError, ClientOptions, ClusterId, Endpoint, TraceId};
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(super) shared: Arc<Shared>,
-    pub(super) session: Arc<Session>,
-    pub(super) lane: usize,
     pub(super) timeout: Duration,
     pub(super) trace: Option<TraceId>,
 }
 
-/// What all sessions of a client share. Invariant: `endpoints` is not empty.
+/// What all clones of a client share. Invariant: `endpoints` is not empty.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) endpoints: Vec<Endpoint>,
@@ -39,9 +37,9 @@ pub(super) struct Shared {
     pub(super) connections: Connections,
     pub(super) identity: Identity,
     pub(super) leader: Leader,
+    pub(super) sessions: Sessions,
     /// Index of the configured endpoint that answered last: tried first.
     pub(super) first: AtomicUsize,
-    sessions: AtomicUsize,
     options: ClientOptions,
 }
 
@@ -79,39 +77,21 @@ impl Client {
             connections: Connections::new(options.connections_per_endpoint),
             identity: Identity::new(options.cluster_id),
             leader: Leader::default(),
+            sessions: Sessions::new(),
             first: AtomicUsize::new(0),
-            sessions: AtomicUsize::new(1),
             options,
         };
         let timeout = shared.options.timeout;
-        Ok(Self {
-            shared: Arc::new(shared),
-            session: Arc::new(Session::new()),
-            lane: 0,
-            timeout,
-            trace: None,
-        })
+        Ok(Self { shared: Arc::new(shared), timeout, trace: None })
     }
 
-    /// A client with a session of its own over the same connections.
-    #[must_use]
-    pub fn session(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            session: Arc::new(Session::new()),
-            lane: self.shared.sessions.fetch_add(1, Ordering::Relaxed),
-            timeout: self.timeout,
-            trace: self.trace,
-        }
-    }
-
-    /// The same client and session with another time per operation.
+    /// The same client with another time per operation.
     #[must_use]
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout, ..self.clone() }
     }
 
-    /// The same client and session with operations that are all logged under `trace`; otherwise
+    /// The same client with operations that are all logged under `trace`; otherwise
     /// each has an id of its own.
     #[must_use]
     pub fn with_trace(&self, trace: TraceId) -> Self {

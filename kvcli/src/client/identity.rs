@@ -23,7 +23,7 @@ const IDENTITY_GRACE: Duration = Duration::from_millis(250);
 /// How long it waits for their status at all before it asks again.
 const IDENTITY_ROUND: Duration = Duration::from_secs(1);
 
-/// The id of the cluster, shared by all sessions of a client. Invariant: once known, it never
+/// The id of the cluster, shared by all clones of a client. Invariant: once known, it never
 /// changes.
 #[derive(Debug, Default)]
 pub(super) struct Identity {

@@ -61,8 +61,7 @@ impl Client {
         let (key, value) = (checked_key(key.into())?, checked_value(value.into())?);
         let plan = self.plan("put", Effect::Once, Target::Leader);
         let turn = self.turn("put", plan.deadline).await?;
-        let request =
-            PutRequest { key, value, request_id: Some(turn.request_id.clone()), return_previous: false };
+        let request = PutRequest { key, value, request_id: turn.request_id(), return_previous: false };
         self.call(plan, |link, terms| ask(link, Asked::Put(request.clone()), terms)).await
     }
 
@@ -75,8 +74,7 @@ impl Client {
         let key = checked_key(key.into())?;
         let plan = self.plan("delete", Effect::Once, Target::Leader);
         let turn = self.turn("delete", plan.deadline).await?;
-        let request_id = Some(turn.request_id.clone());
-        let request = DeleteRequest { key, request_id, return_previous: false };
+        let request = DeleteRequest { key, request_id: turn.request_id(), return_previous: false };
         self.call(plan, |link, terms| ask(link, Asked::Delete(request.clone()), terms)).await
     }
 
@@ -95,11 +93,8 @@ impl Client {
         operation: &'static str,
         deadline: tokio::time::Instant,
     ) -> Result<Turn<'_>, ClientError> {
-        self.session.turn(deadline).await.map_err(|_elapsed| ClientError::Unreachable {
-            operation,
-            waited: self.timeout,
-            last: None,
-        })
+        let unreachable = ClientError::Unreachable { operation, waited: self.timeout, last: None };
+        self.shared.sessions.turn(deadline).await.ok_or(unreachable)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The last known leader, shared by all sessions of a client.
+//! The last known leader, shared by all clones of a client.
 
 use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};

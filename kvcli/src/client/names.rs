@@ -60,7 +60,7 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// What is known about the addresses of names, shared by all sessions of a client. A name is
+/// What is known about the addresses of names, shared by all clones of a client. A name is
 /// looked up when it is first needed, and again once none of its addresses has answered.
 ///
 /// Invariants: at most [`MAX_NAMES_KEPT`] names with at most [`MAX_ADDRESSES_PER_ENDPOINT`]

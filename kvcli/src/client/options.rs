@@ -12,8 +12,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct ClientOptions {
     /// Time for one operation from call to answer, all attempts and waits included. Default: 5 s.
     pub timeout: Duration,
-    /// Kept connections to each endpoint; sessions are spread over them. One connection carries
-    /// many requests at once, so that one is enough for a few dozen sessions. Default: 1; clamped
+    /// Kept connections to each endpoint; operations are spread over them. One carries many at
+    /// once and is enough for most programs. Default: 1; clamped
     /// to 1..=[`MAX_CONNECTIONS_PER_ENDPOINT`](super::MAX_CONNECTIONS_PER_ENDPOINT).
     pub connections_per_endpoint: usize,
     /// The cluster to talk to. Nodes of another one are never asked for anything. Default: the

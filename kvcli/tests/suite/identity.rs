@@ -35,7 +35,7 @@ async fn the_first_answer_names_the_cluster_and_later_requests_do() {
     let client = client(&[&fake.address]);
     assert_eq!(client.cluster_id(), None);
     client.put("k", "v").await.unwrap();
-    client.session().put("k", "v").await.unwrap();
+    client.clone().put("k", "v").await.unwrap();
     client.get("k", ReadMode::Stale).await.unwrap();
     client.transfer_leader(2).await.unwrap();
     let known = Some(CLUSTER.to_owned());
@@ -61,8 +61,7 @@ async fn several_endpoints_are_asked_once_before_anything_is_sent() {
     let fakes = [Fake::start().await, Fake::start().await, Fake::start().await];
     let addresses = [&fakes[0].address, &fakes[1].address, &fakes[2].address];
     let client = client(&addresses.map(String::as_str));
-    let sessions: Vec<_> = (0..20).map(|_| client.session()).collect();
-    let puts = sessions.iter().map(|session| session.put("k", "v"));
+    let puts = (0..20).map(|_| client.put("k", "v"));
     futures_util::future::try_join_all(puts).await.unwrap();
     for fake in &fakes {
         assert_eq!(fake.with(|state| state.asked), 1);

@@ -82,8 +82,8 @@ fn large_value(n: usize) -> Vec<u8> {
 async fn put_large(cluster: &Cluster) {
     let client = cluster.client();
     let puts = (0..LARGE_KEYS).map(|n| {
-        let session = client.session();
-        async move { session.put(large_key(n), large_value(n)).await }
+        let client = &client;
+        async move { client.put(large_key(n), large_value(n)).await }
     });
     try_join_all(puts).await.expect("large values are written");
     cluster.settled().await;

@@ -197,13 +197,10 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
     let built = snapshots_built(&cluster).await;
     let upkeep: Vec<_> = cluster.nodes.iter().map(Upkeep::of).collect();
     let before: Vec<String> = cluster.nodes.iter().map(Node::log).collect();
-    let sessions: Vec<_> = (0..PUTS_AT_ONCE).map(|_| client.session()).collect();
     let (started, mut operations) = (Instant::now(), 0);
     let mut use_it = async || {
-        let puts = sessions
-            .iter()
-            .enumerate()
-            .map(|(n, session)| session.put(format!("key {}", operations + n), vec![b'x'; VALUE_BYTES]));
+        let puts =
+            (0..PUTS_AT_ONCE).map(|n| client.put(format!("key {}", operations + n), vec![b'x'; VALUE_BYTES]));
         try_join_all(puts).await.map_err(|e| e.to_string())?;
         client.get("warm", ReadMode::Linearizable).await.map_err(|e| e.to_string())?;
         operations += PUTS_AT_ONCE + 1;

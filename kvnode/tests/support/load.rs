@@ -53,11 +53,11 @@ impl Load {
         let mut tasks = JoinSet::new();
         for id in 0..options.writers {
             let writer =
-                Writer { id, client: client.session(), ledger: ledger.clone(), options, dice: dice.fork() };
+                Writer { id, client: client.clone(), ledger: ledger.clone(), options, dice: dice.fork() };
             tasks.spawn(writer.run(stop.clone()));
         }
         for _ in 0..options.readers {
-            tasks.spawn(read(client.session(), ledger.clone(), dice.fork(), stop.clone()));
+            tasks.spawn(read(client.clone(), ledger.clone(), dice.fork(), stop.clone()));
         }
         Self { ledger, stop, tasks }
     }

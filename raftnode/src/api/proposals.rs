@@ -11,6 +11,7 @@ use std::sync::Arc;
 use openraft::errors::RaftError;
 use openraft::impls::ProgressResponder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
@@ -138,6 +139,8 @@ impl Proposer {
     async fn run(mut self) {
         while self.has_waiting().await {
             let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return };
+            // Commands that came in with the first are in tasks that are still to run.
+            yield_now().await;
             self.gather();
             self.await_returning().await;
             let stamp = self.stamp();

@@ -18,6 +18,7 @@ use std::time::Duration;
 use openraft::raft::linearizable_read::Linearizer;
 use openraft::{LinearizerOption, ReadPolicy};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 use tonic::Status;
 
 use super::admission::MAX_REQUESTS_IN_FLIGHT;
@@ -60,6 +61,11 @@ impl ReadIndex {
 async fn run_rounds(raft: Raft, mut arrivals: mpsc::Receiver<Waiting>) {
     let mut waiting = Vec::new();
     while arrivals.recv_many(&mut waiting, WAITING_READS).await > 0 {
+        // Reads that came in with the first are in tasks that are still to run.
+        yield_now().await;
+        while let Ok(read) = arrivals.try_recv() {
+            waiting.push(read);
+        }
         let round = std::mem::take(&mut waiting);
         match confirm_leadership(&raft).await {
             // The next round need not wait until this one's index is applied.

@@ -1,8 +1,8 @@
 //! A connection that was accepted, in its place.
 
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -16,17 +16,23 @@ const FIRST_WORDS_BYTES: usize = 24;
 
 /// Bytes in and out. Ends by itself when its place is wanted: reading then meets the end, and
 /// writing fails.
+///
+/// Writing lets other tasks run first. Requests that were confirmed or applied together are
+/// answered by a task each, and the first of them wakes the task of the connection, which would
+/// write every answer with a system call of its own.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     stream: TcpStream,
     heard_bytes: usize,
+    /// Other tasks have run since the last flush.
+    has_let_others_run: bool,
     // Dropped after the stream, so that a place that is free has given back its descriptor.
     place: Place,
 }
 
 impl Accepted {
     pub(super) fn new(stream: TcpStream, place: Place) -> Self {
-        Self { stream, heard_bytes: 0, place }
+        Self { stream, heard_bytes: 0, has_let_others_run: false, place }
     }
 
     /// Counts the requests that come over it.
@@ -41,6 +47,16 @@ impl Accepted {
                 self.place.has_spoken();
             }
         }
+    }
+
+    /// The first time after a flush it is not ready, and has the task wait behind the others that
+    /// are to run.
+    fn poll_others(&mut self, context: &Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.has_let_others_run, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn check_for_writing(&self, context: &Context<'_>) -> io::Result<()> {
@@ -74,23 +90,15 @@ impl AsyncWrite for Accepted {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check_for_writing(context)?;
+        ready!(self.poll_others(context));
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.check_for_writing(context)?;
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+    // Not vectored: HTTP/2 then copies answers of less than 1 KiB into one buffer, instead of
+    // flushing each before it encodes the next.
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.has_let_others_run = false;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

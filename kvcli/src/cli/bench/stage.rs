@@ -32,7 +32,7 @@ impl Stage {
     /// Runs it to its end on connections of its own to the cluster that `base` knows.
     pub(super) async fn run(self, base: &Client) -> anyhow::Result<Tally> {
         let connections = self.clients.div_ceil(CLIENTS_PER_CONNECTION).min(MAX_CONNECTIONS) as usize;
-        let clients = self.sessions(base, connections).await?;
+        let clients = self.clients(base, connections).await?;
         let counters = Arc::new(Counters::new()?);
         let before = processor_micros(base).await;
         let started = Instant::now();
@@ -49,18 +49,18 @@ impl Stage {
         counters.tally(self.clients, connections, took, used)
     }
 
-    /// A session per client, with the connections dialled, so that the figures do not include that.
-    async fn sessions(&self, base: &Client, connections: usize) -> anyhow::Result<Vec<Client>> {
+    /// A client for each worker, with the connections dialled, so that the figures do not include
+    /// that.
+    async fn clients(&self, base: &Client, connections: usize) -> anyhow::Result<Vec<Client>> {
         let endpoints = base.endpoints().iter().map(Endpoint::as_str);
         let options = ClientOptions { connections_per_endpoint: connections, ..base.options() };
         let first = Client::connect(endpoints, options)?;
-        let sessions: Vec<_> = (0..self.clients).map(|_| first.session()).collect();
-        // The first request may learn who leads; from the second on they go there.
-        self.workload.warm_up(&first).await?;
-        for session in sessions.iter().take(connections) {
-            self.workload.warm_up(session).await?;
+        // The first request may learn who leads; from the second on they go there, over another
+        // connection each.
+        for _ in 0..=connections {
+            self.workload.warm_up(&first).await?;
         }
-        Ok(sessions)
+        Ok((0..self.clients).map(|_| first.clone()).collect())
     }
 
     async fn watch(
