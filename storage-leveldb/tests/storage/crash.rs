@@ -6,8 +6,8 @@
 //! Installing wrote into the live database and then deleted it.
 //!
 //! The long mode, with a progress line every minute: `CRASH_POINTS=1000000 cargo test --release -p
-//! storage-leveldb --test storage crash -- --nocapture`. `CRASH_FIRST_SEED=500
-//! …` goes on where another run has ended; `CRASH_SEED=17
+//! storage-leveldb --test storage crash::whatever_the_power_interrupts_every --
+//! --nocapture`. `CRASH_FIRST_SEED=500 …` goes on where another run has ended; `CRASH_SEED=17
 //! …` runs one seed again, and with `CRASH_POINT=231.2` one point of it.
 
 use std::path::Path;
@@ -17,9 +17,11 @@ use crate::support::{APPEND, Register, Set, Types, open};
 use openraft::storage::RaftLogStorage;
 use openraft::{RaftLogReader, Vote};
 use storage_leveldb::Options;
-use storage_leveldb::testing::crash::StepKind;
+use storage_leveldb::testing::crash::{CrashReport, StepKind};
 use storage_leveldb::testing::{CrashTest, Random, SimDisk, Survival};
 
+/// Distinct crash points of every run of the tests.
+const FEW_POINTS: u64 = 2000;
 /// Distinct crash points in CI.
 const POINTS: u64 = 20_000;
 /// Of these at least so many after another crash: of 24,800 points there were 12,900, of 11,200
@@ -36,26 +38,32 @@ pub fn random_set(random: &mut Random) -> Set {
     Set { key: format!("k{}", random.below(30)), value }
 }
 
+fn test(points: u64) -> CrashTest<Types, Register> {
+    CrashTest::new(|| Register, random_set).points(points)
+}
+
+fn passed(test: CrashTest<Types, Register>) -> CrashReport {
+    let report = test.run().unwrap_or_else(|e| panic!("{e}"));
+    println!("{report}");
+    report
+}
+
 #[test]
 fn whatever_the_power_interrupts_every_promise_holds() {
-    let test = CrashTest::<Types, Register>::new(|| Register, random_set).points(POINTS).from_env().unwrap();
-    let is_replay = test.is_replay();
-    match test.run() {
-        Ok(report) => {
-            println!("{report}");
-            let fewer_were_asked_for = is_replay || std::env::var("CRASH_POINTS").is_ok();
-            if fewer_were_asked_for {
-                return;
-            }
-            assert!(report.points >= POINTS, "only {} crash points", report.points);
-            let after = report.points_after_a_crash;
-            assert!(after >= POINTS_AFTER_A_CRASH, "only {after} crash points after a crash");
-            assert!(report.tables_deleted > 0, "no compaction");
-            for kind in StepKind::ALL {
-                assert!(report.steps.contains_key(&kind), "{kind} was never done");
-            }
-        }
-        Err(e) => panic!("{e}"),
+    passed(test(FEW_POINTS).from_env().unwrap());
+}
+
+/// So many points that every kind of step is among them, also after another crash.
+#[test]
+#[ignore = "takes minutes: .ci/run"]
+fn whatever_the_power_interrupts_of_every_kind() {
+    let report = passed(test(POINTS));
+    assert!(report.points >= POINTS, "only {} crash points", report.points);
+    let after = report.points_after_a_crash;
+    assert!(after >= POINTS_AFTER_A_CRASH, "only {after} crash points after a crash");
+    assert!(report.tables_deleted > 0, "no compaction");
+    for kind in StepKind::ALL {
+        assert!(report.steps.contains_key(&kind), "{kind} was never done");
     }
 }
 
