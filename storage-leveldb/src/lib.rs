@@ -46,7 +46,7 @@ mod log;
 mod lsm;
 mod observer;
 mod options;
-mod owner_thread;
+mod owned_thread;
 mod raft;
 mod sizes;
 mod storage;

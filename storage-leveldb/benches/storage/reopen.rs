@@ -12,8 +12,9 @@ use storage_leveldb::{Options, Storage};
 
 use crate::args::{Args, Name};
 use crate::child::{Child, say};
-use crate::node::{Node, Policy, Store};
-use crate::pairs::{Kind, Pairs, Puts, USER_BYTES};
+use crate::node::Node;
+use crate::pairs::{Kind, Pairs, Puts, Store, USER_BYTES};
+use crate::policy::Policy;
 use crate::process::drop_page_cache;
 use crate::requirement::Requirement;
 use crate::table::{Table, grouped, mib};

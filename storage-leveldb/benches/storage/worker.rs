@@ -12,8 +12,9 @@ use openraft::{RaftLogReader, RaftSnapshotBuilder};
 use storage_leveldb::{LogReader, StateMachine};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::node::{Mark, Policy, Snapshot, Store, Waits};
-use crate::pairs::{Pairs, Types};
+use crate::pairs::{Pairs, Snapshot, Store, Types};
+use crate::policy::Policy;
+use crate::waits::{Mark, Waits};
 
 /// A call of `apply` that takes longer holds up those behind it.
 const LONG: Duration = Duration::from_millis(10);

@@ -8,13 +8,13 @@
 //! purge:   MANIFEST without what is purged ─▶ its segments are removed
 //! ```
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::hard_state::PurgePoint;
-use super::maintenance_thread::{SharedTasks, Tasks};
-use super::manifest::{Form, LogManifest, SegmentRecord};
+use super::maintenance_thread::{MaintenanceThread, SharedTasks, Tasks};
+use super::manifest::{Form, LogManifest, PurgePoint, SegmentRecord};
 use super::segment::Segment;
 use super::segment_table::write_table;
 use super::segments::SharedSegments;
@@ -44,8 +44,14 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
+    /// Starts the thread; the log may go on in the `prepared` segments.
+    pub(super) fn start(self, prepared: VecDeque<Arc<Segment>>) -> Result<MaintenanceThread, StorageError> {
+        let (disk, dir) = (self.disk.clone(), self.dir.clone());
+        MaintenanceThread::start(&disk, &dir, prepared, move |tasks| self.run(tasks))
+    }
+
     /// Works until it is stopped, or a fault is latched.
-    pub(super) fn run(mut self, tasks: &SharedTasks) {
+    fn run(mut self, tasks: &SharedTasks) {
         // What an earlier process has left to be done.
         let mut is_idle = false;
         let mut has_garbage = true;
@@ -229,7 +235,6 @@ mod tests {
     use crate::engine::{LevelDb, LevelDbOptions};
     use crate::log::Segments;
     use crate::log::hard_state::HardState;
-    use crate::log::maintenance_thread::MaintenanceThread;
     use crate::observer::NoObserver;
     use crate::testing::SimDisk;
 
@@ -277,7 +282,7 @@ mod tests {
             purged: None,
             removed: Vec::new(),
         };
-        let thread = MaintenanceThread::start(maintenance, [third, fourth].into()).unwrap();
+        let thread = maintenance.start([third, fourth].into()).unwrap();
         thread.starter().begin();
         eventually(|| !is_there(record(9)));
         let third = thread.take_prepared().unwrap();

@@ -1,15 +1,15 @@
-//! The thread of [`Maintenance`], and how the writer talks to it.
+//! The maintenance thread, and how the writer talks to it.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::hard_state::PurgePoint;
-use super::maintenance::Maintenance;
+use super::manifest::PurgePoint;
 use super::segment::Segment;
+use crate::disk::GuardedDisk;
 use crate::error::StorageError;
-use crate::owner_thread::latching;
+use crate::owned_thread::OwnedThread;
 
 /// What the thread is told, and what it has ready.
 pub(super) struct Tasks {
@@ -72,13 +72,17 @@ impl MaintenanceStart {
 /// The running thread. Dropping this ends it and waits for it.
 pub(super) struct MaintenanceThread {
     tasks: Arc<SharedTasks>,
-    thread: Option<JoinHandle<()>>,
+    _thread: OwnedThread,
 }
 
 impl MaintenanceThread {
+    /// Starts it for the log in `dir`, with these segments ready. `work` ends once it is told to
+    /// stop.
     pub(super) fn start(
-        maintenance: Maintenance,
+        disk: &GuardedDisk,
+        dir: &Path,
         prepared: VecDeque<Arc<Segment>>,
+        work: impl FnOnce(&SharedTasks) + Send + 'static,
     ) -> Result<Self, StorageError> {
         let tasks = Tasks {
             may_begin: false,
@@ -90,13 +94,8 @@ impl MaintenanceThread {
         };
         let tasks = Arc::new(SharedTasks { tasks: Mutex::new(tasks), changed: Condvar::new() });
         let its_tasks = tasks.clone();
-        let (disk, dir) = (maintenance.disk.clone(), maintenance.dir.clone());
-        let body = move || latching(&disk, &dir, || maintenance.run(&its_tasks));
-        let thread = thread::Builder::new().name("raft-log-maint".to_owned()).spawn(body).map_err(|e| {
-            tracing::error!(error = %e, "cannot start a storage thread");
-            StorageError::Closed
-        })?;
-        Ok(Self { tasks, thread: Some(thread) })
+        let thread = OwnedThread::latching("raft-log-maint", disk, dir, move || work(&its_tasks))?;
+        Ok(Self { tasks, _thread: thread })
     }
 
     pub(super) fn starter(&self) -> MaintenanceStart {
@@ -130,9 +129,5 @@ impl MaintenanceThread {
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
         self.tasks.change(|tasks| tasks.stop = true);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been latched.
-            let _ = thread.join();
-        }
     }
 }

@@ -10,9 +10,9 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::hard_state::PurgePoint;
 use crate::disk::GuardedDisk;
 use crate::file::marker;
 use crate::health::Fault;
@@ -23,6 +23,15 @@ pub(crate) const MANIFEST: &str = "MANIFEST";
 const FORMAT: u8 = 1;
 const DATABASE: &str = "segment-";
 const TABLE: &str = "table-";
+
+/// Up to where a log is purged. Of two the later one counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct PurgePoint {
+    /// The entries before this index are purged.
+    pub(crate) end: u64,
+    /// What the owner of the log keeps of the last of them; means nothing here.
+    pub(crate) log_id: Bytes,
+}
 
 /// What a segment is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

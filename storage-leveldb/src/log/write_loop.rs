@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 
 use super::group::{Group, Waiters};
-use super::hard_state::{HardState, PurgePoint};
+use super::hard_state::HardState;
+use super::manifest::PurgePoint;
 use super::request::Request;
 use crate::disk::GuardedDisk;
 use crate::engine::{WriteCall, WriteSource, WriteTime, latched};
