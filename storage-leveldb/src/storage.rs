@@ -20,7 +20,7 @@ use crate::health::{Fault, Health};
 use crate::log::LogEngines;
 use crate::lsm::merge_operator::MergeFunction;
 use crate::lsm::tree::LsmTree;
-use crate::observer::{Db, NoObserver};
+use crate::observer::{Db, Silent};
 use crate::options::Options;
 use crate::raft::position::Position;
 use crate::raft::{
@@ -95,7 +95,7 @@ impl<C: StandardTypes> OpenedParts<C> {
             return Err(disk.damaged(&dir.join(FORMAT_FILE), reason).into());
         }
         let log = options.part(disk.for_db(Db::Log), options.log_leveldb, dir.join("log"));
-        let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
+        let state = options.part(disk.for_db(Db::State), options.state_leveldb(), dir.join("state"));
         let engines = LogEngines { factory: log.engine.clone(), read_only: options.read_only() };
         let log = LogStore::open(&log.dir, engines, log.disk.clone(), &options, is_new)?;
         let tree =
@@ -136,7 +136,7 @@ impl Options {
     /// LevelDB cannot open one without writing; what it writes stays in memory.
     fn read_only(&self) -> Arc<dyn EngineFactory> {
         let overlay = Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES));
-        let unlatched = GuardedDisk::new(overlay, Arc::new(NoObserver), Arc::new(()));
+        let unlatched = GuardedDisk::new(overlay, Arc::new(Silent), Arc::new(()));
         self.engine_on(unlatched, self.log_leveldb)
     }
 }

@@ -37,7 +37,8 @@ struct Opened {
 impl Opened {
     async fn measure(dir: &Path) -> Self {
         let disk = WatchedDisk::new(dir.join("log"));
-        let options = Options { must_exist: true, disk: Arc::new(disk.clone()), ..Options::default() };
+        let mut options = Options::default().with_disk(Arc::new(disk.clone()));
+        options.must_exist = true;
         let started = Instant::now();
         let mut store: Store = Storage::open(dir, Pairs, options).await.unwrap();
         let (open, log) = (started.elapsed(), disk.span());

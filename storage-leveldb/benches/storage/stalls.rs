@@ -27,7 +27,8 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
     let (pairs, time) = (args.pairs(), Duration::from_secs(args.seconds(120)));
     let workspace = Workspace::new(args);
     let counts = Counts::new();
-    let options = Options { observer: counts.clone(), ..Options::default() };
+    let mut options = Options::default();
+    options.observer = counts.clone();
     let node = Node::open(&workspace.join("node"), options, Policy::ELECTING).await;
     let mut puts = Puts::new(args.kind(Kind::Versioned), args.seed);
     node.load(pairs, args.seed).await;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::{RaftLogReader, RaftSnapshotBuilder};
-use storage_leveldb::{LogReader, StateMachine};
+use storage_leveldb::StateMachine;
+use storage_leveldb::raft::LogReader;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::pairs::{Pairs, Snapshot, Store, Types};

@@ -19,9 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage_leveldb::{
-    Batch, Disk, Durability, Engine, EngineFactory, Fault, KeyRange, Op, ScanLimit, StorageError, WriteFile,
-};
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::testing::disk::{Disk, WriteFile};
+use storage_leveldb::testing::engine::{Batch, Durability, Engine, EngineFactory, Op};
+use storage_leveldb::{Fault, StorageError};
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 

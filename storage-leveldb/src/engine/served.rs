@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, KeyRange, ScanLimit, Table, panic_text};
+use super::{Batch, Durability, Engine, Table, panic_text};
 use crate::disk::time_syncing;
 use crate::error::StorageError;
 use crate::health::{Fault, FaultKind};
 use crate::owned_thread::OwnedThread;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// Requests that wait for the thread; more wait for room.
 const QUEUE_REQUESTS: usize = 64;
