@@ -60,8 +60,8 @@
 //! formats with checksums, and under those a disk.
 //!
 //! What few programs need is in modules: [`check`] verifies a directory, [`config`] and [`command`]
-//! say why something is unsafe, [`health`] and [`observer`] what a storage does, [`scan`] which keys
-//! are read, [`raft`] what openraft holds.
+//! say why something is unsafe, [`health`] and [`observer`] what a storage does, [`scan`] which
+//! keys are read, [`raft`] what openraft holds.
 //!
 //! ## Features
 //!
@@ -74,7 +74,6 @@
 pub mod check;
 pub mod command;
 pub mod config;
-mod cross_check;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub, reason = "public in `testing::disk`"))]
 mod disk;
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub, reason = "public in `testing::engine`"))]

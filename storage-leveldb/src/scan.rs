@@ -6,20 +6,22 @@ use bytes::Bytes;
 
 use crate::error::StorageError;
 
+type Pair = Result<(Bytes, Bytes), StorageError>;
+
 /// Pairs in ascending key order, read as they are asked for: a scan holds some 2 MiB of them,
 /// however many it covers. An error is the last that it answers.
-pub struct Scan<'a>(Option<Box<dyn Iterator<Item = Result<(Bytes, Bytes), StorageError>> + 'a>>);
+pub struct Scan<'a>(Option<Box<dyn Iterator<Item = Pair> + 'a>>);
 
 impl<'a> Scan<'a> {
-    pub(crate) fn new(pairs: impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> + 'a) -> Self {
+    pub(crate) fn new(pairs: impl Iterator<Item = Pair> + 'a) -> Self {
         Self(Some(Box::new(pairs)))
     }
 }
 
 impl Iterator for Scan<'_> {
-    type Item = Result<(Bytes, Bytes), StorageError>;
+    type Item = Pair;
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<Pair> {
         let next = self.0.as_mut()?.next();
         if !matches!(next, Some(Ok(_))) {
             self.0 = None;

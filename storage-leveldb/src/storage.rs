@@ -11,7 +11,6 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cross_check::Standing;
 use crate::disk::{Disk, GuardedDisk, OverlayDisk, create_dir_durably};
 use crate::engine::{EngineFactory, LevelDb, LevelDbOptions};
 use crate::error::StorageError;
@@ -24,7 +23,7 @@ use crate::observer::{Db, Silent};
 use crate::options::Options;
 use crate::raft::position::Position;
 use crate::raft::{
-    Application, LogStore, SnapshotInbox, StandardTypes, StateMachine, StateReader, merge_function,
+    Application, LogStore, SnapshotInbox, StandardTypes, Standing, StateMachine, StateReader, merge_function,
 };
 use crate::sizes::Sizes;
 
