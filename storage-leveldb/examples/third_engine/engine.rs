@@ -193,7 +193,7 @@ impl Engine for OneFile {
     }
 
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
-        if !batch.is_empty() {
+        if !batch.ops().is_empty() {
             self.to_sync = true;
             self.file.write_all(&record(batch.ops())).map_err(at(&self.path))?;
             batch.into_ops().into_iter().for_each(|op| apply(&mut self.map, op));
