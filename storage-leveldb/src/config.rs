@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # use openraft::{Config, SnapshotPolicy};
-//! # use storage_leveldb::{check_config, durable_config};
+//! # use storage_leveldb::config::{check_config, durable_config};
 //! let config = Config { snapshot_policy: SnapshotPolicy::LogsSinceLast(10_000), ..durable_config()
 //! }; check_config(&config)?; // `config.into()` goes to `openraft::Raft::new`.
 //! # Ok::<(), storage_leveldb::UnsafeConfig>(())
