@@ -44,7 +44,8 @@ pub fn check_storage<A: Application>(
     pairs: &dyn PairCheck,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, StorageError> {
-    let options = Options { must_exist: has_stored, ..Options::default() };
+    let mut options = Options::default();
+    options.must_exist = has_stored;
     let hosted = Hosted::new(Arc::new(Typed(Arc::new(application))));
     let stored = Stored { pairs, position: Cell::new(None), has_pairs: Cell::new(false) };
     let check = |_applied: u64, key: &[u8], value: &[u8]| stored.check(key, value);

@@ -56,7 +56,8 @@ pub use node::{
 };
 pub use proto::node::v1 as wire;
 pub use raft::{Member, NodeId, SNAPSHOT_ENTRIES};
-pub use storage_leveldb::{KeyRange, ScanLimit, StorageError};
+pub use storage_leveldb::StorageError;
+pub use storage_leveldb::scan::{KeyRange, ScanLimit};
 
 /// What a typed value that was found in a scan is.
 ///

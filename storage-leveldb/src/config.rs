@@ -6,10 +6,10 @@
 //!
 //! ```
 //! # use openraft::{Config, SnapshotPolicy};
-//! # use storage_leveldb::{check_config, durable_config};
+//! # use storage_leveldb::config::{check_config, durable_config};
 //! let config = Config { snapshot_policy: SnapshotPolicy::LogsSinceLast(10_000), ..durable_config()
 //! }; check_config(&config)?; // `config.into()` goes to `openraft::Raft::new`.
-//! # Ok::<(), storage_leveldb::UnsafeConfig>(())
+//! # Ok::<(), storage_leveldb::config::UnsafeConfig>(())
 //! ```
 //!
 //! The timing follows from the disk: one append with its sync takes well under a millisecond, a

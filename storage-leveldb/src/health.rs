@@ -6,7 +6,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::disk::{Calls, PendingCall};
+use crate::disk::Calls;
+pub use crate::disk::PendingCall;
 
 /// What kind of failure a [`Fault`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

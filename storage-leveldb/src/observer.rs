@@ -99,6 +99,6 @@ pub trait Observer: Send + Sync + 'static {
 
 /// Measures nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct NoObserver;
+pub struct Silent;
 
-impl Observer for NoObserver {}
+impl Observer for Silent {}

@@ -11,7 +11,6 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cross_check::Standing;
 use crate::disk::{Disk, GuardedDisk, OverlayDisk, create_dir_durably};
 use crate::engine::{EngineFactory, LevelDb, LevelDbOptions};
 use crate::error::StorageError;
@@ -20,11 +19,11 @@ use crate::health::{Fault, Health};
 use crate::log::LogEngines;
 use crate::lsm::merge_operator::MergeFunction;
 use crate::lsm::tree::LsmTree;
-use crate::observer::{Db, NoObserver};
+use crate::observer::{Db, Silent};
 use crate::options::Options;
 use crate::raft::position::Position;
 use crate::raft::{
-    Application, LogStore, SnapshotInbox, StandardTypes, StateMachine, StateReader, merge_function,
+    Application, LogStore, SnapshotInbox, StandardTypes, Standing, StateMachine, StateReader, merge_function,
 };
 use crate::sizes::Sizes;
 
@@ -95,7 +94,7 @@ impl<C: StandardTypes> OpenedParts<C> {
             return Err(disk.damaged(&dir.join(FORMAT_FILE), reason).into());
         }
         let log = options.part(disk.for_db(Db::Log), options.log_leveldb, dir.join("log"));
-        let state = options.part(disk.for_db(Db::State), options.state_leveldb, dir.join("state"));
+        let state = options.part(disk.for_db(Db::State), options.state_leveldb(), dir.join("state"));
         let engines = LogEngines { factory: log.engine.clone(), read_only: options.read_only() };
         let log = LogStore::open(&log.dir, engines, log.disk.clone(), &options, is_new)?;
         let tree =
@@ -136,7 +135,7 @@ impl Options {
     /// LevelDB cannot open one without writing; what it writes stays in memory.
     fn read_only(&self) -> Arc<dyn EngineFactory> {
         let overlay = Arc::new(OverlayDisk::new(self.disk.clone(), MAX_OVERLAY_BYTES));
-        let unlatched = GuardedDisk::new(overlay, Arc::new(NoObserver), Arc::new(()));
+        let unlatched = GuardedDisk::new(overlay, Arc::new(Silent), Arc::new(()));
         self.engine_on(unlatched, self.log_leveldb)
     }
 }

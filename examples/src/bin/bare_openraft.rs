@@ -11,8 +11,10 @@ use anyhow::{Context as _, Result, ensure};
 use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
 use openraft::errors::{ClientWriteError::ForwardToLeader, RaftError};
 use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
-use storage_leveldb::{Application, KeyRange, Options, ScanLimit, StateMachine, StateReader, Storage};
-use storage_leveldb::{StorageError, Transaction, View, check_command, check_config, durable_config};
+use storage_leveldb::config::check_config;
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::{Application, Options, StateMachine, StateReader, Storage};
+use storage_leveldb::{StorageError, Transaction, View, check_command, durable_config};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 const CLUSTER: MemberIdentity = MemberIdentity { cluster_id: ClusterId::from_bits(7), incarnation: None };
@@ -37,13 +39,13 @@ impl Application<Types> for Queue {
             txn.put(&at.to_be_bytes(), item.as_bytes());
             return Ok(None);
         }
-        let first = txn.scan(KeyRange::all(), ScanLimit { pairs: 1, ..LISTED })?.pop();
+        let first = txn.scan(KeyRange::all()).next().transpose()?;
         first.iter().for_each(|(key, _)| txn.delete(key));
         Ok(first.map(|(_, item)| String::from_utf8_lossy(&item).into_owned()))
     }
 
     fn query(&self, view: &mut View, (): ()) -> Result<Vec<String>, StorageError> {
-        let items = view.scan(KeyRange::all(), LISTED)?;
+        let items = LISTED.first_of(view.scan(KeyRange::all()))?;
         Ok(items.iter().map(|(_, item)| String::from_utf8_lossy(item).into_owned()).collect())
     }
 }

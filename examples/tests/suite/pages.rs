@@ -355,7 +355,8 @@ mod alone {
         Types: D = String, R = Option<String>, NodeId = u64, Node = openraft::BasicNode
     );
 
-    use storage_leveldb::{Application, KeyRange, ScanLimit, StorageError, Transaction, View};
+    use storage_leveldb::scan::KeyRange;
+    use storage_leveldb::{Application, StorageError, Transaction, View};
 
     struct Queue;
 
@@ -374,13 +375,14 @@ mod alone {
         }
 
         fn query(&self, view: &mut View<'_>, (): ()) -> Result<usize, StorageError> {
-            Ok(view.scan(KeyRange::all(), ScanLimit { pairs: 100, bytes: 64 * 1024 })?.len())
+            view.scan(KeyRange::all()).try_fold(0, |items, pair| pair.map(|_| items + 1))
         }
     }
 
     use network_grpc::{GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
     use openraft::{Config, Raft, SnapshotPolicy};
-    use storage_leveldb::{Options, StateMachine, StateReader, Storage, check_config, durable_config};
+    use storage_leveldb::config::check_config;
+    use storage_leveldb::{Options, StateMachine, StateReader, Storage, durable_config};
 
     async fn start(
         dir: &std::path::Path,

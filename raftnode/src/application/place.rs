@@ -4,7 +4,7 @@
 //! endian) + client id is a session. None can collide with another whatever bytes a key has.
 
 use bytes::Bytes;
-use storage_leveldb::KeyRange;
+use storage_leveldb::scan::KeyRange;
 
 use super::time::ClusterTime;
 

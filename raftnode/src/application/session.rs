@@ -11,7 +11,8 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use storage_leveldb::{ScanLimit, StorageError, Transaction};
+use storage_leveldb::scan::ScanLimit;
+use storage_leveldb::{StorageError, Transaction};
 
 use super::outcome::Outcome;
 use super::place;
@@ -93,7 +94,7 @@ pub(super) fn sweep(txn: &mut Transaction<'_>, position: u64) -> Result<(), Stor
         return Ok(());
     }
     let limit = ScanLimit { pairs: STEP_SESSIONS, bytes: STEP_BYTES };
-    for (key, _) in txn.scan(place::sessions_before(oldest_live), limit)? {
+    for (key, _) in limit.first_of(txn.scan(place::sessions_before(oldest_live)))? {
         txn.delete(&key);
     }
     Ok(())

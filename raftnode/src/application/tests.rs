@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use storage_leveldb::{KeyRange, StorageError};
+use storage_leveldb::StorageError;
+use storage_leveldb::scan::KeyRange;
 
 use super::session::GENERATION_COMMANDS;
 use super::*;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage_leveldb::{KeyRange, ScanLimit, StorageError};
+use storage_leveldb::StorageError;
+use storage_leveldb::scan::{KeyRange, ScanLimit};
 
 use super::place;
 use super::view::decoded;
@@ -74,7 +75,7 @@ impl<'t, 'b> Transaction<'t, 'b> {
     /// # Errors
     /// A storage fault.
     pub fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let pairs = self.inner.scan(place::application_range(range), limit)?;
+        let pairs = limit.first_of(self.inner.scan(place::application_range(range)))?;
         Ok(pairs.into_iter().map(|(key, value)| (place::without_prefix(&key), value)).collect())
     }
 }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use storage_leveldb::{KeyRange, ScanLimit, StorageError};
+use storage_leveldb::StorageError;
+use storage_leveldb::scan::{KeyRange, ScanLimit};
 
 use super::hosted::meta_of;
 use super::place;
@@ -63,7 +64,7 @@ impl<'v, 'a> View<'v, 'a> {
     /// # Errors
     /// A storage fault.
     pub fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let pairs = self.inner.scan(place::application_range(range), limit)?;
+        let pairs = limit.first_of(self.inner.scan(place::application_range(range)))?;
         Ok(pairs.into_iter().map(|(key, value)| (place::without_prefix(&key), value)).collect())
     }
 }

@@ -33,13 +33,11 @@ impl MemoryLimits {
     /// The storage's options with these limits.
     #[must_use]
     pub fn options(self) -> Options {
-        let mut options = Options {
-            tail_bytes: self.log_tail_mib.saturating_mul(MIB),
-            memtable_bytes: self.memtable_mib.saturating_mul(MIB),
-            ..Options::default()
-        };
-        options.state_leveldb.table_cache_bytes = self.table_cache_mib.saturating_mul(MIB);
-        options.state_leveldb.open_tables = self.table_cache_mib.saturating_mul(OPEN_TABLES_PER_MIB);
+        let mut options = Options::default();
+        options.tail_bytes = self.log_tail_mib.saturating_mul(MIB);
+        options.memtable_bytes = self.memtable_mib.saturating_mul(MIB);
+        options.table_cache_bytes = self.table_cache_mib.saturating_mul(MIB);
+        options.open_tables = self.table_cache_mib.saturating_mul(OPEN_TABLES_PER_MIB);
         options
     }
 }
@@ -53,7 +51,6 @@ mod tests {
     fn the_defaults_are_those_of_the_storage() {
         let (ours, storage) = (MemoryLimits::default().options(), Options::default());
         assert_eq!((ours.tail_bytes, ours.memtable_bytes), (storage.tail_bytes, storage.memtable_bytes));
-        let (ours, storage) = (ours.state_leveldb, storage.state_leveldb);
         assert_eq!(ours.table_cache_bytes, storage.table_cache_bytes);
         assert_eq!(ours.open_tables, storage.open_tables);
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use prometheus::Histogram;
 use prometheus::core::Metric as _;
 use proto::node::v1 as pb;
-use storage_leveldb::Db;
+use storage_leveldb::observer::Db;
 
 use super::store::unix_millis;
 use crate::metrics::{DISK_BUCKETS_SECONDS, Metrics, OpKind, REQUEST_BUCKETS_SECONDS};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use storage_leveldb::{Db, Observer, StallCause};
+use storage_leveldb::observer::{Db, Observer, StallCause};
 
 use super::series::{register, signed};
 use crate::standing::{DiskBytes, DiskSpace};

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use storage_leveldb::{StorageError, UnsafeConfig};
+use storage_leveldb::StorageError;
+use storage_leveldb::config::UnsafeConfig;
 use tonic::{Code, Status};
 
 use super::BindError;

@@ -259,7 +259,7 @@ pub(super) fn encoded<A: Application>(
     request_id: Option<RequestId>,
     command: &A::Command,
 ) -> Result<Command, Status> {
-    let encoded = unless_it_panics(|| (storage_leveldb::encode_command(command), A::since(command)));
+    let encoded = unless_it_panics(|| (storage_leveldb::command::encode_command(command), A::since(command)));
     let refused = |e: &dyn fmt::Display| Status::invalid_argument(format!("{e}; not applied"));
     let (bytes, since) = encoded.map_err(|e| refused(&e))?;
     let bytes = Bytes::from(bytes.map_err(|e| refused(&e))?);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use network_grpc::{GrpcNetwork, NetworkOptions, PeerPlaces, RaftService};
-use storage_leveldb::{Fault, Options, SnapshotInbox, Storage, StorageError};
+use storage_leveldb::{Fault, SnapshotInbox, Storage, StorageError};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
@@ -213,8 +213,10 @@ impl Core {
     ) -> Result<Self, CoreError> {
         let dir = data_dir.storage();
         let must_exist = data_dir.identity().stored;
-        let (observer, accept_copy) = (metrics.storage.clone(), config.accept_moved_data);
-        let options = Options { must_exist, accept_copy, observer, ..config.memory.options() };
+        let mut options = config.memory.options();
+        options.must_exist = must_exist;
+        options.accept_copy = config.accept_moved_data;
+        options.observer = metrics.storage.clone();
         let storage = Storage::open(&dir, hosted.clone(), options).await.map_err(|e| match e {
             StorageError::Fault(fault) => CoreError::Fault(fault),
             source => StartError::Storage { path: dir.clone(), source }.into(),

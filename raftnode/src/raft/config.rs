@@ -3,7 +3,8 @@
 
 use openraft::{Config, SnapshotPolicy};
 pub(crate) use storage_leveldb::config::{ELECTION_TIMEOUT_MAX, LEADER_LEASE};
-use storage_leveldb::{UnsafeConfig, check_config, durable_config};
+use storage_leveldb::config::{UnsafeConfig, check_config};
+use storage_leveldb::durable_config;
 
 /// Default of `--snapshot-entries`: a snapshot is built once the log has grown by this many.
 pub const SNAPSHOT_ENTRIES: u64 = 50_000;

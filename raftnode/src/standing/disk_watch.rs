@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storage_leveldb::PendingCall;
+use storage_leveldb::health::PendingCall;
 
 use super::Local;
 use super::handover::give_leadership_away;

@@ -1,6 +1,7 @@
 //! What a storage fault means to the operator of this node.
 
-use storage_leveldb::{Fault, FaultKind};
+use storage_leveldb::Fault;
+use storage_leveldb::health::FaultKind;
 
 /// Whether there was no room to write, which loses nothing: what is on disk is good.
 #[must_use]

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use openraft::LogIdOptionExt as _;
-use storage_leveldb::{Fault, PendingCall};
+use storage_leveldb::Fault;
+use storage_leveldb::health::PendingCall;
 
 use super::{DiskSpace, Local, Standing, explain};
 use crate::raft::{LEADER_LEASE, Member, committed_end};

@@ -170,9 +170,8 @@ impl<A: Application> Machine<A> {
 
     /// Everything stored, the node's own records included.
     #[cfg(test)]
-    pub(crate) async fn stored(&self, range: storage_leveldb::KeyRange) -> Vec<(Bytes, Bytes)> {
-        let all = storage_leveldb::ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
-        let ask: Ask = Box::new(move |view| Ok(Box::new(view.scan(range, all)?)));
+    pub(crate) async fn stored(&self, range: storage_leveldb::scan::KeyRange) -> Vec<(Bytes, Bytes)> {
+        let ask: Ask = Box::new(move |view| Ok(Box::new(view.scan(range).collect::<Result<Vec<_>, _>>()?)));
         *self.storage.reader.query(ask).await.expect("pairs").downcast().expect("what was asked")
     }
 

@@ -175,7 +175,7 @@ fn answers<A: Application>(
 
 #[allow(clippy::panic, reason = "a test ends here, and says why")]
 pub(super) fn encoded<T: Serialize + DeserializeOwned>(what: &str, value: &T) -> Bytes {
-    match storage_leveldb::encode_command(value) {
+    match storage_leveldb::command::encode_command(value) {
         Ok(bytes) => bytes.into(),
         Err(e) => panic!("{what} is no good: {e}"),
     }

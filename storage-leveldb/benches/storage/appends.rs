@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
-use storage_leveldb::{Db, LogStore, Options, Storage};
+use storage_leveldb::observer::Db;
+use storage_leveldb::{LogStore, Options, Storage};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::args::Args;
@@ -158,7 +159,8 @@ async fn round(args: &Args, round: u64, time: Duration, figures: &mut Figures) {
     let workspace = Workspace::new(args);
     let puts = Puts::new(Kind::Blind, args.seed + round);
     let counts = Counts::new();
-    let options = Options { observer: counts.clone(), ..Options::default() };
+    let mut options = Options::default();
+    options.observer = counts.clone();
     let store = Storage::open(&workspace.join("storage"), Pairs, options).await.unwrap();
     let mut funnel = Funnel { log: store.log, next: 1 };
     let mut table = Table::new(["appenders", "appends/s", "per sync", "p50", "p99", "longest", "ratio"]);

@@ -15,8 +15,7 @@ use storage_leveldb::{Options, Storage};
 
 use crate::args::Args;
 use crate::load::Progress;
-use crate::node::Store;
-use crate::pairs::{Kind, Pairs, Put, Puts, entry};
+use crate::pairs::{Kind, Pairs, Put, Puts, Store, entry};
 use crate::process;
 use crate::requirement::Requirement;
 use crate::table::{Table, grouped, median};

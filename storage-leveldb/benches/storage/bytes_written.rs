@@ -7,13 +7,15 @@
 
 use std::sync::Arc;
 
-use storage_leveldb::{Db, Options};
+use storage_leveldb::Options;
+use storage_leveldb::observer::Db;
 
 use crate::args::Args;
 use crate::counting_disk::CountingDisk;
 use crate::counts::{Counts, DBS};
-use crate::node::{Node, Policy};
+use crate::node::Node;
 use crate::pairs::{Kind, Puts, USER_BYTES};
+use crate::policy::Policy;
 use crate::process;
 use crate::requirement::Requirement;
 use crate::table::{Table, grouped, mib};
@@ -25,7 +27,8 @@ pub(crate) async fn run(args: &Args) -> Vec<Requirement> {
     let workspace = Workspace::new(args);
     let dir = workspace.join("node");
     let (counts, disk) = (Counts::new(), CountingDisk::new(&dir));
-    let options = Options { observer: counts.clone(), disk: Arc::new(disk.clone()), ..Options::default() };
+    let mut options = Options::default().with_disk(Arc::new(disk.clone()));
+    options.observer = counts.clone();
     let before = process::disk_writes();
     let node = Node::open(&dir, options, Policy::NODE).await;
     let mut puts = Puts::new(args.kind(Kind::Blind), args.seed);

@@ -10,17 +10,6 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{self, ChildStdout, Command};
 
 use crate::args::{Args, Name};
-use crate::{follower, memory, reopen, snapshots};
-
-/// What a child process does.
-pub(crate) async fn run(args: &Args) {
-    match args.name {
-        Name::ChildFollower => follower::run(args).await,
-        Name::ChildWriter => reopen::write(args).await,
-        Name::ChildBuilder => snapshots::build(args).await,
-        _ => memory::idle_and_loaded(args).await,
-    }
-}
 
 /// What a child calls to tell its parent.
 pub(crate) fn say(word: &str, value: impl std::fmt::Display) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use storage_leveldb::{Disk, ReadFile, RealDisk, WriteFile};
+use storage_leveldb::testing::disk::{Disk, ReadFile, RealDisk, WriteFile};
 
 use crate::table::{Table, mib};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use storage_leveldb::{Db, Observer, StallCause};
+use storage_leveldb::observer::{Db, Observer, StallCause};
 
 use crate::table::Table;
 

@@ -13,8 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::args::{Args, Name};
 use crate::child::{Child, say};
-use crate::node::{Snapshot, Store};
-use crate::pairs::{Pairs, Types};
+use crate::pairs::{Pairs, Snapshot, Store, Types};
 use crate::process::{peak_rss, reset_peak, rss};
 
 /// Bytes taken at once.

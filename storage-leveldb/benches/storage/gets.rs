@@ -11,8 +11,9 @@ use std::time::Duration;
 use storage_leveldb::Options;
 
 use crate::args::Args;
-use crate::node::{Node, Policy};
+use crate::node::Node;
 use crate::pairs::{Kind, Puts};
+use crate::policy::Policy;
 use crate::process::{drop_page_cache, fill_page_cache};
 use crate::readers::{Reads, Sought, read_fast};
 use crate::requirement::Requirement;

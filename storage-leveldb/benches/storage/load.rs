@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::node::{Mark, Node, Request, WINDOW};
+use crate::node::{Node, Request, WINDOW};
 use crate::pairs::{Kind, Put, Puts};
 use crate::table::grouped;
+use crate::waits::Mark;
 
 /// Puts of one request.
 const AT_ONCE: u64 = 64;

@@ -33,6 +33,7 @@ mod load;
 mod memory;
 mod node;
 mod pairs;
+mod policy;
 mod process;
 mod random;
 mod readers;
@@ -42,6 +43,7 @@ mod sleeper;
 mod snapshots;
 mod stalls;
 mod table;
+mod waits;
 mod watched_disk;
 mod worker;
 mod workspace;
@@ -50,7 +52,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::Args;
+use crate::args::{Args, Name};
 
 fn main() -> ExitCode {
     // As kvnode does.
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
 async fn run() -> ExitCode {
     let args = Args::parse();
     if args.name.is_child() {
-        child::run(&args).await;
+        run_child(&args).await;
         return ExitCode::SUCCESS;
     }
     args.announce();
@@ -70,4 +72,14 @@ async fn run() -> ExitCode {
     requirement::print(&requirements);
     let missed = requirements.iter().any(|requirement| !requirement.ok);
     if args.strict && missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// What a child process does; see [`child`].
+async fn run_child(args: &Args) {
+    match args.name {
+        Name::ChildFollower => follower::run(args).await,
+        Name::ChildWriter => reopen::write(args).await,
+        Name::ChildBuilder => snapshots::build(args).await,
+        _ => memory::idle_and_loaded(args).await,
+    }
 }

@@ -13,18 +13,16 @@ use std::time::{Duration, Instant};
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
-use openraft::type_config::alias::{OneshotReceiverOf, SnapshotOf, VoteOf};
-use storage_leveldb::{LogStore, Options, Sizes, SnapshotFile, StateReader, Storage};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use openraft::type_config::alias::{OneshotReceiverOf, VoteOf};
+use storage_leveldb::{LogStore, Options, Sizes, StateReader, Storage};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use crate::latencies::Latencies;
-use crate::pairs::{Pairs, Put, Types, entry, log_id};
+use crate::pairs::{Pairs, Put, Snapshot, Store, Types, entry, log_id};
+use crate::policy::Policy;
+use crate::waits::{Mark, Waits};
 use crate::worker::{self, Work, Worker};
-
-pub(crate) type Store = Storage<Types, Pairs>;
-pub(crate) type Snapshot = SnapshotOf<Types, SnapshotFile>;
 
 /// Puts under way when the node is used as fast as it can be; openraft's queue in a kvnode has as
 /// many.
@@ -37,54 +35,10 @@ const QUEUE_WORK: usize = 1024;
 /// Between two votes, where votes are saved.
 const VOTE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a node does by itself.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Policy {
-    /// A snapshot is built when this many entries have been applied since the last.
-    pub(crate) snapshot_entries: Option<u64>,
-    /// Entries that a purge leaves behind a snapshot.
-    pub(crate) kept_entries: u64,
-    /// A vote is saved now and then.
-    pub(crate) votes: bool,
-}
-
-impl Policy {
-    /// A kvnode's, without elections.
-    pub(crate) const NODE: Self = Self { snapshot_entries: Some(50_000), kept_entries: 10_000, votes: false };
-    /// Snapshots only on demand.
-    pub(crate) const QUIET: Self = Self { snapshot_entries: None, ..Self::NODE };
-    pub(crate) const ELECTING: Self = Self { votes: true, ..Self::NODE };
-}
-
-/// How long things took; see the fields.
-#[derive(Default)]
-pub(crate) struct Waits {
-    /// From when a put was meant to be appended until it was durable.
-    pub(crate) append: Latencies,
-    /// From when a vote was meant to be saved until it was.
-    pub(crate) vote: Latencies,
-    /// From when a batch was given to the worker until it was applied; a time per batch.
-    pub(crate) apply: Latencies,
-    /// From when a put was meant to be appended until it was applied.
-    pub(crate) put: Latencies,
-    /// How long applying was held up: by getting a snapshot builder, and by calls of `apply` as far
-    /// as they took longer than 10 ms.
-    pub(crate) held_up: Latencies,
-    /// Building a snapshot.
-    pub(crate) build: Latencies,
-}
-
 /// Puts for the core.
 pub(crate) struct Request {
     pub(crate) puts: Vec<Put>,
     pub(crate) mark: Mark,
-}
-
-/// When puts were meant to be appended, and what they hold until they are applied.
-pub(crate) struct Mark {
-    pub(crate) intended: Instant,
-    pub(crate) count: u64,
-    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 pub(crate) struct Node {

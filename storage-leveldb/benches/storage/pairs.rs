@@ -9,7 +9,7 @@ use openraft::entry::RaftEntry;
 use openraft::vote::RaftLeaderId;
 use openraft::{BasicNode, LogId, RaftTypeConfig};
 use serde::{Deserialize, Serialize};
-use storage_leveldb::{Application, StorageError, Transaction, View};
+use storage_leveldb::{Application, SnapshotFile, Storage, StorageError, Transaction, View};
 
 use crate::random::{Random, scatter};
 
@@ -36,6 +36,8 @@ openraft::declare_raft_types!(
 
 pub(crate) type Entry = <Types as RaftTypeConfig>::Entry;
 pub(crate) type LogIdOf = openraft::type_config::alias::LogIdOf<Types>;
+pub(crate) type Store = Storage<Types, Pairs>;
+pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, SnapshotFile>;
 
 /// What applying a put does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

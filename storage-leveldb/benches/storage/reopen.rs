@@ -12,8 +12,9 @@ use storage_leveldb::{Options, Storage};
 
 use crate::args::{Args, Name};
 use crate::child::{Child, say};
-use crate::node::{Node, Policy, Store};
-use crate::pairs::{Kind, Pairs, Puts, USER_BYTES};
+use crate::node::Node;
+use crate::pairs::{Kind, Pairs, Puts, Store, USER_BYTES};
+use crate::policy::Policy;
 use crate::process::drop_page_cache;
 use crate::requirement::Requirement;
 use crate::table::{Table, grouped, mib};
@@ -36,7 +37,8 @@ struct Opened {
 impl Opened {
     async fn measure(dir: &Path) -> Self {
         let disk = WatchedDisk::new(dir.join("log"));
-        let options = Options { must_exist: true, disk: Arc::new(disk.clone()), ..Options::default() };
+        let mut options = Options::default().with_disk(Arc::new(disk.clone()));
+        options.must_exist = true;
         let started = Instant::now();
         let mut store: Store = Storage::open(dir, Pairs, options).await.unwrap();
         let (open, log) = (started.elapsed(), disk.span());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use storage_leveldb::{Disk, ReadFile, RealDisk, WriteFile};
+use storage_leveldb::testing::disk::{Disk, ReadFile, RealDisk, WriteFile};
 
 /// The operating system's files; it knows when the first and the last call for something in `dir`
 /// was.

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::{RaftLogReader, RaftSnapshotBuilder};
-use storage_leveldb::{LogReader, StateMachine};
+use storage_leveldb::StateMachine;
+use storage_leveldb::raft::LogReader;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::node::{Mark, Policy, Snapshot, Store, Waits};
-use crate::pairs::{Pairs, Types};
+use crate::pairs::{Pairs, Snapshot, Store, Types};
+use crate::policy::Policy;
+use crate::waits::{Mark, Waits};
 
 /// A call of `apply` that takes longer holds up those behind it.
 const LONG: Duration = Duration::from_millis(10);

@@ -19,9 +19,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage_leveldb::{
-    Batch, Disk, Durability, Engine, EngineFactory, Fault, KeyRange, Op, ScanLimit, StorageError, WriteFile,
-};
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::testing::disk::{Disk, WriteFile};
+use storage_leveldb::testing::engine::{Batch, Durability, Engine, EngineFactory, Op};
+use storage_leveldb::{Fault, StorageError};
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 
@@ -192,7 +193,7 @@ impl Engine for OneFile {
     }
 
     fn write(&mut self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
-        if !batch.is_empty() {
+        if !batch.ops().is_empty() {
             self.to_sync = true;
             self.file.write_all(&record(batch.ops())).map_err(at(&self.path))?;
             batch.into_ops().into_iter().for_each(|op| apply(&mut self.map, op));

@@ -9,7 +9,7 @@ mod engine;
 use std::sync::Arc;
 
 use engine::OneFileFactory;
-use storage_leveldb::EngineFactory;
+use storage_leveldb::testing::engine::EngineFactory;
 use storage_leveldb::testing::{SimDisk, engine_conformance};
 
 fn on(disk: &SimDisk) -> Arc<dyn EngineFactory> {

@@ -41,8 +41,8 @@ fn start<C: StandardTypes>(
     application: &CheckedApplication<'_>,
 ) {
     let disk = Arc::new(OverlayDisk::new(findings.disk(), MAX_CHANGED_BYTES));
-    let (log_leveldb, state_leveldb) = (frugal(options.log_leveldb), frugal(options.state_leveldb));
-    let options = Options { disk, engine: None, log_leveldb, state_leveldb, ..options.clone() };
+    let log_leveldb = frugal(options.log_leveldb);
+    let options = Options { disk, engine: None, log_leveldb, ..options.clone() };
     let opened = OpenedParts::<C>::open(dir, options, application.merge.clone());
     findings.opened(dir, opened.map(drop));
 }

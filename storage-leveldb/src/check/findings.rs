@@ -8,7 +8,7 @@ use crate::disk::{Disk, GuardedDisk, OverlayDisk};
 use crate::engine::LevelDbOptions;
 use crate::error::StorageError;
 use crate::health::{Fault, FaultKind};
-use crate::observer::NoObserver;
+use crate::observer::Silent;
 
 /// More are counted and not kept.
 const MAX_PROBLEMS: usize = 1000;
@@ -133,5 +133,5 @@ impl<'a> Findings<'a> {
 
 /// A disk behind a latch of its own.
 fn guarded(disk: Arc<dyn Disk>) -> GuardedDisk {
-    GuardedDisk::new(disk, Arc::new(NoObserver), Arc::new(()))
+    GuardedDisk::new(disk, Arc::new(Silent), Arc::new(()))
 }

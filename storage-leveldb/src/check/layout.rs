@@ -11,7 +11,7 @@ use super::leveldb::{self, Of};
 use crate::file::marker;
 use crate::log::{Form, LOG_MANIFEST, LogManifest, SegmentRecord};
 use crate::lsm::manifest::{MANIFEST, Manifest};
-use crate::lsm::tree::{table_dir, table_number};
+use crate::lsm::table::{table_dir, table_number};
 use crate::storage::is_formatted;
 
 /// How FORMAT begins in every version.

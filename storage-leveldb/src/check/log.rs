@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::findings::{Findings, frugal};
 use super::report::{CheckedLog, CheckedPosition, Progress};
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, KeyRange, LevelDb, ScanLimit};
+use crate::engine::{EngineFactory, LevelDb};
 use crate::error::StorageError;
 use crate::log::key::{self, MetaKey};
 use crate::log::{
@@ -22,6 +22,7 @@ use crate::log::{
 };
 use crate::options::Options;
 use crate::raft::log_records::purged_id;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// Pairs of a segment read at once.
 const PAGE: ScanLimit = ScanLimit { pairs: 4096, bytes: 1 << 20 };

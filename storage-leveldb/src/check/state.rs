@@ -6,16 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openraft::type_config::alias::LogIdOf;
 
-use super::findings::{Findings, frugal};
+use super::findings::Findings;
 use super::report::{CheckedPairs, CheckedPosition, Progress};
 use super::{CheckedApplication, PairCheck};
-use crate::engine::{KeyRange, LevelDb};
+use crate::engine::LevelDb;
 use crate::error::StorageError;
 use crate::lsm::key;
 use crate::lsm::tree::LsmTree;
 use crate::options::Options;
 use crate::raft::StandardTypes;
 use crate::raft::position::Position;
+use crate::scan::KeyRange;
 
 /// Between two reports of progress.
 const PROGRESS_PAIRS: u64 = 4096;
@@ -28,7 +29,7 @@ pub(super) fn verify<C: StandardTypes>(
     application: &CheckedApplication<'_>,
 ) -> Option<Option<LogIdOf<C>>> {
     let disk = findings.overlay();
-    let factory = Arc::new(LevelDb::new(disk.clone(), frugal(options.state_leveldb)));
+    let factory = Arc::new(LevelDb::new(disk.clone(), options.state_leveldb()));
     let opened = LsmTree::open(dir, disk, factory, options.memtable_bytes, application.merge.clone(), false);
     let tree = findings.opened(dir, opened)?;
     let position = findings.sound(Position::<C>::durable(&tree))?;

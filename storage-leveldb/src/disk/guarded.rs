@@ -225,7 +225,7 @@ impl GuardedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observer::NoObserver;
+    use crate::observer::Silent;
     use crate::testing::{OperationKind, SimDisk};
 
     /// A commit that waits for a directory waits for the disk, not for LevelDB.
@@ -239,7 +239,7 @@ mod tests {
                 std::thread::sleep(SLOW);
             }
         });
-        let disk = GuardedDisk::new(Arc::new(sim), Arc::new(NoObserver), Arc::new(()));
+        let disk = GuardedDisk::new(Arc::new(sim), Arc::new(Silent), Arc::new(()));
         let before = time_syncing();
         disk.create_dir(Path::new("dir")).unwrap();
         disk.sync_dir(Path::new("dir")).unwrap();

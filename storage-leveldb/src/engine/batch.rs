@@ -31,12 +31,6 @@ impl Batch {
         self.ops.push(Op::Delete(key));
     }
 
-    /// Nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
-    }
-
     /// Bytes of keys and values in it.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit, Table, TableWriter};
+use super::{Batch, Durability, Engine, EngineFactory, Op, Table, TableWriter};
 use crate::error::StorageError;
 use crate::health::Fault;
+use crate::scan::{KeyRange, ScanLimit};
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 

@@ -1,29 +1,29 @@
 //! The engine seam: what the log and the state machine need of an ordered key-value store.
 //!
-//! Two implementations: [`LevelDb`], which is what runs, and [`MemoryEngine`], for tests; a third
+//! Two implementations: [`LevelDb`], which is what runs, and `MemoryEngine`, for tests; a third
 //! is in `examples/third_engine`. What all of them must do is at [`Engine`].
 
 mod batch;
+mod factory;
 mod latched;
 mod leveldb;
+#[cfg(feature = "testing")]
 mod memory;
-mod range;
 mod served;
 mod table;
-
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::error::StorageError;
+use crate::scan::{KeyRange, ScanLimit};
 
 pub use batch::{Batch, Op};
+pub use factory::EngineFactory;
 pub(crate) use latched::latched;
 pub use leveldb::{LevelDb, LevelDbOptions};
 pub(crate) use leveldb::{LiveFiles, panic_text, records as leveldb_records};
+#[cfg(feature = "testing")]
 pub use memory::MemoryEngine;
-pub use range::{KeyRange, ScanLimit};
 pub(crate) use served::{Served, WriteCall, WriteSource, WriteTime};
 pub use table::{Table, TableWriter};
 
@@ -56,7 +56,7 @@ pub enum Durability {
 /// # Writing another engine
 ///
 /// `examples/third_engine` is one in some 200 lines. Implement this trait and [`EngineFactory`], do
-/// all disk access through a [`Disk`](crate::Disk), and
+/// all disk access through a [`Disk`](crate::testing::disk::Disk), and
 ///
 /// - write a record that a crash can tear with a checksum over all of it, and never append behind a
 ///   torn one: it would hide what follows;
@@ -69,7 +69,7 @@ pub enum Durability {
 ///
 /// ```
 /// # use std::sync::Arc;
-/// # use storage_leveldb::{EngineFactory, LevelDbOptions};
+/// # use storage_leveldb::testing::engine::{EngineFactory, LevelDbOptions};
 /// # use storage_leveldb::testing::{SimDisk, engine_conformance, leveldb_on};
 /// // Your factory, on a simulated disk.
 /// fn make(disk: &SimDisk) -> Arc<dyn EngineFactory> {
@@ -83,7 +83,7 @@ pub enum Durability {
 /// assert!(engine_conformance::check_power_loss(&make, 1) > 50);
 /// ```
 ///
-/// and, in [`Options::engine`](crate::Options::engine) below a whole storage, through openraft's
+/// and, in [`Options::with_engine`](crate::Options::with_engine) below a whole storage, through openraft's
 /// suite: `tests/storage/conformance.rs` shows how, in 20 lines. An engine whose files are not
 /// under checksums of their own passes all this and still believes a flipped bit; the storage
 /// checks nothing below this seam.
@@ -115,35 +115,4 @@ pub trait Engine {
     /// # Errors
     /// A fault; never a shorter answer.
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError>;
-}
-
-/// Opens engines. Shared between threads; the engines are not.
-pub trait EngineFactory: Send + Sync + 'static {
-    /// Opens the engine in `dir`, creating it if the directory is empty or missing.
-    ///
-    /// # Errors
-    /// A fault, naming the damaged file.
-    fn open(&self, dir: &Path) -> Result<Box<dyn Engine>, StorageError>;
-
-    /// Whether `dir` holds an engine.
-    ///
-    /// # Errors
-    /// A fault.
-    fn exists(&self, dir: &Path) -> Result<bool, StorageError>;
-
-    /// Starts writing a table in `dir`, which is empty or missing.
-    ///
-    /// # Errors
-    /// A fault.
-    fn write_table(&self, dir: &Path) -> Result<Box<dyn TableWriter>, StorageError> {
-        Ok(Box::new(table::EngineTableWriter::new(self.open(dir)?)))
-    }
-
-    /// Opens the complete table in `dir`.
-    ///
-    /// # Errors
-    /// A fault, naming the damaged file; also if there is no table.
-    fn open_table(self: Arc<Self>, dir: &Path) -> Result<Arc<dyn Table>, StorageError> {
-        Ok(Arc::new(Served::start("table", dir, move |dir| self.open(dir))?))
-    }
 }

@@ -6,15 +6,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, KeyRange, ScanLimit, Table, panic_text};
+use super::{Batch, Durability, Engine, Table, panic_text};
 use crate::disk::time_syncing;
 use crate::error::StorageError;
 use crate::health::{Fault, FaultKind};
+use crate::owned_thread::OwnedThread;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// Requests that wait for the thread; more wait for room.
 const QUEUE_REQUESTS: usize = 64;
@@ -53,8 +54,8 @@ pub(crate) trait WriteSource: Send {
 ///
 /// A panic of the engine is answered as an error, to that request and to all after it.
 pub(crate) struct Served {
-    sender: Option<SyncSender<Request>>,
-    thread: Option<JoinHandle<()>>,
+    queue: SyncSender<Request>,
+    _thread: OwnedThread,
 }
 
 impl Served {
@@ -65,30 +66,25 @@ impl Served {
         open: impl FnOnce(&Path) -> Result<Box<dyn Engine>, StorageError> + Send + 'static,
     ) -> Result<Self, StorageError> {
         let dir = dir.to_owned();
-        let (sender, queue) = sync_channel(QUEUE_REQUESTS);
+        let (queue, requests) = sync_channel(QUEUE_REQUESTS);
         let (opened, wait) = sync_channel(1);
         // The engine never leaves the thread that opens it.
         let serve = move || match answered(&dir, || open(&dir)) {
             Ok(engine) => {
                 if opened.send(Ok(())).is_ok() {
-                    Server { engine, dir, panicked: None, writes: None }.serve(&queue);
+                    Server { engine, dir, panicked: None, writes: None }.serve(&requests);
                 }
             }
             // The opener may be gone.
             Err(e) => drop(opened.send(Err(e))),
         };
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(serve).map_err(|e| {
-            tracing::error!(error = %e, name, "cannot start a storage thread");
-            StorageError::Closed
-        })?;
-        let this = Self { sender: Some(sender), thread: Some(thread) };
+        let this = Self { queue, _thread: OwnedThread::start(name, serve)? };
         wait.recv().map_err(|_| StorageError::Closed)??;
         Ok(this)
     }
 
     fn begin(&self, request: Request) -> Result<(), StorageError> {
-        let sender = self.sender.as_ref().ok_or(StorageError::Closed)?;
-        sender.send(request).map_err(|_| StorageError::Closed)
+        self.queue.send(request).map_err(|_| StorageError::Closed)
     }
 
     fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StorageError> {
@@ -110,16 +106,6 @@ impl Served {
     /// As [`Engine::reserve`].
     pub(crate) fn reserve(&self, bytes: u64) -> Result<(), StorageError> {
         self.ask(|done| Request::Reserve(bytes, done))
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.sender = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by the panic hook.
-            let _ = thread.join();
-        }
     }
 }
 

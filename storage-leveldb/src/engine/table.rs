@@ -7,8 +7,9 @@
 
 use bytes::Bytes;
 
-use super::{Batch, Durability, Engine, KeyRange, ScanLimit};
+use super::{Batch, Durability, Engine};
 use crate::error::StorageError;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// Pairs are handed to an engine in batches of this size.
 const BATCH_BYTES: usize = 1024 * 1024;

@@ -19,8 +19,8 @@ pub(super) fn read_used(file: &dyn ReadFile, limit_bytes: u64) -> io::Result<Vec
         return read_all(file, limit_bytes);
     }
     // The last frame may end in zeros of its own; its header does not consist of them.
-    let frame_bytes = FRAME_HEADER_BYTES.saturating_add(MAX_FRAME_PAYLOAD_BYTES) as u64;
-    let used = len.min(end_of_content(file, len)?.saturating_add(frame_bytes));
+    let frame_bytes = (FRAME_HEADER_BYTES + MAX_FRAME_PAYLOAD_BYTES) as u64;
+    let used = len.min(end_of_content(file, len)? + frame_bytes);
     let mut bytes = vec![0; usize::try_from(used).map_err(io::Error::other)?];
     read_exactly(file, 0, &mut bytes)?;
     Ok(bytes)
@@ -32,10 +32,10 @@ fn end_of_content(file: &dyn ReadFile, len: u64) -> io::Result<u64> {
     let mut end = len;
     while end > 0 {
         let start = end.saturating_sub(PIECE_BYTES);
-        piece.resize(usize::try_from(end.saturating_sub(start)).map_err(io::Error::other)?, 0);
+        piece.resize(usize::try_from(end - start).map_err(io::Error::other)?, 0);
         read_exactly(file, start, &mut piece)?;
         if let Some(last) = piece.iter().rposition(|byte| *byte != 0) {
-            return Ok(start.saturating_add(last as u64).saturating_add(1));
+            return Ok(start + last as u64 + 1);
         }
         end = start;
     }
@@ -51,7 +51,7 @@ mod tests {
     use crate::disk::{Disk, GuardedDisk};
     use crate::file::framed::Framer;
     use crate::file::framed_reader::{Tail, decode, read_stream};
-    use crate::observer::NoObserver;
+    use crate::observer::Silent;
     use crate::testing::SimDisk;
 
     fn read(disk: &SimDisk, bytes: &[u8]) -> Vec<u8> {
@@ -78,7 +78,7 @@ mod tests {
             let stream = decode(&read, Tail::MayBeTorn).unwrap();
             assert!(stream.len() == MAX_FRAME_PAYLOAD_BYTES && stream.first() == Some(&b'x'));
             // A file that was complete before it got its name has nothing behind its frames.
-            let guarded = GuardedDisk::new(Arc::new(disk.copy()), Arc::new(NoObserver), Arc::new(()));
+            let guarded = GuardedDisk::new(Arc::new(disk.copy()), Arc::new(Silent), Arc::new(()));
             assert_eq!(read_stream(&guarded, Path::new("log"), Tail::Complete).is_ok(), reserved == 0);
         }
         bytes.fill(0);

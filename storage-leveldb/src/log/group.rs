@@ -3,8 +3,9 @@
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::entry_block::{self, EntryBlock};
-use super::hard_state::{HardState, PurgePoint, start_record};
+use super::hard_state::{HardState, start_record};
 use super::key::{self, MetaKey};
+use super::manifest::PurgePoint;
 use super::request::{Done, Request};
 use crate::engine::{Batch, Durability};
 use crate::error::StorageError;

@@ -1,28 +1,18 @@
 //! What the log holds beside its entries, as it is stored.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
 use super::entry_block::EntryBlock;
 use super::key::MetaKey;
 use super::request::Request;
 use crate::engine::Batch;
 
-/// Up to where a log is purged. Of two the later one counts.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct PurgePoint {
-    /// The entries before this index are purged.
-    pub(crate) end: u64,
-    /// What the owner of the log keeps of the last of them; means nothing here.
-    pub(crate) log_id: Bytes,
-}
-
 /// The vote, the committed and the purged id, as records, and where the log ends: as of the last
 /// change that was asked for.
 #[derive(Clone, Default)]
 pub(super) struct HardState {
     pub(super) vote: Option<Bytes>,
-    /// A [`PurgePoint`], encoded.
+    /// A [`PurgePoint`](super::PurgePoint), encoded.
     pub(super) purged: Option<Bytes>,
     pub(super) committed: Option<Bytes>,
     /// Where the log ends, or before: a purge behind the end does not move it.

@@ -2,7 +2,7 @@
 //!
 //! What is no entry sorts behind the entries, so that `entries` is one range.
 
-use crate::engine::KeyRange;
+use crate::scan::KeyRange;
 
 const ENTRY: u8 = 0x01;
 const META: u8 = 0xff;

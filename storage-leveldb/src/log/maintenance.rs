@@ -8,19 +8,20 @@
 //! purge:   MANIFEST without what is purged ─▶ its segments are removed
 //! ```
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::hard_state::PurgePoint;
-use super::maintenance_thread::{SharedTasks, Tasks};
-use super::manifest::{Form, LogManifest, SegmentRecord};
+use super::maintenance_thread::{MaintenanceThread, Tasks};
+use super::manifest::{Form, LogManifest, PurgePoint, SegmentRecord};
 use super::segment::Segment;
 use super::segment_table::write_table;
 use super::segments::SharedSegments;
 use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
+use crate::monitor::Monitor;
 
 /// Databases beside the active one that are kept as they are: most are purged before they would
 /// have to be stored.
@@ -44,8 +45,14 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
+    /// Starts the thread; the log may go on in the `prepared` segments.
+    pub(super) fn start(self, prepared: VecDeque<Arc<Segment>>) -> Result<MaintenanceThread, StorageError> {
+        let (disk, dir) = (self.disk.clone(), self.dir.clone());
+        MaintenanceThread::start(&disk, &dir, prepared, move |tasks| self.run(tasks))
+    }
+
     /// Works until it is stopped, or a fault is latched.
-    pub(super) fn run(mut self, tasks: &SharedTasks) {
+    fn run(mut self, tasks: &Monitor<Tasks>) {
         // What an earlier process has left to be done.
         let mut is_idle = false;
         let mut has_garbage = true;
@@ -62,7 +69,7 @@ impl Maintenance {
     }
 
     /// Until there may be something to do; `false`: it is to end.
-    fn wait(&mut self, tasks: &SharedTasks, is_idle: bool) -> bool {
+    fn wait(&mut self, tasks: &Monitor<Tasks>, is_idle: bool) -> bool {
         let (started, may_delete) = (Instant::now(), !self.removed.is_empty());
         let mut guard = tasks.lock();
         let has_news = |tasks: &Tasks| {
@@ -82,14 +89,17 @@ impl Maintenance {
                 self.purged = guard.purged.take().or(self.purged.take());
                 return true;
             }
-            let timeout = (guard.may_begin && may_delete).then_some(REMOVED_INTERVAL);
-            guard = tasks.wait(guard, timeout);
+            guard = if guard.may_begin && may_delete {
+                tasks.wait_for(guard, REMOVED_INTERVAL)
+            } else {
+                tasks.wait(guard)
+            };
         }
     }
 
     /// Does one thing, that which others may wait for first. Answers whether there was anything to
     /// do.
-    fn work(&mut self, tasks: &SharedTasks) -> Result<bool, StorageError> {
+    fn work(&mut self, tasks: &Monitor<Tasks>) -> Result<bool, StorageError> {
         if tasks.lock().prepared.is_empty() {
             let prepared = self.prepare()?;
             tasks.change(|tasks| tasks.prepared.push_back(prepared));
@@ -131,7 +141,7 @@ impl Maintenance {
 
     /// Makes room for what the next segment will hold. Meanwhile it cannot be begun, so that no
     /// write waits for it.
-    fn reserve(&self, tasks: &SharedTasks) -> Result<bool, StorageError> {
+    fn reserve(&self, tasks: &Monitor<Tasks>) -> Result<bool, StorageError> {
         let take = |tasks: &mut Tasks| {
             let is_due = std::mem::take(&mut tasks.is_half_full);
             is_due.then(|| tasks.prepared.pop_front()).flatten()
@@ -165,7 +175,7 @@ impl Maintenance {
 
     /// Stores the oldest of too many databases as a table: a database holds in memory what is in
     /// it.
-    fn store(&mut self, tasks: &SharedTasks) -> Result<bool, StorageError> {
+    fn store(&mut self, tasks: &Monitor<Tasks>) -> Result<bool, StorageError> {
         let segments = self.segments.get();
         let mut covers = segments.covers();
         covers.pop();
@@ -229,8 +239,7 @@ mod tests {
     use crate::engine::{LevelDb, LevelDbOptions};
     use crate::log::Segments;
     use crate::log::hard_state::HardState;
-    use crate::log::maintenance_thread::MaintenanceThread;
-    use crate::observer::NoObserver;
+    use crate::observer::Silent;
     use crate::testing::SimDisk;
 
     fn eventually(is_so: impl Fn() -> bool) {
@@ -249,7 +258,7 @@ mod tests {
     #[test]
     fn a_switch_with_another_segment_ready_closes_a_database() {
         let dir = Path::new("log");
-        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(NoObserver), Arc::new(()));
+        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(Silent), Arc::new(()));
         let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), LevelDbOptions::default()));
         disk.create_dir(dir).unwrap();
         let record = |number| SegmentRecord { number, form: Form::Database };
@@ -277,7 +286,7 @@ mod tests {
             purged: None,
             removed: Vec::new(),
         };
-        let thread = MaintenanceThread::start(maintenance, [third, fourth].into()).unwrap();
+        let thread = maintenance.start([third, fourth].into()).unwrap();
         thread.starter().begin();
         eventually(|| !is_there(record(9)));
         let third = thread.take_prepared().unwrap();

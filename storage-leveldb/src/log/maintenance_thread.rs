@@ -1,17 +1,18 @@
-//! The thread of [`Maintenance`], and how the writer talks to it.
+//! The maintenance thread, and how the writer talks to it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
-use super::hard_state::PurgePoint;
-use super::maintenance::Maintenance;
+use super::manifest::PurgePoint;
 use super::segment::Segment;
+use crate::disk::GuardedDisk;
 use crate::error::StorageError;
-use crate::owner_thread::latching;
+use crate::monitor::Monitor;
+use crate::owned_thread::OwnedThread;
 
 /// What the thread is told, and what it has ready.
+#[derive(Default)]
 pub(super) struct Tasks {
     /// Nothing may be changed before what is there has been found good.
     pub(super) may_begin: bool,
@@ -26,41 +27,8 @@ pub(super) struct Tasks {
     pub(super) stop: bool,
 }
 
-/// The tasks behind a lock that is held for memory operations only.
-pub(super) struct SharedTasks {
-    tasks: Mutex<Tasks>,
-    changed: Condvar,
-}
-
-impl SharedTasks {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Tasks) -> T) -> T {
-        let answer = change(&mut self.lock());
-        self.changed.notify_all();
-        answer
-    }
-
-    /// Until there is news, or until `timeout`, if there is one.
-    pub(super) fn wait<'a>(
-        &self,
-        tasks: MutexGuard<'a, Tasks>,
-        timeout: Option<Duration>,
-    ) -> MutexGuard<'a, Tasks> {
-        match timeout {
-            Some(timeout) => {
-                let waited = self.changed.wait_timeout(tasks, timeout);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.changed.wait(tasks).unwrap_or_else(PoisonError::into_inner),
-        }
-    }
-}
-
 /// Lets the maintenance begin.
-pub(super) struct MaintenanceStart(Arc<SharedTasks>);
+pub(super) struct MaintenanceStart(Arc<Monitor<Tasks>>);
 
 impl MaintenanceStart {
     /// What is there has been found good.
@@ -71,32 +39,23 @@ impl MaintenanceStart {
 
 /// The running thread. Dropping this ends it and waits for it.
 pub(super) struct MaintenanceThread {
-    tasks: Arc<SharedTasks>,
-    thread: Option<JoinHandle<()>>,
+    tasks: Arc<Monitor<Tasks>>,
+    _thread: OwnedThread,
 }
 
 impl MaintenanceThread {
+    /// Starts it for the log in `dir`, with these segments ready. `work` ends once it is told to
+    /// stop.
     pub(super) fn start(
-        maintenance: Maintenance,
+        disk: &GuardedDisk,
+        dir: &Path,
         prepared: VecDeque<Arc<Segment>>,
+        work: impl FnOnce(&Monitor<Tasks>) + Send + 'static,
     ) -> Result<Self, StorageError> {
-        let tasks = Tasks {
-            may_begin: false,
-            prepared,
-            is_half_full: false,
-            has_switched: false,
-            purged: None,
-            stop: false,
-        };
-        let tasks = Arc::new(SharedTasks { tasks: Mutex::new(tasks), changed: Condvar::new() });
+        let tasks = Arc::new(Monitor::new(Tasks { prepared, ..Tasks::default() }));
         let its_tasks = tasks.clone();
-        let (disk, dir) = (maintenance.disk.clone(), maintenance.dir.clone());
-        let body = move || latching(&disk, &dir, || maintenance.run(&its_tasks));
-        let thread = thread::Builder::new().name("raft-log-maint".to_owned()).spawn(body).map_err(|e| {
-            tracing::error!(error = %e, "cannot start a storage thread");
-            StorageError::Closed
-        })?;
-        Ok(Self { tasks, thread: Some(thread) })
+        let thread = OwnedThread::latching("raft-log-maint", disk, dir, move || work(&its_tasks))?;
+        Ok(Self { tasks, _thread: thread })
     }
 
     pub(super) fn starter(&self) -> MaintenanceStart {
@@ -130,9 +89,5 @@ impl MaintenanceThread {
 impl Drop for MaintenanceThread {
     fn drop(&mut self) {
         self.tasks.change(|tasks| tasks.stop = true);
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been latched.
-            let _ = thread.join();
-        }
     }
 }

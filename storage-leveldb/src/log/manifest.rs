@@ -10,9 +10,9 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::hard_state::PurgePoint;
 use crate::disk::GuardedDisk;
 use crate::file::marker;
 use crate::health::Fault;
@@ -23,6 +23,15 @@ pub(crate) const MANIFEST: &str = "MANIFEST";
 const FORMAT: u8 = 1;
 const DATABASE: &str = "segment-";
 const TABLE: &str = "table-";
+
+/// Up to where a log is purged. Of two the later one counts.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct PurgePoint {
+    /// The entries before this index are purged.
+    pub(crate) end: u64,
+    /// What the owner of the log keeps of the last of them; means nothing here.
+    pub(crate) log_id: Bytes,
+}
 
 /// What a segment is stored as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,21 +93,11 @@ impl LogManifest {
 
     /// What MANIFEST in `dir` says; `None` if there is none.
     pub(crate) fn read(disk: &GuardedDisk, dir: &Path) -> Result<Option<Self>, Fault> {
-        let path = dir.join(MANIFEST);
-        let Some(content) = marker::read(disk, &path)? else {
-            return Ok(None);
-        };
-        if content.first() != Some(&FORMAT) {
-            let reason = format!("log format {:?}; this version reads format {FORMAT} only", content.first());
-            return Err(disk.other_format(&path, reason));
-        }
-        codec::decode(&content).map(Some).map_err(|e| disk.damaged(&path, e))
+        marker::read_value(disk, &dir.join(MANIFEST), "log", FORMAT)
     }
 
     /// From now on this is the log; durable when it returns.
     pub(crate) fn replace(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
-        let path = dir.join(MANIFEST);
-        let content = codec::encode(self).map_err(|e| disk.damaged(&path, e))?;
-        marker::replace(disk, &path, &content)
+        marker::replace_value(disk, &dir.join(MANIFEST), self)
     }
 }

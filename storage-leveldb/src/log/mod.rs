@@ -40,8 +40,7 @@ pub(crate) use block_builder::{BlockBuilder, EncodedEntries};
 #[cfg(feature = "testing")]
 pub(crate) use entry_block::split;
 pub(crate) use entry_block::{BlockReader, Record};
-pub(crate) use hard_state::PurgePoint;
-pub(crate) use manifest::{Form, LogManifest, MANIFEST as LOG_MANIFEST, SegmentRecord};
+pub(crate) use manifest::{Form, LogManifest, MANIFEST as LOG_MANIFEST, PurgePoint, SegmentRecord};
 pub(crate) use segment::Segment;
 pub(crate) use segmented_log::{LogEngines, OpenedLog, SegmentedLog};
 pub(crate) use segments::Segments;

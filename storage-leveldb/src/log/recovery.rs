@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::hard_state::{HardState, PurgePoint};
+use super::hard_state::HardState;
 use super::key::MetaKey;
-use super::manifest::{Form, LogManifest, MANIFEST, SegmentRecord};
+use super::manifest::{Form, LogManifest, MANIFEST, PurgePoint, SegmentRecord};
 use super::segment::Segment;
 use super::segments::Segments;
 use crate::disk::GuardedDisk;

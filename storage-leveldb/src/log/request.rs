@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::entry_block::EntryBlock;
-use super::hard_state::PurgePoint;
+use super::manifest::PurgePoint;
 use crate::error::StorageError;
 
 /// Called once what was asked for is durable, or has failed; dropped if the log closes before.

@@ -12,10 +12,9 @@ use super::hard_state::HardState;
 use super::key::{self, MetaKey};
 use super::manifest::{Form, SegmentRecord};
 use crate::disk::GuardedDisk;
-use crate::engine::{
-    Batch, Durability, EngineFactory, KeyRange, ScanLimit, Served, Table, WriteSource, latched,
-};
+use crate::engine::{Batch, Durability, EngineFactory, Served, Table, WriteSource, latched};
 use crate::error::StorageError;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// Version of what is in a segment.
 pub(super) const FORMAT: u8 = 1;

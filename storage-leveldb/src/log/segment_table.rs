@@ -8,8 +8,9 @@ use super::hard_state::start_record;
 use super::key::{self, MetaKey};
 use super::segment::{FORMAT, Segment};
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, ScanLimit, latched};
+use crate::engine::{EngineFactory, latched};
 use crate::error::StorageError;
+use crate::scan::ScanLimit;
 
 /// Read at once.
 const PAGE: ScanLimit = ScanLimit { pairs: 4096, bytes: 256 * 1024 };

@@ -9,9 +9,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::block_builder::EncodedEntries;
 use super::entry_block::EntryBlock;
-use super::hard_state::PurgePoint;
 use super::maintenance::Maintenance;
-use super::maintenance_thread::{MaintenanceStart, MaintenanceThread};
+use super::maintenance_thread::MaintenanceStart;
+use super::manifest::PurgePoint;
 use super::recovery::{LogDir, Recovered};
 use super::request::{Done, Request};
 use super::segments::SharedSegments;
@@ -22,7 +22,7 @@ use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::owner_thread::{OwnerThread, latching};
+use crate::owned_thread::OwnedThread;
 
 /// Requests that wait for the writer; more wait for room.
 const QUEUE_REQUESTS: usize = 4096;
@@ -59,10 +59,11 @@ pub(crate) struct SegmentedLog {
     pub(crate) disk: GuardedDisk,
     pub(crate) dir: PathBuf,
     tail: Arc<SharedTail>,
-    queue: OwnerThread<Request>,
     segments: Arc<SharedSegments>,
     room: Arc<Semaphore>,
     maintenance: MaintenanceStart,
+    queue: mpsc::Sender<Request>,
+    _writer: OwnedThread,
 }
 
 impl SegmentedLog {
@@ -94,7 +95,7 @@ impl SegmentedLog {
             segment_bytes: options.log_segment_bytes,
             removed: Vec::new(),
         };
-        let maintenance = MaintenanceThread::start(maintenance, found.prepared)?;
+        let maintenance = maintenance.start(found.prepared)?;
         let starter = maintenance.starter();
         let writer = Writer {
             tail: tail.clone(),
@@ -105,15 +106,12 @@ impl SegmentedLog {
             active_bytes: 0,
             segment_bytes: options.log_segment_bytes,
         };
-        let (sender, requests) = mpsc::channel(QUEUE_REQUESTS);
-        let (its_disk, its_dir) = (disk.clone(), dir.to_owned());
-        let (queue, ()) = OwnerThread::start("raft-log", sender, move || {
-            let queue = RequestQueue { requests, hard_state };
-            Ok(((), move || latching(&its_disk, &its_dir, || writer.run(queue))))
-        })?;
+        let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
+        let work = move || writer.run(RequestQueue { requests, hard_state });
+        let writer = OwnedThread::latching("raft-log", &disk, dir, work)?;
         let room = Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize));
         let dir = dir.to_owned();
-        let log = Self { disk, dir, tail, queue, segments, room, maintenance: starter };
+        let log = Self { disk, dir, tail, segments, room, maintenance: starter, queue, _writer: writer };
         Ok(OpenedLog { log, vote, committed, purged, last_record, newest_dir })
     }
 
@@ -142,7 +140,7 @@ impl SegmentedLog {
 
     async fn send(&self, request: Request) -> Result<(), StorageError> {
         self.check()?;
-        self.queue.send(request).await
+        self.queue.send(request).await.map_err(|_| StorageError::Closed)
     }
 
     /// Sends a request whose outcome is waited for.

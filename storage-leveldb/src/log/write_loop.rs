@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
 
 use super::group::{Group, Waiters};
-use super::hard_state::{HardState, PurgePoint};
+use super::hard_state::HardState;
+use super::manifest::PurgePoint;
 use super::request::Request;
 use crate::disk::GuardedDisk;
 use crate::engine::{WriteCall, WriteSource, WriteTime, latched};
@@ -222,7 +223,7 @@ mod tests {
 
     use super::*;
     use crate::log::request::Done;
-    use crate::observer::NoObserver;
+    use crate::observer::Silent;
     use crate::testing::SimDisk;
 
     type Reports = std::sync::mpsc::Receiver<Report>;
@@ -230,7 +231,7 @@ mod tests {
 
     /// A loop that has these requests to serve, in groups of what waits when they are asked for.
     fn write_loop(first: Request) -> (WriteLoop, mpsc::Sender<Request>, Reports) {
-        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(NoObserver), Arc::new(()));
+        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(Silent), Arc::new(()));
         let (dir, segment_bytes) = ("segment".into(), 1 << 20);
         let target = Target { disk, dir, begins: false, start: 0, used_bytes: 0, segment_bytes };
         let (sender, requests) = mpsc::channel(8);

@@ -48,7 +48,7 @@ pub(crate) fn run(tree: &LsmTree) {
 fn next(tree: &LsmTree) -> Option<Compaction> {
     loop {
         tree.remove_obsolete();
-        let work = tree.work();
+        let work = tree.work.lock();
         tree.disk.health.check().ok()?;
         if work.stop || work.flush_ended {
             return None;
@@ -58,9 +58,9 @@ fn next(tree: &LsmTree) -> Option<Compaction> {
         }
         // Some may have become so since they were removed.
         if !work.obsolete.is_empty() {
-            drop(tree.wait_for(work, OBSOLETE_INTERVAL));
+            drop(tree.work.wait_for(work, OBSOLETE_INTERVAL));
         } else {
-            drop(tree.wait(work));
+            drop(tree.work.wait(work));
         }
     }
 }
@@ -124,7 +124,7 @@ impl Compaction {
 
     /// Whether it is still wanted. If many newer tables have come, some are compacted first.
     fn look(&self, tree: &LsmTree, max_nested: usize) -> Result<bool, StorageError> {
-        let work = tree.work();
+        let work = tree.work.lock();
         if work.stop || tree.epoch() != self.epoch {
             return Ok(false);
         }

@@ -28,11 +28,11 @@ pub(crate) fn run(tree: &LsmTree) {
 /// The oldest sealed memtable, and the epoch that it is of. Meanwhile gives back the memory of
 /// those that were written.
 fn next(tree: &LsmTree) -> Option<(Arc<Memtable>, Frontier, u64)> {
-    let mut work = tree.work();
+    let mut work = tree.work.lock();
     loop {
         drop(work);
         tree.free_unread();
-        work = tree.work();
+        work = tree.work.lock();
         tree.disk.health.check().ok()?;
         let is_room = work.stop || tree.version().tables.len() < MAX_TABLES;
         match work.sealed.first() {
@@ -40,8 +40,8 @@ fn next(tree: &LsmTree) -> Option<(Arc<Memtable>, Frontier, u64)> {
                 return Some((memtable.clone(), frontier.clone(), tree.epoch()));
             }
             None if work.stop => return None,
-            _ if work.retired.is_empty() => work = tree.wait(work),
-            _ => work = tree.wait_for(work, RETIRED_INTERVAL),
+            _ if work.retired.is_empty() => work = tree.work.wait(work),
+            _ => work = tree.work.wait_for(work, RETIRED_INTERVAL),
         }
     }
 }

@@ -53,22 +53,11 @@ impl Manifest {
 
     /// What MANIFEST in `dir` says; `None` if there is none.
     pub(crate) fn read(disk: &GuardedDisk, dir: &Path) -> Result<Option<Self>, Fault> {
-        let path = dir.join(MANIFEST);
-        let Some(content) = marker::read(disk, &path)? else {
-            return Ok(None);
-        };
-        if content.first() != Some(&FORMAT) {
-            let reason =
-                format!("state format {:?}; this version reads format {FORMAT} only", content.first());
-            return Err(disk.other_format(&path, reason));
-        }
-        codec::decode(&content).map(Some).map_err(|e| disk.damaged(&path, e))
+        marker::read_value(disk, &dir.join(MANIFEST), "state", FORMAT)
     }
 
     /// From now on this is the tree; durable when it returns.
     pub(crate) fn replace(&self, disk: &GuardedDisk, dir: &Path) -> Result<(), Fault> {
-        let path = dir.join(MANIFEST);
-        let content = codec::encode(self).map_err(|e| disk.damaged(&path, e))?;
-        marker::replace(disk, &path, &content)
+        marker::replace_value(disk, &dir.join(MANIFEST), self)
     }
 }

@@ -11,10 +11,10 @@ use bytes::{Bytes, BytesMut};
 use super::bloom::BloomFilter;
 use super::change::Change;
 use super::merge_operator::MergeOperator;
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 #[cfg(feature = "testing")]
 use crate::invariants::all_hold;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// What a change costs in memory beside its key and value: a part of a tree node.
 const CHANGE_OVERHEAD_BYTES: usize = 160;

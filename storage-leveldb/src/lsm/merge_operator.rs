@@ -75,7 +75,7 @@ impl MergeOperator {
 impl MergeOperator {
     pub(crate) fn that_appends() -> Arc<Self> {
         let disk = Arc::new(crate::testing::SimDisk::default());
-        let disk = GuardedDisk::new(disk, Arc::new(crate::observer::NoObserver), Arc::new(()));
+        let disk = GuardedDisk::new(disk, Arc::new(crate::observer::Silent), Arc::new(()));
         let append = |_: &[u8], older: &[u8], operand: &[u8]| Ok([older, operand].concat());
         Self::new(Arc::new(append), &disk, Path::new("state"))
     }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::change::Change;
-use super::key;
 use super::memtable::Memtable;
 use super::merge_operator::MergeOperator;
 use super::table::StateTable;
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
+use crate::scan::{KeyRange, ScanLimit, after};
 
-/// Read from one part at once; a part's first page is smaller if little is wanted.
+/// Read from one part at first, where the caller may need few pairs,
+pub(super) const FIRST_PAGE_PAIRS: usize = 16;
+/// and so many times more with each page that comes after it.
+const PAGE_GROWTH: usize = 4;
+/// Read from one part at once.
 const MAX_PAGE: ScanLimit = ScanLimit { pairs: 2048, bytes: 256 * 1024 };
 /// All pages together have about this much, however many parts there are, unless the pages come to
 /// be smaller than [`MIN_PAGE_BYTES`].
@@ -41,8 +44,7 @@ struct Cursor {
     page: VecDeque<(Bytes, Change)>,
     rest: Option<KeyRange>,
     limit: ScanLimit,
-    /// Of the pages that come after the first.
-    next_limit: ScanLimit,
+    max_pairs: usize,
 }
 
 impl Cursor {
@@ -55,10 +57,10 @@ impl Cursor {
         // Only an empty page is the end: what ended this one is the part's to know, which counts
         // stored bytes.
         if let Some((last, _)) = page.last() {
-            self.rest = Some(KeyRange { start: [last, key::AFTER].concat().into(), end: range.end });
+            self.rest = Some(KeyRange { start: after(last), end: range.end });
         }
         debug_assert!(page.is_sorted_by(|(a, _), (b, _)| a < b), "the keys of a part ascend");
-        self.limit = self.next_limit;
+        self.limit.pairs = (self.limit.pairs * PAGE_GROWTH).min(self.max_pairs);
         self.page = page.into();
         Ok(())
     }
@@ -81,22 +83,22 @@ pub(crate) struct MergingIterator {
 }
 
 impl MergingIterator {
-    /// The parts, each the newest first, memtables before tables; `wanted` is how many pairs the
-    /// caller needs at least.
+    /// The parts, each the newest first, memtables before tables. The first page of each has so
+    /// many pairs.
     pub(crate) fn new(
         operator: &Arc<MergeOperator>,
         memtables: &[Arc<Memtable>],
         sequence: u64,
         tables: &[Arc<StateTable>],
         range: &KeyRange,
-        wanted: usize,
+        first_pairs: usize,
     ) -> Self {
-        let next_limit = page_of(memtables.len() + tables.len());
-        let limit = ScanLimit { pairs: wanted.clamp(1, next_limit.pairs), ..next_limit };
+        let max = page_of(memtables.len() + tables.len());
+        let limit = ScanLimit { pairs: first_pairs.min(max.pairs), ..max };
         let memtables = memtables.iter().map(|memtable| Part::Memtable(memtable.clone(), sequence));
         let parts = memtables.chain(tables.iter().map(|table| Part::Table(table.clone())));
-        let cursor =
-            |part| Cursor { part, page: VecDeque::new(), rest: Some(range.clone()), limit, next_limit };
+        let (page, max_pairs) = (VecDeque::new, max.pairs);
+        let cursor = |part| Cursor { part, page: page(), rest: Some(range.clone()), limit, max_pairs };
         Self { cursors: parts.map(cursor).collect(), operator: operator.clone() }
     }
 

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use crate::disk::GuardedDisk;
-use crate::engine::{EngineFactory, KeyRange, ScanLimit, Table, TableWriter, latched};
+use crate::engine::{EngineFactory, Table, TableWriter, latched};
 use crate::error::StorageError;
+use crate::scan::{KeyRange, ScanLimit};
 
+const TABLE: &str = "table-";
 /// Before every value: what the pair says. A table hides older ones, so it has to know of
 /// deletions.
 const DELETED: u8 = 0;
@@ -25,6 +27,16 @@ pub(crate) struct TableRecord {
     pub(crate) pairs: u64,
     /// Of keys and values, as they were stored.
     pub(crate) bytes: u64,
+}
+
+/// The name of a table's directory.
+pub(crate) fn table_dir(number: u64) -> String {
+    format!("{TABLE}{number}")
+}
+
+/// The number in the name of a table's directory.
+pub(crate) fn table_number(name: &Path) -> Option<u64> {
+    name.to_str()?.strip_prefix(TABLE)?.parse().ok()
 }
 
 /// A complete table of the state.

@@ -1,16 +1,21 @@
 //! What applying a command may do to the pairs.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Range;
+use std::iter::Peekable;
 use std::marker::PhantomData;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 use bytes::Bytes;
 
 use super::change::Change;
 use super::key;
+use super::merge_operator::MergeOperator;
+use super::merging_iterator::FIRST_PAGE_PAIRS;
 use super::version::PinnedVersion;
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
+use crate::scan::{KeyRange, Scan};
 
 /// Reads and changes pairs; reads its own writes, and those of the commands before it.
 ///
@@ -95,60 +100,22 @@ impl Transaction<'_> {
         self.changes.insert(key, change);
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
-    /// is one.
-    ///
-    /// # Errors
-    /// A storage fault.
-    pub fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let mut range = range.under(key::APPLICATION);
-        let mut found = Vec::new();
-        let mut bytes = 0_usize;
-        loop {
-            let page = self.before.scan(&range, limit)?;
-            let page_bytes = page.iter().map(|(key, value)| key.len() + value.len()).sum();
-            let page_end = if limit.is_reached(page.len(), page_bytes) {
-                page.last().map(|(key, _)| after(key))
-            } else {
-                None
-            };
-            for (key, value) in self.with_changes(&range, page_end.as_deref(), page)? {
-                bytes += key.len() + value.len();
-                found.push((key.slice(1..), value));
-                if limit.is_reached(found.len(), bytes) {
-                    return Ok(found);
-                }
-            }
-            match page_end {
-                Some(next) => range.start = next.into(),
-                None => return Ok(found),
-            }
-        }
+    /// The pairs in `range` in ascending key order, as [`View::scan`](crate::View::scan) answers
+    /// them, with what this transaction has changed.
+    pub fn scan<K: AsRef<[u8]> + ?Sized>(&self, range: impl RangeBounds<K>) -> Scan<'_> {
+        let range = key::range_of_application(&range);
+        let before = self.before.pairs(&range, FIRST_PAGE_PAIRS).peekable();
+        let changes = self.changes_in(&range).peekable();
+        let pairs = WithChanges { before, changes, operator: self.before.operator() };
+        Scan::new(pairs.map(|pair| pair.map(key::to_application)))
     }
 
-    /// A page of the database, from the start of `range` up to `page_end` (else all of it), with
-    /// the changes.
-    fn with_changes(
-        &self,
-        range: &KeyRange,
-        page_end: Option<&[u8]>,
-        page: Vec<(Bytes, Bytes)>,
-    ) -> Result<BTreeMap<Bytes, Bytes>, StorageError> {
-        let mut merged: BTreeMap<Bytes, Bytes> = page.into_iter().collect();
-        let end = page_end.or(range.end.as_deref()).map_or(Bound::Unbounded, Bound::Excluded);
-        if range.end.as_deref().is_some_and(|end| end <= &*range.start) {
-            return Ok(merged);
-        }
-        for (key, change) in self.changes.range::<[u8], _>((Bound::Included(&*range.start), end)) {
-            let before = merged.remove(key.as_slice());
-            let value = match change {
-                Change::Put(value) => value.clone(),
-                Change::Delete => continue,
-                Change::Merge(operand) => self.before.operator().value(key, before, operand.clone())?,
-            };
-            merged.insert(Bytes::copy_from_slice(key), value);
-        }
-        Ok(merged)
+    fn changes_in(&self, range: &KeyRange) -> Range<'_, Vec<u8>, Change> {
+        let start: &[u8] = &range.start;
+        let end = range.end.as_deref();
+        // Of one that ends before it begins the map wants to hear nothing.
+        let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.max(start)));
+        self.changes.range::<[u8], _>((Bound::Included(start), end))
     }
 
     /// Bytes of the changes so far.
@@ -162,7 +129,36 @@ impl Transaction<'_> {
     }
 }
 
-/// The least key greater than `key`.
-fn after(key: &[u8]) -> Vec<u8> {
-    [key, &[0]].concat()
+/// The pairs of a state with the changes of a transaction.
+struct WithChanges<'a, B: Iterator> {
+    before: Peekable<B>,
+    changes: Peekable<Range<'a, Vec<u8>, Change>>,
+    operator: &'a MergeOperator,
+}
+
+impl<B: Iterator<Item = Result<(Bytes, Bytes), StorageError>>> Iterator for WithChanges<'_, B> {
+    type Item = B::Item;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let changed = self.changes.peek();
+            let order = match (self.before.peek(), changed) {
+                (Some(Ok((key, _))), Some((changed, _))) => (**key).cmp(changed.as_slice()),
+                (Some(_), _) => Ordering::Less,
+                (None, _) => Ordering::Greater,
+            };
+            if order.is_lt() {
+                return self.before.next();
+            }
+            let older = if order.is_eq() { self.before.next() } else { None };
+            let older = older.and_then(Result::ok).map(|(_, value)| value);
+            let (key, change) = self.changes.next()?;
+            let value = match change {
+                Change::Put(value) => Ok(value.clone()),
+                Change::Delete => continue,
+                Change::Merge(operand) => self.operator.value(key, older, operand.clone()),
+            };
+            return Some(value.map(|value| (Bytes::copy_from_slice(key), value)));
+        }
+    }
 }

@@ -1,15 +1,10 @@
 //! The tree, shared between the thread that applies, the threads that read, and those that write it
 //! to disk.
-//!
-//! ```text
-//! apply ─▶ memtable ─(full, or a checkpoint is wanted)─▶ sealed ─▶ flush thread ─▶ table ─┐
-//!                                                      tables ─▶ compaction thread ─▶ table ─┴▶ MANIFEST
-//! ```
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -18,7 +13,7 @@ use super::change::Change;
 use super::manifest::{Frontier, MANIFEST, Manifest};
 use super::memtable::Memtable;
 use super::merge_operator::{MergeFunction, MergeOperator};
-use super::table::{FinishedTable, StateTable, StateTableWriter, TableRecord};
+use super::table::{FinishedTable, StateTable, StateTableWriter, TableRecord, table_dir, table_number};
 use super::version::{Checkpoint, PinnedVersion, Version};
 use super::work::Work;
 use crate::disk::GuardedDisk;
@@ -26,9 +21,9 @@ use crate::engine::EngineFactory;
 use crate::error::StorageError;
 #[cfg(feature = "testing")]
 use crate::invariants::all_hold;
+use crate::monitor::Monitor;
 use crate::observer::{Db, StallCause};
 
-const TABLE: &str = "table-";
 /// Memtables that wait to be written to disk; when one more is full, applying waits.
 pub(crate) const MAX_SEALED_MEMTABLES: usize = 2;
 /// With so many tables a flush waits for a compaction: each costs every read a look.
@@ -47,8 +42,7 @@ pub(crate) struct LsmTree {
     next_table: AtomicU64,
     manifest: Mutex<Manifest>,
     version: RwLock<Arc<Version>>,
-    work: Mutex<Work>,
-    changed: Condvar,
+    pub(super) work: Monitor<Work>,
     /// How often the tree was replaced as a whole: what was begun before does not count after.
     epoch: AtomicU64,
 }
@@ -83,7 +77,9 @@ impl LsmTree {
         let tables = manifest.tables.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let named = manifest.tables.iter().map(|record| record.number);
         let there = disk.list(dir)?.iter().filter_map(|name| table_number(name)).collect::<Vec<_>>();
-        let next_table = named.chain(there).max().map_or(1, |greatest| greatest + 1);
+        let greatest = named.chain(there).max().unwrap_or(0);
+        let no_more = || disk.damaged(dir, format!("table {greatest} is the last there can be"));
+        let next_table = greatest.checked_add(1).ok_or_else(no_more)?;
         let active = Arc::new(Memtable::new(1, manifest.frontier.sequence));
         let operator = MergeOperator::new(merge, &disk, dir);
         Ok(Self {
@@ -94,8 +90,7 @@ impl LsmTree {
             next_table: next_table.into(),
             manifest: Mutex::new(manifest),
             version: RwLock::new(Arc::new(Version { active, sealed: Vec::new(), tables, operator })),
-            work: Mutex::default(),
-            changed: Condvar::new(),
+            work: Monitor::default(),
             epoch: AtomicU64::new(0),
         })
     }
@@ -117,30 +112,8 @@ impl LsmTree {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn work(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until the work, or the tables, have changed.
-    pub(super) fn wait<'a>(&'a self, work: MutexGuard<'a, Work>) -> MutexGuard<'a, Work> {
-        self.changed.wait(work).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The same, for so long at most.
-    pub(super) fn wait_for<'a>(
-        &'a self,
-        work: MutexGuard<'a, Work>,
-        at_most: Duration,
-    ) -> MutexGuard<'a, Work> {
-        self.changed.wait_timeout(work, at_most).unwrap_or_else(PoisonError::into_inner).0
-    }
-
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
-    }
-
-    fn notify(&self) {
-        self.changed.notify_all();
     }
 
     pub(super) fn version(&self) -> Arc<Version> {
@@ -211,14 +184,14 @@ impl LsmTree {
     pub(crate) fn seal(&self, frontier: Frontier) -> Result<(), StorageError> {
         let started = Instant::now();
         let mut waited_for_compaction = false;
-        let mut work = self.work();
+        let mut work = self.work.lock();
         while work.sealed.len() >= MAX_SEALED_MEMTABLES {
             waited_for_compaction |= self.version().tables.len() >= MAX_TABLES;
             self.disk.health.check()?;
             if work.flush_ended {
                 return Err(StorageError::Closed);
             }
-            work = self.wait(work);
+            work = self.work.wait(work);
         }
         let waited = started.elapsed();
         if waited >= STALL {
@@ -233,7 +206,7 @@ impl LsmTree {
             version.sealed.insert(0, sealed);
         });
         drop(work);
-        self.notify();
+        self.work.notify();
         Ok(())
     }
 
@@ -241,7 +214,7 @@ impl LsmTree {
     /// thread that seals.
     pub(crate) fn when_durable(&self) -> oneshot::Receiver<Checkpoint> {
         let (checkpoint, wait) = oneshot::channel();
-        let mut work = self.work();
+        let mut work = self.work.lock();
         match work.sealed.last().map(|(memtable, _)| memtable.number) {
             // The flush thread has ended with a fault, and answered every waiter then.
             Some(_) if work.flush_ended => {}
@@ -285,12 +258,12 @@ impl LsmTree {
             version.sealed.retain(|sealed| sealed.number != memtable.number);
         });
         let checkpoint = self.checkpoint_of(&manifest);
-        let mut work = self.work();
+        let mut work = self.work.lock();
         work.retired.push(memtable.clone());
         work.sealed.retain(|(sealed, _)| sealed.number != memtable.number);
         work.tell(&checkpoint, memtable.number);
         drop(work);
-        self.notify();
+        self.work.notify();
         Ok(())
     }
 
@@ -323,8 +296,8 @@ impl LsmTree {
         let next = Manifest::new(manifest.frontier.clone(), records);
         self.replace(&mut manifest, next)?;
         self.change_version(|version| version.tables = tables);
-        self.work().obsolete.extend_from_slice(inputs);
-        self.notify();
+        self.work.lock().obsolete.extend_from_slice(inputs);
+        self.work.notify();
         Ok(())
     }
 
@@ -334,7 +307,7 @@ impl LsmTree {
         let table = Arc::new(table.open(&self.factory)?);
         let mut manifest = self.lock_manifest();
         self.replace(&mut manifest, Manifest::new(frontier, vec![table.record]))?;
-        let mut work = self.work();
+        let mut work = self.work.lock();
         // A thread that looks for work must not find that of the old tree in the new epoch.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.change_version(|version| {
@@ -348,26 +321,26 @@ impl LsmTree {
         let checkpoint = self.checkpoint_of(&manifest);
         work.tell(&checkpoint, u64::MAX);
         drop(work);
-        self.notify();
+        self.work.notify();
         Ok(())
     }
 
     /// Gives back the memory of memtables that have no reader any more.
     pub(super) fn free_unread(&self) {
-        let unread = self.work().take_unread();
+        let unread = self.work.lock().take_unread();
         drop(unread);
     }
 
     /// A table that came too late. Nothing else may happen for a long time, so the compaction
     /// thread, which removes it, is woken.
     fn give_up(&self, table: Option<Arc<StateTable>>) {
-        self.work().obsolete.extend(table);
-        self.notify();
+        self.work.lock().obsolete.extend(table);
+        self.work.notify();
     }
 
     /// Removes the tables that have no reader any more.
     pub(super) fn remove_obsolete(&self) {
-        let unused = self.work().take_unused();
+        let unused = self.work.lock().take_unused();
         for table in unused {
             let dir = table.dir.clone();
             drop(table);
@@ -379,25 +352,25 @@ impl LsmTree {
     /// One of the threads has ended: because the tree is stopped, or with a fault, after which the
     /// other ends, too.
     pub(crate) fn worker_has_ended(&self) {
-        let mut work = self.work();
+        let mut work = self.work.lock();
         if work.sealed.is_empty() || self.disk.health.check().is_err() {
             work.end();
         }
         drop(work);
-        self.notify();
+        self.work.notify();
     }
 
     /// Everything sealed becomes durable, and then both threads end.
     pub(crate) fn stop(&self) {
-        self.work().stop = true;
-        self.notify();
+        self.work.lock().stop = true;
+        self.work.notify();
     }
 
     /// What must hold between two applies; the flush and the compaction thread may work.
     #[cfg(feature = "testing")]
     pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {
         let manifest = self.lock_manifest();
-        let work = self.work();
+        let work = self.work.lock();
         let version = self.version();
         let memtables = || std::iter::once(&version.active).chain(&version.sealed);
         memtables().try_for_each(|memtable| memtable.check_invariants())?;
@@ -420,14 +393,4 @@ impl LsmTree {
             ),
         ])
     }
-}
-
-/// The name of a table's directory.
-pub(crate) fn table_dir(number: u64) -> String {
-    format!("{TABLE}{number}")
-}
-
-/// The number in the name of a table's directory.
-pub(crate) fn table_number(name: &Path) -> Option<u64> {
-    name.to_str()?.strip_prefix(TABLE)?.parse().ok()
 }

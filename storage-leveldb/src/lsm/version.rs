@@ -10,8 +10,8 @@ use super::memtable::Memtable;
 use super::merge_operator::MergeOperator;
 use super::merging_iterator::MergingIterator;
 use super::table::StateTable;
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
+use crate::scan::KeyRange;
 
 /// All parts of a tree, from the newest to the oldest. Immutable but for what is added to `active`.
 #[derive(Clone)]
@@ -77,33 +77,15 @@ impl PinnedVersion {
         std::iter::once(&self.version.active).chain(&self.version.sealed)
     }
 
-    /// All pairs in `range`, in order. `wanted`: how many the caller needs at least.
+    /// All pairs in `range`, in order. So many are read of each part at first.
     pub(crate) fn pairs(
         &self,
         range: &KeyRange,
-        wanted: usize,
+        first_pairs: usize,
     ) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> + use<> {
         let memtables: Vec<_> = self.memtables().cloned().collect();
         let (operator, tables) = (&self.version.operator, &self.version.tables);
-        MergingIterator::new(operator, &memtables, self.sequence, tables, range, wanted).pairs()
-    }
-
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
-    /// is one.
-    pub(crate) fn scan(
-        &self,
-        range: &KeyRange,
-        limit: ScanLimit,
-    ) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let mut page = limit.page();
-        for pair in self.pairs(range, limit.pairs) {
-            let (key, value) = pair?;
-            let bytes = key.len() + value.len();
-            if !page.push(key, value, bytes) {
-                break;
-            }
-        }
-        Ok(page.into_found())
+        MergingIterator::new(operator, &memtables, self.sequence, tables, range, first_pairs).pairs()
     }
 }
 

@@ -1,14 +1,16 @@
 //! What a query may see.
 
+use std::ops::RangeBounds;
+
 use bytes::Bytes;
 
 use super::key;
+use super::merging_iterator::FIRST_PAGE_PAIRS;
 use super::version::PinnedVersion;
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
+use crate::scan::Scan;
 
-/// Reads the pairs as they are after the last applied entry. Nothing changes while one query
-/// tables.
+/// Reads the pairs as they are after the last applied entry. Nothing changes while a query reads.
 pub struct View<'a> {
     pinned: &'a PinnedVersion,
 }
@@ -28,17 +30,14 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// A storage fault.
-    pub fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
+    pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
         self.pinned.get(&key::of_application(key))
     }
 
-    /// Pairs in ascending key order, from the start of `range` until `limit`; at least one if there
-    /// is one.
-    ///
-    /// # Errors
-    /// A storage fault.
-    pub fn scan(&mut self, range: KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let pairs = self.pinned.scan(&range.under(key::APPLICATION), limit)?;
-        Ok(pairs.into_iter().map(|(key, value)| (key.slice(1..), value)).collect())
+    /// The pairs in `range` in ascending key order: `view.scan(a..b)` for keys that are slices or
+    /// vectors, [`KeyRange`](crate::scan::KeyRange) for all of them or those with a prefix.
+    pub fn scan<K: AsRef<[u8]> + ?Sized>(&self, range: impl RangeBounds<K>) -> Scan<'_> {
+        let pairs = self.pinned.pairs(&key::range_of_application(&range), FIRST_PAGE_PAIRS);
+        Scan::new(pairs.map(|pair| pair.map(key::to_application)))
     }
 }

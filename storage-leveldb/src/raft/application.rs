@@ -16,7 +16,7 @@ use crate::lsm::view::View;
 /// Everything else comes with [`StateMachine`](super::StateMachine): durability, snapshots,
 /// restart. All keys are the application's own: nothing else is stored under any of them.
 ///
-/// A command has at most [`MAX_COMMAND_BYTES`](crate::MAX_COMMAND_BYTES) encoded and can be read
+/// A command has at most [`MAX_COMMAND_BYTES`](crate::command::MAX_COMMAND_BYTES) encoded and can be read
 /// back from its encoding: [`check_command`](crate::check_command) says so before it is proposed.
 pub trait Application<C: RaftTypeConfig>: Send + Sync + 'static {
     /// What can be asked.

@@ -1,7 +1,6 @@
 //! The thread that applies.
 
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use openraft::entry::RaftEntry;
@@ -20,7 +19,7 @@ use crate::lsm::tree::LsmTree;
 use crate::lsm::user_code::of_application;
 use crate::lsm::version::Checkpoint;
 use crate::lsm::{compaction, flush};
-use crate::owner_thread::latching;
+use crate::owned_thread::{OwnedThread, latching};
 
 /// An apply batch is complete when its changes reach this much.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -48,7 +47,7 @@ pub(crate) struct ApplyThread<C: StandardTypes, A> {
     tree: Arc<LsmTree>,
     position: Position<C>,
     sealed: Option<LogIdOf<C>>,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<OwnedThread>,
 }
 
 impl<C: StandardTypes, A: Application<C>> ApplyThread<C, A> {
@@ -69,11 +68,7 @@ impl<C: StandardTypes, A: Application<C>> ApplyThread<C, A> {
             // Also after a panic: no thread may wait for this one for ever.
             tree.worker_has_ended();
         };
-        let worker = thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|e| {
-            tracing::error!(error = %e, name, "cannot start a storage thread");
-            StorageError::Closed
-        })?;
-        self.workers.push(worker);
+        self.workers.push(OwnedThread::start(name, body)?);
         Ok(())
     }
 
@@ -168,14 +163,10 @@ impl<C: StandardTypes, A: Application<C>> ApplyThread<C, A> {
 
 impl<C: StandardTypes, A> Drop for ApplyThread<C, A> {
     fn drop(&mut self) {
-        if self.sealed != self.position.applied && !thread::panicking() {
+        if self.sealed != self.position.applied && !std::thread::panicking() {
             // Fails only after a fault, and then nothing may be written any more.
             let _ = self.position.to_frontier(&self.tree).map(|frontier| self.tree.seal(frontier));
         }
         self.tree.stop();
-        for worker in self.workers.drain(..) {
-            // A panic of the thread has been latched.
-            let _ = worker.join();
-        }
     }
 }

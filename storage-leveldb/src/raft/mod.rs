@@ -21,14 +21,15 @@ pub(crate) mod snapshot;
 mod snapshot_file;
 mod snapshot_receiver;
 mod snapshot_source;
+mod standing;
 mod state_machine;
 mod state_reader;
 
 pub(crate) use application::merge_function;
 pub use application::{Application, StandardTypes};
 pub use log_reader::LogReader;
-pub(crate) use log_store::LogPosition;
 pub use log_store::LogStore;
 pub use snapshot_file::{SnapshotFile, SnapshotInbox};
+pub(crate) use standing::Standing;
 pub use state_machine::{SnapshotBuilder, StateMachine};
 pub use state_reader::StateReader;

@@ -4,7 +4,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::thread::{self, JoinHandle};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,6 +15,7 @@ use super::snapshot_receiver::{Receive, Received, stream_of};
 use super::snapshot_source::{PieceReader, SnapshotSource};
 use crate::error::StorageError;
 use crate::health::Health;
+use crate::owned_thread::OwnedThread;
 
 /// At most this much of one write is taken.
 const MAX_PIECE_BYTES: usize = 256 * 1024;
@@ -51,7 +51,7 @@ struct Receiving {
     pieces: Option<mpsc::Sender<Bytes>>,
     room: Option<Pin<Box<dyn Future<Output = Permit> + Send + Sync>>>,
     result: oneshot::Receiver<Result<Received, SnapshotError>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: OwnedThread,
 }
 
 impl SnapshotFile {
@@ -67,9 +67,8 @@ impl SnapshotFile {
             // written.
             drop(done.send(receive(&mut stream_of(incoming))));
         };
-        let thread = thread::Builder::new().name("snapshot".to_owned()).spawn(work)?;
-        let (pieces, thread) = (Some(pieces), Some(thread));
-        Ok(Self(State::Receiving(Receiving { pieces, room: None, result, thread })))
+        let thread = OwnedThread::start("snapshot", work)?;
+        Ok(Self(State::Receiving(Receiving { pieces: Some(pieces), room: None, result, _thread: thread })))
     }
 
     /// The table that it has become, or becomes now if it comes from another storage. Blocks on the
@@ -169,15 +168,11 @@ impl Receiving {
 }
 
 impl Drop for Receiving {
-    /// Waits for the thread, which ends at once when nothing is sent any more: once a storage is
+    /// The thread ends at once when nothing is sent any more, and is waited for: once a storage is
     /// closed, nothing writes to it.
     fn drop(&mut self) {
         (self.pieces, self.room) = (None, None);
         self.result.close();
-        if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been reported by the panic hook.
-            let _ = thread.join();
-        }
     }
 }
 

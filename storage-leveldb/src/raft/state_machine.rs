@@ -21,7 +21,7 @@ use super::state_reader::StateReader;
 use crate::error::StorageError;
 use crate::lsm::tree::LsmTree;
 use crate::lsm::version::Checkpoint;
-use crate::owner_thread::{OwnerThread, latching};
+use crate::owned_thread::OwnedThread;
 
 /// Requests that wait for the thread that applies; more wait for room.
 const QUEUE_REQUESTS: usize = 1024;
@@ -40,15 +40,13 @@ pub struct StateMachine<C: openraft::RaftTypeConfig, A: Application<C>> {
 impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
     /// Starts the threads of an opened state.
     pub(crate) fn start(application: Arc<A>, tree: LsmTree) -> Result<Self, StorageError> {
-        let (sender, receiver) = mpsc::channel(QUEUE_REQUESTS);
+        let (queue, commands) = mpsc::channel(QUEUE_REQUESTS);
         let tree = Arc::new(tree);
-        let (its_application, its_tree) = (application.clone(), tree.clone());
-        let (thread, ()) = OwnerThread::start("raft-state", sender, move || {
-            let apply = ApplyThread::start(its_application, its_tree.clone())?;
-            Ok(((), move || latching(&its_tree.disk, its_tree.dir(), || apply.run(receiver))))
-        })?;
+        let apply = ApplyThread::start(application.clone(), tree.clone())?;
+        let work = move || apply.run(commands);
+        let thread = Arc::new(OwnedThread::latching("raft-state", &tree.disk, tree.dir(), work)?);
         let inbox = SnapshotInbox { receive: receive_into::<C>(&tree), health: tree.disk.health.clone() };
-        let reader = StateReader { queue: Arc::new(thread), tree, application };
+        let reader = StateReader { queue, thread, tree, application };
         Ok(Self { reader, inbox })
     }
 

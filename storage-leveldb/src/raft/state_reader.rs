@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::application::{Application, StandardTypes};
 use super::apply_thread::{Command, Reply};
@@ -10,7 +10,7 @@ use crate::error::StorageError;
 use crate::lsm::tree::LsmTree;
 use crate::lsm::user_code::for_an_answer;
 use crate::lsm::view::View;
-use crate::owner_thread::OwnerThread;
+use crate::owned_thread::OwnedThread;
 use crate::sizes::LiveDirs;
 
 /// Asks the state machine. Cheap to clone, and used by any number of threads at a time.
@@ -19,15 +19,17 @@ use crate::sizes::LiveDirs;
 /// runs. It says nothing about what other members have committed since: for a linearizable read,
 /// first make sure of the read index with openraft.
 pub struct StateReader<C: openraft::RaftTypeConfig, A: Application<C>> {
-    pub(crate) queue: Arc<OwnerThread<Command<C>>>,
+    pub(crate) queue: mpsc::Sender<Command<C>>,
+    /// The last handle waits for it, after every queue was dropped.
+    pub(crate) thread: Arc<OwnedThread>,
     pub(crate) tree: Arc<LsmTree>,
     pub(crate) application: Arc<A>,
 }
 
 impl<C: StandardTypes, A: Application<C>> Clone for StateReader<C, A> {
     fn clone(&self) -> Self {
-        let (queue, tree, application) = (self.queue.clone(), self.tree.clone(), self.application.clone());
-        Self { queue, tree, application }
+        let (queue, thread) = (self.queue.clone(), self.thread.clone());
+        Self { queue, thread, tree: self.tree.clone(), application: self.application.clone() }
     }
 }
 
@@ -77,7 +79,7 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
     ) -> Result<T, E> {
         self.tree.disk.health.check().map_err(StorageError::from)?;
         let (done, answer) = oneshot::channel();
-        self.queue.send(command(done)).await?;
+        self.queue.send(command(done)).await.map_err(|_| StorageError::Closed)?;
         answer.await.map_err(|_| StorageError::Closed)?
     }
 }

@@ -18,7 +18,7 @@ use crate::file::witness::Claim;
 use crate::health::Fault;
 use crate::log::{LOG_MANIFEST, LogManifest, split};
 use crate::lsm::manifest::{MANIFEST, Manifest};
-use crate::observer::NoObserver;
+use crate::observer::Silent;
 
 /// What happens to a framed file while it is written.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub enum FramedStep {
 }
 
 fn guarded(disk: &SimDisk) -> GuardedDisk {
-    GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()))
+    GuardedDisk::new(Arc::new(disk.clone()), Arc::new(Silent), Arc::new(()))
 }
 
 fn put(disk: &SimDisk, path: &Path, bytes: &[u8]) -> io::Result<()> {

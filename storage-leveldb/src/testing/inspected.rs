@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
 
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 use crate::lsm::{Transaction, View};
 use crate::raft::Application;
+use crate::scan::KeyRange;
 
 /// An application's keys and values, in key order.
 pub(crate) type Pairs = Vec<(Bytes, Bytes)>;
@@ -32,6 +32,6 @@ impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Inspected<A> {
     }
 
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Pairs, StorageError> {
-        view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })
+        view.scan(KeyRange::all()).collect()
     }
 }

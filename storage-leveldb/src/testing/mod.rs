@@ -10,11 +10,12 @@
 //! storage-leveldb = { version = "0.1", features = ["testing"] }
 //! ```
 //!
-//! - [`SimDisk`]: the fault environment. It is a [`Disk`](crate::Disk) for [`Options::disk`](crate::Options::disk).
+//! - [`SimDisk`]: the fault environment. It is a [`Disk`](disk::Disk) for
+//!   [`Options::with_disk`](crate::Options::with_disk).
 //! - [`crash`]: power loss at every operation of a workload, for any application.
 //! - [`faults`]: failing operations, full disks, damaged files, the same way.
 //! - [`determinism`]: does the same log have the same effects, whatever it is applied with?
-//! - [`engine_conformance`]: what every [`Engine`](crate::Engine) must do.
+//! - [`engine_conformance`]: what every [`Engine`](engine::Engine) must do.
 
 mod author;
 mod broken;
@@ -46,14 +47,27 @@ pub use random::Random;
 pub use sim_disk::{Failure, Moment, OperationKind, ReadFailure, SimDisk, Survival};
 pub use subject::TestTypes;
 
+/// The disk below a storage; another takes the place of the operating system's files.
+pub mod disk {
+    pub use crate::disk::{Disk, ReadFile, RealDisk, WriteFile};
+}
+
+/// The engine below log and state; another takes the place of LevelDB.
+pub mod engine {
+    pub use crate::engine::{
+        Batch, Durability, Engine, EngineFactory, LevelDb, LevelDbOptions, MemoryEngine, Op, Table,
+        TableWriter,
+    };
+}
+
 use std::sync::Arc;
 
 use crate::disk::GuardedDisk;
 use crate::engine::{LevelDb, LevelDbOptions};
-use crate::observer::NoObserver;
+use crate::observer::Silent;
 
 /// LevelDB on a simulated disk, without a storage around it.
 #[must_use]
 pub fn leveldb_on(disk: &SimDisk, options: LevelDbOptions) -> LevelDb {
-    LevelDb::new(GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(())), options)
+    LevelDb::new(GuardedDisk::new(Arc::new(disk.clone()), Arc::new(Silent), Arc::new(())), options)
 }

@@ -64,7 +64,7 @@ impl<C: TestTypes, A: Application<C>> Reference<C, A> {
             _ => None,
         });
         self.store.state.apply(futures_util::stream::iter([Ok((entry, None))])).await?;
-        self.end = self.end.saturating_add(1);
+        self.end += 1;
         let expected = self.expected().await?;
         let before = std::mem::replace(&mut self.pairs, expected.pairs.clone());
         let answers = self.answers.take();

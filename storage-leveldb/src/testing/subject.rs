@@ -21,8 +21,6 @@ impl<C> TestTypes for C where C: StandardTypes<NodeId: Default, Node: Default> {
 
 /// Small enough that LevelDB rotates logs, writes tables and compacts all the time.
 const SMALL: LevelDbOptions = LevelDbOptions {
-    // So that it is begun anew now and then.
-    manifest_bytes: 4096,
     // Less than some frames have, more than others.
     log_step_bytes: 1500,
     write_buffer_bytes: 2048,
@@ -81,7 +79,9 @@ impl<C: TestTypes, A: Application<C>> Subject<C, A> {
             log_segment_bytes: 16_000,
             memtable_bytes: 4000,
             log_leveldb: SMALL,
-            state_leveldb: SMALL,
+            open_tables: SMALL.open_tables,
+            table_cache_bytes: SMALL.table_cache_bytes,
+            table_file_bytes: SMALL.table_file_bytes,
             ..Options::default()
         };
         Self { application: Arc::new(application), author, watcher: None, probe: None, options }

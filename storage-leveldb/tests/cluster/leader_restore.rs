@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use openraft::{BasicNode, Config, Raft, ReadPolicy};
+use storage_leveldb::config::check_config;
+use storage_leveldb::testing::disk::Disk;
 use storage_leveldb::testing::{SimDisk, Survival};
 use storage_leveldb::{
-    Application, Disk, Options, StateMachine, StateReader, Storage, StorageError, Transaction, View,
-    check_config, durable_config,
+    Application, Options, StateMachine, StateReader, Storage, StorageError, Transaction, View, durable_config,
 };
 use tokio::time::{sleep, timeout};
 
@@ -59,7 +60,7 @@ impl Node {
         network: &SimNetwork<TypeConfig, State>,
         config: &Config,
     ) -> Self {
-        let options = Options { disk: Arc::new(disk.clone()), ..Options::default() };
+        let options = Options::default().with_disk(Arc::new(disk.clone()));
         let store = Storage::open(Path::new("mnt/node"), Count, options).await.unwrap();
         let config = Arc::new(config.clone().validate().unwrap());
         let raft = Raft::new(id, config, network.peers_of(id), store.log, store.state).await.unwrap();

@@ -6,9 +6,8 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{BasicNode, RaftTypeConfig};
 use serde::{Deserialize, Serialize};
-use storage_leveldb::{
-    Application, CommandError, Options, Storage, StorageError, Transaction, View, check_command,
-};
+use storage_leveldb::command::CommandError;
+use storage_leveldb::{Application, Options, Storage, StorageError, Transaction, View, check_command};
 
 use crate::support::{Set, Types, log_id};
 

@@ -15,8 +15,9 @@ use openraft::{RaftSnapshotBuilder, Vote};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use storage_leveldb::check::{Progress, Report};
+use storage_leveldb::testing::engine::LevelDbOptions;
 use storage_leveldb::testing::{Failure, SimDisk, Survival};
-use storage_leveldb::{LevelDbOptions, Options, StorageError};
+use storage_leveldb::{Options, StorageError};
 
 pub const DIR: &str = "node";
 pub const ENTRIES: u64 = 60;
@@ -24,17 +25,16 @@ pub const ENTRIES: u64 = 60;
 type Entry = <Types as openraft::RaftTypeConfig>::Entry;
 
 /// Small enough that there are tables on several levels.
-pub fn small(disk: Arc<dyn storage_leveldb::Disk>) -> Options {
-    let small = LevelDbOptions { write_buffer_bytes: 2048, table_bytes: 2048, ..LevelDbOptions::default() };
-    Options {
-        disk,
-        // Some segments become tables, others stay databases.
-        log_segment_bytes: 8000,
-        log_leveldb: small,
-        state_leveldb: small,
-        tail_bytes: 2000,
-        ..Options::default()
-    }
+pub fn small_leveldb() -> LevelDbOptions {
+    LevelDbOptions { write_buffer_bytes: 2048, table_bytes: 2048, ..LevelDbOptions::default() }
+}
+
+pub fn small(disk: Arc<dyn storage_leveldb::testing::disk::Disk>) -> Options {
+    let mut options = Options::default().with_disk(disk).with_log_leveldb(small_leveldb());
+    // Some segments become tables, others stay databases.
+    options.log_segment_bytes = 8000;
+    options.tail_bytes = 2000;
+    options
 }
 
 pub fn on(disk: &SimDisk) -> Options {
@@ -112,7 +112,7 @@ async fn has_a_table(disk: &SimDisk, store: &mut Store) -> bool {
     let is_table = |name: &std::path::PathBuf| name.to_string_lossy().starts_with("table-");
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
-        if storage_leveldb::Disk::list(disk, &log_dir).unwrap().iter().any(is_table) {
+        if storage_leveldb::testing::disk::Disk::list(disk, &log_dir).unwrap().iter().any(is_table) {
             return true;
         }
         store.log.save_vote(&Vote::new(1 + ENTRIES / 25, 1)).await.unwrap();
@@ -123,7 +123,8 @@ async fn has_a_table(disk: &SimDisk, store: &mut Store) -> bool {
 /// The same, with a log of one segment.
 pub async fn filled_disk_of_one_segment() -> SimDisk {
     let disk = SimDisk::default();
-    let options = Options { log_segment_bytes: u64::MAX, ..on(&disk) };
+    let mut options = on(&disk);
+    options.log_segment_bytes = u64::MAX;
     work(&mut open(Path::new(DIR), options).await.unwrap()).await.unwrap();
     disk
 }
@@ -287,7 +288,7 @@ async fn a_real_directory_is_left_as_it_is() {
     let home = tempfile::tempdir().unwrap();
     let (dir, link) = (home.path().join("storage"), home.path().join("link"));
     std::os::unix::fs::symlink(&dir, &link).unwrap();
-    let options = || small(Arc::new(storage_leveldb::RealDisk));
+    let options = || small(Arc::new(storage_leveldb::testing::disk::RealDisk));
     assert!(try_check(&dir, options()).unwrap_err().to_string().contains("cannot list"));
 
     let mut store = open(&dir, options()).await.unwrap();

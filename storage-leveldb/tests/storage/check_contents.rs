@@ -12,8 +12,8 @@ use openraft::Vote;
 use openraft::storage::RaftStateMachine;
 use openraft::type_config::alias::StoredMembershipOf;
 use storage_leveldb::check::{ProblemKind, Report};
+use storage_leveldb::testing::engine::{Batch, Durability, EngineFactory};
 use storage_leveldb::testing::{SimDisk, leveldb_on};
-use storage_leveldb::{Batch, Durability, EngineFactory};
 
 fn entry_key(index: u64) -> Vec<u8> {
     [&[1][..], &index.to_be_bytes()].concat()
@@ -33,7 +33,7 @@ fn meta_key(name: &str) -> Vec<u8> {
 async fn with_log(put: &[(Vec<u8>, Vec<u8>)], delete: &[Vec<u8>]) -> Report {
     let disk = filled_disk_of_one_segment().await;
     let segment = Path::new(DIR).join("log/segment-1");
-    let mut engine = leveldb_on(&disk, on(&disk).log_leveldb).open(&segment).unwrap();
+    let mut engine = leveldb_on(&disk, crate::check::small_leveldb()).open(&segment).unwrap();
     let mut batch = Batch::default();
     delete.iter().for_each(|key| batch.delete(key.clone()));
     put.iter().for_each(|(key, value)| batch.put(key.clone(), value.clone().into()));
@@ -210,13 +210,13 @@ async fn a_lost_format_is_told_from_a_start_that_was_interrupted() {
     let format = Path::new(DIR).join("FORMAT");
     let fresh = SimDisk::default();
     drop(open(Path::new(DIR), on(&fresh)).await.unwrap());
-    storage_leveldb::Disk::delete(&fresh, &format).unwrap();
+    storage_leveldb::testing::disk::Disk::delete(&fresh, &format).unwrap();
     let report = try_check(Path::new(DIR), on(&fresh)).unwrap();
     assert_eq!(report.problems, []);
     assert!(report.notes.iter().any(|note| note.path == format), "{:?}", report.notes);
 
     let used = filled_disk().await;
-    storage_leveldb::Disk::delete(&used, &format).unwrap();
+    storage_leveldb::testing::disk::Disk::delete(&used, &format).unwrap();
     let report = check(&used);
     assert_eq!(report.problems[0].path, format, "{report:#?}");
 }

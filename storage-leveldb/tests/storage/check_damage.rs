@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::check::{DIR, check, filled_disk, on};
-use crate::support::{Store, open};
+use crate::support::{Store, changed, open};
 use openraft::RaftLogReader;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
-use storage_leveldb::Disk;
 use storage_leveldb::check::{Problem, ProblemKind, Report};
 use storage_leveldb::testing::SimDisk;
+use storage_leveldb::testing::disk::Disk;
 
 /// Everything a storage can be asked that a restart must not change.
 async fn answers(store: &mut Store) -> Result<String, std::io::Error> {
@@ -218,9 +218,9 @@ async fn every_damaged_file_is_named_not_only_the_first() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_bad_pages_of_a_table_are_counted() {
     let dir = tempfile::tempdir().unwrap();
-    let options = crate::check::small(std::sync::Arc::new(storage_leveldb::RealDisk));
+    let options = crate::check::small(std::sync::Arc::new(storage_leveldb::testing::disk::RealDisk));
     let options =
-        storage_leveldb::Options { log_segment_bytes: u64::MAX, log_leveldb: Default::default(), ..options };
+        changed(options.with_log_leveldb(Default::default()), |options| options.log_segment_bytes = u64::MAX);
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     crate::check::work(&mut store).await.unwrap();
     drop(store);
@@ -244,7 +244,7 @@ async fn all_bad_pages_of_a_table_are_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_cannot_be_read_is_not_called_damaged() {
     let dir = tempfile::tempdir().unwrap();
-    let options = crate::check::small(std::sync::Arc::new(storage_leveldb::RealDisk));
+    let options = crate::check::small(std::sync::Arc::new(storage_leveldb::testing::disk::RealDisk));
     drop(open(dir.path(), options.clone()).await.unwrap());
     let path = dir.path().join("log/segment-1/CURRENT");
     std::fs::remove_file(&path).unwrap();

@@ -6,7 +6,9 @@ use crate::support::{Register, Types};
 use crate::third_engine::OneFileFactory;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use storage_leveldb::{EngineFactory, LogStore, MemoryEngine, Options, RealDisk, StateMachine};
+use storage_leveldb::testing::disk::RealDisk;
+use storage_leveldb::testing::engine::MemoryEngine;
+use storage_leveldb::{LogStore, Options, StateMachine};
 
 #[derive(Clone, Copy)]
 enum Engine {
@@ -21,12 +23,12 @@ impl StoreBuilder<Types, LogStore<Types>, StateMachine<Types, Register>, tempfil
     ) -> Result<(tempfile::TempDir, LogStore<Types>, StateMachine<Types, Register>), StorageError<Types>>
     {
         let dir = tempfile::tempdir().unwrap();
-        let engine: Option<Arc<dyn EngineFactory>> = match self {
-            Self::LevelDb => None,
-            Self::Memory => Some(Arc::new(MemoryEngine::default())),
-            Self::Third => Some(Arc::new(OneFileFactory(Arc::new(RealDisk)))),
+        let options = Options::default();
+        let options = match self {
+            Self::LevelDb => options,
+            Self::Memory => options.with_engine(Arc::new(MemoryEngine::default())),
+            Self::Third => options.with_engine(Arc::new(OneFileFactory(Arc::new(RealDisk)))),
         };
-        let options = Options { engine, ..Options::default() };
         let store = crate::support::open(dir.path(), options).await.unwrap();
         Ok((dir, store.log, store.state))
     }

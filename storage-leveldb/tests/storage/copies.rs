@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::support::{Register, Store, Types, log_id, open};
+use crate::support::{Register, Store, Types, changed, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::{RaftLogReader, RaftTypeConfig, Vote};
@@ -110,7 +110,8 @@ async fn a_copy_is_refused_until_it_is_accepted_and_the_original_is_not() {
     assert!(report.is_well() && report.problems.is_empty(), "{report:?}");
     assert_eq!(last(&mut opened(&original).await).await, Some(1));
 
-    let mut store = open(&copy, Options { accept_copy: true, ..Options::default() }).await.unwrap();
+    let mut store =
+        open(&copy, changed(Options::default(), |options| options.accept_copy = true)).await.unwrap();
     append(&mut store, 2).await;
     drop(store);
     let mut store = opened(&copy).await;

@@ -72,7 +72,7 @@ fn whatever_the_power_interrupts_of_every_kind() {
 #[tokio::test]
 async fn a_storage_below_directories_that_were_missing_survives() {
     let (disk, dir) = (SimDisk::default(), Path::new("mount/a/b/node"));
-    let options = |disk: &SimDisk| Options { disk: Arc::new(disk.clone()), ..Options::default() };
+    let options = |disk: &SimDisk| Options::default().with_disk(Arc::new(disk.clone()));
     let mut store = open(dir, options(&disk)).await.unwrap();
     store.log.save_vote(&Vote::new(7, 1)).await.unwrap();
     drop(store);

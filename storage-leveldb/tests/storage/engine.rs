@@ -11,11 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::third_engine::OneFileFactory;
+use storage_leveldb::testing::engine::{
+    Batch, Durability, Engine, EngineFactory, LevelDbOptions, MemoryEngine,
+};
 use storage_leveldb::testing::engine_conformance::{
     check, check_power_loss, check_random, check_random_table, check_table_power_loss, check_tables,
 };
 use storage_leveldb::testing::{SimDisk, leveldb_on};
-use storage_leveldb::{Batch, Durability, Engine, EngineFactory, LevelDbOptions, MemoryEngine};
 
 /// `name` from the environment alone, else all of `seeds`.
 fn seeds(name: &str, seeds: Range<u64>) -> Range<u64> {
@@ -26,12 +28,9 @@ fn seeds(name: &str, seeds: Range<u64>) -> Range<u64> {
 }
 
 fn leveldb(disk: &SimDisk, write_buffer_bytes: usize, table_bytes: usize) -> Arc<dyn EngineFactory> {
-    // So small that it is begun anew now and then.
-    let manifest_bytes = 4096;
     let options = LevelDbOptions {
         write_buffer_bytes,
         table_bytes,
-        manifest_bytes,
         table_file_bytes: table_bytes,
         // Fewer than a table has.
         table_cache_bytes: 16 << 10,
@@ -62,34 +61,6 @@ fn memory_keeps_the_contract() {
 #[test]
 fn the_third_engine_keeps_the_contract() {
     check(&|| one_file(&SimDisk::default()));
-}
-
-/// Found by reading: LevelDB only ever appended to its MANIFEST, which is read whole at a start and
-/// copied whole for a snapshot; at 1 GiB both would have refused it, on all nodes at about the same
-/// time.
-#[test]
-fn a_manifest_that_has_grown_is_begun_anew() {
-    const MANIFEST_BYTES: u64 = 4096;
-    let (disk, dir) = (SimDisk::default(), Path::new("db"));
-    let mut engine = small_leveldb(&disk).open(dir).unwrap();
-    let manifest = || {
-        let files = disk.files();
-        let of_database = files.iter().filter(|(path, _)| path.to_string_lossy().contains("MANIFEST"));
-        of_database.map(|(path, len)| (path.clone(), *len as u64)).max().unwrap()
-    };
-    let first = manifest().0;
-    let key = |n: u32| format!("key-{:03}", n % 500).into_bytes();
-    for n in 0..3000_u32 {
-        let mut batch = Batch::default();
-        batch.put(key(n), n.to_string().into_bytes().into());
-        engine.write(batch, Durability::Ordered).unwrap();
-        // One change of it may be as long as a whole list.
-        assert!(manifest().1 < 3 * MANIFEST_BYTES, "{:?}", manifest());
-    }
-    assert_ne!(manifest().0, first);
-    for n in 2500..3000_u32 {
-        assert_eq!(engine.get(&key(n)).unwrap().unwrap(), n.to_string());
-    }
 }
 
 /// Found by a crash test with 20,000 points more than usual (`CRASH_SEED=1006 CRASH_POINT=141.1`):

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Register, Set, Store, Types, log_id, open};
+use crate::support::{Register, Set, Store, Types, changed, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftLogReader, RaftSnapshotBuilder, RaftTypeConfig, Vote};
+use storage_leveldb::Options;
+use storage_leveldb::testing::disk::Disk;
 use storage_leveldb::testing::{Random, SimDisk};
-use storage_leveldb::{Disk, Options};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 
@@ -25,7 +26,10 @@ const STEPS: u64 = 60;
 
 fn options(disk: &SimDisk) -> Options {
     // Nothing durable stays in memory, and a segment is soon full.
-    Options { tail_bytes: 0, log_segment_bytes: 4000, disk: Arc::new(disk.clone()), ..Options::default() }
+    changed(Options::default().with_disk(Arc::new(disk.clone())), |options| {
+        options.tail_bytes = 0;
+        options.log_segment_bytes = 4000;
+    })
 }
 
 /// What the log must have.

@@ -8,14 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::support::{APPEND, Set, Store, Types, eventually, log_id, open};
+use crate::support::{APPEND, Set, Store, Types, changed, eventually, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{
     BasicNode, EntryPayload, Membership, RaftLogReader, RaftSnapshotBuilder, RaftTypeConfig, Vote,
 };
+use storage_leveldb::Options;
 use storage_leveldb::testing::SimDisk;
-use storage_leveldb::{LevelDbOptions, Options};
+use storage_leveldb::testing::engine::LevelDbOptions;
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 
@@ -120,8 +121,9 @@ async fn write_fixture() {
         table_file_bytes: 200,
         ..LevelDbOptions::default()
     };
-    let options =
-        Options { log_segment_bytes: 3000, log_leveldb: small, state_leveldb: small, ..Options::default() };
+    let options = changed(Options::default().with_log_leveldb(small).with_table_file_bytes(200), |options| {
+        options.log_segment_bytes = 3000
+    });
     let mut store = open(dir.path(), options.clone()).await.unwrap();
     store.log.save_vote(&Vote::new(1, 1)).await.unwrap();
     for index in 0..=LAST {
@@ -179,7 +181,7 @@ async fn check_answers(mut store: Store) {
     let snapshot = store.state.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!(snapshot.meta.last_log_id, Some(id(APPLIED)));
     assert_eq!(snapshot.meta.last_membership.log_id(), &Some(id(50)));
-    let options = Options { disk: Arc::new(SimDisk::default()), ..Options::default() };
+    let options = Options::default().with_disk(Arc::new(SimDisk::default()));
     let mut other = open(Path::new("other"), options).await.unwrap();
     other.state.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
     assert_eq!(other.reader.query(()).await.unwrap(), pairs(APPLIED));
@@ -218,7 +220,8 @@ async fn check_fixture() {
     // Opening writes, so nothing opens the fixture itself.
     let dir = tempfile::tempdir().unwrap();
     copy(&fixture, dir.path());
-    let store = open(dir.path(), Options { accept_copy: true, ..Options::default() }).await.unwrap();
+    let store =
+        open(dir.path(), changed(Options::default(), |options| options.accept_copy = true)).await.unwrap();
     check_answers(store).await;
     // What it writes is read together with the old.
     let mut store = open(dir.path(), Options::default()).await.unwrap();

@@ -6,14 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::gated_disk::GatedDisk;
-use crate::support::{Set, Types, log_id, open};
+use crate::support::{Set, Types, changed, log_id, open};
 use futures_util::TryStreamExt;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftLogReader, RaftTypeConfig, Vote};
+use storage_leveldb::Options;
+use storage_leveldb::observer::{Db, Observer, StallCause};
+use storage_leveldb::testing::disk::Disk;
+use storage_leveldb::testing::engine::LevelDbOptions;
 use storage_leveldb::testing::{OperationKind, SimDisk, Survival};
-use storage_leveldb::{Db, Disk, LevelDbOptions, Observer, Options, StallCause};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 
@@ -62,7 +65,8 @@ async fn a_stall_of_a_slow_disk_is_told_as_one() {
             std::thread::sleep(Duration::from_millis(30));
         }
     });
-    let options = Options { disk: Arc::new(disk), observer: stalls.clone(), ..Options::default() };
+    let mut options = Options::default().with_disk(Arc::new(disk));
+    options.observer = stalls.clone();
     let mut store = open(Path::new("node"), options).await.unwrap();
     // On a busy machine one append may wait longer for a processor than for the disk.
     for index in 1..100 {
@@ -79,8 +83,9 @@ async fn appends_that_wait_share_a_sync() {
     const APPENDS: u64 = 2000;
     let dir = tempfile::tempdir().unwrap();
     let syncs = Arc::new(Syncs::default());
-    let mut store =
-        open(dir.path(), Options { observer: syncs.clone(), ..Options::default() }).await.unwrap();
+    let mut store = open(dir.path(), changed(Options::default(), |options| options.observer = syncs.clone()))
+        .await
+        .unwrap();
     let before = syncs.log.load(Ordering::Relaxed);
     let mut flushed = Vec::new();
     for index in 1..=APPENDS {
@@ -102,7 +107,8 @@ async fn appends_that_wait_share_a_sync() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_behind_the_tail_are_read_from_disk_in_bounded_pieces() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path(), Options { tail_bytes: 64 << 10, ..Options::default() }).await.unwrap();
+    let mut store =
+        open(dir.path(), changed(Options::default(), |options| options.tail_bytes = 64 << 10)).await.unwrap();
     let entries: Vec<Entry> = (1..=300).map(|index| entry(index, 20_000)).collect();
     store.log.blocking_append(entries).await.unwrap();
     let mut reader = store.log.get_log_reader().await;
@@ -147,7 +153,8 @@ async fn purging_gives_the_space_back() {
     let dir = tempfile::tempdir().unwrap();
     let small =
         LevelDbOptions { write_buffer_bytes: 64 << 10, table_bytes: 64 << 10, ..LevelDbOptions::default() };
-    let options = Options { log_leveldb: small, log_segment_bytes: 1 << 20, ..Options::default() };
+    let mut options = Options::default().with_log_leveldb(small);
+    options.log_segment_bytes = 1 << 20;
     let mut store = open(dir.path(), options).await.unwrap();
     let mut greatest = 0;
     for round in 0..60_u64 {
@@ -187,7 +194,8 @@ async fn an_append_waits_for_a_read_or_two_and_not_for_all() {
     const ENTRIES: u64 = 2000;
     const READERS: usize = 4;
     let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path(), Options { tail_bytes: 0, ..Options::default() }).await.unwrap();
+    let mut store =
+        open(dir.path(), changed(Options::default(), |options| options.tail_bytes = 0)).await.unwrap();
     store.log.blocking_append((1..=ENTRIES).map(|index| entry(index, 1000))).await.unwrap();
     let reads = Arc::new(AtomicU64::new(0));
     let mut readers = Vec::new();
@@ -243,7 +251,7 @@ async fn an_entry_that_could_not_be_read_again_is_refused() {
 async fn a_vote_never_overtakes_an_append() {
     for round in 0..100 {
         let disk = SimDisk::default();
-        let options = || Options { disk: Arc::new(disk.clone()), ..Options::default() };
+        let options = || Options::default().with_disk(Arc::new(disk.clone()));
         let mut store = open(Path::new("node"), options()).await.unwrap();
         for index in 1..=5 {
             store.log.append([entry(index, 2000)], IOFlushed::noop()).await.unwrap();
@@ -252,7 +260,7 @@ async fn a_vote_never_overtakes_an_append() {
         // Nothing survives but what was synced.
         let rebooted = disk.reboot(Survival::Nothing);
         drop(store);
-        let after = Options { disk: Arc::new(rebooted), ..Options::default() };
+        let after = Options::default().with_disk(Arc::new(rebooted));
         let mut store = open(Path::new("node"), after).await.unwrap();
         let last = store.log.get_log_state().await.unwrap().last_log_id;
         assert_eq!(last, Some(log_id(1, 5)), "round {round}");
@@ -269,7 +277,9 @@ async fn an_older_manifest_of_the_log_is_refused_while_all_that_it_names_is_ther
     // No segment becomes a table.
     disk.hold("raft-log-maint");
     let dir = Path::new("node");
-    let on = |disk: Arc<dyn Disk>| Options { disk, log_segment_bytes: 3000, ..Options::default() };
+    let on = |disk: Arc<dyn Disk>| {
+        changed(Options::default().with_disk(disk), |options| options.log_segment_bytes = 3000)
+    };
     let mut store = open(dir, on(Arc::new(disk.clone()))).await.unwrap();
     let older = disk.disk.copy();
     // The fourth is made when the third has been taken, which is then begun by the append that is

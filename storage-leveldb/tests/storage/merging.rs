@@ -9,12 +9,11 @@ use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
 use openraft::{RaftSnapshotBuilder, RaftTypeConfig};
+use storage_leveldb::scan::{KeyRange, ScanLimit};
 use storage_leveldb::testing::{Random, SimDisk};
-use storage_leveldb::{
-    Application, KeyRange, LevelDbOptions, Options, ScanLimit, Storage, StorageError, Transaction, View,
-};
+use storage_leveldb::{Application, Options, Storage, StorageError, Transaction, View};
 
-use crate::support::{Set, Types, eventually, log_id};
+use crate::support::{Set, Types, changed, eventually, log_id};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 type Pairs = Vec<(Bytes, Bytes)>;
@@ -104,7 +103,7 @@ impl Application<Types> for Tape {
                     self.0.lock().unwrap().push(found);
                 }
                 Op::Scan(range, limit) => {
-                    let found = txn.scan(range, limit)?;
+                    let found = limit.first_of(txn.scan(range))?;
                     self.0.lock().unwrap().push(found);
                 }
             }
@@ -119,20 +118,15 @@ impl Application<Types> for Tape {
     fn query(&self, view: &mut View<'_>, key: Option<Bytes>) -> Result<Pairs, StorageError> {
         match key {
             Some(key) => Ok(view.get(&key)?.map(|value| (key, value)).into_iter().collect()),
-            None => view.scan(KeyRange::all(), EVERYTHING),
+            None => view.scan(KeyRange::all()).collect(),
         }
     }
 }
 
 /// Memtables and tables of a few changes.
 fn options(disk: &SimDisk) -> Options {
-    let small = LevelDbOptions {
-        write_buffer_bytes: 4096,
-        table_bytes: 4096,
-        table_file_bytes: 400,
-        ..LevelDbOptions::default()
-    };
-    Options { disk: Arc::new(disk.clone()), state_leveldb: small, memtable_bytes: 4000, ..Options::default() }
+    let options = Options::default().with_disk(Arc::new(disk.clone())).with_table_file_bytes(400);
+    changed(options, |options| options.memtable_bytes = 4000)
 }
 
 async fn open(disk: &SimDisk, tape: &Tape) -> Store {
@@ -258,7 +252,8 @@ async fn merging_reads_nothing_from_the_disk() {
     drop(life.store);
     // Opened anew, and with a memtable that is never full, nothing is in memory and nothing goes on
     // in the background.
-    let options = Options { memtable_bytes: usize::MAX, ..options(&life.disk) };
+    let mut options = options(&life.disk);
+    options.memtable_bytes = usize::MAX;
     life.store = Storage::open(Path::new("db"), life.tape.clone(), options).await.unwrap();
     let seed = an_append();
     let reads = life.disk.reads();

@@ -9,9 +9,9 @@ use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use openraft::{RaftSnapshotBuilder, RaftTypeConfig, Vote};
-use storage_leveldb::{
-    Batch, Durability, Engine, EngineFactory, Fault, KeyRange, MemoryEngine, Options, ScanLimit, StorageError,
-};
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::testing::engine::{Batch, Durability, Engine, EngineFactory, MemoryEngine};
+use storage_leveldb::{Fault, Options, StorageError};
 use tokio::time::timeout;
 
 type Entry = <Types as RaftTypeConfig>::Entry;
@@ -41,7 +41,9 @@ impl Faithless {
     }
 
     fn options(&self) -> Options {
-        Options { engine: Some(Arc::new(self.clone())), memtable_bytes: 2000, ..Options::default() }
+        let mut options = Options::default().with_engine(Arc::new(self.clone()));
+        options.memtable_bytes = 2000;
+        options
     }
 
     fn is(&self, flaw: Flaw) -> bool {

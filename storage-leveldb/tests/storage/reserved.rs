@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Set, Types, log_id, open};
+use crate::support::{Set, Types, changed, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::{RaftLogReader, RaftTypeConfig};
+use storage_leveldb::Options;
+use storage_leveldb::testing::engine::LevelDbOptions;
 use storage_leveldb::testing::{OperationKind, SimDisk};
-use storage_leveldb::{LevelDbOptions, Options};
 
 const STEP_BYTES: u64 = 16 << 10;
 const SEGMENT_BYTES: u64 = 256 << 10;
@@ -33,12 +34,9 @@ fn options(disk: &SimDisk) -> Options {
         log_step_bytes: STEP_BYTES,
         ..LevelDbOptions::default()
     };
-    Options {
-        disk: Arc::new(disk.clone()),
-        log_segment_bytes: SEGMENT_BYTES,
-        log_leveldb,
-        ..Options::default()
-    }
+    changed(Options::default().with_disk(Arc::new(disk.clone())).with_log_leveldb(log_leveldb), |options| {
+        options.log_segment_bytes = SEGMENT_BYTES
+    })
 }
 
 fn is_log(path: &Path) -> bool {

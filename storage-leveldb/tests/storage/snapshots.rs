@@ -115,7 +115,7 @@ async fn a_snapshot_is_built_while_another_is_received() {
 async fn a_snapshot_that_is_overtaken_while_it_is_built_is_dropped() {
     let (meta, bytes) = sent_by_another(5).await;
     let (disk, dir) = (GatedDisk::default(), Path::new("node"));
-    let options = || Options { disk: Arc::new(disk.clone()), ..Options::default() };
+    let options = || Options::default().with_disk(Arc::new(disk.clone()));
     let mut store = open(dir, options()).await.unwrap();
     apply(&mut store, 1).await;
     disk.hold("state-flush");

@@ -8,10 +8,8 @@ use openraft::{RaftSnapshotBuilder, RaftTypeConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
-use storage_leveldb::{
-    Application, Fault, KeyRange, LevelDbOptions, Options, ScanLimit, Storage, StorageError, Transaction,
-    View,
-};
+use storage_leveldb::scan::KeyRange;
+use storage_leveldb::{Application, Fault, Options, Storage, StorageError, Transaction, View};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 
@@ -27,7 +25,8 @@ async fn apply(state: &mut impl RaftStateMachine<Types>, entries: impl IntoItera
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_snapshot_shows_the_moment_it_was_begun() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options { memtable_bytes: 200_000, ..Options::default() };
+    let mut options = Options::default();
+    options.memtable_bytes = 200_000;
     let mut store = open(dir.path(), options).await.unwrap();
     apply(&mut store.state, (1..=2000).map(|i| entry(i, &format!("k{i:05}"), "before"))).await;
     let mut builder = store.state.try_create_snapshot_builder(true).await.unwrap();
@@ -88,9 +87,9 @@ impl Application<Types> for Scripted {
         if set.value == "damaged" {
             return Err(Fault::corrupt("a record", "cannot be decoded").into());
         }
-        let everything = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
+        let bytes = |pair: (Bytes, Bytes)| (pair.0[0], pair.1[0]);
         let mut model: BTreeMap<u8, u8> =
-            txn.scan(KeyRange::all(), everything)?.iter().map(|(key, value)| (key[0], value[0])).collect();
+            txn.scan(KeyRange::all()).map(|pair| pair.map(bytes)).collect::<Result<_, _>>()?;
         for step in steps(set.value.parse().unwrap()) {
             match step {
                 Step::Put(key, value) => {
@@ -106,8 +105,8 @@ impl Application<Types> for Scripted {
                         start: Bytes::from(vec![start]),
                         end: end.map(|end| Bytes::from(vec![end])),
                     };
-                    let found = txn.scan(range, ScanLimit { pairs, bytes: usize::MAX })?;
-                    let found: Vec<(u8, u8)> = found.iter().map(|(key, value)| (key[0], value[0])).collect();
+                    let found = txn.scan(range).take(pairs).map(|pair| pair.map(bytes));
+                    let found: Vec<(u8, u8)> = found.collect::<Result<_, _>>()?;
                     let expected =
                         model.iter().filter(|(key, _)| **key >= start && end.is_none_or(|end| **key < end));
                     let expected: Vec<(u8, u8)> =
@@ -123,17 +122,15 @@ impl Application<Types> for Scripted {
     }
 
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {
-        let pairs = view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })?;
-        Ok(pairs.iter().map(|(key, value)| (key[0], value[0])).collect())
+        view.scan(KeyRange::all()).map(|pair| pair.map(|(key, value)| (key[0], value[0]))).collect()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_reads_its_own_writes() {
     let dir = tempfile::tempdir().unwrap();
-    let small = LevelDbOptions { write_buffer_bytes: 1024, ..LevelDbOptions::default() };
-    let options = Options { state_leveldb: small, ..Options::default() };
-    let mut store: Storage<Types, Scripted> = Storage::open(dir.path(), Scripted, options).await.unwrap();
+    let mut store: Storage<Types, Scripted> =
+        Storage::open(dir.path(), Scripted, Options::default()).await.unwrap();
     for seed in 1..=200 {
         apply(&mut store.state, [entry(seed, "", &seed.to_string())]).await;
         assert_eq!(store.health.fault(), None, "seed {seed}");

@@ -14,16 +14,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::support::state_files::{manifest, tables_there};
-use crate::support::{Set, Types, eventually, log_id};
+use crate::support::{Set, Types, changed, eventually, log_id};
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
 use openraft::type_config::alias::SnapshotMetaOf;
 use openraft::{RaftSnapshotBuilder, RaftTypeConfig};
+use storage_leveldb::scan::{KeyRange, ScanLimit};
 use storage_leveldb::testing::SimDisk;
-use storage_leveldb::{
-    Application, Disk, KeyRange, LevelDbOptions, Options, ScanLimit, SnapshotFile, Storage, StorageError,
-    Transaction, View,
-};
+use storage_leveldb::testing::disk::Disk;
+use storage_leveldb::{Application, Options, SnapshotFile, Storage, StorageError, Transaction, View};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type Entry = <Types as RaftTypeConfig>::Entry;
@@ -54,7 +53,7 @@ impl Application<Types> for Register {
         let (mut range, mut pairs) = (KeyRange::all(), Pairs::new());
         let limit = ScanLimit { pairs: page_pairs, bytes: usize::MAX };
         loop {
-            let page = view.scan(range, limit)?;
+            let page = limit.first_of(view.scan(range))?;
             let Some((last, _)) = page.last() else { break };
             range = KeyRange { start: [last, &b"\0"[..]].concat().into(), end: None };
             for (key, value) in page {
@@ -85,8 +84,8 @@ fn change(pairs: &mut Pairs, set: &Set) {
 
 /// Small enough that a few hundred bytes are flushed, in several tables.
 fn options(disk: impl Disk, memtable_bytes: usize) -> Options {
-    let small = LevelDbOptions { table_file_bytes: 4096, ..LevelDbOptions::default() };
-    Options { disk: Arc::new(disk), memtable_bytes, state_leveldb: small, ..Options::default() }
+    let options = Options::default().with_disk(Arc::new(disk)).with_table_file_bytes(4096);
+    changed(options, |options| options.memtable_bytes = memtable_bytes)
 }
 
 async fn open(options: Options) -> Store {

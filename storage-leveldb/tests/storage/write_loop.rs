@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use crate::support::{Set, Store, Types, eventually, log_id, open};
+use crate::support::{Set, Store, Types, changed, eventually, log_id, open};
 use bytes::Bytes;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftLogStorageExt};
 use openraft::type_config::TypeConfigExt;
 use openraft::{RaftLogReader, RaftTypeConfig};
-use storage_leveldb::{
-    Batch, Db, Durability, Engine, EngineFactory, Fault, FaultKind, KeyRange, LogReader, MemoryEngine,
-    Observer, Options, ScanLimit, StallCause, StorageError,
-};
+use storage_leveldb::health::FaultKind;
+use storage_leveldb::observer::{Db, Observer, StallCause};
+use storage_leveldb::raft::LogReader;
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::testing::engine::{Batch, Durability, Engine, EngineFactory, MemoryEngine};
+use storage_leveldb::{Fault, Options, StorageError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -63,7 +65,7 @@ impl Tried {
 
     fn options(&self) -> Options {
         // What is durable is read from the engine.
-        Options { engine: Some(Arc::new(self.clone())), tail_bytes: 0, ..Options::default() }
+        changed(Options::default().with_engine(Arc::new(self.clone())), |options| options.tail_bytes = 0)
     }
 }
 
@@ -141,7 +143,8 @@ async fn held_read(mut reader: LogReader<Types>, engine: &Tried) -> JoinHandle<R
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
     let (dir, engine, stalls) = (tempfile::tempdir().unwrap(), Tried::default(), Arc::new(Stalls::default()));
-    let options = Options { observer: stalls.clone(), ..engine.options() };
+    let mut options = engine.options();
+    options.observer = stalls.clone();
     let mut store = open(dir.path(), options).await.unwrap();
     let mut reader = store.log.get_log_reader().await;
     // On a busy machine the write may come to the thread only when the read is over.
@@ -196,7 +199,8 @@ async fn a_reader_is_not_starved_by_writes_that_never_stop() {
     const READS: u64 = 3;
     let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
     // So large that the segment is never full, which would end the row.
-    let options = Options { log_segment_bytes: u64::MAX, ..engine.options() };
+    let mut options = engine.options();
+    options.log_segment_bytes = u64::MAX;
     let mut store = open(dir.path(), options).await.unwrap();
     store.log.blocking_append((1..=100).map(entry)).await.unwrap();
     let mut reader = store.log.get_log_reader().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use storage_leveldb::{KeyRange, ScanLimit};
+use storage_leveldb::scan::KeyRange;
 
 use super::error::{ClusterError, WriteName};
 use super::history::{Applied, Events, Moment, Read, Write, WriteEnd};
@@ -15,8 +15,7 @@ pub(in crate::testing) type Pairs = Vec<(Bytes, Bytes)>;
 /// Asks for them.
 pub(in crate::testing) fn own_pairs() -> Ask {
     Box::new(|view| {
-        let all = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };
-        let mut pairs = view.scan(KeyRange::all(), all)?;
+        let mut pairs = view.scan(KeyRange::all()).collect::<Result<Vec<_>, _>>()?;
         pairs.retain(|(key, _)| matches!(Place::of(key), Some(Place::Application(_))));
         Ok(Box::new(pairs))
     })

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openraft::async_runtime::WatchReceiver as _;
+use storage_leveldb::testing::engine::LevelDbOptions;
 use storage_leveldb::testing::{SimDisk, Survival};
-use storage_leveldb::{LevelDbOptions, Options, StateReader, Storage, StorageError};
+use storage_leveldb::{Options, StateReader, Storage, StorageError};
 
 use super::link::Peers;
 use super::network::Network;
@@ -71,15 +72,11 @@ fn options(disk: &SimDisk) -> Options {
         table_bytes: MEMORY_BYTES,
         ..LevelDbOptions::default()
     };
-    Options {
-        tail_bytes: MEMORY_BYTES,
-        log_segment_bytes: MEMORY_BYTES as u64,
-        memtable_bytes: MEMORY_BYTES,
-        log_leveldb: leveldb,
-        state_leveldb: leveldb,
-        disk: Arc::new(disk.clone()),
-        ..Options::default()
-    }
+    let mut options = Options::default().with_log_leveldb(leveldb).with_disk(Arc::new(disk.clone()));
+    options.tail_bytes = MEMORY_BYTES;
+    options.log_segment_bytes = MEMORY_BYTES as u64;
+    options.memtable_bytes = MEMORY_BYTES;
+    options
 }
 
 impl Member {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver as _;
+use storage_leveldb::StorageError;
 use storage_leveldb::testing::SimDisk;
-use storage_leveldb::{Disk as _, StorageError};
+use storage_leveldb::testing::disk::Disk as _;
 
 use super::{Cluster, ClusterError, Seat};
 use crate::application::Application;

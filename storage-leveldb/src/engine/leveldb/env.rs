@@ -52,8 +52,6 @@ type SharedWitness = Rc<RefCell<Witness>>;
 type Content = Rc<RefCell<Vec<u8>>>;
 /// Counts the files that have come or gone.
 pub(super) type FileChanges = Rc<Cell<u64>>;
-/// The length of the MANIFEST that is being written.
-pub(super) type ManifestBytes = Rc<Cell<u64>>;
 /// The log that LevelDB writes to, as long as it does.
 pub(super) type CurrentLog = Rc<RefCell<Weak<RefCell<FramedWriter>>>>;
 /// What CURRENT is to hold when the table is complete; empty before LevelDB has said so.
@@ -68,7 +66,6 @@ pub(super) struct DurableEnv {
     temporary: RefCell<HashMap<PathBuf, Content>>,
     current: RefCell<HashMap<PathBuf, Vec<u8>>>,
     changes: FileChanges,
-    manifest_bytes: ManifestBytes,
     log: CurrentLog,
     log_step_bytes: u64,
     table_current: Option<TableCurrent>,
@@ -85,18 +82,8 @@ impl DurableEnv {
     ) -> std::result::Result<Self, Fault> {
         let witness = Rc::new(RefCell::new(Witness::open(&disk, dir, accept_copy)?));
         let (temporary, current) = (RefCell::default(), RefCell::default());
-        let (changes, manifest_bytes, log) = Default::default();
-        Ok(Self {
-            disk,
-            witness,
-            temporary,
-            current,
-            changes,
-            manifest_bytes,
-            log,
-            log_step_bytes,
-            table_current: None,
-        })
+        let (changes, log) = Default::default();
+        Ok(Self { disk, witness, temporary, current, changes, log, log_step_bytes, table_current: None })
     }
 
     /// For a new table in `dir`, which exists and is empty. What CURRENT is to hold goes to `root`.
@@ -106,10 +93,6 @@ impl DurableEnv {
         root: TableCurrent,
     ) -> std::result::Result<Self, Fault> {
         Ok(Self { table_current: Some(root), ..Self::open(disk, dir, 0, false)? })
-    }
-
-    pub(super) fn manifest_bytes(&self) -> ManifestBytes {
-        self.manifest_bytes.clone()
     }
 
     pub(super) fn changes(&self) -> FileChanges {
@@ -199,7 +182,7 @@ impl Env for DurableEnv {
             FileKind::Manifest => {
                 let log = LogFile::create(&self.disk, path, &self.witness).map_err(status)?;
                 let syncs = self.table_current.is_none();
-                Ok(Box::new(ManifestFile { log, bytes: self.manifest_bytes.clone(), syncs }))
+                Ok(Box::new(ManifestFile { log, syncs }))
             }
             FileKind::Log if self.table_current.is_some() => Ok(Box::new(io::sink())),
             _ => {
@@ -345,7 +328,6 @@ impl Drop for LogFile {
 /// LevelDB never begins a new MANIFEST by itself, so this counts how long it is.
 struct ManifestFile {
     log: LogFile,
-    bytes: ManifestBytes,
     /// A flush makes it durable; else only its end does.
     syncs: bool,
 }
@@ -356,11 +338,7 @@ impl Write for ManifestFile {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.syncs {
-            self.log.flush()?;
-        }
-        self.bytes.set(self.log.writer.borrow().offset());
-        Ok(())
+        if self.syncs { self.log.flush() } else { Ok(()) }
     }
 }
 

@@ -31,37 +31,36 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusty_leveldb::{DB, LdbIterator, Options, WriteBatch};
 
-use self::env::{CurrentLog, DurableEnv, FileChanges, ManifestBytes};
+use self::env::{CurrentLog, DurableEnv, FileChanges};
 use self::everything::Everything;
 use self::file_kind::FileKind;
 pub(crate) use self::guard::panic_text;
 use self::guard::{SENTINEL, guard};
 pub(crate) use self::manifest::LiveFiles;
 use self::table::{LevelDbTable, LevelDbTableWriter, TableCache};
-use super::{Batch, Durability, Engine, EngineFactory, KeyRange, Op, ScanLimit, Table, TableWriter};
+use super::{Batch, Durability, Engine, EngineFactory, Op, Table, TableWriter};
 use crate::disk::{GuardedDisk, max_open_files};
 use crate::error::StorageError;
 use crate::file::witness;
 use crate::health::Fault;
+use crate::scan::{KeyRange, ScanLimit};
 
-/// Sizes of one LevelDB instance.
+/// Sizes of databases, which are the log's segments, and of tables, which are the log's and the
+/// state's.
 ///
 /// The defaults keep the longest compaction stall near 0.1 s at any database size (measured; see
 /// `docs/architecture/log.md`): LevelDB compacts inside a write, one round per full write buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct LevelDbOptions {
-    /// A write buffer of this many bytes becomes a table file.
+    /// A database's write buffer of this many bytes becomes a table file.
     pub write_buffer_bytes: usize,
-    /// Table files of deeper levels end at this size.
+    /// A database's table files of deeper levels end at this size.
     pub table_bytes: usize,
-    /// Memory for decoded blocks.
+    /// Memory for a database's decoded blocks.
     pub block_cache_bytes: usize,
     /// Table files kept open: by each database, and by all tables together. At most half of the
     /// files that the process may have open are those of tables.
     pub open_tables: usize,
-    /// A list of table files (MANIFEST) of this many bytes gives way to a new one, which makes one
-    /// write wait. It grows by some hundred bytes per table file written.
-    pub manifest_bytes: u64,
     /// A database's log gets longer in steps of so many bytes, as zeros that are then replaced: a
     /// sync may be sooner done if it makes no file longer. 0: by what is written.
     pub log_step_bytes: u64,
@@ -81,7 +80,6 @@ impl Default for LevelDbOptions {
             table_bytes: 2 << 20,
             block_cache_bytes: 8 << 20,
             open_tables: 2048,
-            manifest_bytes: 4 << 20,
             log_step_bytes: 0,
             table_file_bytes: 8 << 20,
             table_cache_bytes: 128 << 20,
@@ -145,17 +143,15 @@ impl LevelDb {
             None => Ok(()),
         }
     }
-}
 
-impl LevelDb {
     fn open_files(&self, dir: &Path) -> Result<Opened, Fault> {
         let env = DurableEnv::open(self.disk.clone(), dir, self.options.log_step_bytes, self.accept_copies)?;
         live_files::read(&self.disk, dir, |path| Ok(env.tail(path)))?;
-        let (file_changes, manifest_bytes, log) = (env.changes(), env.manifest_bytes(), env.log());
+        let (file_changes, log) = (env.changes(), env.log());
         let options = self.options.to_engine(env);
         let db = guard(&self.disk, dir, || DB::open(dir, options))?;
         let everything = Everything::new().map_err(|e| self.disk.damaged(dir, e))?;
-        Ok(Opened { db, everything, file_changes, manifest_bytes, log })
+        Ok(Opened { db, everything, file_changes, log })
     }
 
     /// The witness is durable before anything else in the directory.
@@ -173,8 +169,8 @@ impl EngineFactory for LevelDb {
         self.disk.create_dir(dir)?;
         self.refuse_headless(dir)?;
         self.refuse_without_witness(dir)?;
-        let opened = Some(self.open_files(dir)?);
-        Ok(Box::new(OpenLevelDb { factory: self.clone(), dir: dir.to_owned(), opened }))
+        let opened = self.open_files(dir)?;
+        Ok(Box::new(OpenLevelDb { disk: self.disk.clone(), dir: dir.to_owned(), opened }))
     }
 
     fn exists(&self, dir: &Path) -> Result<bool, StorageError> {
@@ -196,7 +192,6 @@ struct Opened {
     db: DB,
     everything: Everything,
     file_changes: FileChanges,
-    manifest_bytes: ManifestBytes,
     log: CurrentLog,
 }
 
@@ -225,33 +220,15 @@ impl Opened {
     }
 }
 
-/// Invariant: `opened` is `None` only after a fault.
 struct OpenLevelDb {
-    factory: LevelDb,
+    disk: GuardedDisk,
     dir: PathBuf,
-    opened: Option<Opened>,
+    opened: Opened,
 }
 
 impl OpenLevelDb {
     fn call<T>(&mut self, call: impl FnOnce(&mut Opened) -> rusty_leveldb::Result<T>) -> Result<T, Fault> {
-        let disk = &self.factory.disk;
-        let opened = self.opened.as_mut().ok_or_else(|| disk.damaged(&self.dir, "not open any more"))?;
-        guard(disk, &self.dir, || call(opened))
-    }
-
-    /// Opening a database begins a new MANIFEST with the tables that count now.
-    fn shorten_manifest(&mut self) -> Result<(), Fault> {
-        let limit = self.factory.options.manifest_bytes;
-        if self.opened.as_ref().is_none_or(|opened| opened.manifest_bytes.get() <= limit) {
-            return Ok(());
-        }
-        let factory = &self.factory;
-        guard(&factory.disk, &self.dir, || {
-            drop(self.opened.take());
-            Ok(())
-        })?;
-        self.opened = Some(factory.open_files(&self.dir)?);
-        Ok(())
+        guard(&self.disk, &self.dir, || call(&mut self.opened))
     }
 }
 
@@ -282,16 +259,15 @@ impl Engine for OpenLevelDb {
             }
         }
         let sync = durability == Durability::Synced;
-        self.call(|opened| {
+        Ok(self.call(|opened| {
             opened.everything.forget();
             opened.db.write(write, sync)
-        })?;
-        Ok(self.shorten_manifest()?)
+        })?)
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<(), StorageError> {
-        self.factory.disk.health.check()?;
-        let log = self.opened.as_ref().and_then(|opened| opened.log.borrow().upgrade());
+        self.disk.health.check()?;
+        let log = self.opened.log.borrow().upgrade();
         Ok(log.map_or(Ok(()), |log| log.borrow_mut().reserve(bytes))?)
     }
 

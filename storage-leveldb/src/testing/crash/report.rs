@@ -35,17 +35,17 @@ pub struct CrashReport {
 
 impl CrashReport {
     pub(super) fn add(&mut self, other: &Self) {
-        self.points = self.points.saturating_add(other.points);
-        self.points_after_a_crash = self.points_after_a_crash.saturating_add(other.points_after_a_crash);
-        self.checks = self.checks.saturating_add(other.checks);
-        self.lives = self.lives.saturating_add(other.lives);
+        self.points += other.points;
+        self.points_after_a_crash += other.points_after_a_crash;
+        self.checks += other.checks;
+        self.lives += other.lives;
         for (kind, count) in &other.by_kind {
             *self.by_kind.entry(*kind).or_default() += count;
         }
         for (kind, count) in &other.steps {
             *self.steps.entry(*kind).or_default() += count;
         }
-        self.tables_deleted = self.tables_deleted.saturating_add(other.tables_deleted);
+        self.tables_deleted += other.tables_deleted;
     }
 }
 

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use openraft::RaftTypeConfig;
 
-use crate::engine::{KeyRange, ScanLimit};
 use crate::error::StorageError;
 use crate::lsm::{Transaction, View};
 use crate::raft::Application;
+use crate::scan::KeyRange;
 use crate::testing::inspected::Pairs;
 use crate::testing::recorded::Recorded;
 use crate::testing::subject::Probe;
@@ -45,7 +45,7 @@ impl<C: RaftTypeConfig, A: Application<C>> Application<C> for Probed<A> {
     }
 
     fn query(&self, view: &mut View<'_>, index: u64) -> Result<Seen, StorageError> {
-        let pairs = view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })?;
+        let pairs = view.scan(KeyRange::all()).collect::<Result<_, _>>()?;
         let probed = self.probe.as_ref().map(|probe| probe(&self.recorded.inner, view, index));
         Ok(Seen { pairs, probed: probed.unwrap_or_default() })
     }

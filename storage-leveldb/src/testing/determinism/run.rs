@@ -10,7 +10,7 @@ use openraft::storage::RaftStateMachine;
 use tokio::io::AsyncWriteExt;
 
 use super::probed::{Probed, Seen};
-use crate::engine::{EngineFactory, LevelDbOptions, MemoryEngine};
+use crate::engine::{EngineFactory, MemoryEngine};
 use crate::options::Options;
 use crate::raft::Application;
 use crate::storage::Storage;
@@ -86,12 +86,9 @@ impl<'a, C: TestTypes, A: Application<C>> Place<'a, C, A> {
     }
 
     async fn open(&self) -> Result<Store<C, A>, Broken> {
-        let small =
-            LevelDbOptions { write_buffer_bytes: 4096, table_bytes: 4096, ..LevelDbOptions::default() };
         let options = Options {
             disk: Arc::new(self.disk.clone()),
             engine: self.memory.clone().map(|memory| Arc::new(memory) as Arc<dyn EngineFactory>),
-            state_leveldb: small,
             memtable_bytes: 4096,
             ..Options::default()
         };

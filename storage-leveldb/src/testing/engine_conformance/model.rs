@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::engine::{Batch, Engine, KeyRange, Op, ScanLimit};
+use crate::engine::{Batch, Engine, Op};
+use crate::scan::{KeyRange, ScanLimit};
 
 /// No limit.
 pub(super) const EVERYTHING: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX };

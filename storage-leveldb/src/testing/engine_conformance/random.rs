@@ -4,7 +4,8 @@
 
 use super::model::{Model, everything};
 use super::open;
-use crate::engine::{Batch, Durability, Engine, EngineFactory, KeyRange, ScanLimit};
+use crate::engine::{Batch, Durability, Engine, EngineFactory};
+use crate::scan::{KeyRange, ScanLimit};
 use crate::testing::random::Random;
 
 const ROUNDS: usize = 300;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::model::{EVERYTHING, everything, puts};
 use super::open;
-use crate::engine::{Batch, Durability, Engine, EngineFactory, KeyRange, ScanLimit};
+use crate::engine::{Batch, Durability, Engine, EngineFactory};
+use crate::scan::{KeyRange, ScanLimit};
 
 fn filled(factory: &dyn EngineFactory, keys: &[&[u8]]) -> Box<dyn Engine> {
     let mut engine = open(factory);

@@ -10,7 +10,8 @@ use std::thread;
 use bytes::Bytes;
 
 use super::model::{EVERYTHING, Model, puts};
-use crate::engine::{EngineFactory, KeyRange, ScanLimit, Table};
+use crate::engine::{EngineFactory, Table};
+use crate::scan::{KeyRange, ScanLimit};
 use crate::testing::random::Random;
 
 const TABLE: &str = "tables/1";

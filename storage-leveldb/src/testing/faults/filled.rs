@@ -10,8 +10,8 @@ use crate::disk::{Disk, GuardedDisk};
 use crate::error::StorageError;
 use crate::log::LogManifest;
 use crate::lsm::manifest::Manifest;
-use crate::lsm::tree::table_dir;
-use crate::observer::NoObserver;
+use crate::lsm::table::table_dir;
+use crate::observer::Silent;
 use crate::raft::Application;
 use crate::testing::broken::Broken;
 use crate::testing::model::{Model, SharedModel};
@@ -117,7 +117,7 @@ fn begin_a_table(disk: &SimDisk) -> io::Result<()> {
 }
 
 fn left_over(disk: &SimDisk) -> Result<BTreeSet<PathBuf>, Broken> {
-    let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()));
+    let guarded = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(Silent), Arc::new(()));
     let (log, state) = (Path::new(DIR).join("log"), Path::new(DIR).join("state"));
     let segments = LogManifest::read(&guarded, &log)
         .map_err(StorageError::from)?

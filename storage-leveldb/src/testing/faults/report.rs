@@ -30,8 +30,8 @@ impl FaultReport {
     #[must_use]
     pub fn total(&self) -> Ends {
         let sum = |ends: Ends, more: &Ends| Ends {
-            detected: ends.detected.saturating_add(more.detected),
-            harmless: ends.harmless.saturating_add(more.harmless),
+            detected: ends.detected + more.detected,
+            harmless: ends.harmless + more.harmless,
         };
         self.by_kind.values().fold(Ends::default(), sum)
     }
@@ -40,16 +40,16 @@ impl FaultReport {
     pub fn merge(&mut self, other: &Self) {
         for (kind, ends) in &other.by_kind {
             let sum = self.by_kind.entry(kind.clone()).or_default();
-            sum.detected = sum.detected.saturating_add(ends.detected);
-            sum.harmless = sum.harmless.saturating_add(ends.harmless);
+            sum.detected += ends.detected;
+            sum.harmless += ends.harmless;
         }
-        self.took = self.took.saturating_add(other.took);
+        self.took += other.took;
     }
 
     pub(super) fn add(&mut self, kind: String, is_detected: bool) {
         let ends = self.by_kind.entry(kind).or_default();
         let count = if is_detected { &mut ends.detected } else { &mut ends.harmless };
-        *count = count.saturating_add(1);
+        *count += 1;
     }
 }
 

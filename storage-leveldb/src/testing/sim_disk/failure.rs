@@ -63,7 +63,7 @@ impl<F> Default for Plan<F> {
 impl<F: Copy> Plan<F> {
     /// Counts one operation; answers how it fails, if it does.
     pub(super) fn next(&mut self) -> Option<F> {
-        self.done = self.done.saturating_add(1);
+        self.done += 1;
         let failure = self.failing.filter(|(at, _)| *at == self.done).map(|(_, failure)| failure);
         self.struck |= failure.is_some();
         failure

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use storage_leveldb::Disk;
+//! use storage_leveldb::testing::disk::Disk;
 //! use storage_leveldb::testing::{SimDisk, Survival};
 //!
 //! # fn main() -> std::io::Result<()> {

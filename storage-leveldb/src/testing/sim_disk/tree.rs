@@ -132,7 +132,7 @@ impl Tree {
                 Some(Node::Dir(inner)) => inner,
                 Some(Node::File(_)) => return Err(io::Error::from(io::ErrorKind::AlreadyExists)),
                 None => {
-                    self.last_dir = self.last_dir.saturating_add(1);
+                    self.last_dir += 1;
                     let set = Some((Arc::from(name), Node::Dir(self.last_dir)));
                     self.change(Change { dir, remove: None, set });
                     if dir == ROOT {

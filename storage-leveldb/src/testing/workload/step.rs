@@ -87,7 +87,7 @@ pub(crate) struct Steps {
 impl Steps {
     pub(super) fn count(&mut self, kind: StepKind) {
         let count = self.by_kind.entry(kind).or_default();
-        *count = count.saturating_add(1);
+        *count += 1;
     }
 
     pub(super) fn count_if(&mut self, was_done: bool, kind: StepKind) {
@@ -100,7 +100,7 @@ impl Steps {
     pub(crate) fn add_to(&self, sum: &mut BTreeMap<StepKind, u64>) {
         for (kind, count) in &self.by_kind {
             let all = sum.entry(*kind).or_default();
-            *all = all.saturating_add(*count);
+            *all += *count;
         }
     }
 }

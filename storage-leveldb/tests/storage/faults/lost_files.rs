@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Set, Types, log_id, open};
+use crate::support::{Set, Types, changed, log_id, open};
 use openraft::Vote;
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use storage_leveldb::Options;
+use storage_leveldb::testing::engine::LevelDbOptions;
 
 type Entry = <Types as openraft::RaftTypeConfig>::Entry;
 
 fn options() -> Options {
-    let mut options = Options { tail_bytes: 0, ..Options::default() };
-    options.log_leveldb.write_buffer_bytes = 2048;
-    options
+    let small =
+        LevelDbOptions { write_buffer_bytes: 2048, log_step_bytes: 1 << 20, ..LevelDbOptions::default() };
+    changed(Options::default().with_log_leveldb(small), |options| options.tail_bytes = 0)
 }
 
 fn tables(dir: &Path) -> Vec<PathBuf> {
@@ -82,7 +83,8 @@ async fn a_file_that_only_an_old_witness_knows_is_named_with_it() {
     drop(open(dir.path(), options()).await.unwrap());
     std::fs::write(&witness, older).unwrap();
     // That it is not the file that it says to be is told first, where the file system tells it.
-    let options = Options { accept_copy: true, ..options() };
+    let mut options = options();
+    options.accept_copy = true;
     let error = open(dir.path(), options).await.err().unwrap().to_string();
     assert!(error.contains(&format!("missing, although {} tells", witness.display())), "{error}");
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::support::{Set, Store, Types, log_id, open};
+use crate::support::{Set, Store, Types, changed, log_id, open};
 use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::{RaftSnapshotBuilder, Vote};
 use storage_leveldb::testing::SimDisk;
-use storage_leveldb::{LevelDbOptions, Options, StorageError};
+use storage_leveldb::testing::engine::LevelDbOptions;
+use storage_leveldb::{Options, StorageError};
 
 const DIR: &str = "node";
 const ENTRIES: u64 = 60;
@@ -17,13 +18,9 @@ type Entry = <Types as openraft::RaftTypeConfig>::Entry;
 
 fn options(disk: &SimDisk) -> Options {
     let small = LevelDbOptions { write_buffer_bytes: 2048, table_bytes: 2048, ..LevelDbOptions::default() };
-    Options {
-        disk: Arc::new(disk.clone()),
-        log_leveldb: small,
-        state_leveldb: small,
-        tail_bytes: 2000,
-        ..Options::default()
-    }
+    changed(Options::default().with_disk(Arc::new(disk.clone())).with_log_leveldb(small), |options| {
+        options.tail_bytes = 2000
+    })
 }
 
 fn entry(index: u64) -> Entry {
@@ -87,10 +84,13 @@ async fn a_state_older_than_what_the_log_has_purged_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storage_that_must_exist_is_not_started_empty() {
     let dir = tempfile::tempdir().unwrap();
-    let error = open(dir.path(), Options { must_exist: true, ..Options::default() }).await.err().unwrap();
+    let error = open(dir.path(), changed(Options::default(), |options| options.must_exist = true))
+        .await
+        .err()
+        .unwrap();
     assert!(error.to_string().contains("FORMAT: missing"), "{error}");
     drop(open(dir.path(), Options::default()).await.unwrap());
-    open(dir.path(), Options { must_exist: true, ..Options::default() }).await.unwrap();
+    open(dir.path(), changed(Options::default(), |options| options.must_exist = true)).await.unwrap();
 }
 
 /// FORMAT says that the databases exist. If it is lost together with one of them, a storage that

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 type Entry = <Types as openraft::RaftTypeConfig>::Entry;
 
 fn options(disk: &SimDisk) -> Options {
-    Options { disk: Arc::new(disk.clone()), ..Options::default() }
+    Options::default().with_disk(Arc::new(disk.clone()))
 }
 
 /// Without `shutdown` nothing of it is durable: reported as installed, it would be gone after a

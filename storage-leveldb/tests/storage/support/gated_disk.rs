@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use storage_leveldb::testing::SimDisk;
-use storage_leveldb::{Disk, ReadFile, WriteFile};
+use storage_leveldb::testing::disk::{Disk, ReadFile, WriteFile};
 
 /// Nothing takes so long.
 const TIMEOUT: Duration = Duration::from_secs(60);

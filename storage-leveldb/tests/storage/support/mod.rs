@@ -10,7 +10,8 @@ use openraft::type_config::alias::LogIdOf;
 use openraft::vote::RaftLeaderId;
 use openraft::{BasicNode, LogId};
 use serde::{Deserialize, Serialize};
-use storage_leveldb::{Application, KeyRange, Options, ScanLimit, Storage, StorageError, Transaction, View};
+use storage_leveldb::scan::KeyRange;
+use storage_leveldb::{Application, Options, Storage, StorageError, Transaction, View};
 
 /// Sets a key to a value; one that begins with [`APPEND`] is appended to what is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +64,9 @@ impl Application<Types> for Register {
     }
 
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {
-        let pairs = view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok(pairs.iter().map(|(key, value)| (text(key), text(value))).collect())
+        let pairs = view.scan(KeyRange::all());
+        pairs.map(|pair| pair.map(|(key, value)| (text(&key), text(&value)))).collect()
     }
 }
 
@@ -73,6 +74,12 @@ pub type Store = Storage<Types, Register>;
 
 pub async fn open(dir: &std::path::Path, options: Options) -> Result<Store, StorageError> {
     Storage::open(dir, Register, options).await
+}
+
+/// The options with a change.
+pub fn changed(mut options: Options, change: impl FnOnce(&mut Options)) -> Options {
+    change(&mut options);
+    options
 }
 
 pub fn log_id(term: u64, index: u64) -> LogIdOf<Types> {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use openraft::type_config::alias::{LogIdOf, StoredMembershipOf};
 use serde::{Deserialize, Serialize};
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::testing::disk::Disk;
+use storage_leveldb::testing::engine::{EngineFactory, LevelDbOptions};
 use storage_leveldb::testing::formats::{FramedStep, decode_framed, write_framed};
 use storage_leveldb::testing::{SimDisk, leveldb_on};
-use storage_leveldb::{Disk, EngineFactory, KeyRange, LevelDbOptions, ScanLimit};
 
 use super::Types;
 

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use crate::support::Set;
 use crate::support::gated_disk::GatedDisk;
 use crate::support::state_files::{manifest, tables_there};
-use crate::support::{Types, eventually, log_id};
+use crate::support::{Types, changed, eventually, log_id};
 use openraft::RaftSnapshotBuilder;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
-use storage_leveldb::{Db, Observer, Options, StallCause, StateMachine};
+use storage_leveldb::StateMachine;
+use storage_leveldb::observer::{Db, Observer, StallCause};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -64,7 +65,8 @@ impl Observer for Stalls {
 /// it.
 async fn full(disk: &GatedDisk, observer: Arc<Stalls>) -> (Store, Arc<AtomicU64>) {
     disk.hold("state-flush");
-    let store = open(Options { observer, ..options(disk.clone(), MEMTABLE_BYTES) }).await;
+    let store =
+        open(changed(options(disk.clone(), MEMTABLE_BYTES), |options| options.observer = observer)).await;
     (store, Arc::new(AtomicU64::new(0)))
 }
 

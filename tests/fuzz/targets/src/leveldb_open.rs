@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use storage_leveldb::StorageError;
+use storage_leveldb::scan::{KeyRange, ScanLimit};
+use storage_leveldb::testing::disk::Disk;
+use storage_leveldb::testing::engine::{Batch, Durability, EngineFactory, LevelDbOptions};
 use storage_leveldb::testing::{SimDisk, leveldb_on};
-use storage_leveldb::{
-    Batch, Disk, Durability, EngineFactory, KeyRange, LevelDbOptions, ScanLimit, StorageError,
-};
 
 use crate::damage::change;
 use crate::input::Input;

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::storage::RaftStateMachine as _;
+use storage_leveldb::scan::KeyRange;
 use storage_leveldb::testing::SimDisk;
-use storage_leveldb::{
-    Application, Disk as _, KeyRange, LevelDbOptions, Options, ScanLimit, Storage, StorageError, Transaction,
-    View,
-};
+use storage_leveldb::testing::disk::Disk as _;
+use storage_leveldb::testing::engine::LevelDbOptions;
+use storage_leveldb::{Application, Options, Storage, StorageError, Transaction, View};
 use tokio::io::AsyncWriteExt as _;
 use tokio::runtime::Runtime;
 
@@ -42,7 +42,7 @@ impl Application<TypeConfig> for Raw {
     }
 
     fn query(&self, view: &mut View<'_>, (): ()) -> Result<Self::Answer, StorageError> {
-        view.scan(KeyRange::all(), ScanLimit { pairs: usize::MAX, bytes: usize::MAX })
+        view.scan(KeyRange::all()).collect()
     }
 }
 
@@ -55,7 +55,7 @@ struct Receiver {
 
 fn options(disk: &SimDisk) -> Options {
     let small = LevelDbOptions { write_buffer_bytes: 64 << 10, ..LevelDbOptions::default() };
-    Options { disk: Arc::new(disk.clone()), log_leveldb: small, state_leveldb: small, ..Options::default() }
+    Options::default().with_disk(Arc::new(disk.clone())).with_log_leveldb(small)
 }
 
 impl Receiver {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Damage;
 use super::block::{Block, Entries};
-use crate::engine::{KeyRange, ScanLimit};
+use crate::scan::{KeyRange, ScanLimit};
 
 /// Pairs of one scan, over as many blocks and table files as it takes.
 ///

@@ -11,14 +11,15 @@ use super::separators::Separators;
 use super::table_cache::{Slot, TableCache, TableId};
 use super::table_file::TableFile;
 use crate::disk::GuardedDisk;
+use crate::engine::Table;
 use crate::engine::leveldb::file_kind::FileKind;
 use crate::engine::leveldb::live_files::{self, table_name};
 use crate::engine::leveldb::manifest::{LiveFiles, LiveTable};
-use crate::engine::{KeyRange, ScanLimit, Table};
 use crate::error::StorageError;
 use crate::file::framed_reader::Tail;
 use crate::file::witness;
 use crate::health::Fault;
+use crate::scan::{KeyRange, ScanLimit};
 
 /// One table file: where it is, and which keys it has.
 struct FilePlace {

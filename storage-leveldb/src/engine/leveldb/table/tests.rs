@@ -9,10 +9,11 @@ use bytes::Bytes;
 use super::filter::{self, Filter};
 use super::layout::FOOTER_BYTES;
 use crate::disk::{GuardedDisk, max_open_files};
-use crate::engine::{Batch, Durability, EngineFactory, KeyRange, LevelDb, LevelDbOptions, ScanLimit, Table};
+use crate::engine::{Batch, Durability, EngineFactory, LevelDb, LevelDbOptions, Table};
 use crate::error::StorageError;
 use crate::file::paged::{PagedReader, PagedWriter};
-use crate::observer::NoObserver;
+use crate::observer::Silent;
+use crate::scan::{KeyRange, ScanLimit};
 use crate::testing::{Failure, OperationKind, Random, ReadFailure, SimDisk};
 
 const DIR: &str = "disk/table";
@@ -21,7 +22,7 @@ const EVERYTHING: ScanLimit = ScanLimit { pairs: usize::MAX, bytes: usize::MAX }
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 fn guarded(disk: &SimDisk) -> GuardedDisk {
-    GuardedDisk::new(Arc::new(disk.clone()), Arc::new(NoObserver), Arc::new(()))
+    GuardedDisk::new(Arc::new(disk.clone()), Arc::new(Silent), Arc::new(()))
 }
 
 fn leveldb(disk: &SimDisk, options: LevelDbOptions) -> Arc<LevelDb> {

@@ -45,7 +45,7 @@ pub enum CommandError {
 /// that has it, at every start. A command that is refused here has had no effect on anything.
 ///
 /// ```
-/// # use storage_leveldb::{CommandError, MAX_COMMAND_BYTES, check_command};
+/// # use storage_leveldb::command::{CommandError, MAX_COMMAND_BYTES, check_command};
 /// check_command(&"push bread".to_owned())?;
 /// let large = "x".repeat(MAX_COMMAND_BYTES + 1);
 /// assert!(matches!(check_command(&large), Err(CommandError::TooLarge { .. })));

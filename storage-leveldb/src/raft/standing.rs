@@ -8,9 +8,9 @@ use std::path::Path;
 use openraft::RaftTypeConfig;
 use openraft::type_config::alias::LogIdOf;
 
+use super::log_store::LogPosition;
 use crate::disk::GuardedDisk;
 use crate::error::StorageError;
-use crate::raft::LogPosition;
 
 /// Where the parts of a storage stand.
 pub(crate) struct Standing<C: RaftTypeConfig> {
