@@ -55,3 +55,5 @@ mod single_node;
 mod start_up;
 mod support;
 mod sync_before_answer;
+mod tls;
+mod tls_changes;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Node, Series, alone, skip, wait};
+use crate::support::{Certificates, Cluster, ClusterOptions, Node, Series, alone, skip, wait};
 use proto::kv::v1::PutRequest;
 use proto::node::v1::SnapshotRequest;
 
@@ -188,7 +188,13 @@ async fn no_label_has_values_without_end() {
 
 /// Something to show in every series.
 async fn busy_cluster() -> Cluster {
-    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    // Between nodes, so that there are certificates to show.
+    let certificates = Certificates::of_cluster(&cluster.path().join("certificates"), 3);
+    cluster.nodes.iter_mut().for_each(|node| node.serve.flags = certificates.peer_flags(node.id()));
+    cluster.start_all();
+    cluster.all_up().await;
+    cluster.client().init().await.unwrap();
     let leader = cluster.leader().await;
     put(cluster.node(leader)).await;
     cluster.node(leader).admin().snapshot(SnapshotRequest {}).await.unwrap();
