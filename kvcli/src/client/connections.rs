@@ -167,7 +167,7 @@ async fn dial(address: &Address, tls: Option<&ClientTls>, deadline: Instant) -> 
         Some(tls) => {
             let endpoint = address.endpoint.clone();
             let read = tokio::task::spawn_blocking(move || tls.of(&endpoint)).await;
-            let read = read.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
+            let read = read.map_err(|e| Cause::Tls(format!("certificates were not read: {e}")))?;
             Some(read.map_err(|bad| Cause::Tls(bad.to_string()))?)
         }
     };

@@ -87,15 +87,19 @@ fn bad(path: &Path, problem: &str) -> BadFile {
 
 /// What a person can do about a failure of TLS, if this is one.
 pub(super) fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let inner = |error: &&(dyn std::error::Error + 'static)| (*error).source();
-    let chain = || std::iter::successors(Some(error), inner);
-    let found = chain().find_map(|error| {
+    let found = chain(error).find_map(|error| {
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         inside.and_then(|inside| inside.downcast_ref::<rustls::Error>())
     });
     // What a node makes of this client's certificate comes after the handshake, and h2 passes on
     // nothing but the words.
-    found.and_then(of_handshake).or_else(|| chain().find_map(|error| of_refusal(&error.to_string())))
+    found.and_then(of_handshake).or_else(|| chain(error).find_map(|error| of_refusal(&error.to_string())))
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 fn of_handshake(error: &rustls::Error) -> Option<&'static str> {

@@ -167,7 +167,7 @@ async fn a_client_is_no_peer() {
     let _alone = alone();
     let (cluster, certificates) = start().await;
     // Of a client, to the port for peers.
-    let tls = as_client(&certificates, "alice").domain_name("node.raftnode");
+    let tls = as_client(&certificates, "alice");
     let error = dial(&cluster.node(1).ports().raft_addr(), &tls).await;
     assert!(error.is_some());
     says(cluster.node(1), "its certificate names no node").await;
