@@ -108,7 +108,7 @@ fn of_handshake(error: &rustls::Error) -> Option<&'static str> {
         Error::InvalidMessage(_) => {
             "the node does not speak TLS there; leave --cacert out, or give the node a certificate"
         }
-        Error::InvalidCertificate(Bad::UnknownIssuer) => {
+        Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
             "the node's certificate is not signed by a CA in --cacert; add its CA to that file"
         }
         Error::InvalidCertificate(Bad::Expired | Bad::ExpiredContext { .. }) => {

@@ -80,7 +80,7 @@ pub(super) fn reason(error: &io::Error) -> String {
 /// The same of an error of rustls.
 pub(super) fn explain(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "its certificate is not signed by a CA that this side trusts; add the CA here, or give the other side \
              another certificate"
                 .to_owned()
@@ -98,7 +98,7 @@ pub(super) fn explain(error: &Error) -> String {
 
 fn alerted(alert: AlertDescription) -> String {
     match alert {
-        AlertDescription::UnknownCA => {
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
             "it does not trust the CA of the certificate shown; add that CA there, or use another certificate here"
         }
         AlertDescription::CertificateRequired => "it demands a certificate; give one here",
