@@ -132,6 +132,7 @@ fn code(error: &anyhow::Error) -> Option<Code> {
 fn client_code(error: &ClientError) -> Code {
     match error {
         ClientError::BadEndpoint { .. }
+        | ClientError::BadTlsFile { .. }
         | ClientError::BadClusterId { .. }
         | ClientError::SeveralClusters { .. }
         | ClientError::NoEndpoint

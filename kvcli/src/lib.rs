@@ -19,9 +19,9 @@
 mod client;
 
 pub use client::{
-    Cause, Client, ClientError, ClientOptions, ClusterId, Endpoint, Failure, MAX_ADDRESSES_PER_ENDPOINT,
-    MAX_CONNECTIONS_PER_ENDPOINT, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode, Resolver, Scan,
-    ScanOptions, TraceId,
+    Cause, Client, ClientError, ClientOptions, ClientTls, ClusterId, Endpoint, Failure,
+    MAX_ADDRESSES_PER_ENDPOINT, MAX_CONNECTIONS_PER_ENDPOINT, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES,
+    ReadMode, Resolver, Scan, ScanOptions, TraceId,
 };
 /// The messages of kv.v1, and of node.v1 as far as it is for who administers a cluster.
 pub mod wire {

@@ -2,8 +2,8 @@
 //!
 //! An application of `raftnode`, which is everything that a member of a cluster needs and knows
 //! nothing of keys and values. What is here: what a command means (`app`), the protocol of its
-//! clients (`api`), and the operator's side: `config`, `playground`, `check`. It is what
-//! the program is made of, and may change in any version.
+//! clients (`api`), and the operator's side: `config`, `playground`, `check`, `cert`. It is
+//! what the program is made of, and may change in any version.
 //!
 //! ## Features
 //!
@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod app;
+mod cert;
 pub mod check;
 pub mod config;
 pub mod playground;

@@ -11,7 +11,7 @@ use raftnode::trace::Exporter;
 
 use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
 
-use crate::{check, playground, serve};
+use crate::{cert, check, playground, serve};
 
 /// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
@@ -24,6 +24,7 @@ pub const EXIT_FAILURE: u8 = 1;
 pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
     match Cli::try_parse_from(args) {
         Ok(Cli { command: Some(Command::Playground(args)), .. }) => exit_code(playground::run(&args)),
+        Ok(Cli { command: Some(Command::Cert(args)), .. }) => exit_code(cert::run(&args)),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check(&args, env),
         Ok(Cli { command: Some(Command::Serve(args)), .. }) => serve(&args, env),
         Ok(Cli { command: None, serve: args }) => serve(&args, env),

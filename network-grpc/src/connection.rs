@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::connector::Dial;
 use crate::error::PeerError;
 use crate::identity::Incarnation;
 use crate::options::{
@@ -48,6 +49,9 @@ pub(crate) struct Place {
     pub(crate) incarnation: Option<Incarnation>,
 }
 
+/// The application's way to the peer at an address.
+pub(crate) type Way = Box<dyn Fn(&str) -> Dial + Send + Sync>;
+
 /// The dialling side: failures in a row, when the next dial is due, and which dial was the last.
 #[derive(Default)]
 struct Redial {
@@ -62,6 +66,8 @@ struct Redial {
 pub(crate) struct Connection {
     place: Mutex<Place>,
     lane: Lane,
+    /// None: TCP.
+    way: Option<Way>,
     options: Arc<NetworkOptions>,
     live: Mutex<Option<Live>>,
     redial: tokio::sync::Mutex<Redial>,
@@ -98,10 +104,11 @@ impl Noted {
 
 impl Connection {
     /// Dials nothing.
-    pub(crate) fn new(place: Place, lane: Lane, options: Arc<NetworkOptions>) -> Self {
+    pub(crate) fn new(place: Place, lane: Lane, way: Option<Way>, options: Arc<NetworkOptions>) -> Self {
         Self {
             place: Mutex::new(place),
             lane,
+            way,
             options,
             live: Mutex::new(None),
             redial: tokio::sync::Mutex::default(),
@@ -249,7 +256,14 @@ impl Connection {
 
     async fn dial(&self, address: String) -> Result<Channel, PeerError> {
         let after = self.options.connect_timeout;
-        match timeout(after, self.endpoint(&address)?.connect()).await {
+        let endpoint = self.endpoint(&address)?;
+        let connecting = async {
+            match &self.way {
+                None => endpoint.connect().await,
+                Some(way) => endpoint.connect_with_connector(way(&address)).await,
+            }
+        };
+        match timeout(after, connecting).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(e)) => Err(PeerError::Connect { address, source: Box::new(e) }),
             Err(_) => Err(self.timed_out("connection", after)),

@@ -17,6 +17,7 @@
 mod address;
 mod client;
 mod connection;
+mod connector;
 mod error;
 mod identity;
 mod observer;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use address::PeerAddress;
 pub use client::{GrpcNetwork, PeerClient, PeerPlaces};
+pub use connector::{Connecting, Connector, Dial, PeerStream};
 pub use error::PeerError;
 pub use identity::{ClusterId, Incarnation, LocalIdentity, MemberIdentity, NotAnId};
 pub use observer::{Observer, Rpc, Silent};
@@ -38,7 +40,7 @@ pub use options::{
     MAX_INBOUND_STREAM_BYTES, MAX_INFLIGHT_BYTES, MAX_INFLIGHT_MESSAGES, MAX_MESSAGE_BYTES, NetworkOptions,
     SNAPSHOT_CHUNK_BYTES, SNAPSHOT_CHUNKS_QUEUED, STREAM_WINDOW_BYTES,
 };
-pub use server::{RaftService, incoming, server_builder};
+pub use server::{CertifiedSender, RaftService, incoming, server_builder};
 
 /// Runs the examples of the README.
 #[cfg(doctest)]

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::RaftTypeConfig;
 
-use crate::connection::{Connection, Lane, Place};
+use crate::connection::{Connection, Lane, Place, Way};
+use crate::connector::Connector;
 use crate::options::{MAX_POOLED_CONNECTIONS, NetworkOptions};
 
 type Connections<C> = BTreeMap<(<C as RaftTypeConfig>::NodeId, Lane), Arc<Connection>>;
@@ -14,14 +15,18 @@ type Connections<C> = BTreeMap<(<C as RaftTypeConfig>::NodeId, Lane), Arc<Connec
 /// unless more are in use.
 pub(crate) struct Pool<C: RaftTypeConfig> {
     options: Arc<NetworkOptions>,
+    connector: Option<Arc<dyn Connector<C::NodeId>>>,
     connections: Mutex<Connections<C>>,
     /// Where a peer may be as well, whatever the membership says.
     alternatives: Mutex<BTreeMap<C::NodeId, String>>,
 }
 
 impl<C: RaftTypeConfig> Pool<C> {
-    pub(crate) fn new(options: Arc<NetworkOptions>) -> Self {
-        Self { options, connections: Mutex::default(), alternatives: Mutex::default() }
+    pub(crate) fn new(
+        options: Arc<NetworkOptions>,
+        connector: Option<Arc<dyn Connector<C::NodeId>>>,
+    ) -> Self {
+        Self { options, connector, connections: Mutex::default(), alternatives: Mutex::default() }
     }
 
     /// The connection for this lane of `target`, not dialled yet if it is new.
@@ -35,9 +40,14 @@ impl<C: RaftTypeConfig> Pool<C> {
         if connections.len() >= MAX_POOLED_CONNECTIONS {
             connections.retain(|_, c| Arc::strong_count(c) > 1);
         }
-        let connection = Arc::new(Connection::new(place, lane, Arc::clone(&self.options)));
+        let connection = Arc::new(Connection::new(place, lane, self.way(target), Arc::clone(&self.options)));
         connections.insert((target.clone(), lane), Arc::clone(&connection));
         connection
+    }
+
+    fn way(&self, target: &C::NodeId) -> Option<Way> {
+        let (connector, target) = (Arc::clone(self.connector.as_ref()?), target.clone());
+        Some(Box::new(move |address| connector.dial(&target, address)))
     }
 
     /// The membership says that `target` is at `place`.

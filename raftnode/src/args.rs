@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Address, NodeConfig, Peers};
+use crate::config::{Address, NodeConfig, Peers, TlsOptions};
 use crate::logging::{FlushAtEnd, LogFilter, LogFormat, LogOptions, Source};
 use crate::raft::NodeId;
 
@@ -36,6 +36,9 @@ pub struct NodeArgs {
     /// A label for logs and dashboards
     #[arg(long, env = "NODE_CLUSTER_NAME", value_name = "NAME", default_value = "raftnode")]
     pub cluster_name: String,
+    /// Certificates, keys and CAs.
+    #[command(flatten)]
+    pub tls: TlsOptions,
     /// What is logged: LEVEL or TARGET=LEVEL, several with commas; else what RUST_LOG says
     #[arg(long, value_name = "FILTER")]
     pub log: Option<LogFilter>,
@@ -64,8 +67,8 @@ impl NodeArgs {
 
 impl From<NodeArgs> for NodeConfig {
     fn from(args: NodeArgs) -> Self {
-        let NodeArgs { id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, .. } = args;
-        Self { peers, cluster_name, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
+        let NodeArgs { id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, tls, .. } = args;
+        Self { peers, cluster_name, tls, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
     }
 }
 

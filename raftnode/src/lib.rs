@@ -42,6 +42,7 @@ mod standing;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;
+pub mod tls;
 pub mod trace;
 
 pub use api::{
@@ -49,7 +50,7 @@ pub use api::{
     MAX_STREAM_REQUESTS, Place, in_messages,
 };
 pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
-pub use config::{Address, MemoryLimits, NodeConfig, Peers};
+pub use config::{Address, MemoryLimits, NodeConfig, Peers, TlsOptions};
 pub use metrics::{Op, OpKind};
 pub use node::{
     AnswerStream, Builder, Ended, Error, Exchange, Failed, Node, Outcome, Requests, StartError, UntilError,

@@ -9,8 +9,18 @@ const LINES_PER_WINDOW: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(10);
 
 /// Counts the lines of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct Throttle(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Throttle {
+    lines: u32,
+    window: Duration,
+    state: Mutex<State>,
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self { lines: LINES_PER_WINDOW, window: WINDOW, state: Mutex::default() }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,17 +30,22 @@ struct State {
 }
 
 impl Throttle {
+    /// One line in this time.
+    pub(crate) fn once_in(window: Duration) -> Self {
+        Self { lines: 1, window, state: Mutex::default() }
+    }
+
     /// Whether a line may be written now; if so, how many were not since the last one.
     pub(crate) fn allow(&self) -> Option<u64> {
         self.allow_at(Instant::now())
     }
 
     fn allow_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.since.is_none_or(|since| now.saturating_duration_since(since) >= WINDOW) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.since.is_none_or(|since| now.saturating_duration_since(since) >= self.window) {
             (state.since, state.lines) = (Some(now), 0);
         }
-        if state.lines >= LINES_PER_WINDOW {
+        if state.lines >= self.lines {
             state.suppressed += 1;
             return None;
         }

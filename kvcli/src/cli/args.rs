@@ -1,10 +1,11 @@
 //! The command line as clap sees it: the flags for every command, and the list of commands.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use kvcli::ClusterId;
+use kvcli::{ClientTls, ClusterId};
 
 use super::bench::BenchArgs;
 use super::cluster::ClusterArgs;
@@ -14,7 +15,7 @@ use super::get::GetArgs;
 use super::health::HealthArgs;
 use super::put::PutArgs;
 use super::scan::ScanArgs;
-use crate::exit;
+use crate::exit::{self, Problem};
 use crate::output::Format;
 use crate::units::parse_duration;
 
@@ -92,6 +93,25 @@ pub(crate) struct GlobalArgs {
     #[arg(long = "cluster", global = true, env = "KVCLI_CLUSTER", hide_env_values = true, value_name = "ID")]
     pub(super) cluster_id: Option<ClusterId>,
 
+    /// Encrypt connections; the nodes' certificates are of one of the CAs in this file (PEM)
+    #[arg(long, global = true, env = "KVCLI_CACERT", hide_env_values = true, value_name = "FILE")]
+    pub(super) cacert: Option<PathBuf>,
+
+    /// The certificate to show to nodes that demand one; needs --key and --cacert
+    #[arg(long, global = true, env = "KVCLI_CERT", hide_env_values = true, value_name = "FILE")]
+    pub(super) cert: Option<PathBuf>,
+
+    /// The key of --cert
+    #[arg(
+        long = "key",
+        id = "tls-key",
+        global = true,
+        env = "KVCLI_KEY",
+        hide_env_values = true,
+        value_name = "FILE"
+    )]
+    pub(super) tls_key: Option<PathBuf>,
+
     /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes 1m]
     #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
     pub(super) timeout: Option<Duration>,
@@ -99,6 +119,20 @@ pub(crate) struct GlobalArgs {
     /// Say under which trace id the nodes log the request; errors always do
     #[arg(long, short, global = true)]
     pub(super) verbose: bool,
+}
+
+impl GlobalArgs {
+    /// How connections are encrypted.
+    pub(super) fn tls(&self) -> Result<Option<ClientTls>, Problem> {
+        let wrong = |text: &str| Err(Problem::BadArguments(text.to_owned()));
+        match (self.cacert.clone(), self.cert.clone(), self.tls_key.clone()) {
+            (None, None, None) => Ok(None),
+            (None, ..) => wrong("--cert and --key need --cacert: without it connections are not encrypted"),
+            (Some(ca), None, None) => Ok(Some(ClientTls { ca, identity: None })),
+            (Some(ca), Some(cert), Some(key)) => Ok(Some(ClientTls { ca, identity: Some((cert, key)) })),
+            (Some(_), ..) => wrong("--cert and --key belong together; give both or neither"),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -54,6 +54,7 @@ impl Cli {
         let options = ClientOptions {
             cluster_id: self.global.cluster_id,
             timeout: self.global.timeout.unwrap_or(self.command.default_timeout()),
+            tls: self.global.tls()?,
             ..ClientOptions::default()
         };
         let mut client = Client::connect(&self.global.endpoints, options)?;

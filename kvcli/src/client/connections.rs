@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 
 use super::names::{Address, MAX_ADDRESSES_PER_ENDPOINT};
 use super::stream::SessionOver;
-use super::{Cause, Failure, MAX_ENDPOINTS};
+use super::{Cause, ClientTls, Failure, MAX_ENDPOINTS};
 
 /// The most connections kept to one endpoint.
 pub const MAX_CONNECTIONS_PER_ENDPOINT: usize = 16;
@@ -37,6 +37,7 @@ const MAX_ADDRESSES_KEPT: usize = 2 * MAX_ENDPOINTS * MAX_ADDRESSES_PER_ENDPOINT
 pub(super) struct Connections {
     lanes: usize,
     operations: AtomicUsize,
+    tls: Option<ClientTls>,
     nodes: Mutex<HashMap<Address, Arc<[Slot]>>>,
 }
 
@@ -69,9 +70,9 @@ pub(super) struct Connection {
 }
 
 impl Connections {
-    pub(super) fn new(lanes: usize) -> Self {
+    pub(super) fn new(lanes: usize, tls: Option<ClientTls>) -> Self {
         let lanes = lanes.clamp(1, MAX_CONNECTIONS_PER_ENDPOINT);
-        Self { lanes, operations: AtomicUsize::new(0), nodes: Mutex::default() }
+        Self { lanes, operations: AtomicUsize::new(0), tls, nodes: Mutex::default() }
     }
 
     /// A connection to `address`, dialled if there is none, by `deadline` at the latest.
@@ -87,7 +88,8 @@ impl Connections {
         let Ok(mut state) = timeout_at(deadline, slot.state.lock()).await else {
             return Err(late());
         };
-        let (link, generation) = state.ready(address, asked, deadline).await.map_err(failure)?;
+        let tls = self.tls.as_ref();
+        let (link, generation) = state.ready(address, tls, asked, deadline).await.map_err(failure)?;
         Ok(Connection { link, lane, generation })
     }
 
@@ -125,6 +127,7 @@ impl State {
     async fn ready(
         &mut self,
         address: &Address,
+        tls: Option<&ClientTls>,
         asked: Instant,
         deadline: Instant,
     ) -> Result<(Link, u64), Cause> {
@@ -139,7 +142,7 @@ impl State {
             return Err(cause.clone());
         }
         self.generation += 1;
-        match dial(address, deadline).await {
+        match dial(address, tls, deadline).await {
             Ok(channel) => {
                 let link = Link { channel, session: SessionOver::default() };
                 self.link = Some(link.clone());
@@ -153,13 +156,30 @@ impl State {
     }
 }
 
-async fn dial(address: &Address, deadline: Instant) -> Result<Channel, Cause> {
+async fn dial(address: &Address, tls: Option<&ClientTls>, deadline: Instant) -> Result<Channel, Cause> {
     let started = Instant::now();
+    let tls = match tls.cloned() {
+        None => None,
+        Some(tls) => {
+            let endpoint = address.endpoint.clone();
+            let read = tokio::task::spawn_blocking(move || tls.of(&endpoint)).await;
+            let read = read.map_err(|e| Cause::Tls(format!("certificates were not read: {e}")))?;
+            Some(read.map_err(|bad| Cause::Tls(bad.to_string()))?)
+        }
+    };
+    let (scheme, authority) = match &tls {
+        None => ("http", address.endpoint.uri("http")),
+        Some(_) => ("https", address.endpoint.uri("https")),
+    };
     let connecting = async {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", address.socket))?;
-        let endpoint = match address.endpoint.uri().parse() {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("{scheme}://{}", address.socket))?;
+        let endpoint = match authority.parse() {
             Ok(authority) => endpoint.origin(authority),
             Err(_) => endpoint,
+        };
+        let endpoint = match tls {
+            None => endpoint,
+            Some(tls) => endpoint.tls_config(tls)?,
         };
         endpoint
             .connect_timeout(CONNECT_TIMEOUT)

@@ -27,8 +27,14 @@ impl Endpoint {
         &self.0
     }
 
-    pub(super) fn uri(&self) -> String {
-        format!("http://{}", self.0)
+    pub(super) fn uri(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.0)
+    }
+
+    /// Without the port, and an IPv6 address without its brackets.
+    pub(super) fn host(&self) -> &str {
+        let host = self.0.rsplit_once(':').map_or(&*self.0, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Parses a list that must hold 1 to [`MAX_ENDPOINTS`] endpoints; repeated ones count once.
@@ -66,7 +72,7 @@ impl FromStr for Endpoint {
 /// Why `address` is not a `host:port`, if it is not.
 fn flaw(address: &str) -> Option<&'static str> {
     if address.starts_with("https://") {
-        return Some("TLS is not supported");
+        return Some("TLS is asked for by a CA (kvcli --cacert), not by https://");
     }
     if address.len() > MAX_ENDPOINT_BYTES {
         return Some("it is too long");

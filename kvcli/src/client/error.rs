@@ -1,5 +1,6 @@
 //! What an operation can fail with.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Cause, ClusterId, Endpoint, Failure, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES};
@@ -27,6 +28,14 @@ pub enum ClientError {
     /// More than [`MAX_ENDPOINTS`] endpoints. Nothing was sent.
     #[error("too many endpoints; at most {MAX_ENDPOINTS} are accepted")]
     TooManyEndpoints,
+    /// A certificate, key or CA cannot be used. Nothing was sent.
+    #[error("{}: {problem}", path.display())]
+    BadTlsFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An empty key, or one of more than [`MAX_KEY_BYTES`]. Nothing was sent.
     #[error("the key has {bytes} bytes; a key has 1 to {MAX_KEY_BYTES}")]
     KeyLength {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
-use super::{ClusterId, Endpoint, metadata};
+use super::{ClusterId, Endpoint, metadata, tls};
 
 /// Longest part of a server's error message that is repeated to the user.
 const MAX_MESSAGE_CHARS: usize = 1000;
@@ -30,6 +30,8 @@ pub enum Cause {
     LookupTimeout(Duration),
     /// No connection; nothing was sent.
     Connect(Arc<tonic::transport::Error>),
+    /// A certificate, key or CA cannot be used any more; nothing was sent.
+    Tls(String),
     /// No connection within this time; nothing was sent.
     ConnectTimeout(Duration),
     /// The node's answer, or what the transport made of a lost connection.
@@ -177,7 +179,8 @@ impl fmt::Display for Cause {
             Self::LookupTimeout(time) => {
                 write!(f, "cannot look up its address within {:.1}s", time.as_secs_f64())
             }
-            Self::Connect(error) => write!(f, "cannot connect: {}", root(error.as_ref())),
+            Self::Connect(error) => write!(f, "cannot connect: {}", explained(error.as_ref())),
+            Self::Tls(problem) => write!(f, "cannot connect: {problem}"),
             Self::ConnectTimeout(time) => write!(f, "cannot connect within {:.1}s", time.as_secs_f64()),
             Self::Status(status) => write_status(f, status),
             Self::NoAnswer => f.write_str("no answer before the timeout"),
@@ -187,10 +190,10 @@ impl fmt::Display for Cause {
 
 fn write_status(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
     if never_connected(status) {
-        return write!(f, "cannot connect: {}", root(status));
+        return write!(f, "cannot connect: {}", explained(status));
     }
     if status.source().is_some() {
-        return write!(f, "connection lost: {}", root(status));
+        return write!(f, "connection lost: {}", explained(status));
     }
     match status.message() {
         "" => write!(f, "{}", status.code()),
@@ -199,6 +202,14 @@ fn write_status(f: &mut fmt::Formatter<'_>, status: &Status) -> fmt::Result {
             .chars()
             .take(MAX_MESSAGE_CHARS)
             .try_for_each(|c| write!(f, "{}", if c.is_control() { ' ' } else { c })),
+    }
+}
+
+/// The innermost error, and what to do about it if that is known.
+fn explained(error: &(dyn Error + 'static)) -> String {
+    match tls::advice(error) {
+        Some(advice) => format!("{advice} ({})", root(error)),
+        None => root(error).to_string(),
     }
 }
 
@@ -223,7 +234,7 @@ impl Error for Cause {
             Self::Lookup(error) => Some(error.as_ref()),
             Self::Connect(error) => Some(error.as_ref()),
             Self::Status(status) => Some(status.as_ref()),
-            Self::LookupTimeout(_) | Self::ConnectTimeout(_) | Self::NoAnswer => None,
+            Self::LookupTimeout(_) | Self::ConnectTimeout(_) | Self::Tls(_) | Self::NoAnswer => None,
         }
     }
 }

@@ -65,16 +65,19 @@ impl Client {
     /// A client that knows `endpoints`, each `host:port` with an optional `http://`.
     ///
     /// # Errors
-    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`] or
-    /// [`ClientError::TooManyEndpoints`]. A node that cannot be reached is not an error yet.
+    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`], [`ClientError::TooManyEndpoints`]
+    /// or [`ClientError::BadTlsFile`]. A node that cannot be reached is not an error yet.
     pub fn connect(
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
+        if let Some(tls) = &options.tls {
+            tls.check()?;
+        }
         let shared = Shared {
             endpoints: Endpoint::parse_all(endpoints)?,
             names: Names::new(options.resolver.clone()),
-            connections: Connections::new(options.connections_per_endpoint),
+            connections: Connections::new(options.connections_per_endpoint, options.tls.clone()),
             identity: Identity::new(options.cluster_id),
             leader: Leader::default(),
             sessions: Sessions::new(),

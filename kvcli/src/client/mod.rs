@@ -5,7 +5,7 @@
 //! addresses, `attempt` sends the request, with its `terms`, over one of the `connections`, puts,
 //! gets and deletes of all callers over one `stream` of each, `failure` judges what came back and
 //! `error` is what the caller sees. `survey` asks all endpoints at once. `trace` names an operation
-//! for the logs.
+//! for the logs, `tls` is what connections are encrypted by.
 
 mod attempt;
 mod backoff;
@@ -29,6 +29,7 @@ mod session;
 mod stream;
 mod survey;
 mod terms;
+mod tls;
 mod trace;
 
 use crate::wire;
@@ -43,4 +44,5 @@ pub use kv::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ReadMode};
 pub use names::{MAX_ADDRESSES_PER_ENDPOINT, Resolver};
 pub use options::ClientOptions;
 pub use scan::{Scan, ScanOptions};
+pub use tls::ClientTls;
 pub use trace::TraceId;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClusterId, Resolver};
+use super::{ClientTls, ClusterId, Resolver};
 
 /// Time for one operation, retries included, unless another is chosen.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +21,8 @@ pub struct ClientOptions {
     pub cluster_id: Option<ClusterId>,
     /// Finds the addresses behind the names of endpoints. Default: as the operating system does.
     pub resolver: Resolver,
+    /// How connections are encrypted. Default: they are not.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for ClientOptions {
@@ -30,6 +32,7 @@ impl Default for ClientOptions {
             connections_per_endpoint: 1,
             cluster_id: None,
             resolver: Resolver::system(),
+            tls: None,
         }
     }
 }

@@ -28,7 +28,7 @@ Exit codes: 0 all is well; 1 something is wrong; 2 not checked: the node is runn
 such directory, or it was not made by kvnode; 3 bad arguments.";
 
 /// Every setting, by its flag's name.
-pub(crate) const NAMES: [&str; 17] = [
+pub(crate) const NAMES: [&str; 26] = [
     "id",
     "data-dir",
     "client-addr",
@@ -46,6 +46,15 @@ pub(crate) const NAMES: [&str; 17] = [
     "log-format",
     "log",
     "otlp-endpoint",
+    "client-cert",
+    "client-key",
+    "client-ca",
+    "peer-cert",
+    "peer-key",
+    "peer-ca",
+    "http-cert",
+    "http-key",
+    "allow-plaintext",
 ];
 
 /// A replicated key-value store.
@@ -67,6 +76,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Run a whole cluster on this machine, to try things out
     Playground(PlaygroundArgs),
+    /// Make a CA, and certificates of nodes and clients
+    Cert(CertArgs),
     /// Verify the data directory of a stopped node: every file, and what is in it
     #[command(after_help = AFTER_CHECK_HELP)]
     Check(CheckArgs),
@@ -136,6 +147,35 @@ pub struct ServeArgs {
     /// Send a span per request to this OpenTelemetry collector (OTLP over gRPC), as in http://localhost:4317
     #[arg(long, value_name = "URL")]
     pub otlp_endpoint: Option<String>,
+    /// Certificate chain for clients (PEM): they then need TLS; needs --client-key and --peer-cert
+    #[arg(long, value_name = "FILE")]
+    pub client_cert: Option<String>,
+    /// Key of --client-cert
+    #[arg(long, value_name = "FILE")]
+    pub client_key: Option<String>,
+    /// Demand of clients a certificate of one of these CAs
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: Option<String>,
+    /// This node's certificate chain for the other nodes, as `kvnode cert node` makes it; needs
+    /// --peer-key and --peer-ca
+    #[arg(long, value_name = "FILE")]
+    pub peer_cert: Option<String>,
+    /// Key of --peer-cert
+    #[arg(long, value_name = "FILE")]
+    pub peer_key: Option<String>,
+    /// CAs of the nodes' certificates
+    #[arg(long, value_name = "FILE")]
+    pub peer_ca: Option<String>,
+    /// Certificate chain for HTTP: it is then HTTPS; needs --http-key
+    #[arg(long, value_name = "FILE")]
+    pub http_cert: Option<String>,
+    /// Key of --http-cert
+    #[arg(long, value_name = "FILE")]
+    pub http_key: Option<String>,
+    /// While nodes and clients change over to TLS: accept connections without it as well, and reach
+    /// other nodes without it where they have none [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_plaintext: Option<String>,
     /// Read options from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -165,6 +205,15 @@ impl ServeArgs {
             &self.log_format,
             &self.log,
             &self.otlp_endpoint,
+            &self.client_cert,
+            &self.client_key,
+            &self.client_ca,
+            &self.peer_cert,
+            &self.peer_key,
+            &self.peer_ca,
+            &self.http_cert,
+            &self.http_key,
+            &self.allow_plaintext,
         ]
         .map(Clone::clone)
     }
@@ -179,6 +228,79 @@ pub struct PlaygroundArgs {
     /// Keep everything here, and find it again at the next start; a temporary directory otherwise
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Encrypt everything, with certificates that are made in its directory
+    #[arg(long)]
+    pub tls: bool,
+}
+
+/// `kvnode cert`.
+#[derive(Debug, Clone, Args)]
+pub struct CertArgs {
+    /// The directory of the CA, and of what it signs
+    #[arg(long, global = true, value_name = "DIR", default_value = "certificates")]
+    pub dir: PathBuf,
+    /// What to make.
+    #[command(subcommand)]
+    pub kind: CertKind,
+}
+
+/// What `kvnode cert` can make.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CertKind {
+    /// A CA: ca.pem, and ca-key.pem, which signs all others
+    Ca(CertCaArgs),
+    /// The certificate of a node, for all of its ports: node-ID.pem and node-ID-key.pem
+    Node(CertNodeArgs),
+    /// The certificate of a client: client-NAME.pem and client-NAME-key.pem
+    Client(CertClientArgs),
+}
+
+/// `kvnode cert ca`.
+#[derive(Debug, Clone, Args)]
+pub struct CertCaArgs {
+    /// What it is called in messages
+    #[arg(long, value_name = "NAME", default_value = "kvnode")]
+    pub name: String,
+    /// Valid for so many days
+    #[arg(long, value_name = "N", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
+    /// Replace a CA that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `kvnode cert node`.
+#[derive(Debug, Clone, Args)]
+pub struct CertNodeArgs {
+    /// What the node has for --cluster-name
+    #[arg(long, value_name = "NAME", default_value = "kv")]
+    pub cluster_name: String,
+    /// What the node has for --id
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub id: u64,
+    /// A host name or IP address that clients reach it at; may be repeated
+    #[arg(long, value_name = "HOST", required = true)]
+    pub host: Vec<String>,
+    /// Valid for so many days
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
+    /// Replace a certificate that is there
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `kvnode cert client`.
+#[derive(Debug, Clone, Args)]
+pub struct CertClientArgs {
+    /// Who it is
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// Valid for so many days
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
+    /// Replace a certificate that is there
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `kvnode check`.

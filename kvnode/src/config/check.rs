@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use raftnode::config::Listener;
 use raftnode::trace::OtlpEndpoint;
-use raftnode::{Address, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES};
+use raftnode::{Address, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions};
 
 use super::Config;
 use super::settings::{Setting, Settings};
@@ -67,6 +67,7 @@ impl Check<'_> {
         let memory = self.memory();
         let log = self.log();
         let otlp_endpoint = self.otlp_endpoint();
+        let tls = self.tls(cluster_name.as_deref().unwrap_or(DEFAULT_CLUSTER_NAME));
         let node = NodeConfig {
             id: id?,
             cluster_name: cluster_name?,
@@ -77,6 +78,7 @@ impl Check<'_> {
             peers: peers?,
             snapshot_entries: snapshot_entries?,
             memory: memory?,
+            tls: tls?,
             accept_moved_data: self.settings.accept_moved_data,
         };
         Some(Config {
@@ -184,6 +186,29 @@ impl Check<'_> {
             None => None,
         };
         Some(LogOptions { format: format?, filter })
+    }
+
+    fn tls(&mut self, cluster_name: &str) -> Option<TlsOptions> {
+        let allow_plaintext = match self.settings.get("allow-plaintext").cloned() {
+            Some(setting) => self.parse::<bool>(&setting),
+            None => Some(false),
+        };
+        let file = |name| self.settings.get(name).map(|setting| PathBuf::from(&setting.text));
+        let options = TlsOptions {
+            client_cert: file("client-cert"),
+            client_key: file("client-key"),
+            client_ca: file("client-ca"),
+            peer_cert: file("peer-cert"),
+            peer_key: file("peer-key"),
+            peer_ca: file("peer-ca"),
+            http_cert: file("http-cert"),
+            http_key: file("http-key"),
+            allow_plaintext: allow_plaintext?,
+        };
+        let problems = options.problems(cluster_name);
+        let is_good = problems.is_empty();
+        self.errors.extend(problems.iter().map(ToString::to_string));
+        is_good.then_some(options)
     }
 
     /// The outer option: whether the setting is good.

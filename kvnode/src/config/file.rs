@@ -41,7 +41,9 @@ fn settings(table: toml::Table, file: &str, errors: &mut Vec<String>) -> BTreeMa
         let known = NAMES.iter().find(|name| **name == key);
         match (known, text(&value)) {
             (Some(name), Some(text)) => drop(settings.insert(*name, text)),
-            (Some(_), None) => errors.push(format!("{file}: {key}: expected a string or a number")),
+            (Some(_), None) => {
+                errors.push(format!("{file}: {key}: expected a string, a number, true or false"))
+            }
             (None, _) => {
                 errors.push(format!("{file}: '{key}' is no setting; known are: {}", NAMES.join(", ")))
             }
@@ -54,6 +56,7 @@ fn text(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),
         toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(truth) => Some(truth.to_string()),
         _ => None,
     }
 }

@@ -8,7 +8,10 @@ mod check;
 mod file;
 mod settings;
 
-pub use args::{CheckArgs, Cli, Command, PlaygroundArgs, ReportFormat, ServeArgs};
+pub use args::{
+    CertArgs, CertCaArgs, CertClientArgs, CertKind, CertNodeArgs, CheckArgs, Cli, Command, PlaygroundArgs,
+    ReportFormat, ServeArgs,
+};
 pub use check::ConfigErrors;
 
 use std::path::PathBuf;

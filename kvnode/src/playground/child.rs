@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child as Process, ChildStdin, Command};
 
 use super::settings::{Ports, Settings};
+use super::tls;
 
 /// How long a node may take to stop once asked, before it is killed: longer than the deadlines of
 /// its own shutdown together.
@@ -36,7 +37,7 @@ impl Child {
         let log = home.join("kvnode.log");
         let log_file = File::options().create(true).append(true).open(&log);
         let log_file = log_file.with_context(|| format!("cannot write {}", log.display()))?;
-        let mut process = command(&home, settings, id, ports)?
+        let mut process = command(dir, &home, settings, id, ports)?
             .stdin(Stdio::piped())
             .stdout(log_file.try_clone().context("cannot share the log file")?)
             .stderr(log_file)
@@ -78,7 +79,7 @@ impl Child {
     }
 }
 
-fn command(home: &Path, settings: &Settings, id: usize, ports: Ports) -> anyhow::Result<Command> {
+fn command(dir: &Path, home: &Path, settings: &Settings, id: usize, ports: Ports) -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut command = Command::new(program);
     command
@@ -90,11 +91,16 @@ fn command(home: &Path, settings: &Settings, id: usize, ports: Ports) -> anyhow:
         .args(["--raft-addr", &format!("127.0.0.1:{}", ports.raft)])
         .args(["--http-addr", &format!("127.0.0.1:{}", ports.http)])
         .args(["--peers", &settings.peers()])
-        .args(["--cluster-id", "playground"])
+        .args(["--cluster-name", tls::CLUSTER_NAME])
         .arg("--exit-on-stdin-eof")
         // A Ctrl-C in the terminal is for this process, which stops the nodes in good order.
         .process_group(0)
         .kill_on_drop(true);
+    if settings.tls {
+        for (flag, file) in tls::flags(dir, id) {
+            command.arg(flag).arg(file);
+        }
+    }
     // Settings meant for a node of its own must not reach these.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("KVNODE_") {

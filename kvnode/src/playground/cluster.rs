@@ -16,6 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::child::Child;
 use super::print;
 use super::settings::{Ports, Settings};
+use super::tls;
 use crate::config::PlaygroundArgs;
 
 /// How long the cluster may take until every node knows its leader.
@@ -50,7 +51,7 @@ impl Home {
 pub(super) async fn run(args: &PlaygroundArgs) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(false).context("cannot listen for signals")?;
     let home = home(args)?;
-    let mut playground = Playground::start(home.path(), args.nodes)?;
+    let mut playground = Playground::start(home.path(), args)?;
     let outcome = tokio::select! {
         outcome = playground.use_until_over(&home) => outcome,
         _ = requests.next() => Ok(()),
@@ -87,8 +88,12 @@ fn refuse_foreign(dir: &Path) -> anyhow::Result<()> {
 }
 
 impl Playground {
-    fn start(dir: &Path, nodes: u8) -> anyhow::Result<Self> {
-        let settings = Settings::load_or_create(dir, nodes)?;
+    fn start(dir: &Path, args: &PlaygroundArgs) -> anyhow::Result<Self> {
+        let nodes = args.nodes;
+        let settings = Settings::load_or_create(dir, nodes, args.tls)?;
+        if settings.tls {
+            tls::make(dir, settings.nodes.len())?;
+        }
         print::starting(nodes, dir);
         let start = |(id, ports): (usize, &Ports)| Child::start(dir, &settings, id, *ports);
         let children = (1..).zip(&settings.nodes).map(start).collect::<anyhow::Result<_>>()?;
@@ -131,8 +136,14 @@ impl Playground {
     }
 
     fn clients(&self) -> anyhow::Result<Vec<ClusterClient<Channel>>> {
+        let tls = self.settings.tls.then(|| tls::client(&self.dir)).transpose()?;
         let client = |ports: &Ports| {
-            let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{}", ports.client))?;
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let endpoint = Endpoint::from_shared(format!("{scheme}://127.0.0.1:{}", ports.client))?;
+            let endpoint = match &tls {
+                None => endpoint,
+                Some(tls) => endpoint.tls_config(tls.clone())?,
+            };
             Ok(ClusterClient::new(endpoint.connect_lazy()))
         };
         self.settings.nodes.iter().map(client).collect()

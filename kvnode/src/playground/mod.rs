@@ -6,6 +6,7 @@ mod child;
 mod cluster;
 mod print;
 mod settings;
+mod tls;
 
 use anyhow::Context as _;
 

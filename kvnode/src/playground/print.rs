@@ -8,6 +8,7 @@ use proto::node::v1 as pb;
 
 use super::child::Child;
 use super::settings::Settings;
+use super::tls;
 
 /// A line. The reader may have gone away, as in `| head`: the cluster stays up.
 macro_rules! say {
@@ -33,10 +34,10 @@ pub(super) fn up(
     say!("The cluster is up{again} ({:.1} s).\n", took.as_secs_f64());
     say!("  node  role      clients            status page              pid");
     for (child, status) in children.iter().zip(statuses) {
-        say!("{}", row(child, status));
+        say!("{}", row(child, settings, status));
     }
     say!("\nTry it, in another terminal:\n");
-    for command in commands(settings) {
+    for command in commands(dir, settings) {
         say!("  {command}");
     }
     say!("\nSee what it survives:\n");
@@ -49,9 +50,10 @@ pub(super) fn up(
     say!("Ctrl-C stops the cluster.");
 }
 
-fn row(child: &Child, status: &pb::StatusResponse) -> String {
+fn row(child: &Child, settings: &Settings, status: &pb::StatusResponse) -> String {
     let clients = format!("127.0.0.1:{}", child.ports.client);
-    let page = format!("http://127.0.0.1:{}/", child.ports.http);
+    let scheme = if settings.tls { "https" } else { "http" };
+    let page = format!("{scheme}://127.0.0.1:{}/", child.ports.http);
     let pid = child.pid().map(|pid| pid.to_string()).unwrap_or_default();
     format!("  {:<4}  {:<8}  {clients:<17}  {page:<23}  {pid}", child.id, role(status))
 }
@@ -61,11 +63,14 @@ fn role(status: &pb::StatusResponse) -> &'static str {
 }
 
 /// Commands to paste; the endpoints are exported once, so that each stays short.
-fn commands(settings: &Settings) -> Vec<String> {
+fn commands(dir: &Path, settings: &Settings) -> Vec<String> {
     let endpoints: Vec<_> =
         settings.nodes.iter().map(|ports| format!("127.0.0.1:{}", ports.client)).collect();
     let kvcli = "cargo run --release --bin kvcli --";
     let mut commands = vec![format!("export KVCLI_ENDPOINTS={}", endpoints.join(","))];
+    if settings.tls {
+        commands.extend(tls::exports(dir));
+    }
     for command in ["put greeting hello", "get greeting", "scan --prefix greet", "cluster status"] {
         commands.push(format!("{kvcli} {command}"));
     }

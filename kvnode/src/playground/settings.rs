@@ -24,14 +24,18 @@ pub(super) struct Ports {
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     pub(super) nodes: Vec<Ports>,
+    /// Whether everything is encrypted.
+    #[serde(default)]
+    pub(super) tls: bool,
 }
 
 impl Settings {
-    /// Finds the settings in `dir`, or makes new ones for `nodes` nodes.
-    pub(super) fn load_or_create(dir: &Path, nodes: u8) -> anyhow::Result<Self> {
+    /// Finds the settings in `dir`, or makes new ones for `nodes` nodes. A cluster that was there
+    /// gets or loses its encryption as `tls` says.
+    pub(super) fn load_or_create(dir: &Path, nodes: u8, tls: bool) -> anyhow::Result<Self> {
         let path = dir.join(FILE);
         if !path.exists() {
-            let settings = Self { nodes: free_ports(nodes)? };
+            let settings = Self { nodes: free_ports(nodes)?, tls };
             let text = toml::to_string(&settings).context("cannot write the ports as TOML")?;
             std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
             return Ok(settings);
@@ -46,7 +50,7 @@ impl Settings {
             );
         }
         settings.check_free()?;
-        Ok(settings)
+        Ok(Self { tls, ..settings })
     }
 
     fn read(path: &PathBuf) -> anyhow::Result<Self> {
@@ -105,24 +109,24 @@ mod tests {
     #[test]
     fn a_second_start_finds_the_same_ports() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Settings::load_or_create(dir.path(), 3).unwrap();
-        assert_eq!(Settings::load_or_create(dir.path(), 3).unwrap(), first);
-        let error = Settings::load_or_create(dir.path(), 5).unwrap_err().to_string();
+        let first = Settings::load_or_create(dir.path(), 3, false).unwrap();
+        assert_eq!(Settings::load_or_create(dir.path(), 3, false).unwrap(), first);
+        let error = Settings::load_or_create(dir.path(), 5, false).unwrap_err().to_string();
         assert!(error.contains("--nodes 3"), "{error}");
     }
 
     #[test]
     fn a_taken_port_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let settings = Settings::load_or_create(dir.path(), 1).unwrap();
+        let settings = Settings::load_or_create(dir.path(), 1, false).unwrap();
         let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, settings.nodes[0].raft)).unwrap();
-        let error = Settings::load_or_create(dir.path(), 1).unwrap_err().to_string();
+        let error = Settings::load_or_create(dir.path(), 1, false).unwrap_err().to_string();
         assert!(error.contains(&settings.nodes[0].raft.to_string()), "{error}");
     }
 
     #[test]
     fn the_peer_list_is_one_that_a_node_accepts() {
-        let settings = Settings { nodes: free_ports(3).unwrap() };
+        let settings = Settings { nodes: free_ports(3).unwrap(), tls: false };
         let peers: raftnode::Peers = settings.peers().parse().unwrap();
         assert_eq!(peers.iter().count(), 3);
     }

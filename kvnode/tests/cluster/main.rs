@@ -50,3 +50,5 @@ mod single_node;
 mod start_up;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
+mod tls_changes;

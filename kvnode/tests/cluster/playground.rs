@@ -159,3 +159,34 @@ fn children_of(parent: u32) -> Vec<u32> {
     };
     processes.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
+
+/// With `--tls` every port is encrypted, clients need the certificate that it names, and a second
+/// start finds the same certificates.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_playground_with_tls_is_encrypted_throughout() {
+    let _place = beside_others();
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("playground");
+    let args = ["--tls", "--dir", home.to_str().unwrap()];
+    let certificates = home.join("certificates");
+    let file = |name: &str| certificates.join(name);
+    let tls = kvcli::ClientTls {
+        ca: file("ca.pem"),
+        identity: Some((file("client-you.pem"), file("client-you-key.pem"))),
+    };
+    let mut ca = None;
+    for log in ["first.log", "second.log"] {
+        let mut playground = Playground::start(&dir.path().join(log), &args, 3).await;
+        let options = ClientOptions { tls: Some(tls.clone()), ..ClientOptions::default() };
+        let client = Client::connect(&playground.endpoints, options).unwrap();
+        client.put("greeting", log).await.unwrap();
+        let plain = playground.client().with_timeout(Duration::from_secs(1));
+        plain.get("greeting", ReadMode::Stale).await.unwrap_err();
+        let found = std::fs::read(file("ca.pem")).unwrap();
+        assert_eq!(*ca.get_or_insert(found.clone()), found);
+        assert!(playground.process.output().contains("https://127.0.0.1:"));
+        signal(playground.process.id(), Signal::INT);
+        assert!(playground.process.ended(STOP_TIMEOUT).await.success(), "{}", playground.process.output());
+        playground.children_end().await;
+    }
+}

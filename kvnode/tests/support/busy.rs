@@ -3,11 +3,17 @@
 use proto::kv::v1::PutRequest;
 use proto::node::v1::SnapshotRequest;
 
-use super::{Cluster, ClusterOptions, Node};
+use super::{Certificates, Cluster, ClusterOptions, Node};
 
 /// Something to show in every series.
 pub async fn busy_cluster() -> Cluster {
-    let cluster = Cluster::start(ClusterOptions::default()).await;
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    // Between nodes, so that there are certificates to show.
+    let certificates = Certificates::of_cluster(&cluster.path().join("certificates"), 3);
+    cluster.nodes.iter_mut().for_each(|node| node.serve.flags = certificates.peer_flags(node.id()));
+    cluster.start_all();
+    cluster.all_up().await;
+    cluster.client().init().await.unwrap();
     let leader = cluster.leader().await;
     put(cluster.node(leader)).await;
     cluster.node(leader).admin().snapshot(SnapshotRequest {}).await.unwrap();

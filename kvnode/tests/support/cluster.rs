@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kvcli::{Client, ClientOptions};
+use kvcli::{Client, ClientOptions, ClientTls};
 use proto::node::v1 as pb;
 use tempfile::TempDir;
 
@@ -49,6 +49,8 @@ impl Default for ClusterOptions {
 #[derive(Debug)]
 pub struct Cluster {
     pub nodes: Vec<Node>,
+    /// How clients reach it; none: without TLS.
+    pub tls: Option<ClientTls>,
     disks: Vec<(u64, SmallDisk)>,
     options: ClusterOptions,
     dir: Option<TempDir>,
@@ -60,7 +62,7 @@ impl Cluster {
         let dir = tempfile::Builder::new().prefix("kvnode-test-").tempdir().expect("a temporary directory");
         let ports = free_ports(options.nodes);
         let peers = peer_list((1..).zip(&ports));
-        let mut cluster = Self { nodes: Vec::new(), disks: Vec::new(), options, dir: Some(dir) };
+        let mut cluster = Self { nodes: Vec::new(), tls: None, disks: Vec::new(), options, dir: Some(dir) };
         for (id, ports) in (1..).zip(ports) {
             cluster.push(id, ports, peers.clone());
         }
@@ -180,7 +182,8 @@ impl Cluster {
 
     /// The same with another time per operation.
     pub fn client_with(&self, timeout: Duration) -> Client {
-        let options = ClientOptions { timeout, connections_per_endpoint: 2, ..ClientOptions::default() };
+        let tls = self.tls.clone();
+        let options = ClientOptions { timeout, connections_per_endpoint: 2, tls, ..ClientOptions::default() };
         Client::connect(self.endpoints(), options).expect("good endpoints")
     }
 

@@ -4,7 +4,8 @@
 //!
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a
 //! node's command line; `small_disk`, `damage`, `interposer`, `front` and `document` are what is
-//! done to nodes; `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk
+//! done to nodes; `certificates` makes those of a cluster with TLS;
+//! `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk
 //! to them, and `session` does over one stream; `load` writes and remembers what was promised;
 //! `state` compares what is stored, and `refusal` looks at a node that must answer nothing;
 //! `browser` is a real one, and `status_page` what it shows.
@@ -12,6 +13,7 @@
 mod belonging;
 pub mod browser;
 pub mod busy;
+mod certificates;
 mod cluster;
 mod damage;
 mod dice;
@@ -37,6 +39,7 @@ mod tally;
 pub mod wait;
 
 pub use belonging::{adopted, cluster_in, cluster_of, is_one_cluster};
+pub use certificates::{Certificates, as_client};
 pub use cluster::{Cluster, ClusterOptions};
 pub use damage::{Damage, Harm, OlderCopies, files, used_bytes};
 pub use dice::Dice;

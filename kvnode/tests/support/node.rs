@@ -11,9 +11,10 @@ use proto::node::v1 as pb;
 use proto::node::v1::cluster_client::ClusterClient;
 use rustix::process::Signal;
 use tonic::Request;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, ClientTlsConfig};
 
-use super::{Ports, Process, Serve, admin_client, http_get, kv_client, signal, wait};
+use super::rpc::{channel, kv_over};
+use super::{Ports, Process, Serve, http_get, signal, wait};
 
 /// How long a start, or a stop that was asked for, may take.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -25,6 +26,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Node {
     pub serve: Serve,
+    /// How it is asked; none: without TLS.
+    pub tls: Option<ClientTlsConfig>,
     log: PathBuf,
     /// Where the log of the running or last process begins.
     log_start: usize,
@@ -35,7 +38,7 @@ impl Node {
     /// Not started yet; everything of it is in `home`.
     pub fn new(serve: Serve, home: &Path) -> Self {
         std::fs::create_dir_all(home).expect("the node's directory can be made");
-        Self { serve, log: home.join("kvnode.log"), log_start: 0, process: None }
+        Self { serve, tls: None, log: home.join("kvnode.log"), log_start: 0, process: None }
     }
 
     pub fn id(&self) -> u64 {
@@ -141,11 +144,11 @@ impl Node {
 
     /// Its key-value service, and no other node's.
     pub fn kv(&self) -> KvClient<Channel> {
-        kv_client(&self.client_addr())
+        kv_over(channel(&self.client_addr(), self.tls.as_ref()))
     }
 
     pub fn admin(&self) -> ClusterClient<Channel> {
-        admin_client(&self.client_addr())
+        ClusterClient::new(channel(&self.client_addr(), self.tls.as_ref()))
     }
 
     /// GET over HTTP: status code and body.

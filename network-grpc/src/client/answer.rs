@@ -137,7 +137,7 @@ mod tests {
 
     fn is_refused(theirs: VoteOf<Types>, ours: VoteOf<Types>) -> bool {
         let place = Place { address: "peer:1".to_owned(), alternative: None, incarnation: None };
-        let connection = Connection::new(place, Lane::Replication, Arc::new(NetworkOptions::default()));
+        let connection = Connection::new(place, Lane::Replication, None, Arc::<NetworkOptions>::default());
         check_vote::<Types>(&theirs, &ours, &connection).is_err()
     }
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::address::PeerAddress;
 use crate::client::PeerClient;
 use crate::connection::{Lane, Place};
+use crate::connector::Connector;
 use crate::identity::LocalIdentity;
 use crate::options::NetworkOptions;
 use crate::pool::Pool;
@@ -61,8 +62,25 @@ impl<C: RaftTypeConfig, SD> GrpcNetwork<C, SD> {
     /// The network of this node. Every request carries its cluster, its own id and incarnation, and
     /// those of the peer; while it belongs to no cluster, nothing is sent.
     pub fn new(identity: LocalIdentity<C::NodeId>, options: NetworkOptions) -> Self {
+        Self::over(identity, options, None)
+    }
+
+    /// The same over connections that `connector` makes.
+    pub fn with_connector(
+        identity: LocalIdentity<C::NodeId>,
+        options: NetworkOptions,
+        connector: Arc<dyn Connector<C::NodeId>>,
+    ) -> Self {
+        Self::over(identity, options, Some(connector))
+    }
+
+    fn over(
+        identity: LocalIdentity<C::NodeId>,
+        options: NetworkOptions,
+        connector: Option<Arc<dyn Connector<C::NodeId>>>,
+    ) -> Self {
         let options = Arc::new(options);
-        let pool = Arc::new(Pool::new(Arc::clone(&options)));
+        let pool = Arc::new(Pool::new(Arc::clone(&options), connector));
         Self { identity, pool, options, _snapshot: PhantomData }
     }
 

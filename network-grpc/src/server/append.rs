@@ -17,7 +17,7 @@ use tonic::{Status, Streaming};
 
 use crate::options::MAX_INBOUND_STREAM_BYTES;
 use crate::server::admission;
-use crate::server::identity::Addressee;
+use crate::server::identity::{Addressee, CertifiedSender};
 use crate::wire;
 
 /// Unit of the inbound byte bound: semaphores count in `u32`, and small messages share a unit.
@@ -77,6 +77,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 pub(super) fn stream<C, SM>(
     raft: Raft<C, SM>,
     addressee: Arc<Addressee<C>>,
+    certified: Option<CertifiedSender<C::NodeId>>,
     messages: Streaming<AppendRequest>,
 ) -> impl Stream<Item = Result<AppendResponse, Status>> + Send + 'static
 where
@@ -85,7 +86,7 @@ where
 {
     let ledger = Arc::new(Ledger::<C>::new());
     // Boxed, because the opaque type counts as a borrow of `raft` although it is 'static.
-    let requests = requests(addressee, messages, Arc::clone(&ledger));
+    let requests = requests(addressee, certified, messages, Arc::clone(&ledger));
     let answers: BoxStream<'static, _> = Box::pin(raft.stream_append(requests));
     let answering = Arc::clone(&ledger);
     let answers = answers.map(move |answer| match answer {
@@ -112,18 +113,20 @@ where
 /// The admitted requests; ends at the end of `messages` and at the first refusal.
 fn requests<C: RaftTypeConfig>(
     addressee: Arc<Addressee<C>>,
+    certified: Option<CertifiedSender<C::NodeId>>,
     messages: Streaming<AppendRequest>,
     ledger: Arc<Ledger<C>>,
 ) -> impl Stream<Item = AppendEntriesRequest<C>> + Send + 'static {
-    let start = (messages, true, addressee, ledger);
-    futures_util::stream::unfold(start, |(mut messages, first, addressee, ledger)| async move {
+    let admit = move |message: &AppendRequest, first| admit(&addressee, certified.as_ref(), message, first);
+    let start = (messages, true, admit, ledger);
+    futures_util::stream::unfold(start, |(mut messages, first, admit, ledger)| async move {
         // A stream that breaks needs no answer: the peer is gone.
         let message = messages.message().await.ok()??;
-        match admit(&addressee, &message, first) {
+        match admit(&message, first) {
             Ok(request) => {
                 let permit = ledger.reserve(&message).await;
                 ledger.expect(last_of(&request), permit);
-                Some((request, (messages, false, addressee, ledger)))
+                Some((request, (messages, false, admit, ledger)))
             }
             Err(status) => {
                 *lock(&ledger.refusal) = Some(status);
@@ -135,11 +138,12 @@ fn requests<C: RaftTypeConfig>(
 
 fn admit<C: RaftTypeConfig>(
     addressee: &Addressee<C>,
+    certified: Option<&CertifiedSender<C::NodeId>>,
     message: &AppendRequest,
     first: bool,
 ) -> Result<AppendEntriesRequest<C>, Status> {
     if first || message.header.is_some() {
-        addressee.check(message.header.as_ref())?;
+        addressee.check(message.header.as_ref(), certified)?;
     }
     admission::append(addressee.node_id(), message)
 }

@@ -15,6 +15,11 @@ use crate::wire;
 /// The same refusal is logged again after this.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
+/// In the extensions of a request: the node that the connection's certificate is of, put there by a
+/// listener that has verified it. A request that another sender claims to have made is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CertifiedSender<I>(pub I);
+
 /// Judges requests by their header, for the node that it belongs to.
 pub(super) struct Addressee<C: RaftTypeConfig> {
     local: LocalIdentity<C::NodeId>,
@@ -42,9 +47,23 @@ impl<C: RaftTypeConfig> Addressee<C> {
     }
 
     /// Refuses a request without a header, and one for another node, cluster or data directory.
-    pub(super) fn check(&self, header: Option<&Header>) -> Result<Envelope<C>, Status> {
+    /// One whose sender is not the node that its connection's certificate is of is refused as well.
+    pub(super) fn check(
+        &self,
+        header: Option<&Header>,
+        certified: Option<&CertifiedSender<C::NodeId>>,
+    ) -> Result<Envelope<C>, Status> {
         let header = header.ok_or_else(|| Status::invalid_argument("the header is missing"))?;
         let envelope = Envelope::<C>::decode(header)?;
+        if let Some(CertifiedSender(certified)) = certified.filter(|known| known.0 != envelope.sender) {
+            let objection = format!(
+                "the request claims to be of node {}, and the certificate it came with is of node {certified}; \
+                 give each node a certificate of its own",
+                envelope.sender
+            );
+            self.log(&objection);
+            return Err(Status::permission_denied(objection));
+        }
         match self.objection(&envelope) {
             None => Ok(envelope),
             Some(objection) => {

@@ -7,5 +7,6 @@ mod service;
 mod snapshot;
 mod transport;
 
+pub use identity::CertifiedSender;
 pub use service::RaftService;
 pub use transport::{incoming, server_builder};

@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::address::PeerAddress;
 use crate::identity::LocalIdentity;
 use crate::options::{MAX_MESSAGE_BYTES, NetworkOptions};
-use crate::server::identity::{Addressee, Envelope};
+use crate::server::identity::{Addressee, CertifiedSender, Envelope};
 use crate::server::snapshot::Receiver;
 use crate::server::{admission, append};
 use crate::wire;
@@ -85,8 +85,9 @@ where
     }
 
     /// The vote that a peer asks for, if it may ask.
-    async fn candidacy(&self, message: &pb::VoteRequest) -> Result<VoteRequest<C>, Status> {
-        self.check_candidate(&self.addressee.check(message.header.as_ref())?).await?;
+    async fn candidacy(&self, request: Request<pb::VoteRequest>) -> Result<VoteRequest<C>, Status> {
+        let (certified, message) = parts::<C, _>(request);
+        self.check_candidate(&self.addressee.check(message.header.as_ref(), certified.as_ref())?).await?;
         admission::vote(self.addressee.node_id(), &message.body)
     }
 
@@ -96,6 +97,11 @@ where
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
+}
+
+/// Whom the connection's certificate is of, if a listener has verified one, and the message.
+fn parts<C: RaftTypeConfig, T>(request: Request<T>) -> (Option<CertifiedSender<C::NodeId>>, T) {
+    (request.extensions().get().cloned(), request.into_inner())
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<bytes::Bytes, Status> {
@@ -120,7 +126,8 @@ where
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::StreamAppendStream>, Status> {
         let addressee = Arc::clone(&self.addressee);
-        let answers = append::stream(self.raft.clone(), addressee, request.into_inner());
+        let (certified, messages) = parts::<C, _>(request);
+        let answers = append::stream(self.raft.clone(), addressee, certified, messages);
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -128,8 +135,8 @@ where
         &self,
         request: Request<pb::AppendRequest>,
     ) -> Result<Response<pb::AppendResponse>, Status> {
-        let message = request.into_inner();
-        let leader = self.addressee.check(message.header.as_ref())?.sender;
+        let (certified, message) = parts::<C, _>(request);
+        let leader = self.addressee.check(message.header.as_ref(), certified.as_ref())?.sender;
         let request = admission::append(self.addressee.node_id(), &message)?;
         let heartbeat = request.prev_log_id.clone().filter(|_| request.entries.is_empty());
         let answer = self.raft.append_entries(request).await.map_err(|e| append::stopped(&e))?;
@@ -143,7 +150,7 @@ where
     }
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let request = self.candidacy(&request.into_inner()).await?;
+        let request = self.candidacy(request).await?;
         let answer = self.raft.vote(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
     }
@@ -152,7 +159,7 @@ where
         &self,
         request: Request<pb::VoteRequest>,
     ) -> Result<Response<pb::VoteResponse>, Status> {
-        let request = self.candidacy(&request.into_inner()).await?;
+        let request = self.candidacy(request).await?;
         let answer = self.raft.pre_vote(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::VoteResponse { body: encode(&answer)? }))
     }
@@ -161,8 +168,8 @@ where
         &self,
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
-        let message = request.into_inner();
-        self.addressee.check(message.header.as_ref())?;
+        let (certified, message) = parts::<C, _>(request);
+        self.addressee.check(message.header.as_ref(), certified.as_ref())?;
         let request = admission::transfer(self.addressee.node_id(), &message.body)?;
         let answer = self.raft.handle_transfer_leader(request).await.map_err(|e| append::stopped(&e))?;
         Ok(Response::new(pb::TransferLeaderResponse { body: encode(&answer)? }))
@@ -172,7 +179,8 @@ where
         &self,
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::SnapshotResponse>, Status> {
-        let chunks = request.into_inner();
-        self.snapshots.receive(chunks, || (self.snapshot_factory)()).await.map(Response::new)
+        let (certified, chunks) = parts::<C, _>(request);
+        let place = || (self.snapshot_factory)();
+        self.snapshots.receive(chunks, certified.as_ref(), place).await.map(Response::new)
     }
 }

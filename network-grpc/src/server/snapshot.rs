@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use crate::options::NetworkOptions;
-use crate::server::identity::Addressee;
+use crate::server::identity::{Addressee, CertifiedSender};
 use crate::server::{admission, append};
 use crate::wire;
 
@@ -43,12 +43,13 @@ where
     pub(super) async fn receive<Fut>(
         &self,
         mut chunks: Streaming<SnapshotChunk>,
+        certified: Option<&CertifiedSender<C::NodeId>>,
         create: impl FnOnce() -> Fut + Send,
     ) -> Result<SnapshotResponse, Status>
     where
         Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
     {
-        let (vote, meta) = self.header(&mut chunks).await?;
+        let (vote, meta) = self.header(&mut chunks, certified).await?;
         let place = Arc::clone(&self.place)
             .try_acquire_owned()
             .map_err(|_| Status::resource_exhausted("another snapshot is being received; try again later"))?;
@@ -63,11 +64,12 @@ where
     async fn header(
         &self,
         chunks: &mut Streaming<SnapshotChunk>,
+        certified: Option<&CertifiedSender<C::NodeId>>,
     ) -> Result<(VoteOf<C>, SnapshotMetaOf<C>), Status> {
         let Part::Begin(begin) = self.next(chunks).await? else {
             return Err(Status::invalid_argument("a snapshot begins with its header"));
         };
-        self.addressee.check(begin.header.as_ref())?;
+        self.addressee.check(begin.header.as_ref(), certified)?;
         admission::snapshot::<C>(self.addressee.node_id(), &begin)
     }
 

@@ -101,6 +101,23 @@ async fn alive(node: &Node, peer: &mut Peer) {
     assert!(node.raft.is_initialized().await.is_ok());
 }
 
+/// A node whose certificate is of another node than the one it claims to be is refused by every
+/// RPC, and one whose certificate fits is heard.
+#[tokio::test]
+async fn the_sender_is_whom_its_certificate_is_of() {
+    let node = Node::start_certified(2, 3).await;
+    for (rpc, refused) in all_rpcs(&mut dial(&node).await, for_node_2()).await {
+        let status = refused.unwrap_or_else(|| panic!("{rpc} was accepted"));
+        assert_eq!(status.code(), Code::PermissionDenied, "{rpc}: {status:?}");
+        assert!(
+            status.message().contains("node 1, and the certificate it came with is of node 3"),
+            "{status:?}"
+        );
+    }
+    let node = Node::start_certified(2, 1).await;
+    alive(&node, &mut dial(&node).await).await;
+}
+
 #[tokio::test]
 async fn the_wrong_cluster_and_the_wrong_node_are_refused_by_every_rpc() {
     let node = Node::start(2).await;

@@ -59,14 +59,15 @@ fn begun_elsewhere() -> Status {
 
 /// Who answers at the addresses of a member to be: it must be that node, at both.
 pub(super) async fn ask(local: &Local, id: NodeId, member: &Member) -> Result<Description, Status> {
-    let found = peer::describe(&member.raft_addr, local.id).await.map_err(|e| not_added(id, &e))?;
+    let found =
+        peer::describe(&local.dialler, &member.raft_addr, local.id).await.map_err(|e| not_added(id, &e))?;
     if found.node_id != id {
         return Err(Status::failed_precondition(format!(
             "at {} there is node {}, not node {id}; nothing was changed",
             member.raft_addr, found.node_id
         )));
     }
-    let at_client = quorum::node_at(&member.client_addr).await;
+    let at_client = quorum::node_at(&local.dialler, &member.client_addr).await;
     match at_client {
         Ok(node) if node == id => Ok(found),
         Ok(node) => Err(Status::failed_precondition(format!(

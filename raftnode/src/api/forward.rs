@@ -25,6 +25,7 @@ use super::header::{NODE_FAULT_METADATA, NODE_ID_METADATA, is_answer};
 use super::limits::MAX_MESSAGE_BYTES;
 use super::status_codes::{self, Failure};
 use crate::raft::NodeId;
+use crate::tls::Dialler;
 
 /// Connections kept; leaders are few, so one that is not needed any more is soon pushed out.
 const MAX_KEPT_CONNECTIONS: usize = 16;
@@ -69,9 +70,10 @@ type Dialled = Shared<BoxFuture<'static, Result<Channel, String>>>;
 /// The kept connections.
 ///
 /// Invariant: a dial that has failed is not kept once a request has heard of it.
-#[derive(Default)]
 pub(crate) struct Forwarder {
-    channels: Mutex<HashMap<String, Dialled>>,
+    dialler: Dialler,
+    /// By node and address.
+    channels: Mutex<HashMap<(NodeId, String), Dialled>>,
     /// To the node that commands and queries were sent to last.
     stream: Arc<Mutex<Option<OpenStream>>>,
 }
@@ -146,6 +148,10 @@ impl Hop {
 }
 
 impl Forwarder {
+    pub(crate) fn new(dialler: Dialler) -> Self {
+        Self { dialler, channels: Mutex::default(), stream: Arc::default() }
+    }
+
     /// A connection to node `to` at `addr`, for requests to `cluster`. Nothing is sent yet: giving
     /// this up leaves no trace.
     pub(crate) async fn hop(
@@ -155,7 +161,7 @@ impl Forwarder {
         to: NodeId,
         addr: &str,
     ) -> Result<Hop, Failure> {
-        let dialled = self.dialled(addr);
+        let dialled = self.dialled(to, addr);
         let ended = dialled.clone().await;
         match ended {
             Ok(channel) => {
@@ -164,8 +170,9 @@ impl Forwarder {
             }
             Err(reason) => {
                 let mut channels = self.channels();
-                if channels.get(addr).is_some_and(|kept| kept.ptr_eq(&dialled)) {
-                    channels.remove(addr);
+                let key = (to, addr.to_owned());
+                if channels.get(&key).is_some_and(|kept| kept.ptr_eq(&dialled)) {
+                    channels.remove(&key);
                 }
                 Err(Failure::NotApplied(status_codes::no_leader(format_args!(
                     "cannot reach {addr}, which last led: {reason}"
@@ -175,23 +182,23 @@ impl Forwarder {
     }
 
     /// A panic elsewhere cannot have left the map half changed.
-    fn channels(&self) -> MutexGuard<'_, HashMap<String, Dialled>> {
+    fn channels(&self) -> MutexGuard<'_, HashMap<(NodeId, String), Dialled>> {
         self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn dialled(&self, addr: &str) -> Dialled {
-        let mut channels = self.channels();
-        if let Some(dialled) = channels.get(addr) {
+    fn dialled(&self, to: NodeId, addr: &str) -> Dialled {
+        let (mut channels, key) = (self.channels(), (to, addr.to_owned()));
+        if let Some(dialled) = channels.get(&key) {
             return dialled.clone();
         }
         // A task of its own, so that the dial goes on whichever request gives up.
-        let dialling = tokio::spawn(dial(addr.to_owned()));
+        let dialling = tokio::spawn(dial(self.dialler.clone(), to, addr.to_owned()));
         let ended = async move { dialling.await.unwrap_or_else(|e| Err(e.to_string())) };
         let dialled = ended.boxed().shared();
         if channels.len() >= MAX_KEPT_CONNECTIONS {
             channels.clear();
         }
-        channels.insert(addr.to_owned(), dialled.clone());
+        channels.insert(key, dialled.clone());
         dialled
     }
 
@@ -220,7 +227,7 @@ impl Forwarder {
                 _ => Failure::Final(status),
             };
         }
-        self.channels().remove(addr);
+        self.channels().remove(&(to, addr.to_owned()));
         if was_never_sent(&status) || effect == Effect::Read {
             return Failure::NotApplied(status_codes::no_leader(format_args!(
                 "cannot reach {addr}, which last led: {}",
@@ -235,7 +242,7 @@ impl Forwarder {
     }
 }
 
-async fn dial(addr: String) -> Result<Channel, String> {
+async fn dial(dialler: Dialler, to: NodeId, addr: String) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|e| e.to_string())?;
     let endpoint = endpoint
         .connect_timeout(CONNECT_TIMEOUT)
@@ -245,7 +252,7 @@ async fn dial(addr: String) -> Result<Channel, String> {
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    match tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, dialler.connect(&endpoint, Some(to), &addr)).await {
         Ok(connected) => connected.map_err(|e| innermost(&e)),
         Err(_) => Err(format!("no connection within {CONNECT_TIMEOUT:?}")),
     }
@@ -286,9 +293,14 @@ mod tests {
     use storage_leveldb::Fault;
 
     use super::*;
+    use crate::tls::Tls;
     use tonic::metadata::MetadataMap;
 
     const CLUSTER: Option<ClusterId> = Some(ClusterId::from_bits(1));
+
+    fn forwarder() -> Forwarder {
+        Forwarder::new(Dialler::new(Tls::off()))
+    }
 
     fn answered_in(cluster: u128, code: Code) -> Status {
         let mut metadata = MetadataMap::new();
@@ -304,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_refusal_by_another_node_is_not_the_clients_to_hear() {
-        let judge = |to, status| Forwarder::default().judge("a:1", (to, CLUSTER), Effect::Write, status);
+        let judge = |to, status| forwarder().judge("a:1", (to, CLUSTER), Effect::Write, status);
         let ours = judge(2, answered(Code::FailedPrecondition));
         assert!(matches!(ours, Failure::Final(s) if s.code() == Code::FailedPrecondition));
         for (to, cluster) in [(2, 2), (3, 1)] {
@@ -315,7 +327,7 @@ mod tests {
 
     #[test]
     fn only_a_nodes_own_word_counts_as_not_applied() {
-        let judge = |status| Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Write, status);
+        let judge = |status| forwarder().judge("a:1", (2, CLUSTER), Effect::Write, status);
         assert!(matches!(judge(answered(Code::Unavailable)), Failure::NotApplied(_)));
         assert!(
             matches!(judge(answered(Code::InvalidArgument)), Failure::Final(s) if s.code() == Code::InvalidArgument)
@@ -334,7 +346,7 @@ mod tests {
         for fault in [Fault::corrupt("f", "damaged"), full] {
             let mut status = status_codes::fault_status(2, &fault);
             status.metadata_mut().insert(NODE_ID_METADATA, 2.into());
-            let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Write, status);
+            let failure = forwarder().judge("a:1", (2, CLUSTER), Effect::Write, status);
             let Failure::NotApplied(status) = failure else { panic!("{failure:?}") };
             assert_eq!(status.code(), Code::Unavailable);
             assert!(!status.metadata().contains_key(NODE_FAULT_METADATA) && status.message().contains("a:1"));
@@ -345,13 +357,13 @@ mod tests {
     /// as not applied, and if no node led after that its client was given the proof.
     #[test]
     fn a_lost_write_with_a_name_may_be_sent_again_and_may_have_been_applied() {
-        let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Once, Status::unknown("gone"));
+        let failure = forwarder().judge("a:1", (2, CLUSTER), Effect::Once, Status::unknown("gone"));
         assert!(matches!(failure, Failure::Lost(s) if s.code() == Code::Unknown));
     }
 
     #[test]
     fn a_lost_read_may_be_tried_again() {
-        let failure = Forwarder::default().judge("a:1", (2, CLUSTER), Effect::Read, Status::unknown("gone"));
+        let failure = forwarder().judge("a:1", (2, CLUSTER), Effect::Read, Status::unknown("gone"));
         assert!(matches!(failure, Failure::NotApplied(s) if s.code() == Code::Unavailable));
     }
 
@@ -360,7 +372,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let (forwarder, call) = (Forwarder::default(), Call::of(&MetadataMap::new(), Duration::from_secs(5)));
+        let (forwarder, call) = (forwarder(), Call::of(&MetadataMap::new(), Duration::from_secs(5)));
         for _ in 0..2 {
             let hop = forwarder.hop(&call, CLUSTER, 2, &addr).await;
             assert!(matches!(hop, Err(Failure::NotApplied(s)) if s.message().contains(&addr)));
@@ -373,7 +385,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
-        let forwarder = Forwarder::default();
+        let forwarder = forwarder();
         let Ok(hop) = forwarder.hop(&call, CLUSTER, 2, &addr).await else { panic!("no connection") };
         let forwarded = Call::of(hop.request(()).metadata(), Duration::from_secs(60));
         assert!(!call.forwarded && forwarded.forwarded && forwarded.deadline <= call.deadline);

@@ -102,7 +102,7 @@ impl Api {
             // A node need not be able to reach itself under the address that it advertises.
             let found = match id == own {
                 true => peer::own_description(&self.local).ok(),
-                false => peer::describe(&member.raft_addr, own).await.ok(),
+                false => peer::describe(&self.local.dialler, &member.raft_addr, own).await.ok(),
             };
             Some((id, member, found?))
         });
@@ -180,7 +180,7 @@ impl Api {
                 true => {
                     self.local.enrollment.reserve(cluster_id).map_err(|e| AskError::Refused(e.to_string()))
                 }
-                false => peer::reserve(&member.raft_addr, id, cluster_id).await,
+                false => peer::reserve(&self.local.dialler, &member.raft_addr, id, cluster_id).await,
             };
             (id, reserved)
         });
@@ -205,7 +205,7 @@ impl Api {
         let others = peers.iter().filter(|(id, _)| *id != own);
         let asked = others.filter_map(|(id, member)| Some((id, member, *chosen.get(&id)?)));
         let asked = asked.map(|(id, member, incarnation)| async move {
-            (id, peer::adopt(&member.raft_addr, id, cluster_id, incarnation).await)
+            (id, peer::adopt(&self.local.dialler, &member.raft_addr, id, cluster_id, incarnation).await)
         });
         let mut adopted = join_all(asked).await;
         let with_own = adopted.iter().filter(|(_, adopted)| adopted.is_ok()).count() + 1;

@@ -61,7 +61,9 @@ pub(super) async fn add_learner(
         }
         None => {
             let new = network_grpc::Incarnation::random(metrics.last_log_index.unwrap_or_default());
-            peer::adopt(&member.raft_addr, id, own.cluster_id, new).await.map_err(|e| not_added(id, &e))?;
+            peer::adopt(&local.dialler, &member.raft_addr, id, own.cluster_id, new)
+                .await
+                .map_err(|e| not_added(id, &e))?;
             Some(new)
         }
     };

@@ -16,6 +16,7 @@ use super::status_codes::{self, Failure};
 use crate::peer::ASK_TIMEOUT;
 use crate::raft::{LEADER_LEASE, Metrics, NodeId};
 use crate::standing::{Local, silence};
+use crate::tls::Dialler;
 
 /// A learner this close to the end of the leader's log may become a voter.
 const CAUGHT_UP_LAG_ENTRIES: u64 = 10_000;
@@ -110,10 +111,11 @@ fn refused(reason: &str) -> Status {
 }
 
 /// The id of the node that serves clients at `addr`.
-pub(super) async fn node_at(addr: &str) -> Result<NodeId, String> {
+pub(super) async fn node_at(dialler: &Dialler, addr: &str) -> Result<NodeId, String> {
     let asking = async {
         let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|e| e.to_string())?;
-        let channel = endpoint.connect_timeout(ASK_TIMEOUT).connect().await.map_err(|e| e.to_string())?;
+        let endpoint = endpoint.connect_timeout(ASK_TIMEOUT);
+        let channel = dialler.connect(&endpoint, None, addr).await.map_err(|e| e.to_string())?;
         let mut request = Request::new(pb::StatusRequest {});
         request.set_timeout(ASK_TIMEOUT);
         let status = ClusterClient::new(channel).status(request).await;

@@ -44,7 +44,7 @@ impl Api {
     ) -> Arc<Self> {
         let read_index = ReadIndex::start(local.raft.clone());
         let proposals = Proposals::start(local.raft.clone(), hosted.clone());
-        let (forwarder, admission) = (Forwarder::default(), Admission::new());
+        let (forwarder, admission) = (Forwarder::new(local.dialler.clone()), Admission::new());
         let (host, log) = (Arc::clone(hosted.host()), RequestLog::default());
         Arc::new(Self {
             local,

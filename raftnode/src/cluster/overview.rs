@@ -12,6 +12,7 @@ use super::judgement::judge;
 use super::peers::PeerReports;
 use super::series::ClusterSeries;
 use crate::api::Reporter;
+use crate::tls::Dialler;
 
 /// Answers younger than this are given again.
 const MAX_AGE: Duration = Duration::from_millis(900);
@@ -19,6 +20,7 @@ const MAX_AGE: Duration = Duration::from_millis(900);
 /// What all pages and questions share.
 pub(crate) struct Overview {
     reporter: Reporter,
+    dialler: Dialler,
     // The request that holds it asks; others wait for the same answers.
     known: Mutex<Known>,
 }
@@ -33,8 +35,8 @@ struct Known {
 }
 
 impl Overview {
-    pub(crate) fn new(reporter: Reporter) -> Arc<Self> {
-        Arc::new(Self { reporter, known: Mutex::default() })
+    pub(crate) fn new(reporter: Reporter, dialler: Dialler) -> Arc<Self> {
+        Arc::new(Self { reporter, dialler, known: Mutex::default() })
     }
 
     /// Whether the cluster is well now: from a round of questions that began after this one was
@@ -70,7 +72,7 @@ impl Overview {
         let mut known = self.known.lock().await;
         if known.asked.is_none_or(|asked| asked < since) {
             let began = Instant::now();
-            known.peers.ask(&self.reporter).await;
+            known.peers.ask(&self.reporter, &self.dialler).await;
             known.health = judge(self.reporter.header(), &known.peers);
             known.document = Arc::new(ClusterDocument::of(&self.reporter, &known.peers, &known.health));
             known.series = Arc::new(ClusterSeries::of(&known.peers));

@@ -19,6 +19,7 @@ use crate::history::{
     SAMPLE_INTERVAL, unix_millis,
 };
 use crate::raft::NodeId;
+use crate::tls::Dialler;
 
 /// A member that has not answered within this is shown as one that cannot be reached.
 const ASK_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -106,12 +107,12 @@ impl PeerReports {
 
     /// Asks all members at once; returns when every one has answered or run out of time. Where one
     /// of them has a newer membership than this node, it is asked of that.
-    pub(super) async fn ask(&mut self, reporter: &Reporter) {
+    pub(super) async fn ask(&mut self, reporter: &Reporter, dialler: &Dialler) {
         self.follow_membership(reporter.members());
-        self.ask_all(reporter).await;
+        self.ask_all(reporter, dialler).await;
         if let Some(members) = self.newer_membership(reporter.id()) {
             self.follow_membership(members);
-            self.ask_all(reporter).await;
+            self.ask_all(reporter, dialler).await;
         }
     }
 
@@ -123,12 +124,12 @@ impl PeerReports {
         (newer && !newest.members.is_empty()).then(|| newest.members.clone())
     }
 
-    async fn ask_all(&mut self, reporter: &Reporter) {
+    async fn ask_all(&mut self, reporter: &Reporter, dialler: &Dialler) {
         let questions = self.0.iter_mut().map(|(id, peer)| async {
             let answer = if *id == reporter.id() {
                 Ok(reporter.report(&peer.known).await)
             } else {
-                peer.ask(&reporter.cluster_id(), *id).await
+                peer.ask(dialler, &reporter.cluster_id(), *id).await
             };
             peer.take(answer);
         });
@@ -168,10 +169,15 @@ impl Peer {
         self.last.as_ref().filter(|_| self.absence.is_none())
     }
 
-    async fn ask(&mut self, cluster_id: &str, id: NodeId) -> Result<pb::ReportResponse, Absence> {
+    async fn ask(
+        &mut self,
+        dialler: &Dialler,
+        cluster_id: &str,
+        id: NodeId,
+    ) -> Result<pb::ReportResponse, Absence> {
         let channel = match self.channel.take() {
             Some(channel) => channel,
-            None => dial(&self.member.client_addr).map_err(Absence::Silent)?,
+            None => dial(dialler, id, &self.member.client_addr).map_err(Absence::Silent)?,
         };
         let mut client = ClusterClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut request = Request::new(self.known);
@@ -273,9 +279,10 @@ fn fits(sample: &pb::Sample) -> bool {
         && [&sample.sync, &sample.apply].into_iter().all(|counts| fits(counts, DISK_BOUNDS_SECONDS))
 }
 
-fn dial(addr: &str) -> Result<Channel, String> {
+fn dial(dialler: &Dialler, id: NodeId, addr: &str) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|e| format!("{addr}: {e}"))?;
-    Ok(endpoint.connect_timeout(ASK_TIMEOUT).tcp_nodelay(true).connect_lazy())
+    let endpoint = endpoint.connect_timeout(ASK_TIMEOUT).tcp_nodelay(true);
+    Ok(dialler.connect_lazy(&endpoint, id, addr))
 }
 
 fn root_cause(status: &tonic::Status) -> String {

@@ -3,6 +3,7 @@
 mod address;
 mod memory;
 mod peers;
+mod tls;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ use serde::Serialize;
 pub use address::{Address, AddressError};
 pub use memory::MemoryLimits;
 pub use peers::{Peers, PeersError};
+pub(crate) use tls::{PortFiles, stands_in_a_uri};
+pub use tls::{TlsOptions, TlsOptionsError};
 
 use crate::raft::{Member, NodeId, SNAPSHOT_ENTRIES};
 
@@ -38,6 +41,8 @@ pub struct NodeConfig {
     pub snapshot_entries: u64,
     /// What the storage may keep in memory.
     pub memory: MemoryLimits,
+    /// Which connections are encrypted, and with which certificates.
+    pub tls: TlsOptions,
 }
 
 /// Where a listener is bound and where others find it.
@@ -73,6 +78,7 @@ impl NodeConfig {
             accept_moved_data: false,
             snapshot_entries: SNAPSHOT_ENTRIES,
             memory: MemoryLimits::default(),
+            tls: TlsOptions::default(),
         }
     }
 

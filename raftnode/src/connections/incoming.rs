@@ -1,128 +1,94 @@
-//! The connections of one listener, as they come.
+//! The connections of one listener, once they have shown what they must.
 
 use std::io;
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures_util::Stream;
-use futures_util::stream::unfold;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use futures_util::stream::{BoxStream, unfold};
+use futures_util::{Stream, StreamExt as _};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use super::{Accepted, Place, Places};
-use crate::throttle::Throttle;
+use super::accepted::Accepted;
+use super::door::Door;
+use super::refused::Refused;
+use super::{Connection, Places};
+use crate::tls::{FIRST_BYTE_OF_TLS, HANDSHAKE_TIMEOUT, PortTls};
 
-/// After the system had no descriptor for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How often connections that have sent nothing are looked for.
-const SILENT_INTERVAL: Duration = Duration::from_millis(500);
-/// That there are as many connections as there may be is said once in such a time.
-const SCARCE_INTERVAL: Duration = Duration::from_secs(60);
-/// Between two attempts to make room. A connection that was closed has let go of its place long
-/// before.
-const ROOM_PAUSE: Duration = Duration::from_millis(50);
+/// TLS handshakes under way on one listener. Each runs in a task of its own and has a deadline, so
+/// that a client which stops half way takes one of these for a few seconds and holds up no other.
+const MAX_HANDSHAKES: usize = 256;
 
-/// A listener whose connections each have a place. One more is accepted than there are places: it
-/// waits for its own, so that another one makes room only where there is need.
+/// A listener whose connections each have a place, and have gone through their TLS handshake if the
+/// port has TLS.
 pub(crate) struct Incoming {
-    /// For messages.
-    name: &'static str,
-    listener: TcpListener,
-    places: Places,
-    look_for_silent: Instant,
-    said_scarce: Option<Instant>,
-    failed: Throttle,
+    accepted: BoxStream<'static, Accepted>,
+    refused: Arc<Refused>,
+    tls: Option<PortTls>,
+    /// Aborted when this is dropped.
+    handshakes: JoinSet<Option<Connection>>,
 }
 
 impl Incoming {
+    /// `name` is for messages.
     pub(crate) fn new(name: &'static str, listener: TcpListener, places: Places) -> Self {
-        Self {
-            name,
-            listener,
-            places,
-            look_for_silent: Instant::now() + SILENT_INTERVAL,
-            said_scarce: None,
-            failed: Throttle::default(),
-        }
+        let accepted = Door::new(name, listener, places).into_stream().boxed();
+        Self { accepted, refused: Arc::new(Refused::by(name)), tls: None, handshakes: JoinSet::new() }
     }
 
-    /// The next connection, once there is a place for it. Closes those that have sent nothing
-    /// meanwhile. If the call is given up, a connection that waits for its place is closed.
-    pub(crate) async fn next(&mut self) -> Accepted {
-        let stream = loop {
+    /// With TLS, if there is any.
+    pub(crate) fn secured(self, tls: Option<PortTls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The next connection. If the call is given up, none is lost.
+    pub(crate) async fn next(&mut self) -> Connection {
+        loop {
             tokio::select! {
-                stream = accept(&self.listener, self.name, &self.failed) => break stream,
-                () = sleep_until(self.look_for_silent) => self.close_silent(),
+                Some(ended) = self.handshakes.join_next() => {
+                    // A handshake that panicked has said so.
+                    if let Ok(Some(connection)) = ended {
+                        return connection;
+                    }
+                }
+                Some(accepted) = self.accepted.next(), if self.handshakes.len() < MAX_HANDSHAKES => {
+                    let refused = Arc::clone(&self.refused);
+                    match self.tls.clone() {
+                        None => return Connection::plain(accepted.without_tls(refused)),
+                        Some(tls) => drop(self.handshakes.spawn(shake_hands(accepted, tls, refused))),
+                    }
+                }
             }
-        };
-        // An answer in two parts must not wait 40 ms for the other side to confirm the first.
-        if let Err(e) = stream.set_nodelay(true) {
-            tracing::debug!("cannot set TCP_NODELAY: {e}");
         }
-        Accepted::new(stream, self.place().await)
     }
 
     /// The same, as tonic takes it.
-    pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<Accepted>> {
+    pub(crate) fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
         unfold(self, async |mut incoming| Some((Ok(incoming.next().await), incoming)))
     }
+}
 
-    async fn place(&mut self) -> Place {
-        loop {
-            if let Some(place) = self.places.take() {
-                return place;
+/// None: there is no connection; the reason was said.
+async fn shake_hands(accepted: Accepted, tls: PortTls, refused: Arc<Refused>) -> Option<Connection> {
+    let peer = accepted.peer();
+    let first = timeout(HANDSHAKE_TIMEOUT, accepted.first_byte()).await;
+    // A connection that ends before it has begun, as a health check's, is not worth a word.
+    match first.ok()?.ok()?? {
+        FIRST_BYTE_OF_TLS => match tls.accept(accepted).await {
+            Ok((stream, node)) => Some(Connection::secured(stream, node)),
+            Err(reason) => {
+                refused.say(peer, &reason);
+                None
             }
-            self.say_scarce();
-            self.places.make_room();
-            // Passing without a free place is no failure: then it is looked for again.
-            let _ = timeout(ROOM_PAUSE, self.places.freed()).await;
-            self.close_silent();
-        }
-    }
-
-    fn close_silent(&mut self) {
-        if self.look_for_silent <= Instant::now() {
-            self.places.close_silent();
-            self.look_for_silent = Instant::now() + SILENT_INTERVAL;
-        }
-    }
-
-    fn say_scarce(&mut self) {
-        if self.said_scarce.is_none_or(|at| at.elapsed() >= SCARCE_INTERVAL) {
-            self.said_scarce = Some(Instant::now());
-            tracing::warn!(
-                "the {} listener has {} connections, as many as it may: the next one waits until one of them is \
-                 idle and closed (a higher limit of open files allows more)",
-                self.name,
-                self.places.bound()
+        },
+        _ if tls.allows_plaintext => Some(Connection::plain(accepted)),
+        _ => {
+            refused.say(
+                peer,
+                &"it does not speak TLS, which this port demands; give it the CA, or start this node with \
+                 --allow-plaintext while it changes over",
             );
+            None
         }
     }
-}
-
-/// Whatever waits for a first word from the other side would hold up the end.
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        self.places.close_all_silent();
-    }
-}
-
-async fn accept(listener: &TcpListener, name: &str, failed: &Throttle) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(e) if is_of_the_connection(&e) => {}
-            Err(e) => {
-                if let Some(suppressed) = failed.allow() {
-                    tracing::warn!(suppressed, "the {name} listener cannot accept a connection now: {e}");
-                }
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// Its other end has given up; the listener is well.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }

@@ -5,17 +5,21 @@
 //! ([`ConnectionLimits`]), a connection holds one until it ends ([`Places`]), and [`Incoming`]
 //! accepts only as many as there are places. A connection that has sent nothing is closed after a
 //! while; where places are scarce, one without a request under way makes room for the next.
-//! [`counted`] tells which have one.
+//! [`counted`] tells which have one. On a port with TLS the handshake comes between the place and
+//! the first request.
 
 mod accepted;
 mod clock;
+mod connection;
+mod door;
 mod incoming;
 mod limits;
 mod places;
+mod refused;
 mod requests;
 
-pub(crate) use accepted::Accepted;
 pub(crate) use clock::{CLOCK_ADVICE, is_before_1970};
+pub(crate) use connection::{Connection, Origin};
 pub(crate) use incoming::Incoming;
 pub(crate) use limits::ConnectionLimits;
 pub(crate) use places::{Patience, Place, Places, Requests, UnderWay};

@@ -10,12 +10,14 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use network_grpc::CertifiedSender;
 
+use super::Origin;
 use super::clock::dated;
-use super::places::{Requests, UnderWay};
+use super::places::UnderWay;
 
 /// The same paths, whose requests count as under way on the connection that they came over: those
-/// that carry its [`Requests`].
+/// that carry its [`Origin`]. They carry the node that it is from, too, if that has proved itself.
 pub(crate) fn counted(router: Router) -> Router {
     router.layer(middleware::map_response(dated)).layer(middleware::from_fn(count))
 }
@@ -25,8 +27,12 @@ pub(crate) fn counted(router: Router) -> Router {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LongLived;
 
-async fn count(request: Request, next: Next) -> Response {
-    let under_way = request.extensions().get::<Requests>().map(Requests::begin);
+async fn count(mut request: Request, next: Next) -> Response {
+    let origin = request.extensions().get::<Origin>().cloned();
+    let under_way = origin.as_ref().map(|origin| origin.requests.begin());
+    if let Some(node) = origin.and_then(|origin| origin.node) {
+        request.extensions_mut().insert(CertifiedSender(node));
+    }
     let response = next.run(request).await;
     if response.extensions().get::<LongLived>().is_some() {
         return response;

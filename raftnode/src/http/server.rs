@@ -11,7 +11,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::connections::{Accepted, CLOCK_ADVICE, Incoming, counted, is_before_1970};
+use crate::connections::{CLOCK_ADVICE, Connection, Incoming, counted, is_before_1970};
 
 /// How long the head of a request may take, from the connection or the answer before: a connection
 /// that asks nothing for so long is closed.
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
             tokio::spawn(refuse(accepted));
             continue;
         }
-        let service = TowerToHyperService::new(router.clone().layer(Extension(accepted.requests())));
+        let service = TowerToHyperService::new(router.clone().layer(Extension(accepted.origin())));
         let connection = builder.serve_connection(TokioIo::new(accepted), service).into_owned();
         let connection = under_way.watch(connection);
         tokio::spawn(async move {
@@ -51,7 +51,7 @@ pub(crate) async fn serve(
 }
 
 /// Without hyper, which would panic. An error means that the other side has gone.
-async fn refuse(mut accepted: Accepted) {
+async fn refuse(mut accepted: Connection) {
     let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close";
     let answer = format!("{head}\r\nContent-Length: {}\r\n\r\n{CLOCK_ADVICE}\n", CLOCK_ADVICE.len() + 1);
     let mut ignored = [0; 4096];

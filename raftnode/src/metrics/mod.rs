@@ -8,6 +8,7 @@ mod registry;
 mod requests;
 mod series;
 mod storage;
+mod tls;
 
 pub(crate) use network::NetworkMetrics;
 pub(crate) use peers::MemberGauges;

@@ -6,6 +6,7 @@ use prometheus::core::Collector;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::series::{count, register};
+use super::tls::TlsMetrics;
 use super::{LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
 use crate::raft::NodeId;
 use crate::standing::{Local, Standing, is_joint};
@@ -25,6 +26,8 @@ pub(crate) struct Metrics {
     pub members: MemberGauges,
     /// Disk.
     pub storage: Arc<StorageMetrics>,
+    /// Certificates.
+    tls: TlsMetrics,
     /// Calls to peers.
     pub network: Arc<NetworkMetrics>,
 }
@@ -52,6 +55,7 @@ impl Metrics {
             raft: RaftMetrics::new(&registry, application)?,
             members: MemberGauges::new(&registry, application)?,
             storage: Arc::new(StorageMetrics::new(&registry)?),
+            tls: TlsMetrics::new(&registry)?,
             network: Arc::new(NetworkMetrics::new(&registry)?),
             registry,
         })
@@ -68,6 +72,7 @@ impl Metrics {
     /// Takes over what is measured only when it is asked for.
     pub(crate) async fn refresh(&self, local: &Local) {
         self.info.set(&local.cluster_id());
+        self.tls.refresh(local.dialler.tls());
         let watch = &local.leader_watch;
         let leader = LeaderLife { alive: watch.is_alive(), silence: watch.silence() };
         local.with_metrics(|now| {

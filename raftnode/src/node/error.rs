@@ -11,6 +11,7 @@ use super::BindError;
 use crate::api::NODE_FAULT_METADATA;
 use crate::config::OwnEntryError;
 use crate::data_dir::DataDirError;
+use crate::tls::TlsError;
 
 /// A node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The figures for consensus are not safe, which is a mistake in this crate.
     #[error(transparent)]
     Config(#[from] UnsafeConfig),
+    /// Certificates, keys or CAs cannot be used.
+    #[error(transparent)]
+    Tls(Box<TlsError>),
     /// The system refuses something.
     #[error("cannot {action}")]
     System {
@@ -81,6 +85,12 @@ impl From<DataDirError> for StartError {
     }
 }
 
+impl From<TlsError> for StartError {
+    fn from(e: TlsError) -> Self {
+        Self::Tls(Box::new(e))
+    }
+}
+
 impl From<BindError> for StartError {
     fn from(e: BindError) -> Self {
         Self::Bind(Box::new(e))
@@ -93,7 +103,7 @@ impl StartError {
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         match self {
-            Self::OwnEntry(_) | Self::Schema { .. } => true,
+            Self::OwnEntry(_) | Self::Schema { .. } | Self::Tls(_) => true,
             Self::DataDir(e) => e.is_misfit(),
             _ => false,
         }

@@ -22,6 +22,7 @@ use crate::http;
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::standing::{Faulty, explain};
+use crate::tls::{Dialler, Tls};
 
 /// How long answers under way may take when the node is stopped.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -42,7 +43,7 @@ impl FaultyNode {
         fault: Fault,
         http_addr: String,
         metrics: Arc<Metrics>,
-        listeners: Listeners,
+        (listeners, tls): (Listeners, &Tls),
         data_dir: Arc<DataDir>,
         service_names: &[&'static str],
         application_http: impl FnOnce(&Arc<Faulty>) -> Router,
@@ -51,12 +52,12 @@ impl FaultyNode {
         let history = Arc::new(History::default());
         history.add_event(EventKind::Fault, explain(&faulty.fault));
         let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);
-        let overview = Overview::new(reporter.clone());
+        let overview = Overview::new(reporter.clone(), Dialler::new(tls.clone()));
         let clients =
             refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
         let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
         let http = http.merge(application_http(&faulty));
-        let servers = Servers::start(listeners, refusal::peer_routes(&faulty), clients, http);
+        let servers = Servers::start(listeners, tls, refusal::peer_routes(&faulty), clients, http);
         Self { faulty, servers, _data_dir: data_dir }
     }
 

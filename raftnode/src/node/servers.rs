@@ -12,6 +12,7 @@ use super::{Listeners, open_files};
 use crate::api::Api;
 use crate::connections::{ConnectionLimits, Incoming, Patience, Places, counted};
 use crate::http::{HTTP_HEADER_TIMEOUT, serve};
+use crate::tls::{Port, Tls};
 
 /// The servers of one node.
 pub(super) struct Servers {
@@ -31,14 +32,21 @@ pub(super) struct RunningServer {
 }
 
 impl Servers {
-    pub(super) fn start(listeners: Listeners, peers: Routes, clients: Routes, http: Router) -> Self {
+    pub(super) fn start(
+        listeners: Listeners,
+        tls: &Tls,
+        peers: Routes,
+        clients: Routes,
+        http: Router,
+    ) -> Self {
         let network = network_grpc::NetworkOptions::default();
         let limits = ConnectionLimits::of(open_files::limit());
-        let incoming =
-            |name, listener, bound| Incoming::new(name, listener, Places::new(bound, Patience::default()));
-        let client = incoming("client", listeners.client, limits.clients);
-        let raft = incoming("peer", listeners.raft, limits.peers);
-        let http_incoming = incoming("HTTP", listeners.http, limits.http);
+        let incoming = |name, listener, bound, port| {
+            Incoming::new(name, listener, Places::new(bound, Patience::default())).secured(tls.port(port))
+        };
+        let client = incoming("client", listeners.client, limits.clients, Port::Client);
+        let raft = incoming("peer", listeners.raft, limits.peers, Port::Peer);
+        let http_incoming = incoming("HTTP", listeners.http, limits.http, Port::Http);
         Self {
             client: serve_grpc("client", Api::server_builder(), clients, client),
             raft: serve_grpc("peer", network_grpc::server_builder(&network), peers, raft),

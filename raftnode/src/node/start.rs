@@ -32,6 +32,7 @@ use crate::raft::{Raft, TypeConfig, raft_config};
 use crate::standing::{
     Handles, LeaderWatch, Local, steward, watch_data_dir, watch_disk, watch_schemas, watch_snapshots,
 };
+use crate::tls::{Dialler, Tls};
 
 /// How often gRPC health is brought in line with readiness.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
@@ -99,6 +100,9 @@ impl Plan {
         raise_limit();
         // Before the data directory is stamped: who has to choose another port has another peer
         // list then.
+        let config = self.config.clone();
+        let loaded = tokio::task::spawn_blocking(move || Tls::load(&config)).await;
+        let tls = loaded.map_err(|e| StartError::part("TLS")(&e))??;
         let listeners = Listeners::bind(&self.config).await?;
         let config = self.config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&config)).await;
@@ -110,8 +114,8 @@ impl Plan {
         });
         let metrics = metrics.map_err(|e| StartError::part("the metrics")(&e))?;
         let http_addr = http_addr(&self.config, &listeners)?;
-        match Core::start(&self.config, self.hosted.clone(), &data_dir, &metrics).await {
-            Ok(core) => self.serve(core, http_addr, metrics, listeners, &data_dir),
+        match Core::start(&self.config, self.hosted.clone(), &data_dir, &metrics, &tls).await {
+            Ok(core) => self.serve(core, http_addr, metrics, (listeners, tls), &data_dir),
             Err(CoreError::Fault(fault)) => Ok(Started::Faulty(
                 FaultyNode::start(
                     &self.config,
@@ -119,7 +123,7 @@ impl Plan {
                     fault,
                     http_addr,
                     metrics,
-                    listeners,
+                    (listeners, &tls),
                     Arc::clone(&data_dir),
                     &self.service_names,
                     |faulty| (self.surfaces)(Part::Faulty(Arc::clone(faulty))).1,
@@ -135,14 +139,14 @@ impl Plan {
         core: Core,
         http_addr: String,
         metrics: Arc<Metrics>,
-        listeners: Listeners,
+        (listeners, tls): (Listeners, Tls),
         data_dir: &DataDir,
     ) -> Result<Started, StartError> {
         let Core { handles, inbox, places } = core;
         let local = Arc::new(Local::new(&self.config, http_addr, handles));
         let history = Arc::new(History::default());
         let reporter = Reporter::new(Arc::clone(&local), Arc::clone(&history));
-        let overview = Overview::new(reporter.clone());
+        let overview = Overview::new(reporter.clone(), local.dialler.clone());
         let api = Api::new(
             Arc::clone(&local),
             Arc::clone(&metrics),
@@ -156,6 +160,7 @@ impl Plan {
 
         let mut watchers = JoinSet::new();
         watchers.spawn(watch_data_dir(data_dir.fingerprint(), local.health.clone()));
+        watchers.spawn(tls.clone().watch());
         watchers.spawn(watch_disk(Arc::clone(&local)));
         watchers.spawn(watch_leader(&local, &metrics));
         watchers.spawn(Arc::clone(&local).watch_affiliation());
@@ -169,7 +174,7 @@ impl Plan {
         let peers = peer_routes(&local, inbox, &metrics);
         let surface = http::Surface::new(local, metrics, reporter, overview);
         let servers =
-            Servers::start(listeners, peers, clients, http::router(surface).merge(application_http));
+            Servers::start(listeners, &tls, peers, clients, http::router(surface).merge(application_http));
         Ok(Started::Serving { api, servers, watchers })
     }
 }
@@ -210,6 +215,7 @@ impl Core {
         hosted: Hosted,
         data_dir: &Arc<DataDir>,
         metrics: &Metrics,
+        tls: &Tls,
     ) -> Result<Self, CoreError> {
         let dir = data_dir.storage();
         let must_exist = data_dir.identity().stored;
@@ -234,7 +240,7 @@ impl Core {
                 let own = hosted.in_force().own();
                 StartError::Schema { dir: config.data_dir.clone(), found, own }
             })?;
-            Self::over(config, data_dir, storage, &hosted, metrics).await
+            Self::over(config, data_dir, storage, &hosted, metrics, Dialler::new(tls.clone())).await
         };
         core.await.map_err(|e| match health.fault() {
             Some(fault) => CoreError::Fault(fault),
@@ -248,10 +254,15 @@ impl Core {
         storage: Storage<TypeConfig, Hosted>,
         hosted: &Hosted,
         metrics: &Metrics,
+        dialler: Dialler,
     ) -> Result<Self, StartError> {
         let raft_config = Arc::new(raft_config(&config.cluster_name, config.snapshot_entries)?);
         let enrollment = Arc::new(Enrollment::new(Arc::clone(data_dir)));
-        let network = GrpcNetwork::new(enrollment.identity().clone(), network_options(metrics));
+        let (identity, options) = (enrollment.identity().clone(), network_options(metrics));
+        let network = match dialler.connector() {
+            None => GrpcNetwork::new(identity, options),
+            Some(connector) => GrpcNetwork::with_connector(identity, options, connector),
+        };
         let places = network.places();
         // All members may have moved at once; then only the options know where they are.
         for (id, peer) in config.peers.iter().flat_map(Peers::iter) {
@@ -279,6 +290,7 @@ impl Core {
             enrollment,
             in_force: Arc::clone(hosted.in_force()),
             peers: data_dir.identity().peers,
+            dialler,
         };
         Ok(Self { handles, inbox: storage.inbox, places })
     }

@@ -9,6 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use crate::raft::NodeId;
+use crate::tls::Dialler;
 
 /// How long another node may take to answer, the connection included.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -51,9 +52,13 @@ pub(crate) enum AskError {
 ///
 /// # Errors
 /// It does not answer, or not as a node does.
-pub(crate) async fn describe(address: &str, asker: NodeId) -> Result<Description, AskError> {
+pub(crate) async fn describe(
+    dialler: &Dialler,
+    address: &str,
+    asker: NodeId,
+) -> Result<Description, AskError> {
     let request = pb::DescribeRequest { asker };
-    let answer = ask(address, async |mut peer| peer.describe(timed(request)).await).await?;
+    let answer = ask((dialler, None, address), async |mut peer| peer.describe(timed(request)).await).await?;
     Description::try_from(answer).map_err(|reason| AskError::Silent { address: address.to_owned(), reason })
 }
 
@@ -61,9 +66,14 @@ pub(crate) async fn describe(address: &str, asker: NodeId) -> Result<Description
 ///
 /// # Errors
 /// It does not answer, or refuses.
-pub(crate) async fn reserve(address: &str, target: NodeId, cluster_id: ClusterId) -> Result<(), AskError> {
+pub(crate) async fn reserve(
+    dialler: &Dialler,
+    address: &str,
+    target: NodeId,
+    cluster_id: ClusterId,
+) -> Result<(), AskError> {
     let request = pb::ReserveRequest { cluster_id: cluster_id.to_bytes(), target };
-    ask(address, async |mut peer| peer.reserve(timed(request)).await).await.map(drop)
+    ask((dialler, Some(target), address), async |mut peer| peer.reserve(timed(request)).await).await.map(drop)
 }
 
 /// Makes the node `target` at `address` a member.
@@ -71,6 +81,7 @@ pub(crate) async fn reserve(address: &str, target: NodeId, cluster_id: ClusterId
 /// # Errors
 /// It does not answer, or refuses.
 pub(crate) async fn adopt(
+    dialler: &Dialler,
     address: &str,
     target: NodeId,
     cluster_id: ClusterId,
@@ -78,7 +89,7 @@ pub(crate) async fn adopt(
 ) -> Result<(), AskError> {
     let (cluster_id, incarnation) = (cluster_id.to_bytes(), incarnation.to_bytes());
     let request = pb::AdoptRequest { cluster_id, target, incarnation };
-    ask(address, async |mut peer| peer.adopt(timed(request)).await).await.map(drop)
+    ask((dialler, Some(target), address), async |mut peer| peer.adopt(timed(request)).await).await.map(drop)
 }
 
 fn timed<T>(message: T) -> Request<T> {
@@ -88,14 +99,15 @@ fn timed<T>(message: T) -> Request<T> {
 }
 
 async fn ask<T>(
-    address: &str,
+    (dialler, target, address): (&Dialler, Option<NodeId>, &str),
     question: impl AsyncFnOnce(PeerClient<Channel>) -> Result<tonic::Response<T>, Status>,
 ) -> Result<T, AskError> {
     let silent = |reason: String| AskError::Silent { address: address.to_owned(), reason };
     let asking = async {
         let endpoint =
             Endpoint::from_shared(format!("http://{address}")).map_err(|e| silent(e.to_string()))?;
-        let channel = endpoint.connect_timeout(ASK_TIMEOUT).tcp_nodelay(true).connect().await;
+        let endpoint = endpoint.connect_timeout(ASK_TIMEOUT).tcp_nodelay(true);
+        let channel = dialler.connect(&endpoint, target, address).await;
         let channel = channel.map_err(|e| silent(innermost(&e)))?;
         question(PeerClient::new(channel)).await.map_err(|status| match status.code() {
             Code::FailedPrecondition => AskError::Refused(status.message().to_owned()),

@@ -151,7 +151,7 @@ impl Local {
         });
         known.retain(|(id, _)| *id != self.id);
         let asked = known.iter().take(MAX_ASKED).map(|(id, address)| async move {
-            peer::describe(address, self.id).await.ok().filter(|answer| answer.node_id == *id)
+            peer::describe(&self.dialler, address, self.id).await.ok().filter(|answer| answer.node_id == *id)
         });
         join_all(asked).await.into_iter().flatten().collect()
     }

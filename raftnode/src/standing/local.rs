@@ -16,6 +16,7 @@ use crate::application::{Hosted, InForce};
 use crate::config::{NodeConfig, Peers};
 use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
+use crate::tls::Dialler;
 
 /// This node's identity and the handles on its parts.
 pub(crate) struct Local {
@@ -48,6 +49,8 @@ pub(crate) struct Local {
     pub sizes: Sizes,
     /// How long ago a leader was last known to be alive.
     pub leader_watch: LeaderWatch,
+    /// The way to other nodes.
+    pub dialler: Dialler,
     /// Whether the disk does not answer.
     disk_hangs: watch::Sender<bool>,
     stopping: watch::Sender<bool>,
@@ -85,6 +88,7 @@ pub(crate) struct Handles {
     pub(crate) enrollment: Arc<Enrollment>,
     pub(crate) in_force: Arc<InForce>,
     pub(crate) peers: Option<Peers>,
+    pub(crate) dialler: Dialler,
 }
 
 impl Local {
@@ -105,6 +109,7 @@ impl Local {
             health: handles.health,
             sizes: handles.sizes,
             leader_watch: handles.leader_watch,
+            dialler: handles.dialler,
             disk_hangs: watch::Sender::new(false),
             stopping: watch::Sender::new(false),
         }

@@ -35,7 +35,7 @@ async fn least(local: &Local) -> Option<u32> {
         members.map(|(id, member)| (*id, member.clone())).collect::<Vec<_>>()
     });
     let asked = members.iter().map(|(id, member)| async move {
-        let found = peer::describe(&member.raft_addr, local.id).await.ok()?;
+        let found = peer::describe(&local.dialler, &member.raft_addr, local.id).await.ok()?;
         let theirs = found.member.and_then(|theirs| theirs.incarnation);
         (found.node_id == *id && theirs == member.incarnation()).then_some(found.schema)
     });

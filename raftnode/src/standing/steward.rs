@@ -68,7 +68,7 @@ async fn end_change(local: &Local) {
 /// Only a leader that knows its whole log may decide that a member has never been reached.
 async fn take_in(local: &Local, id: NodeId, member: Member) {
     // Others may change the membership as long as the node does not answer.
-    let Ok(found) = peer::describe(&member.raft_addr, local.id).await else { return };
+    let Ok(found) = peer::describe(&local.dialler, &member.raft_addr, local.id).await else { return };
     let Ok(_alone) = local.membership_change.try_lock() else { return };
     let Some(own) = local.identity().member() else { return };
     let still = local.with_metrics(|now| strangers(now).contains(&(id, member.clone())));
@@ -81,7 +81,7 @@ async fn take_in(local: &Local, id: NodeId, member: Member) {
         Some(_) => None,
         None => {
             let new = Incarnation::random(local.metrics().last_log_index.unwrap_or_default());
-            let adopted = peer::adopt(&member.raft_addr, id, own.cluster_id, new).await;
+            let adopted = peer::adopt(&local.dialler, &member.raft_addr, id, own.cluster_id, new).await;
             adopted.is_ok().then_some(new)
         }
     };

@@ -5,10 +5,11 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use network_grpc::{RaftService, incoming, server_builder};
+use network_grpc::{CertifiedSender, RaftService, incoming, server_builder};
 use openraft::{BasicNode, Config, Raft, ReadPolicy, SnapshotPolicy};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tonic::service::InterceptorLayer;
 
 use super::log_store::LogStore;
 use super::state_machine::StateMachine;
@@ -61,7 +62,16 @@ impl Node {
         Self::start_with(id, "127.0.0.1:0", LogStore::default(), StateMachine::default()).await
     }
 
+    /// All that connects to it has shown the certificate of this node.
+    pub async fn start_certified(id: u64, sender: u64) -> Self {
+        Self::serve(id, "127.0.0.1:0", LogStore::default(), StateMachine::default(), Some(sender)).await
+    }
+
     pub async fn start_with(id: u64, at: &str, log: LogStore, state: StateMachine) -> Self {
+        Self::serve(id, at, log, state, None).await
+    }
+
+    async fn serve(id: u64, at: &str, log: LogStore, state: StateMachine, certified: Option<u64>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let (at, log_store, machine) = (at.to_owned(), log.clone(), state.clone());
@@ -72,7 +82,13 @@ impl Node {
             let raft = Raft::new(id, config, network(id), log_store, machine).await.unwrap();
             let inbox = || async { Ok(Cursor::new(Vec::new())) };
             let service = RaftService::new(raft.clone(), identity(id), inbox, options());
-            let server = server_builder(&options()).add_service(service.into_server());
+            let certify = InterceptorLayer::new(move |mut request: tonic::Request<()>| {
+                if let Some(sender) = certified {
+                    request.extensions_mut().insert(CertifiedSender(sender));
+                }
+                Ok(request)
+            });
+            let server = server_builder(&options()).layer(certify).add_service(service.into_server());
             tokio::spawn(server.serve_with_incoming(incoming(listener)));
             (address, raft)
         });

@@ -1,0 +1,72 @@
+//! The accepting side of a handshake.
+
+use std::io;
+use std::time::Duration;
+
+use rustls::server::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use std::sync::Arc;
+
+use super::{Port, Tls, reason};
+use crate::raft::NodeId;
+
+/// From the connection to the end of the handshake; a connection that takes longer is closed.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// TLS begins with a record of this type. HTTP begins with a letter.
+pub(crate) const FIRST_BYTE_OF_TLS: u8 = 0x16;
+
+/// TLS on one port, with the certificates that are current at each handshake. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct PortTls {
+    tls: Tls,
+    port: Port,
+    /// Connections without TLS are accepted as well.
+    pub(crate) allows_plaintext: bool,
+}
+
+impl PortTls {
+    pub(super) fn new(tls: Tls, port: Port, allows_plaintext: bool) -> Self {
+        Self { tls, port, allows_plaintext }
+    }
+
+    fn config(&self) -> Option<Arc<ServerConfig>> {
+        let current = self.tls.current();
+        match self.port {
+            Port::Client => current.client.clone(),
+            Port::Peer => current.peer.clone(),
+            Port::Http => current.http.clone(),
+        }
+    }
+
+    /// The handshake, and on the port for peers which node it was with.
+    ///
+    /// # Errors
+    /// Why there is no connection, for a person on this side.
+    pub(crate) async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Option<NodeId>), String>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let config = self.config().ok_or_else(|| "this port has no certificate".to_owned())?;
+        let accepted = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
+        let accepted: io::Result<_> =
+            accepted.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?;
+        let stream = accepted.map_err(|e| reason(&e))?;
+        let node = match self.port {
+            Port::Peer => Some(self.node(&stream)?),
+            Port::Client | Port::Http => None,
+        };
+        Ok((stream, node))
+    }
+
+    fn node<S>(&self, stream: &TlsStream<S>) -> Result<NodeId, String> {
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let (Some(leaf), Some(key)) = (shown, self.tls.current().node.clone()) else {
+            return Err("it has shown no certificate".to_owned());
+        };
+        key.nodes.node_of(leaf).map_err(|e| super::error::explain(&e))
+    }
+}
