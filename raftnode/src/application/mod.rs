@@ -116,7 +116,8 @@ pub trait Application: Send + Sync + 'static {
 /// Where in the history of its cluster a command is applied. The same on every member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At {
-    /// Which command it is, of all that were ever applied: 1, 2, 3 …
+    /// Which command it is, of all that ever came: it rises, and not always by one, as a command
+    /// that comes again under its request id has a position and is not applied.
     pub position: u64,
     /// When it was proposed.
     pub time: ClusterTime,

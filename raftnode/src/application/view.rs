@@ -28,8 +28,9 @@ impl<'v, 'a> View<'v, 'a> {
         Ok(self.meta()?.position)
     }
 
-    /// The [`time`](super::At::time) of the last command that was applied. The cluster's time goes
-    /// on between commands, so what has expired by it has expired, and what has not may have.
+    /// The [`time`](super::At::time) of the last command that came, also if it was one that came
+    /// again and was not applied twice. The cluster's time goes on between commands, so what has
+    /// expired by it has expired, and what has not may have.
     ///
     /// # Errors
     /// A storage fault.

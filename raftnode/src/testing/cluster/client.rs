@@ -75,10 +75,11 @@ impl<A: Application> Cluster<A> {
     ) -> Result<Bytes, Error> {
         let begun = self.history.begin();
         let asked = query.clone();
-        let (position, answer) = self.on_leader(node, time, false, move |to| to.read(asked.clone())).await?;
+        let found = self.on_leader(node, time, false, move |to| to.read(asked.clone())).await?;
+        let FoundAt { position, time, answer } = found;
         // A model says what is right, a failure included.
         let told = answer.clone().unwrap_or_else(|reason| reason.into());
-        self.history.read(Read { node, query, begun, position, answer: told });
+        self.history.read(Read { node, query, begun, position, time, answer: told });
         answer.map_err(Error::Refused)
     }
 
@@ -90,8 +91,8 @@ impl<A: Application> Cluster<A> {
         let query = encoded("a query", &query);
         let member = self.member(node).ok_or_else(|| Error::NotApplied(does_not_run(node)))?;
         let found = member.requests.clone().read_stale(query).await;
-        let (_, answer): FoundAt = found.map_err(|failure| Error::from(status_of(failure)))?;
-        codec::decode(&answer.map_err(Error::Refused)?).map_err(|e| Error::Refused(e.to_string()))
+        let found = found.map_err(|failure| Error::from(status_of(failure)))?;
+        codec::decode(&found.answer.map_err(Error::Refused)?).map_err(|e| Error::Refused(e.to_string()))
     }
 
     /// What `look` makes of the state of any node that runs; none if none does.

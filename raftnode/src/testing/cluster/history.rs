@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use storage_leveldb::{StorageError, Transaction};
 
-use crate::application::{At, Host, RequestId};
+use crate::application::{At, ClusterTime, Host, RequestId};
 use crate::raft::NodeId;
 
 /// Which of the things that clients did, in the order in which they began and ended.
@@ -47,6 +47,8 @@ pub(super) struct Read {
     pub(super) begun: Moment,
     /// How many commands had been applied to what it saw.
     pub(super) position: u64,
+    /// The time of what it saw.
+    pub(super) time: ClusterTime,
     pub(super) answer: Bytes,
 }
 
@@ -154,11 +156,17 @@ impl Host for Recorded {
     }
 }
 
-/// What a query found, and behind how many commands.
-pub(super) type FoundAt = (u64, Result<Bytes, String>);
+/// What a query found, behind how many commands, and at which time.
+pub(super) struct FoundAt {
+    pub(super) position: u64,
+    pub(super) time: ClusterTime,
+    pub(super) answer: Result<Bytes, String>,
+}
 
 /// What came back of such a query.
 pub(super) fn found_at(found: Box<dyn Any + Send>) -> FoundAt {
     debug_assert!(found.is::<FoundAt>(), "what was asked");
-    found.downcast().map_or_else(|_| (0, Err("another type".to_owned())), |found| *found)
+    let another =
+        || FoundAt { position: 0, time: ClusterTime::default(), answer: Err("another type".to_owned()) };
+    found.downcast().map_or_else(|_| another(), |found| *found)
 }

@@ -76,10 +76,10 @@ impl Requests {
     pub(super) async fn read_stale(self, query: Bytes) -> Result<FoundAt, Failure> {
         let host = Arc::clone(&self.host);
         let found = self.reader.query(Box::new(move |view| {
-            let position = View::new(view).position()?;
+            let mut seen = View::new(view);
+            let (position, time) = (seen.position()?, seen.time()?);
             let answer = host.query(view, &query).map_err(|e| e.to_string());
-            let found: FoundAt = (position, answer);
-            Ok(Box::new(found))
+            Ok(Box::new(FoundAt { position, time, answer }))
         }));
         self.alive()?;
         found.await.map(found_at).map_err(|e| Failure::Final(Status::failed_precondition(e.to_string())))

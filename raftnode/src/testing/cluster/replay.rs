@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::check::Pairs;
 use super::error::ClusterError;
 use super::history::{Applied, Events, Read};
-use crate::application::Application;
+use crate::application::{Application, At, ClusterTime};
 use crate::raft::NodeId;
 use crate::testing::exercised::Exercised;
 use crate::testing::machine::Machine;
@@ -21,25 +21,26 @@ struct Model<'e, A: Application> {
 
 impl<'e, A: Application> Model<'e, A> {
     /// Goes on to `position`. What is not in the history was a write that came again, which is
-    /// answered and not applied.
-    async fn go_to(&mut self, position: u64) -> Result<(), String> {
+    /// answered and not applied, but moves the state's time: to `time` at most.
+    async fn go_to(&mut self, position: u64, time: ClusterTime) -> Result<(), String> {
         while self.position < position
             && let Some(last) = self.last
         {
-            self.machine.apply_encoded(&last.at, last.command.clone()).await?;
+            let again = At { time: time.max(last.at.time), ..last.at };
+            self.machine.apply_encoded(&again, last.command.clone()).await?;
             self.position += 1;
         }
         Ok(())
     }
 
     async fn apply(&mut self, applied: &'e Applied) -> Result<Bytes, String> {
-        self.go_to(applied.at.position - 1).await?;
+        self.go_to(applied.at.position - 1, ClusterTime::default()).await?;
         (self.position, self.last) = (applied.at.position, Some(applied));
         self.machine.apply_encoded(&applied.at, applied.command.clone()).await
     }
 
     async fn check(&mut self, read: &Read, exercised: &mut Exercised) -> Result<(), ClusterError> {
-        let expected = match self.go_to(read.position).await {
+        let expected = match self.go_to(read.position, read.time).await {
             Ok(()) => self.machine.query_encoded(&read.query).await,
             Err(reason) => Err(reason),
         };

@@ -77,7 +77,7 @@ async fn sums() -> Cluster<Sum> {
 }
 
 /// The node that leads, and the others.
-async fn roles(cluster: &Cluster<Sum>) -> (NodeId, Vec<NodeId>) {
+async fn roles<A: Application>(cluster: &Cluster<A>) -> (NodeId, Vec<NodeId>) {
     let leader = cluster.leader().await.unwrap();
     (leader, cluster.nodes().into_iter().filter(|node| *node != leader).collect())
 }
@@ -148,4 +148,44 @@ async fn every_node_can_be_replaced_and_nothing_is_lost() {
     }
     let report = cluster.check().await.unwrap();
     assert_eq!((report.acknowledged, report.not_applied), (3, 3), "{report}");
+}
+
+/// Answers with the time of the state, in milliseconds.
+struct Timed;
+
+impl Application for Timed {
+    const SCHEMA: u32 = 1;
+    type Command = u64;
+    type Response = ();
+    type Query = ();
+    type Answer = u64;
+
+    fn apply(&self, txn: &mut Transaction<'_, '_>, _: At, command: u64) -> Result<(), StorageError> {
+        txn.store(b"last", &command)
+    }
+
+    fn query(&self, view: &mut View<'_, '_>, (): ()) -> Result<u64, StorageError> {
+        Ok(view.time()?.as_millis())
+    }
+}
+
+/// Found by an author whose queries say how long a lease still lasts: a write that comes again is
+/// not applied, but moves the state's time, and the model's time stood still.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_comes_again_moves_the_time_that_queries_see() {
+    let cluster = Cluster::start(3, 5, || Timed).await.unwrap();
+    let (leader, others) = roles(&cluster).await;
+    cluster.network().cut(leader, others[0]);
+    let write = cluster.write(others[0], 7);
+    let heal = async {
+        // The answer is lost, and the node asks again after half a second.
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        cluster.network().heal();
+    };
+    let (written, ()) = tokio::join!(write, heal);
+    written.unwrap();
+    let seen = cluster.read(leader, ()).await.unwrap();
+    cluster.write(leader, 8).await.unwrap();
+    assert!(cluster.read(leader, ()).await.unwrap() >= seen);
+    cluster.check().await.unwrap();
 }
