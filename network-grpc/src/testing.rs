@@ -84,6 +84,7 @@ pub fn judge<C: RaftTypeConfig>(
     let connection = Connection::new(
         Place { address: "peer:1".to_owned(), alternative: None, incarnation: None },
         Lane::Replication,
+        None,
         Arc::new(NetworkOptions::default()),
     );
     let vote = request.vote.clone();
