@@ -11,9 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
 use openraft::errors::{ClientWriteError::ForwardToLeader, RaftError};
 use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
-use storage_leveldb::config::check_config;
 use storage_leveldb::scan::{KeyRange, ScanLimit};
-use storage_leveldb::{Application, Options, StateMachine, StateReader, Storage};
+use storage_leveldb::{Application, Options, StateMachine, StateReader, Storage, config::check_config};
 use storage_leveldb::{StorageError, Transaction, View, check_command, durable_config};
 use tokio::{net::TcpListener, runtime::Runtime};
 

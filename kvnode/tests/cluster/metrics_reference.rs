@@ -139,6 +139,7 @@ async fn no_label_has_values_without_end() {
                 "cause" => "sync engine reader flush compaction",
                 "rpc" => "append_stream append vote pre_vote transfer_leader snapshot",
                 "peer" => "1 2 3",
+                "port" => "client peer http",
                 "node_id" => &own_id,
                 "cluster_id" => &cluster_id,
                 "cluster_name" => "kv",

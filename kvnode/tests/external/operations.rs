@@ -21,8 +21,8 @@ const ADDED: u64 = 4;
 
 /// Scenarios whose commands another program runs: its text, and what that says.
 const RUN_ELSEWHERE: [(&str, &str, &str); 6] = [
-    ("tls", include_str!("tls.rs"), "\"sh tls\""),
-    ("replace", include_str!("damage_live.rs"), "sh replace"),
+    ("tls", include_str!("../cluster/tls.rs"), "\"sh tls\""),
+    ("replace", include_str!("../cluster/damage_live.rs"), "sh replace"),
     ("compose", include_str!("../../../deploy/tests/compose.rs"), "commands(\"compose\")"),
     ("rules", include_str!("../../../deploy/tests/rules.rs"), "commands(\"rules\")"),
     ("dashboard", include_str!("../../../deploy/tests/dashboard.rs"), "commands(\"dashboard\")"),

@@ -1,10 +1,9 @@
 //! The accepting side of a handshake.
 
-use std::io;
 use std::time::Duration;
 
 use rustls::server::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -16,6 +15,10 @@ use crate::raft::NodeId;
 
 /// From the connection to the end of the handshake; a connection that takes longer is closed.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a side that is refused may take to read why.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+/// What is read of it meanwhile.
+const LINGER_BYTES: u64 = 64 * 1024;
 /// TLS begins with a record of this type. HTTP begins with a letter.
 pub(crate) const FIRST_BYTE_OF_TLS: u8 = 0x16;
 
@@ -51,10 +54,15 @@ impl PortTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let config = self.config().ok_or_else(|| "this port has no certificate".to_owned())?;
-        let accepted = timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(config).accept(stream)).await;
-        let accepted: io::Result<_> =
-            accepted.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))?;
-        let stream = accepted.map_err(|e| reason(&e))?;
+        let accepting = TlsAcceptor::from(config).accept(stream).into_fallible();
+        let accepted = timeout(HANDSHAKE_TIMEOUT, accepting).await;
+        let stream = match accepted.map_err(|_| format!("no handshake within {HANDSHAKE_TIMEOUT:?}"))? {
+            Ok(stream) => stream,
+            Err((e, stream)) => {
+                linger(stream).await;
+                return Err(reason(&e));
+            }
+        };
         let node = match self.port {
             Port::Peer => Some(self.node(&stream)?),
             Port::Client | Port::Http => None,
@@ -69,4 +77,17 @@ impl PortTls {
         };
         key.nodes.node_of(leaf).map_err(|e| super::error::explain(&e))
     }
+}
+
+/// Lets the other side read why it was refused. In TLS 1.3 a client takes the handshake for done
+/// before its certificate is judged, and has sent more by then: if that were not read, the system
+/// would break the connection off, and the client see nothing but that.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut rest = (&mut stream).take(LINGER_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // However it ends, the connection is closed.
+    drop(timeout(LINGER_TIMEOUT, reading).await);
 }
