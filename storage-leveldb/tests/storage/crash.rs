@@ -21,7 +21,7 @@ use storage_leveldb::testing::crash::{CrashReport, StepKind};
 use storage_leveldb::testing::{CrashTest, Random, SimDisk, Survival};
 
 /// Distinct crash points of every run of the tests.
-const FEW_POINTS: u64 = 2000;
+const FEW_POINTS: u64 = 500;
 /// Distinct crash points in CI.
 const POINTS: u64 = 20_000;
 /// Of these at least so many after another crash: of 24,800 points there were 12,900, of 11,200

@@ -44,6 +44,7 @@ fn run(test: impl Fn(&Test) -> Result<FaultReport, FaultTestError>, least: u64) 
 }
 
 #[test]
+#[ignore = "takes minutes: .ci/run"]
 fn every_operation_may_fail() {
     let report = run(Test::failed_operations, 1000);
     for (kind, ends) in &report.by_kind {
@@ -53,11 +54,13 @@ fn every_operation_may_fail() {
 }
 
 #[test]
+#[ignore = "takes minutes: .ci/run"]
 fn every_read_may_fail_or_be_short() {
     run(Test::failed_reads, 500);
 }
 
 #[test]
+#[ignore = "takes minutes: .ci/run"]
 fn the_disk_may_be_full_at_any_byte() {
     let report = run(Test::full_disks, 200);
     assert!(report.total().detected > report.total().harmless);
@@ -106,6 +109,7 @@ fn may_be_unread(part: &str) -> bool {
 }
 
 #[test]
+#[ignore = "takes minutes: .ci/run"]
 fn a_flipped_bit_changes_no_answer() {
     let report = run(Test::flipped_bits, 2000);
     for (part, ends) in &report.by_kind {
@@ -127,6 +131,7 @@ fn a_missing_file_changes_no_answer() {
 }
 
 #[test]
+#[ignore = "takes minutes: .ci/run"]
 fn a_file_that_is_cut_off_changes_no_answer() {
     run(Test::truncated_files, 300);
 }
