@@ -1,11 +1,11 @@
 //! TLS 1.3 on the three ports and between nodes.
 //!
-//! [`TlsOptions`](crate::config::TlsOptions) names files; `files` reads them, [`Current`]
-//! makes configurations of what they hold, and [`Tls`] keeps the newest of these: each handshake
+//! [`TlsOptions`](crate::config::TlsOptions) names files; `files` reads them, `Current`
+//! makes configurations of what they hold, and `Tls` keeps the newest of these: each handshake
 //! takes what is current, so that a file that has changed is used without a restart, and an open
-//! connection stays as it is. [`Dialler`] reaches other nodes.
+//! connection stays as it is. `Dialler` reaches other nodes.
 //!
-//! Nodes know each other by a name in their certificates ([`NodeName`]), not by host names: the
+//! Nodes know each other by a name in their certificates (`NodeName`), not by host names: the
 //! address of a node may change, and another process may take it.
 
 mod certificate;

@@ -14,7 +14,7 @@
 //! the old one or the new one, with exactly its pairs; the purged and the committed id were asked
 //! for and never go back behind a later sync; state and snapshot reach as far as the log is purged;
 //! openraft can start. After a crash all of it must survive the next crash as well. The expected
-//! states come from the same application on a [`MemoryEngine`](crate::MemoryEngine).
+//! states come from the same application on a `MemoryEngine`.
 //!
 //! What it must catch, each by breaking the code that way:
 //! - an append, vote or truncation acknowledged before its sync, or without one, or only with a
