@@ -86,7 +86,7 @@ impl Client {
         status: Status,
         until: Instant,
     ) -> Failure {
-        let failure = Failure::status(&address.endpoint, status);
+        let failure = Failure::status(&address.endpoint, self.shared.connections.judged(status));
         if failure.breaks_connection() {
             self.shared.connections.discard(address, connection, until).await;
         }

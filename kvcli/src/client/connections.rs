@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
+use tonic::Status;
 use tonic::transport::Channel;
 
 use super::names::{Address, MAX_ADDRESSES_PER_ENDPOINT};
@@ -91,6 +92,14 @@ impl Connections {
         let tls = self.tls.as_ref();
         let (link, generation) = state.ready(address, tls, asked, deadline).await.map_err(failure)?;
         Ok(Connection { link, lane, generation })
+    }
+
+    /// What became of a request over one of them.
+    pub(super) fn judged(&self, status: Status) -> Status {
+        match &self.tls {
+            Some(tls) => tls.judged(status),
+            None => status,
+        }
     }
 
     /// `connection` broke: the next request dials again.

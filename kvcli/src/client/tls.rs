@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tonic::Status;
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 use super::{ClientError, Endpoint};
@@ -93,7 +95,31 @@ pub(super) fn advice(error: &(dyn std::error::Error + 'static)) -> Option<&'stat
     });
     // What a node makes of this client's certificate comes after the handshake, and h2 passes on
     // nothing but the words.
-    found.and_then(of_handshake).or_else(|| chain(error).find_map(|error| of_refusal(&error.to_string())))
+    found
+        .and_then(of_handshake)
+        .or_else(|| chain(error).find_map(|error| of_refusal(&error.to_string())))
+        .or_else(|| chain(error).any(|error| error.is::<Unproven>()).then_some(PROVE_YOURSELF))
+}
+
+const PROVE_YOURSELF: &str = "if the node demands a certificate, give --cert and --key";
+
+/// A connection was lost over which this client has not proved itself. A node that demands a
+/// certificate says so after the handshake, and the client may meet the end of the connection
+/// before it reads that.
+#[derive(Debug, thiserror::Error)]
+#[error("connection lost")]
+struct Unproven(#[source] Status);
+
+impl ClientTls {
+    /// What became of a request over a connection with these files.
+    pub(super) fn judged(&self, status: Status) -> Status {
+        if self.identity.is_some() || std::error::Error::source(&status).is_none() {
+            return status;
+        }
+        let mut judged = Status::new(status.code(), status.message());
+        judged.set_source(Arc::new(Unproven(status)));
+        judged
+    }
 }
 
 fn chain<'a>(
