@@ -11,13 +11,12 @@ use anyhow::{Context as _, Result, ensure};
 use network_grpc::{ClusterId, GrpcNetwork, LocalIdentity, MemberIdentity, NetworkOptions, RaftService};
 use openraft::errors::{ClientWriteError::ForwardToLeader, RaftError};
 use openraft::{BasicNode, Config, Raft, SnapshotPolicy};
-use storage_leveldb::scan::{KeyRange, ScanLimit};
 use storage_leveldb::{Application, Options, StateMachine, StateReader, Storage, config::check_config};
-use storage_leveldb::{StorageError, Transaction, View, check_command, durable_config};
+use storage_leveldb::{StorageError, Transaction, View, check_command, durable_config, scan};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 const CLUSTER: MemberIdentity = MemberIdentity { cluster_id: ClusterId::from_bits(7), incarnation: None };
-const LISTED: ScanLimit = ScanLimit { pairs: 100, bytes: 64 * 1024 };
+const LISTED: scan::ScanLimit = scan::ScanLimit { pairs: 100, bytes: 64 * 1024 };
 const MAX_TRIES: usize = 400;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const DEADLINE: Option<Duration> = Some(Duration::from_secs(20));
@@ -38,13 +37,13 @@ impl Application<Types> for Queue {
             txn.put(&at.to_be_bytes(), item.as_bytes());
             return Ok(None);
         }
-        let first = txn.scan(KeyRange::all()).next().transpose()?;
+        let first = txn.scan(scan::KeyRange::all()).next().transpose()?;
         first.iter().for_each(|(key, _)| txn.delete(key));
         Ok(first.map(|(_, item)| String::from_utf8_lossy(&item).into_owned()))
     }
 
     fn query(&self, view: &mut View, (): ()) -> Result<Vec<String>, StorageError> {
-        let items = LISTED.first_of(view.scan(KeyRange::all()))?;
+        let items = LISTED.first_of(view.scan(scan::KeyRange::all()))?;
         Ok(items.iter().map(|(_, item)| String::from_utf8_lossy(item).into_owned()).collect())
     }
 }
