@@ -1,4 +1,4 @@
-//! Attacks the handshakes: who is believed to be whom.
+//! Attacks the handshakes: which certificates the verifier accepts, and from which node.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
