@@ -178,8 +178,13 @@ async fn a_write_that_comes_again_moves_the_time_that_queries_see() {
     cluster.network().cut(leader, others[0]);
     let write = cluster.write(others[0], 7);
     let heal = async {
-        // The answer is lost, and the node asks again after half a second.
-        tokio::time::sleep(Duration::from_millis(1000)).await;
+        // The answer is lost, and the node asks again: the repetition takes a second position.
+        let leads = cluster.member(leader).unwrap();
+        let position = async || {
+            let found = leads.requests.clone().read_stale(encoded("a query", &())).await;
+            found.ok().filter(|found| found.position >= 2).map(drop)
+        };
+        cluster.within("the write does not come again", position).await.unwrap();
         cluster.network().heal();
     };
     let (written, ()) = tokio::join!(write, heal);
