@@ -17,6 +17,7 @@ use crate::{cert, check, playground, serve};
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
 /// Whose log lines, and spans for the trace collector, these are.
 const SERVICE: &str = "kvnode";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Exit code for every other failure.
 pub const EXIT_FAILURE: u8 = 1;
 
@@ -46,7 +47,7 @@ fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
 }
 
 fn source(config: &Config) -> Source {
-    Source::new(SERVICE, env!("CARGO_PKG_VERSION"), config.node.id, &config.node.cluster_name)
+    Source::new(SERVICE, VERSION, config.node.id, &config.node.cluster_name)
 }
 
 fn check(args: &CheckArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
@@ -63,7 +64,8 @@ fn bad_arguments(errors: &ConfigErrors) -> ExitCode {
 
 /// Spans are sent as long as the node runs, and a little longer.
 fn serve_traced(config: &Config) -> anyhow::Result<()> {
-    let start = |endpoint| Exporter::start(endpoint, SERVICE, config.node.id, &config.node.cluster_name);
+    let (id, cluster) = (config.node.id, &config.node.cluster_name);
+    let start = |endpoint| Exporter::start(endpoint, (SERVICE, VERSION), id, cluster);
     let _exporter = config.otlp_endpoint.as_ref().map(start).transpose()?;
     serve::serve(config)
 }

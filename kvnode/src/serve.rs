@@ -33,6 +33,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
     let builder = Node::builder(KvApplication)
         .name("kv")
+        .version(env!("CARGO_PKG_VERSION"))
         .services(&["kv.v1.Kv"], api::services)
         .operations(&[PUT, GET, DELETE, SCAN])
         .metrics(logging::collectors()?);

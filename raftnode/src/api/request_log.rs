@@ -137,6 +137,7 @@ mod tests {
     use tonic::metadata::MetadataMap;
 
     use super::*;
+    use crate::config::Program;
     use crate::metrics::Metrics;
 
     const PUT: Op = Op::new("put", OpKind::Write);
@@ -146,7 +147,10 @@ mod tests {
     /// no request in time looked idle.
     #[test]
     fn a_request_that_is_given_up_is_counted_and_timed() {
-        let (metrics, log) = (Metrics::new("app", 1, "test", &[PUT, GET]).unwrap(), RequestLog::default());
+        let (metrics, log) = (
+            Metrics::new(Program { name: "app", version: "1" }, 1, "test", &[PUT, GET]).unwrap(),
+            RequestLog::default(),
+        );
         let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
         drop(log.begin(&metrics.requests, PUT, &call, Instant::now()));
         log.begin(&metrics.requests, GET, &call, Instant::now()).answered(None);

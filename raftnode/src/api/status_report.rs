@@ -24,7 +24,7 @@ pub(crate) fn status_report<'a>(local: &'a Local) -> BoxFuture<'a, pb::StatusRes
         let own = pb::StatusResponse {
             header: header(local),
             node_id: local.id,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: local.program.version.to_owned(),
             initialized: local.is_initialized(),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or_default(),
@@ -65,7 +65,7 @@ pub(crate) fn status_report_of_faulty(faulty: &Faulty) -> pb::StatusResponse {
         cluster_name: faulty.cluster_name.clone(),
         problems: vec![explain(&faulty.fault)],
         node_id: faulty.id,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: faulty.program.version.to_owned(),
         fault: faulty.fault.to_string(),
         ..pb::StatusResponse::default()
     }

@@ -17,6 +17,15 @@ pub use tls::{TlsOptions, TlsOptionsError};
 
 use crate::raft::{Member, NodeId, SNAPSHOT_ENTRIES};
 
+/// What a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// What the names of the application's series begin with.
+    pub(crate) name: &'static str,
+    /// As it is shown.
+    pub(crate) version: &'static str,
+}
+
 /// Everything a node needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {

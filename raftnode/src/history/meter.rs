@@ -106,12 +106,13 @@ fn as_float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Program;
     use crate::metrics::{Op, Origin};
 
     #[test]
     fn a_sample_is_what_happened_in_between() {
         let (put, delete) = (Op::new("put", OpKind::Write), Op::new("delete", OpKind::Write));
-        let metrics = Metrics::new("app", 1, "test", &[put, delete]).unwrap();
+        let metrics = Metrics::new(Program { name: "app", version: "1" }, 1, "test", &[put, delete]).unwrap();
         let write = |op, micros| {
             metrics.requests.answered(op, Origin::Client, tonic::Code::Ok, Duration::from_micros(micros));
         };

@@ -34,10 +34,8 @@ struct View {
 
 /// Samples and watches until the process ends.
 pub(crate) async fn run(local: Arc<Local>, metrics: Arc<Metrics>, history: Arc<History>) {
-    history.add_event(
-        EventKind::Node,
-        format!("node {} started, version {}", local.id, env!("CARGO_PKG_VERSION")),
-    );
+    history
+        .add_event(EventKind::Node, format!("node {} started, version {}", local.id, local.program.version));
     let mut view = View::of(&local, false);
     // What was found on disk is no news.
     view.leader = None;

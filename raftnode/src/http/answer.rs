@@ -20,3 +20,8 @@ pub(super) fn failed(error: &Error) -> Response {
     let applied = if matches!(error, Error::Unknown(_)) { "unknown" } else { "no" };
     (code, Json(json!({ "error": error.to_string(), "applied": applied }))).into_response()
 }
+
+/// Of a request that no part of the node has seen.
+pub(super) fn refused(code: StatusCode, reason: &str) -> Response {
+    (code, Json(json!({ "error": reason, "applied": "no" }))).into_response()
+}

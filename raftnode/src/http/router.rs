@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 
+use super::answer::refused;
 use super::history::HistoryDocument;
 use super::{StatusDocument, health, page};
 use crate::api::Reporter;
@@ -42,16 +43,22 @@ impl Surface {
     }
 }
 
-/// All paths.
-pub(crate) fn router(surface: Surface) -> Router {
+/// All paths, those of the application included.
+pub(crate) fn router(surface: Surface, application: Router) -> Router {
     let cluster = cluster_router(surface.reporter.clone(), Arc::clone(&surface.overview));
-    Router::new()
+    let own = Router::new()
         .route("/api/status", get(status))
         .route("/metrics", get(metrics))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .with_state(surface)
-        .merge(cluster)
+        .merge(cluster);
+    whole(own.merge(application))
+}
+
+/// With an answer for all that is not there.
+fn whole(router: Router) -> Router {
+    router.fallback(no_such_path).method_not_allowed_fallback(no_such_method)
 }
 
 /// The same paths on a node whose storage cannot be opened.
@@ -60,16 +67,18 @@ pub(crate) fn faulty_router(
     metrics: Arc<Metrics>,
     reporter: Reporter,
     overview: Arc<Overview>,
+    application: Router,
 ) -> Router {
     let document = StatusDocument::of_faulty(&faulty);
     let health = health::faulty(&faulty);
     let readiness = health.clone();
-    Router::new()
+    let own = Router::new()
         .route("/api/status", get(async move || Json(document.clone())))
         .route("/metrics", get(async move || faulty_metrics(&faulty, &metrics).await))
         .route("/livez", get(async move || health.clone()))
         .route("/readyz", get(async move || readiness.clone()))
-        .merge(cluster_router(reporter, overview))
+        .merge(cluster_router(reporter, overview));
+    whole(own.merge(application))
 }
 
 /// What every node has, in whatever state it is.
@@ -80,6 +89,15 @@ fn cluster_router(reporter: Reporter, overview: Arc<Overview>) -> Router {
         .route("/api/history", get(async move || Json(HistoryDocument::of(&reporter).await)))
         .route("/api/cluster", get(async move || Json(&*overview.document().await).into_response()))
         .route("/api/cluster/history", get(async move || Json(&*series.series().await).into_response()))
+}
+
+async fn no_such_path(uri: Uri) -> Response {
+    refused(StatusCode::NOT_FOUND, &format!("there is nothing at {} on this node", uri.path()))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Response {
+    let reason = format!("{} does not take {method}; the header 'allow' says what it takes", uri.path());
+    refused(StatusCode::METHOD_NOT_ALLOWED, &reason)
 }
 
 async fn status(State(surface): State<Surface>) -> Json<StatusDocument> {

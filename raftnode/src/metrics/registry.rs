@@ -8,6 +8,7 @@ use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 use super::series::{count, register};
 use super::tls::TlsMetrics;
 use super::{LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
+use crate::config::Program;
 use crate::raft::NodeId;
 use crate::standing::{Local, Standing, is_joint};
 
@@ -33,22 +34,22 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers every series of node `id`, whose application has this name and these operations.
+    /// Registers every series of node `id`, whose application has these operations.
     ///
     /// # Errors
     /// If two series have one name, which is a mistake in this program, or the application's name
     /// is none for a series.
     pub(crate) fn new(
-        application: &str,
+        program: Program,
         id: NodeId,
         cluster_name: &str,
         ops: &[Op],
     ) -> prometheus::Result<Self> {
-        let registry = Registry::new();
+        let (registry, application) = (Registry::new(), program.name);
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         crate::trace::register(&registry)?;
-        let info = NodeInfo::new(&registry, application, id, cluster_name)?;
+        let info = NodeInfo::new(&registry, program, id, cluster_name)?;
         Ok(Self {
             info,
             requests: RequestMetrics::new(&registry, application, ops)?,
@@ -101,6 +102,7 @@ impl Metrics {
 /// Joins a node id, as it appears in `peer` labels, to a scraped instance.
 struct NodeInfo {
     gauge: IntGaugeVec,
+    version: &'static str,
     id: NodeId,
     cluster_name: String,
 }
@@ -108,15 +110,15 @@ struct NodeInfo {
 impl NodeInfo {
     fn new(
         registry: &Registry,
-        application: &str,
+        program: Program,
         id: NodeId,
         cluster_name: &str,
     ) -> prometheus::Result<Self> {
         let help = "Always 1; the labels say which node of which cluster runs what.";
         let labels = ["node_id", "cluster_id", "cluster_name", "version"];
-        let opts = Opts::new(format!("{application}_node_info"), help);
+        let opts = Opts::new(format!("{}_node_info", program.name), help);
         let gauge = register(registry, IntGaugeVec::new(opts, &labels)?)?;
-        let info = Self { gauge, id, cluster_name: cluster_name.to_owned() };
+        let info = Self { gauge, version: program.version, id, cluster_name: cluster_name.to_owned() };
         info.set("");
         Ok(info)
     }
@@ -124,7 +126,7 @@ impl NodeInfo {
     /// A node gets its cluster's id while it runs, once.
     fn set(&self, cluster_id: &str) {
         let id = self.id.to_string();
-        let labels = |cluster_id| [&*id, cluster_id, &*self.cluster_name, env!("CARGO_PKG_VERSION")];
+        let labels = |cluster_id| [&*id, cluster_id, &*self.cluster_name, self.version];
         if !cluster_id.is_empty() {
             // It is missing if it was replaced before.
             let _ = self.gauge.remove_label_values(&labels(""));
@@ -139,14 +141,16 @@ mod tests {
 
     #[test]
     fn the_series_of_an_application_begin_with_its_name() {
-        let metrics = Metrics::new("locks", 1, "test", &[Op::WRITE]).unwrap();
+        let of = |name| Metrics::new(Program { name, version: "1.2.3" }, 1, "test", &[Op::WRITE]);
+        let metrics = of("locks").unwrap();
         let text = metrics.encode().unwrap();
         for name in ["locks_requests_total{", "locks_node_info{", "locks_node_problems ", "raft_term "] {
             assert!(text.contains(&format!("\n{name}")), "{name}: {text}");
         }
         assert!(!text.contains("kv_"), "{text}");
+        assert!(text.contains(r#"version="1.2.3""#), "{text}");
         for none in ["my-app", "2nd"] {
-            assert!(Metrics::new(none, 1, "test", &[]).is_err(), "'{none}'");
+            assert!(of(none).is_err(), "'{none}'");
         }
     }
 }

@@ -12,7 +12,7 @@ use super::part::Part;
 use super::start::{Plan, Started};
 use crate::api::{ClientServices, HEALTH_SERVICES};
 use crate::application::{Application, Hosted, Typed};
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Program};
 use crate::http::json_router;
 use crate::metrics::{Collectors, Op};
 
@@ -21,13 +21,14 @@ type MakeServices<A> = Box<dyn FnOnce(Node<A>) -> ClientServices + Send>;
 /// Makes what is served over HTTP besides what every node does.
 type MakeRouter<A> = fn(Node<A>) -> Router;
 
-/// Unless the program gives another.
-const DEFAULT_NAME: &str = "app";
+/// Unless the program gives others.
+const DEFAULT_PROGRAM: Program =
+    Program { name: "app", version: concat!("raftnode ", env!("CARGO_PKG_VERSION")) };
 
 /// A node that is to be started.
 pub struct Builder<A: Application> {
     application: Arc<A>,
-    name: &'static str,
+    program: Program,
     services: Option<MakeServices<A>>,
     service_names: Vec<&'static str>,
     http: Option<MakeRouter<A>>,
@@ -47,7 +48,7 @@ impl<A: Application> Builder<A> {
         let ops = vec![Op::WRITE, Op::READ];
         Self {
             application: Arc::new(application),
-            name: DEFAULT_NAME,
+            program: DEFAULT_PROGRAM,
             services: None,
             service_names: Vec::new(),
             http: None,
@@ -61,7 +62,16 @@ impl<A: Application> Builder<A> {
     /// digit first; [`start`](Self::start) refuses anything else.
     #[must_use]
     pub fn name(mut self, name: &'static str) -> Self {
-        self.name = name;
+        self.program.name = name;
+        self
+    }
+
+    /// The program's version, as in `env!("CARGO_PKG_VERSION")`: what `kvcli cluster status`, the
+    /// status page, `/metrics` and the log show of this node. `raftnode` and the version of this
+    /// crate unless this says otherwise.
+    #[must_use]
+    pub fn version(mut self, version: &'static str) -> Self {
+        self.program.version = version;
         self
     }
 
@@ -122,7 +132,7 @@ impl<A: Application> Builder<A> {
         let of_surfaces = Arc::clone(&lifetime);
         let plan = Plan {
             config,
-            name: self.name,
+            program: self.program,
             hosted,
             ops: self.ops,
             collectors: self.collectors,

@@ -15,7 +15,7 @@ use super::Listeners;
 use super::servers::Servers;
 use crate::api::{Reporter, refusal};
 use crate::cluster::Overview;
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, Program};
 use crate::data_dir::DataDir;
 use crate::history::History;
 use crate::http;
@@ -38,6 +38,7 @@ pub(super) struct FaultyNode {
 impl FaultyNode {
     #[allow(clippy::too_many_arguments, reason = "each is a part of the node, made by then")]
     pub(super) async fn start(
+        program: Program,
         config: &NodeConfig,
         identity: &Identity,
         fault: Fault,
@@ -48,15 +49,15 @@ impl FaultyNode {
         service_names: &[&'static str],
         application_http: impl FnOnce(&Arc<Faulty>) -> Router,
     ) -> Self {
-        let faulty = Arc::new(Faulty::new(config, identity, fault, http_addr));
+        let faulty = Arc::new(Faulty::new(program, config, identity, fault, http_addr));
         let history = Arc::new(History::default());
         history.add_event(EventKind::Fault, explain(&faulty.fault));
         let reporter = Reporter::of_faulty(Arc::clone(&faulty), history);
         let overview = Overview::new(reporter.clone(), Dialler::new(tls.clone()));
         let clients =
             refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
-        let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
-        let http = http.merge(application_http(&faulty));
+        let application = application_http(&faulty);
+        let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview, application);
         let servers = Servers::start(listeners, tls, refusal::peer_routes(&faulty), clients, http);
         Self { faulty, servers, _data_dir: data_dir }
     }

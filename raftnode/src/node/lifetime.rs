@@ -74,7 +74,7 @@ fn announce(local: &Local) {
         peers = local.own.raft_addr,
         http = local.http_addr,
         data = %local.data_dir.display(),
-        "the node is up, version {}", env!("CARGO_PKG_VERSION")
+        "the node is up, version {}", local.program.version
     );
 }
 

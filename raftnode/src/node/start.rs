@@ -21,7 +21,7 @@ use super::servers::Servers;
 use crate::api::{Api, ClientServices, Reporter};
 use crate::application::{Hosted, stored_meta};
 use crate::cluster::Overview;
-use crate::config::{NodeConfig, Peers};
+use crate::config::{NodeConfig, Peers, Program};
 use crate::data_dir::{Claim, DataDir};
 use crate::history::{self, History};
 use crate::http;
@@ -43,8 +43,7 @@ type MakeSurfaces = Box<dyn FnOnce(Part) -> (ClientServices, Router) + Send>;
 /// What a node is started with, whatever its application is.
 pub(super) struct Plan {
     pub(super) config: NodeConfig,
-    /// What the names of the application's series begin with.
-    pub(super) name: &'static str,
+    pub(super) program: Program,
     pub(super) hosted: Hosted,
     /// The application's own operations, for the metrics.
     pub(super) ops: Vec<Op>,
@@ -108,7 +107,7 @@ impl Plan {
         let opened = tokio::task::spawn_blocking(move || open(&config)).await;
         let data_dir = Arc::new(opened.map_err(|e| StartError::part("the data directory")(&e))??);
         let (id, cluster) = (self.config.id, &self.config.cluster_name);
-        let metrics = Metrics::new(self.name, id, cluster, &self.ops).and_then(|metrics| {
+        let metrics = Metrics::new(self.program, id, cluster, &self.ops).and_then(|metrics| {
             metrics.add(std::mem::take(&mut self.collectors))?;
             Ok(Arc::new(metrics))
         });
@@ -118,6 +117,7 @@ impl Plan {
             Ok(core) => self.serve(core, http_addr, metrics, (listeners, tls), &data_dir),
             Err(CoreError::Fault(fault)) => Ok(Started::Faulty(
                 FaultyNode::start(
+                    self.program,
                     &self.config,
                     &data_dir.identity(),
                     fault,
@@ -143,7 +143,7 @@ impl Plan {
         data_dir: &DataDir,
     ) -> Result<Started, StartError> {
         let Core { handles, inbox, places } = core;
-        let local = Arc::new(Local::new(&self.config, http_addr, handles));
+        let local = Arc::new(Local::new(self.program, &self.config, http_addr, handles));
         let history = Arc::new(History::default());
         let reporter = Reporter::new(Arc::clone(&local), Arc::clone(&history));
         let overview = Overview::new(reporter.clone(), local.dialler.clone());
@@ -174,7 +174,7 @@ impl Plan {
         let peers = peer_routes(&local, inbox, &metrics);
         let surface = http::Surface::new(local, metrics, reporter, overview);
         let servers =
-            Servers::start(listeners, &tls, peers, clients, http::router(surface).merge(application_http));
+            Servers::start(listeners, &tls, peers, clients, http::router(surface, application_http));
         Ok(Started::Serving { api, servers, watchers })
     }
 }

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use storage_leveldb::Fault;
 
-use crate::config::{NodeConfig, Peers};
+use crate::config::{NodeConfig, Peers, Program};
 use crate::identity::Identity;
 use crate::raft::{Member, NodeId};
 
 /// What the surfaces of a node without storage know.
 #[derive(Debug)]
 pub(crate) struct Faulty {
+    /// What it runs.
+    pub program: Program,
     /// This node.
     pub id: NodeId,
     /// The id of its cluster in 32 hexadecimal digits; empty if it belongs to none.
@@ -31,8 +33,15 @@ pub(crate) struct Faulty {
 
 impl Faulty {
     /// The node of these options and this directory, whose storage cannot be opened.
-    pub(crate) fn new(config: &NodeConfig, identity: &Identity, fault: Fault, http_addr: String) -> Self {
+    pub(crate) fn new(
+        program: Program,
+        config: &NodeConfig,
+        identity: &Identity,
+        fault: Fault,
+        http_addr: String,
+    ) -> Self {
         Self {
+            program,
             id: config.id,
             cluster_id: identity.member.map(|member| member.cluster_id.to_string()).unwrap_or_default(),
             cluster_name: config.cluster_name.clone(),

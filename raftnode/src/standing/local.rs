@@ -13,13 +13,15 @@ use tokio::sync::watch;
 use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
 use crate::application::{Hosted, InForce};
-use crate::config::{NodeConfig, Peers};
+use crate::config::{NodeConfig, Peers, Program};
 use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
 use crate::tls::Dialler;
 
 /// This node's identity and the handles on its parts.
 pub(crate) struct Local {
+    /// What it runs.
+    pub program: Program,
     /// This node.
     pub id: NodeId,
     /// The label of its cluster.
@@ -92,8 +94,9 @@ pub(crate) struct Handles {
 }
 
 impl Local {
-    pub(crate) fn new(config: &NodeConfig, http_addr: String, handles: Handles) -> Self {
+    pub(crate) fn new(program: Program, config: &NodeConfig, http_addr: String, handles: Handles) -> Self {
         Self {
+            program,
             id: config.id,
             cluster_name: config.cluster_name.clone(),
             own: config.own_member(),

@@ -53,22 +53,23 @@ enum Loss {
 }
 
 impl Exporter {
-    /// From now on spans of node `node` in `cluster` go to `endpoint`, as those of `service`: with
-    /// that its own attributes begin, as in `service.log_index`, and the series that counts spans,
-    /// `service_trace_spans_total`. To be called before the node starts; there is one in a process.
+    /// From now on spans of node `node` in `cluster` go to `endpoint`, as those of the program
+    /// `service` of `version`: with its name its own attributes begin, as in `service.log_index`,
+    /// and the series that counts spans, `service_trace_spans_total`. To be called before the node starts; there is one in a process.
     ///
     /// # Errors
     /// If no thread can be had, or there is an exporter already.
     pub fn start(
         endpoint: &OtlpEndpoint,
-        service: &'static str,
+        (service, version): (&'static str, &'static str),
         node: u64,
         cluster: &str,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime?;
         let spans = tracer::open(service).ok_or_else(|| io::Error::other("spans are exported already"))?;
-        let (endpoint, resource) = (endpoint.clone(), otlp::resource(service, &node.to_string(), cluster));
+        let resource = otlp::resource(service, version, &node.to_string(), cluster);
+        let endpoint = endpoint.clone();
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = mpsc::channel::<()>();
         let run = move || {

@@ -123,11 +123,11 @@ enum AnyKind {
 }
 
 /// This node, under the names of OpenTelemetry's resource conventions.
-pub(super) fn resource(service: &str, node: &str, cluster: &str) -> Resource {
+pub(super) fn resource(service: &str, version: &str, node: &str, cluster: &str) -> Resource {
     let cluster_name = own(service, "cluster_name");
     let pairs = [
         ("service.name", service),
-        ("service.version", env!("CARGO_PKG_VERSION")),
+        ("service.version", version),
         ("service.instance.id", node),
         (&cluster_name, cluster),
     ];
@@ -147,8 +147,8 @@ pub(super) async fn export(
     resource: Resource,
     batch: Vec<Span>,
 ) -> Result<usize, Status> {
-    // Says which part of a program made a span: there is one.
-    let scope = Scope { name: service.to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    // Says which library made a span.
+    let scope = Scope { name: "raftnode".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let spans = batch.into_iter().map(|span| OtlpSpan::new(service, span)).collect();
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans }];
     let request =

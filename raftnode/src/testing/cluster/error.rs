@@ -20,6 +20,14 @@ pub enum ClusterError {
         /// Why not.
         source: StorageError,
     },
+    /// A node has stopped by itself.
+    #[error("node {node} has stopped, as a node does whose `apply` fails or panics: {reason}")]
+    Stopped {
+        /// Which node.
+        node: NodeId,
+        /// What stopped it.
+        reason: String,
+    },
     /// The test itself cannot run.
     #[error("cannot start: {0}")]
     Runtime(#[source] std::io::Error),

@@ -260,7 +260,7 @@ impl<A: Application> Cluster<A> {
         Ok(nodes)
     }
 
-    /// What `look` finds, in good time.
+    /// What `look` finds, in good time. A node that has stopped by itself is not waited for.
     async fn within<T, F: Future<Output = Option<T>>>(
         &self,
         reason: &str,
@@ -271,9 +271,19 @@ impl<A: Application> Cluster<A> {
             if let Some(found) = look().await {
                 return Ok(found);
             }
+            self.check_running()?;
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         Err(ClusterError::NotRecovered { seconds: RECOVERY_SECONDS, reason: reason.to_owned() })
+    }
+
+    fn check_running(&self) -> Result<(), ClusterError> {
+        let stopped = |node| {
+            let metrics = self.member(node)?.raft.metrics();
+            let state = metrics.borrow_watched().running_state.clone();
+            Some(ClusterError::Stopped { node, reason: state.err()?.to_string() })
+        };
+        self.nodes().into_iter().find_map(stopped).map_or(Ok(()), Err)
     }
 
     async fn run(&self, node: NodeId) -> Result<(), ClusterError> {

@@ -194,3 +194,36 @@ async fn a_write_that_comes_again_moves_the_time_that_queries_see() {
     assert!(cluster.read(leader, ()).await.unwrap() >= seen);
     cluster.check().await.unwrap();
 }
+
+/// Its `apply` fails.
+struct Failing;
+
+impl Application for Failing {
+    const SCHEMA: u32 = 1;
+    type Command = ();
+    type Response = ();
+    type Query = ();
+    type Answer = ();
+
+    fn apply(&self, _: &mut Transaction<'_, '_>, _: At, (): ()) -> Result<(), StorageError> {
+        Err(StorageError::corrupt("no such shelf"))
+    }
+
+    fn query(&self, _: &mut View<'_, '_>, (): ()) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+/// An author waited a minute, and was told that a new node does not become a voter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_apply_fails_is_named_with_the_reason_and_not_waited_for() {
+    let cluster = Cluster::start(3, 6, || Failing).await.unwrap();
+    let (leader, _) = roles(&cluster).await;
+    let written = cluster.write_encoded(leader, encoded("a command", &()), Duration::from_secs(5));
+    written.await.unwrap_err();
+    let begun = Instant::now();
+    let error = cluster.add_node().await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(RECOVERY_SECONDS) / 2, "{error}");
+    assert!(matches!(error, ClusterError::Stopped { .. }), "{error}");
+    assert!(error.to_string().contains("no such shelf"), "{error}");
+}
