@@ -17,7 +17,7 @@ use tonic::Status;
 use super::admission::Place;
 use super::call::Call;
 use super::limits::MAX_STREAM_REQUESTS;
-use super::proposals::{Applied, Reply};
+use super::proposal::{Applied, Reply};
 use super::requests::{Answered, Found, Question, note_applied, response_of};
 use super::server::Api;
 use super::status_codes::{self, Failure};

@@ -15,7 +15,7 @@ use tonic::Status;
 use super::call::Call;
 use super::forward::{Effect, Hop};
 use super::limits::MAX_ANSWER_BYTES;
-use super::proposals::Applied;
+use super::proposal::Applied;
 use super::route::{self, LEADER_WAIT};
 use super::server::Api;
 use super::status_codes::{self, Failure};

@@ -44,6 +44,16 @@ impl Returning {
         });
     }
 
+    /// One has come, and no other is expected. If others are, nothing is noted.
+    pub(super) fn comes_alone(&self) -> bool {
+        let mut comes_alone = true;
+        self.update(|due| {
+            comes_alone = due.is_none_or(|due| due.count <= 1);
+            due.filter(|_| !comes_alone)
+        });
+        comes_alone
+    }
+
     /// No more are waited for.
     pub(super) fn forget(&self) {
         self.update(|_| None);
@@ -85,10 +95,15 @@ mod tests {
     fn a_client_that_comes_back_does_not_wait_for_itself() {
         let returning = Returning::default();
         for _ in 0..3 {
+            assert!(returning.comes_alone());
+            returning.answered(1);
             returning.came(1);
             assert!(!returning.are_due());
             returning.answered(1);
         }
+        returning.answered(1);
+        assert!(!returning.comes_alone(), "two were answered");
+        assert!(returning.are_due());
     }
 
     #[test]
