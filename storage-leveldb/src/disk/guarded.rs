@@ -93,11 +93,10 @@ impl GuardedDisk {
     /// A missing file counts as deleted. The deletion is not synced: a file that comes back after a
     /// power failure is garbage that is deleted again.
     pub(crate) fn delete(&self, path: &Path) -> Result<(), Fault> {
-        self.health.check()?;
-        match self.disk.delete(path) {
+        self.change("delete", &path.into(), || match self.disk.delete(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => self.latched("delete", path, other),
-        }
+            other => other,
+        })
     }
 
     /// Durable when it returns, and so are the directories above it that were missing.
@@ -106,8 +105,7 @@ impl GuardedDisk {
     }
 
     pub(crate) fn delete_dir(&self, path: &Path) -> Result<(), Fault> {
-        self.health.check()?;
-        self.latched("delete directory", path, self.disk.delete_dir(path))
+        self.change("delete directory", &path.into(), || self.disk.delete_dir(path))
     }
 
     pub(crate) fn sync_dir(&self, path: &Path) -> Result<(), Fault> {

@@ -60,11 +60,41 @@ fn judged<T>(
     doing: fmt::Arguments<'_>,
     result: Result<T, StorageError>,
 ) -> Result<T, StorageError> {
-    if let Err(StorageError::Fault(fault)) = &result {
-        let reason = format!("the application failed while {doing}: {}", fault.reason);
-        return Err(disk.latch(Fault::application(dir, reason)).into());
-    }
     // An application may take an error for an empty answer.
     disk.health.check()?;
-    result
+    let reason = match &result {
+        // Nothing is stored any more, and nothing has failed.
+        Ok(_) | Err(StorageError::Closed) => return result,
+        Err(StorageError::Fault(fault)) => fault.reason.clone(),
+        Err(e) => e.to_string(),
+    };
+    let reason = format!("the application failed while {doing}: {reason}");
+    Err(disk.latch(Fault::application(dir, reason)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::observer::Silent;
+    use crate::testing::SimDisk;
+
+    /// Found by reading: only an error that was a fault already stopped the storage. With any other
+    /// a compaction ended in silence, and part of a batch was stored as if it had been applied.
+    #[test]
+    fn whatever_error_an_application_applies_with_is_a_fault() {
+        for error in [
+            StorageError::corrupt("no such shelf"),
+            StorageError::QueryFailed("no such shelf".to_owned()),
+            StorageError::UnsendableAnswer("no such shelf".to_owned()),
+        ] {
+            let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(Silent), Arc::new(()));
+            let call = || Err::<(), _>(error);
+            let failed = of_application(&disk, Path::new("state"), format_args!("applying"), call);
+            assert!(matches!(failed, Err(StorageError::Fault(_))), "{failed:?}");
+            let latched = disk.health.check().unwrap_err();
+            assert!(latched.reason.contains("no such shelf"), "{latched}");
+        }
+    }
 }

@@ -222,11 +222,13 @@ impl<C: RaftTypeConfig> RaftLogStorage<C> for LogStore<C> {
             return Ok(());
         }
         let point = purge_point::<C>(&log_id)?;
-        if self.last.as_ref() < Some(&log_id) && point.end < self.reader.log.bounds().end {
+        if point.end >= self.reader.log.bounds().end {
+            // Nothing is left, though what was last may be of a later term: it was not committed.
+            self.last = Some(log_id.clone());
+        } else if self.last.as_ref() < Some(&log_id) {
             let text = format!("entries behind {log_id} are of an older leader, and were not truncated");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        self.last = self.last.take().max(Some(log_id.clone()));
         self.purged = Some(log_id);
         Ok(self.reader.log.purge(point).await?)
     }

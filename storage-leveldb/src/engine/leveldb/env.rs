@@ -325,7 +325,7 @@ impl Drop for LogFile {
     }
 }
 
-/// LevelDB never begins a new MANIFEST by itself, so this counts how long it is.
+/// LevelDB's MANIFEST.
 struct ManifestFile {
     log: LogFile,
     /// A flush makes it durable; else only its end does.

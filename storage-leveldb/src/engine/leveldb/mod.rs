@@ -11,9 +11,7 @@
 //!   wrong;
 //! - every batch sets [`SENTINEL`], so that every table of level 0 overlaps every other: for level
 //!   0 `Version::overlap_in_level` searches as if the tables did not overlap, misses some that do,
-//!   and then puts new pairs below old ones;
-//! - a database whose MANIFEST has grown long is closed and opened again, which begins a new one:
-//!   LevelDB itself only appends to it, and reads all of it at a start.
+//!   and then puts new pairs below old ones.
 
 mod env;
 mod everything;
