@@ -68,6 +68,15 @@ pub fn decode<T: serde::de::DeserializeOwned>(key: &[u8], value: &[u8]) -> Resul
     application::decoded(key, value)
 }
 
+/// What [`Transaction::store`] writes of a value: to keep the bytes of each version of a type in a
+/// test, which [`decode`] reads.
+///
+/// # Errors
+/// It cannot be encoded.
+pub fn encode<T: serde::Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, StorageError> {
+    application::encoded(key, value)
+}
+
 /// Runs the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

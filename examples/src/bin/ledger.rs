@@ -134,6 +134,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().node;
     let _log = args.start_log("ledger", env!("CARGO_PKG_VERSION"))?;
-    let node = Node::builder(Ledger).name("ledger").http_json().start(args.into()).await?;
+    let node = Node::builder(Ledger).name("ledger").version(env!("CARGO_PKG_VERSION"));
+    let node = node.http_json().start(args.into()).await?;
     Ok(node.until_stopped().await?)
 }

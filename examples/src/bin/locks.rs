@@ -208,6 +208,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().node;
     let _log = args.start_log("locks", env!("CARGO_PKG_VERSION"))?;
-    let node = Node::builder(Locks).name("locks").http_json().start(args.into()).await?;
+    let node = Node::builder(Locks).name("locks").version(env!("CARGO_PKG_VERSION"));
+    let node = node.http_json().start(args.into()).await?;
     Ok(node.until_stopped().await?)
 }

@@ -83,6 +83,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().node;
     let _log = args.start_log("queue", env!("CARGO_PKG_VERSION"))?;
-    let node = Node::builder(Queue).name("queue").http_json().start(args.into()).await?;
+    let node = Node::builder(Queue).name("queue").version(env!("CARGO_PKG_VERSION"));
+    let node = node.http_json().start(args.into()).await?;
     Ok(node.until_stopped().await?)
 }

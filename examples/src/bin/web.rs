@@ -78,7 +78,8 @@ async fn main() -> anyhow::Result<()> {
     let Args { node, listen } = Args::parse();
     let _log = node.start_log("web", env!("CARGO_PKG_VERSION"))?;
     let listener = tokio::net::TcpListener::bind(listen).await?;
-    let node = Node::builder(Links).name("web").start(node.into()).await?;
+    let version = env!("CARGO_PKG_VERSION");
+    let node = Node::builder(Links).name("web").version(version).start(node.into()).await?;
     let router = Router::new().route("/{name}", get(follow).put(link)).with_state(node.clone());
     let asked_to_stop = StopRequests::listen(false)?.first(raftnode::logging::flush);
     let web = axum::serve(listener, router).with_graceful_shutdown(async { _ = asked_to_stop.await });

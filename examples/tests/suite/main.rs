@@ -17,6 +17,7 @@ mod ledger;
 mod locks;
 mod one_process;
 mod pages;
+mod processes;
 mod queue;
 mod quoted;
 mod short;

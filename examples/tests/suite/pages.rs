@@ -9,7 +9,11 @@ const PAGES: [(&str, &str); 5] = [
     ("changing-your-types.md", include_str!("../../../docs/guide/changing-your-types.md")),
     ("without-the-framework.md", include_str!("../../../docs/guide/without-the-framework.md")),
 ];
-const SOURCES: [&str; 2] = [include_str!("../../src/bin/stockroom/program.rs"), include_str!("pages.rs")];
+const SOURCES: [&str; 3] = [
+    include_str!("../../src/bin/stockroom/program.rs"),
+    include_str!("pages.rs"),
+    include_str!("processes.rs"),
+];
 
 /// Code without what depends on the width of lines.
 fn squeezed(code: &str) -> String {
@@ -300,6 +304,14 @@ mod versions {
     enum Command {
         Take { item: String },
         TakeFrom { item: String, shelf: String },
+    }
+
+    #[test]
+    fn commands_mean_what_they_meant_in_version_1() {
+        let take = [0, 4, b'b', b'o', b'l', b't'];
+        let command: Command = raftnode::decode(b"Take", &take).unwrap();
+        assert!(matches!(&command, Command::Take { item } if item == "bolt"));
+        assert_eq!(raftnode::encode(b"Take", &command).unwrap(), take);
     }
 
     const FEE: u64 = 1;

@@ -31,7 +31,7 @@ pub(crate) use place::{Meta, Place};
 #[cfg(test)]
 pub(crate) use session::GENERATION_COMMANDS;
 pub(crate) use session::{Session, generation};
-pub(crate) use view::decoded;
+pub(crate) use view::{decoded, encoded};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

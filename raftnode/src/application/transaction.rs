@@ -7,7 +7,7 @@ use storage_leveldb::StorageError;
 use storage_leveldb::scan::{KeyRange, ScanLimit};
 
 use super::place;
-use super::view::decoded;
+use super::view::{decoded, encoded};
 
 /// Reads and changes the application's pairs; reads its own writes, and those of the commands
 /// before it. Nothing of it is seen by others before the command has been applied, and after a
@@ -47,9 +47,7 @@ impl<'t, 'b> Transaction<'t, 'b> {
     /// # Errors
     /// It cannot be encoded.
     pub fn store<T: Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), StorageError> {
-        let encoded = codec::encode(value);
-        let bytes = encoded.map_err(|e| StorageError::corrupt(format!("{}: {e}", key.escape_ascii())))?;
-        self.put(key, &bytes);
+        self.put(key, &encoded(key, value)?);
         Ok(())
     }
 

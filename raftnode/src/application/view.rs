@@ -1,6 +1,7 @@
 //! What a query may see.
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use storage_leveldb::StorageError;
 use storage_leveldb::scan::{KeyRange, ScanLimit};
@@ -68,6 +69,14 @@ impl<'v, 'a> View<'v, 'a> {
         let pairs = limit.first_of(self.inner.scan(place::application_range(range)))?;
         Ok(pairs.into_iter().map(|(key, value)| (place::without_prefix(&key), value)).collect())
     }
+}
+
+/// What is stored of a typed value under `key`.
+///
+/// # Errors
+/// It cannot be encoded.
+pub(crate) fn encoded<T: Serialize>(key: &[u8], value: &T) -> Result<Vec<u8>, StorageError> {
+    codec::encode(value).map_err(|e| StorageError::corrupt(format!("{}: {e}", key.escape_ascii())))
 }
 
 /// A typed value, from what is stored under `key`.

@@ -55,7 +55,8 @@ enum Loss {
 impl Exporter {
     /// From now on spans of node `node` in `cluster` go to `endpoint`, as those of the program
     /// `service` of `version`: with its name its own attributes begin, as in `service.log_index`,
-    /// and the series that counts spans, `service_trace_spans_total`. To be called before the node starts; there is one in a process.
+    /// and the series that counts spans, `service_trace_spans_total`. To be called before the node
+    /// starts; there is one in a process.
     ///
     /// # Errors
     /// If no thread can be had, or there is an exporter already.

@@ -187,10 +187,10 @@ async fn purged_entries_are_not_answered_by_later_ones() {
     assert_eq!(reader.limited_get_log_entries(5, 9).await.unwrap().len(), 4);
 }
 
-/// Found by reading: a follower has entries of term 5 that were never committed, and gets a snapshot
-/// of entries of term 3, committed by a later leader. openraft has the log purged up to there, and
-/// appends behind it. The log took the greater log id for its last one, so that this did not follow,
-/// and the node stopped.
+/// Found by reading: a follower has entries of term 5 that were never committed, and gets a
+/// snapshot of entries of term 3, committed by a later leader. openraft has the log purged up to
+/// there, and appends behind it. The log took the greater log id for its last one, so that this did
+/// not follow, and the node stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_goes_on_behind_a_snapshot_of_an_older_term_than_what_it_replaces() {
     let of_term = |term, index| {

@@ -75,7 +75,7 @@ struct Args {
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse().node;
     let _log = args.start_log("stockroom", env!("CARGO_PKG_VERSION"))?;
-    let node = Node::builder(Stockroom).name("stockroom").http_json();
-    let node = node.start(args.into()).await?;
+    let node = Node::builder(Stockroom).name("stockroom").version(env!("CARGO_PKG_VERSION"));
+    let node = node.http_json().start(args.into()).await?;
     Ok(node.until_stopped().await?)
 }
