@@ -71,9 +71,9 @@ fn start(home: &Path, id: u64, address: &str) -> Result<Node> {
     let peers = GrpcNetwork::new(identity.clone(), options.clone());
     let raft = runtime.block_on(Raft::new(id, config.into(), peers, store.log, store.state))?;
 
-    let inbox = move || {
+    let inbox = move |announced| {
         let inbox = store.inbox.clone();
-        async move { inbox.create().await }
+        async move { inbox.create_for(&announced).await }
     };
     let service = RaftService::new(raft.clone(), identity, inbox, options.clone());
     let server = network_grpc::server_builder(&options).add_service(service.into_server());

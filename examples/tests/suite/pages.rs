@@ -410,9 +410,9 @@ mod alone {
         let network = GrpcNetwork::new(identity.clone(), options.clone());
         let raft = Raft::new(id, config.into(), network, store.log, store.state).await?;
 
-        let inbox = move || {
+        let inbox = move |announced| {
             let inbox = store.inbox.clone();
-            async move { inbox.create().await }
+            async move { inbox.create_for(&announced).await }
         };
         let service = RaftService::new(raft.clone(), identity, inbox, options.clone());
         let server = network_grpc::server_builder(&options).add_service(service.into_server());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 use openraft::raft::{AppendEntriesResponse, VoteRequest};
 use openraft::storage::RaftStateMachine;
+use openraft::type_config::alias::SnapshotMetaOf;
 use openraft::{Raft, RaftTypeConfig};
 use proto::raft::v1 as pb;
 use proto::raft::v1::raft_server::RaftServer;
@@ -23,8 +24,10 @@ use crate::server::snapshot::Receiver;
 use crate::server::{admission, append};
 use crate::wire;
 
-/// Serves the peers of one node. `F` makes the place that a received snapshot is written to; what
-/// it makes is dropped unfinished if the transfer fails, and should then clean up after itself.
+/// Serves the peers of one node. `F` makes the place that a received snapshot is written to, of the
+/// metadata with which it was announced; what it makes is dropped unfinished if the transfer fails,
+/// and should then clean up after itself. Its `shutdown` should fail if what was written is not the
+/// snapshot that was announced: one that openraft cannot install stops it.
 pub struct RaftService<C: RaftTypeConfig, SM: RaftStateMachine<C>, F> {
     raft: Raft<C, SM>,
     addressee: Arc<Addressee<C>>,
@@ -59,7 +62,7 @@ where
     C::Node: PeerAddress,
     SM: RaftStateMachine<C>,
     SM::SnapshotData: AsyncRead + AsyncWrite + Unpin + Send + Sync,
-    F: Fn() -> Fut + Send + Sync + 'static,
+    F: Fn(SnapshotMetaOf<C>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
 {
     /// An earlier incarnation of a member may still be running somewhere, with the same node id:
@@ -115,7 +118,7 @@ where
     C::Node: PeerAddress,
     SM: RaftStateMachine<C>,
     SM::SnapshotData: AsyncRead + AsyncWrite + Unpin + Send + Sync,
-    F: Fn() -> Fut + Send + Sync + 'static,
+    F: Fn(SnapshotMetaOf<C>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
 {
     type StreamAppendStream =
@@ -180,7 +183,7 @@ where
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::SnapshotResponse>, Status> {
         let (certified, chunks) = parts::<C, _>(request);
-        let place = || (self.snapshot_factory)();
+        let place = |announced| (self.snapshot_factory)(announced);
         self.snapshots.receive(chunks, certified.as_ref(), place).await.map(Response::new)
     }
 }

@@ -44,7 +44,7 @@ where
         &self,
         mut chunks: Streaming<SnapshotChunk>,
         certified: Option<&CertifiedSender<C::NodeId>>,
-        create: impl FnOnce() -> Fut + Send,
+        create: impl FnOnce(SnapshotMetaOf<C>) -> Fut + Send,
     ) -> Result<SnapshotResponse, Status>
     where
         Fut: Future<Output = io::Result<SM::SnapshotData>> + Send,
@@ -53,7 +53,7 @@ where
         let place = Arc::clone(&self.place)
             .try_acquire_owned()
             .map_err(|_| Status::resource_exhausted("another snapshot is being received; try again later"))?;
-        let mut data = create().await.map_err(|e| storage("create a snapshot file", &e))?;
+        let mut data = create(meta.clone()).await.map_err(|e| storage("create a snapshot file", &e))?;
         self.copy(&mut chunks, &mut data).await?;
         data.shutdown().await.map_err(|e| storage("finish the snapshot file", &e))?;
         let vote = self.install(vote, Snapshot { meta, snapshot: data }, place).await?;

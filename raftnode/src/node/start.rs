@@ -198,9 +198,9 @@ fn open(config: &NodeConfig) -> Result<DataDir, StartError> {
 }
 
 fn peer_routes(local: &Arc<Local>, inbox: SnapshotInbox, metrics: &Metrics) -> Routes {
-    let make_room = move || {
+    let make_room = move |announced| {
         let inbox = inbox.clone();
-        async move { inbox.create().await }
+        async move { inbox.create_for(&announced).await }
     };
     let mut network = NetworkOptions::default();
     network.observer = Arc::new(PeerNews::new(Arc::clone(&metrics.network), Arc::clone(local)));

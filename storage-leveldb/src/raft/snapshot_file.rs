@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -232,12 +234,29 @@ pub struct SnapshotInbox {
 }
 
 impl SnapshotInbox {
-    /// An empty snapshot. Write the received bytes, shut it down, and hand it to openraft to be
-    /// installed; if it is dropped instead, what was written goes away.
+    /// An empty snapshot, which shall become the one that a peer has announced with this metadata.
+    /// Write the received bytes, shut it down, and hand it to openraft to be installed; if it is
+    /// dropped instead, what was written goes away.
     ///
-    /// `shutdown` makes it durable: bytes that are not a whole snapshot are an error of the kind
-    /// [`InvalidData`](io::ErrorKind::InvalidData) there, or earlier, and must not be handed to openraft, which takes a
-    /// snapshot that cannot be installed for a failure of this node.
+    /// `shutdown` makes it durable: bytes that are not a whole snapshot, or are another one, are an
+    /// error of the kind [`InvalidData`](io::ErrorKind::InvalidData) there, or earlier, and must not
+    /// be handed to openraft, which takes a snapshot that cannot be installed for a failure of this
+    /// node.
+    ///
+    /// # Errors
+    /// A storage fault, or the metadata cannot be encoded.
+    #[allow(clippy::unused_async, reason = "making room may come to need the disk")]
+    pub async fn create_for(&self, announced: &impl Serialize) -> io::Result<SnapshotFile> {
+        self.health.check().map_err(StorageError::from)?;
+        let announced = codec::encode(announced).map_err(io::Error::other)?;
+        let receive = self.receive.clone();
+        SnapshotFile::receiving(Arc::new(move |stream| {
+            let received = receive(stream)?;
+            if received.is_of(&announced) { Ok(received) } else { Err(SnapshotError::OtherMeta) }
+        }))
+    }
+
+    /// The same for whatever snapshot comes; installing it with other metadata than its own fails.
     ///
     /// # Errors
     /// A storage fault.

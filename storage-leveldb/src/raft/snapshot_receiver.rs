@@ -45,13 +45,18 @@ fn receive<C: RaftTypeConfig>(tree: &LsmTree, stream: &mut dyn Read) -> Result<R
 }
 
 impl Received {
+    /// Whether its metadata have these codec bytes.
+    pub(crate) fn is_of(&self, meta: &[u8]) -> bool {
+        self.meta == meta
+    }
+
     /// The table, and the position that it is at, if it is the snapshot that was announced.
     pub(crate) fn into_table<C: RaftTypeConfig>(
         self,
         announced: SnapshotMetaOf<C>,
     ) -> Result<(FinishedTable, Position<C>), SnapshotError> {
         let meta = codec::encode(&announced).map_err(|_| SnapshotError::OtherMeta)?;
-        if meta != self.meta {
+        if !self.is_of(&meta) {
             return Err(SnapshotError::OtherMeta);
         }
         Ok((self.table, Position { applied: announced.last_log_id, membership: announced.last_membership }))

@@ -84,6 +84,27 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     assert_eq!(follower.reader.query(()).await.unwrap().len(), 1);
 }
 
+/// Found by reading: a peer that announces other metadata than those of the snapshot that it sends
+/// was found out by the installation only, which openraft takes for a failure of this node's disk,
+/// and stops.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_snapshot_than_the_announced_one_is_refused_before_it_is_installed() {
+    let (meta, bytes) = sent_by_another(5).await;
+    let (other, _) = sent_by_another(6).await;
+    let (_dir, mut store) = node().await;
+    let mut received = store.inbox.create_for(&other).await.unwrap();
+    received.write_all(&bytes).await.unwrap();
+    let refused = received.shutdown().await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::InvalidData, "{refused}");
+    drop(received);
+    assert_eq!(store.health.fault(), None);
+    let mut received = store.inbox.create_for(&meta).await.unwrap();
+    received.write_all(&bytes).await.unwrap();
+    received.shutdown().await.unwrap();
+    store.state.install_snapshot(&meta, received).await.unwrap();
+    assert_eq!(store.reader.query(()).await.unwrap().len(), 1);
+}
+
 /// Found by reading, when snapshots were files: one that was completed removed every temporary
 /// file, the one that was being received among them; installing it then stopped the node. Now the
 /// table that is being received must stay when the compaction thread removes those that do not

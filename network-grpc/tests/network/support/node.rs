@@ -80,7 +80,7 @@ impl Node {
             let address = listener.local_addr().unwrap().to_string();
             let config = Arc::new(config().validate().unwrap());
             let raft = Raft::new(id, config, network(id), log_store, machine).await.unwrap();
-            let inbox = || async { Ok(Cursor::new(Vec::new())) };
+            let inbox = |_| async { Ok(Cursor::new(Vec::new())) };
             let service = RaftService::new(raft.clone(), identity(id), inbox, options());
             let certify = InterceptorLayer::new(move |mut request: tonic::Request<()>| {
                 if let Some(sender) = certified {

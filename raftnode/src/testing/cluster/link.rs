@@ -115,7 +115,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         let install = move |peer: Port| async move {
             let Snapshot { meta, snapshot: mut sent } = snapshot;
             let text = |e: std::io::Error| e.to_string();
-            let mut received = peer.inbox.create().await.map_err(|e| e.to_string())?;
+            let mut received = peer.inbox.create_for(&meta).await.map_err(text)?;
             tokio::io::copy(&mut sent, &mut received).await.map_err(text)?;
             received.shutdown().await.map_err(text)?;
             let snapshot = Snapshot { meta, snapshot: received };
