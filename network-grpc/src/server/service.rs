@@ -183,7 +183,7 @@ where
         request: Request<Streaming<pb::SnapshotChunk>>,
     ) -> Result<Response<pb::SnapshotResponse>, Status> {
         let (certified, chunks) = parts::<C, _>(request);
-        let place = |announced| (self.snapshot_factory)(announced);
+        let place = &self.snapshot_factory;
         self.snapshots.receive(chunks, certified.as_ref(), place).await.map(Response::new)
     }
 }
