@@ -19,7 +19,7 @@ pub struct NodeArgs {
     /// Where everything is stored
     #[arg(long, env = "NODE_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Listen here for clients and for nodes that pass requests on
+    /// Listen here for clients
     #[arg(long, env = "NODE_CLIENT_ADDR", value_name = "HOST:PORT")]
     pub client_addr: Address,
     /// Listen here for the other nodes

@@ -170,7 +170,11 @@ impl From<Status> for Error {
             _ if status.metadata().contains_key(NODE_FAULT_METADATA) => Self::Faulty(text),
             Code::Unavailable => Self::NotApplied(text),
             Code::ResourceExhausted => Self::Overloaded(text),
-            Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => Self::Refused(text),
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented => Self::Refused(text),
             Code::DataLoss => Self::Faulty(text),
             _ => Self::Unknown(text),
         }

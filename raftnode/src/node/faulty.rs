@@ -55,9 +55,10 @@ impl FaultyNode {
         let overview = Overview::new(reporter.clone(), Dialler::new(tls.clone()));
         let clients =
             refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
+        let peers = refusal::peer_routes(&faulty, reporter.clone(), Arc::clone(&overview));
         let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview);
         let http = http.merge(application_http(&faulty));
-        let servers = Servers::start(listeners, tls, refusal::peer_routes(&faulty), clients, http);
+        let servers = Servers::start(listeners, tls, peers, clients, http);
         Self { faulty, servers, _data_dir: data_dir }
     }
 

@@ -171,7 +171,7 @@ impl Plan {
         watchers.spawn(watch_snapshots(Arc::clone(&local), Arc::clone(self.hosted.applied_bytes())));
         watchers.spawn(report_health(Arc::clone(&local), health, self.service_names));
 
-        let peers = peer_routes(&local, inbox, &metrics);
+        let peers = api.peer_services(peer_routes(&local, inbox, &metrics));
         let surface = http::Surface::new(local, metrics, reporter, overview);
         let servers =
             Servers::start(listeners, &tls, peers, clients, http::router(surface).merge(application_http));

@@ -19,9 +19,9 @@ const REMIND_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// One of the three listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// For clients, and for nodes that pass their requests on.
+    /// For clients.
     Client,
-    /// For peers.
+    /// For peers: consensus, and requests of clients that nodes pass on.
     Peer,
     /// For HTTP.
     Http,
