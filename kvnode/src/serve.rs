@@ -34,6 +34,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     let builder = Node::builder(KvApplication)
         .name("kv")
         .services(&["kv.v1.Kv"], api::services)
+        .scopes(api::check_scope)
         .operations(&[PUT, GET, DELETE, SCAN])
         .metrics(logging::collectors()?);
     let node = tokio::select! {

@@ -14,6 +14,7 @@ use super::cluster::ClusterService;
 use super::limits::MAX_MESSAGE_BYTES;
 use super::requests_service::RequestsService;
 use super::server::Api;
+use crate::auth::Needs;
 
 /// Requests one connection may have open.
 const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
@@ -32,6 +33,9 @@ pub struct ClientServices {
     pub routes: RoutesBuilder,
     /// Encoded `FileDescriptorSet`s, for reflection.
     pub descriptors: Vec<&'static [u8]>,
+    /// What its methods need where there is an `--auth-file`, by path, as in
+    /// `/locks.v1.Locks/Take`. A method that is not named here needs the right to administer.
+    pub needs: Vec<(&'static str, Needs)>,
 }
 
 impl Api {
@@ -42,7 +46,7 @@ impl Api {
     /// If the descriptors compiled into this program are malformed.
     pub(crate) fn services(
         self: &Arc<Self>,
-        application: ClientServices,
+        application: &ClientServices,
     ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
         let (health, health_server) = tonic_health::server::health_reporter();
         let descriptors = [pb::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
