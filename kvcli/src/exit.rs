@@ -133,6 +133,8 @@ fn client_code(error: &ClientError) -> Code {
     match error {
         ClientError::BadEndpoint { .. }
         | ClientError::BadTlsFile { .. }
+        | ClientError::BadToken
+        | ClientError::TokenOverPlaintext
         | ClientError::BadClusterId { .. }
         | ClientError::SeveralClusters { .. }
         | ClientError::NoEndpoint

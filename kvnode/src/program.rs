@@ -26,11 +26,20 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
     match Cli::try_parse_from(args) {
         Ok(Cli { command: Some(Command::Playground(args)), .. }) => exit_code(playground::run(&args)),
         Ok(Cli { command: Some(Command::Cert(args)), .. }) => exit_code(cert::run(&args)),
+        Ok(Cli { command: Some(Command::Token), .. }) => token(),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check(&args, env),
         Ok(Cli { command: Some(Command::Serve(args)), .. }) => serve(&args, env),
         Ok(Cli { command: None, serve: args }) => serve(&args, env),
         Err(e) => explain(&e),
     }
+}
+
+/// The token is for its client alone, and the hash for the nodes.
+fn token() -> ExitCode {
+    let (token, hash) = raftnode::auth::new_token();
+    println!("token         {token}  (keep it secret: for kvcli --token-file)");
+    println!("token-sha256  {hash}  (for --auth-file)");
+    ExitCode::SUCCESS
 }
 
 fn serve(args: &ServeArgs, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {

@@ -35,6 +35,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         .name("kv")
         .version(env!("CARGO_PKG_VERSION"))
         .services(&["kv.v1.Kv"], api::services)
+        .scopes(api::check_scope)
         .operations(&[PUT, GET, DELETE, SCAN])
         .metrics(logging::collectors()?);
     let node = tokio::select! {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Address, NodeConfig, Peers, TlsOptions};
+use crate::config::{Address, AuthOptions, NodeConfig, Peers, TlsOptions};
 use crate::logging::{FlushAtEnd, LogFilter, LogFormat, LogOptions, Source};
 use crate::raft::NodeId;
 
@@ -19,7 +19,7 @@ pub struct NodeArgs {
     /// Where everything is stored
     #[arg(long, env = "NODE_DATA_DIR", value_name = "DIR")]
     pub data_dir: PathBuf,
-    /// Listen here for clients and for nodes that pass requests on
+    /// Listen here for clients
     #[arg(long, env = "NODE_CLIENT_ADDR", value_name = "HOST:PORT")]
     pub client_addr: Address,
     /// Listen here for the other nodes
@@ -39,6 +39,9 @@ pub struct NodeArgs {
     /// Certificates, keys and CAs.
     #[command(flatten)]
     pub tls: TlsOptions,
+    /// Who may do what.
+    #[command(flatten)]
+    pub auth: AuthOptions,
     /// What is logged: LEVEL or TARGET=LEVEL, several with commas; else what RUST_LOG says
     #[arg(long, value_name = "FILTER")]
     pub log: Option<LogFilter>,
@@ -67,8 +70,10 @@ impl NodeArgs {
 
 impl From<NodeArgs> for NodeConfig {
     fn from(args: NodeArgs) -> Self {
-        let NodeArgs { id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, tls, .. } = args;
-        Self { peers, cluster_name, tls, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
+        let NodeArgs {
+            id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, tls, auth, ..
+        } = args;
+        Self { peers, cluster_name, tls, auth, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
     }
 }
 

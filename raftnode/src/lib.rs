@@ -23,6 +23,7 @@ mod api;
 mod application;
 #[cfg(feature = "args")]
 pub mod args;
+pub mod auth;
 pub mod check;
 mod cluster;
 pub mod config;
@@ -50,7 +51,8 @@ pub use api::{
     MAX_STREAM_REQUESTS, Place, in_messages,
 };
 pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
-pub use config::{Address, MemoryLimits, NodeConfig, Peers, TlsOptions};
+pub use auth::{Caller, Needs, Right};
+pub use config::{Address, AuthOptions, MemoryLimits, NodeConfig, Peers, TlsOptions};
 pub use metrics::{Op, OpKind};
 pub use node::{
     AnswerStream, Builder, Ended, Error, Exchange, Failed, Node, Outcome, Requests, StartError, UntilError,

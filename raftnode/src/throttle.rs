@@ -54,9 +54,43 @@ impl Throttle {
     }
 }
 
+/// What is found wrong again and again is news at the second look, and then no more: a file that is
+/// just being replaced is not.
+#[derive(Debug, Default)]
+pub(crate) struct Persistent(Option<(String, bool)>);
+
+impl Persistent {
+    /// This is found wrong now; answers whether it is to be said.
+    pub(crate) fn is_news(&mut self, text: &str) -> bool {
+        match &mut self.0 {
+            Some((before, is_said)) if before == text => !std::mem::replace(is_said, true),
+            _ => {
+                self.0 = Some((text.to_owned(), false));
+                false
+            }
+        }
+    }
+
+    /// Nothing is wrong now.
+    pub(crate) fn is_over(&mut self) {
+        self.0 = None;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stays_wrong_is_said_at_the_second_look_and_once() {
+        let mut wrong = Persistent::default();
+        assert_eq!(
+            ["a", "a", "a", "b", "b", "b"].map(|text| wrong.is_news(text)),
+            [false, true, false, false, true, false]
+        );
+        wrong.is_over();
+        assert_eq!(["b", "b"].map(|text| wrong.is_news(text)), [false, true]);
+    }
 
     #[test]
     fn a_flood_costs_a_few_lines_and_the_next_says_how_many_are_missing() {

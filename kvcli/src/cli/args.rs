@@ -1,11 +1,14 @@
 //! The command line as clap sees it: the flags for every command, and the list of commands.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::Resettable;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use kvcli::{ClientTls, ClusterId};
+use kvcli::{ClientTls, ClientToken, ClusterId};
 
 use super::bench::BenchArgs;
 use super::cluster::ClusterArgs;
@@ -24,6 +27,11 @@ const DEFAULT_ENDPOINT: &str = "127.0.0.1:7001";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Changes of the cluster, which wait for a node to catch up or a disk to be read.
 const DEFAULT_CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Has a token, if no file is given.
+const TOKEN_VARIABLE: &str = "KVCLI_TOKEN";
+/// What is read of a token's file.
+const MAX_TOKEN_FILE_BYTES: u64 = 4096;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -112,6 +120,15 @@ pub(crate) struct GlobalArgs {
     )]
     pub(super) tls_key: Option<PathBuf>,
 
+    /// Say who asks by the token in this file, as `kvnode token` makes it; the variable KVCLI_TOKEN
+    /// has the token itself
+    #[arg(long, global = true, env = "KVCLI_TOKEN_FILE", hide_env_values = true, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Send the token over connections without TLS as well, where others may read it
+    #[arg(long, global = true)]
+    pub(super) token_over_plaintext: bool,
+
     /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes 1m]
     #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
     pub(super) timeout: Option<Duration>,
@@ -122,6 +139,28 @@ pub(crate) struct GlobalArgs {
 }
 
 impl GlobalArgs {
+    /// Who asks. A token is no argument: those of a process are there for all to read.
+    pub(super) fn token(&self) -> Result<Option<ClientToken>, Problem> {
+        let wrong = |origin: &dyn Display, e: &dyn Display| Problem::BadArguments(format!("{origin}: {e}"));
+        let (origin, text) = match (&self.token_file, std::env::var(TOKEN_VARIABLE)) {
+            (Some(file), _) => {
+                let shown = format!("--token-file {}", file.display());
+                let text =
+                    read_token(file).map_err(|e| wrong(&shown, &format_args!("cannot be read: {e}")))?;
+                (shown, text)
+            }
+            (None, Ok(text)) if !text.is_empty() => (TOKEN_VARIABLE.to_owned(), text),
+            (None, _) if self.token_over_plaintext => {
+                return Err(Problem::BadArguments(
+                    "--token-over-plaintext needs a token: --token-file".to_owned(),
+                ));
+            }
+            (None, _) => return Ok(None),
+        };
+        let token: ClientToken = text.parse().map_err(|e| wrong(&origin, &e))?;
+        Ok(Some(if self.token_over_plaintext { token.over_plaintext() } else { token }))
+    }
+
     /// How connections are encrypted.
     pub(super) fn tls(&self) -> Result<Option<ClientTls>, Problem> {
         let wrong = |text: &str| Err(Problem::BadArguments(text.to_owned()));
@@ -133,6 +172,12 @@ impl GlobalArgs {
             (Some(_), ..) => wrong("--cert and --key belong together; give both or neither"),
         }
     }
+}
+
+fn read_token(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 #[derive(Debug, Subcommand)]

@@ -55,6 +55,7 @@ impl Cli {
             cluster_id: self.global.cluster_id,
             timeout: self.global.timeout.unwrap_or(self.command.default_timeout()),
             tls: self.global.tls()?,
+            token: self.global.token()?,
             ..ClientOptions::default()
         };
         let mut client = Client::connect(&self.global.endpoints, options)?;

@@ -67,7 +67,8 @@ impl Client {
         let connection = self.shared.connections.get(address, until).await?;
         let time_left = until.saturating_duration_since(Instant::now());
         let cluster = self.shared.identity.known().filter(|_| sending.names_cluster);
-        let terms = Terms { time_left, trace: sending.trace, cluster };
+        let token = self.shared.options.token.clone();
+        let terms = Terms { time_left, trace: sending.trace, cluster, token };
         match timeout_at(until, send(connection.link.clone(), terms)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(status)) => Err(self.broken(address, &connection, status, until).await),

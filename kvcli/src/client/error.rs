@@ -36,6 +36,15 @@ pub enum ClientError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Not a token, which has 1 to 512 printable characters and no spaces. Nothing was sent.
+    #[error("this is no token; give one as `kvnode token` makes it")]
+    BadToken,
+    /// A token that others could read. Nothing was sent.
+    #[error(
+        "a token over connections without TLS can be read on the way; encrypt them (kvcli --cacert), or say that it may be \
+         (kvcli --token-over-plaintext)"
+    )]
+    TokenOverPlaintext,
     /// An empty key, or one of more than [`MAX_KEY_BYTES`]. Nothing was sent.
     #[error("the key has {bytes} bytes; a key has 1 to {MAX_KEY_BYTES}")]
     KeyLength {

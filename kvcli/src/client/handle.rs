@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) sessions: Sessions,
     /// Index of the configured endpoint that answered last: tried first.
     pub(super) first: AtomicUsize,
-    options: ClientOptions,
+    pub(super) options: ClientOptions,
 }
 
 impl Shared {
@@ -65,14 +65,18 @@ impl Client {
     /// A client that knows `endpoints`, each `host:port` with an optional `http://`.
     ///
     /// # Errors
-    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`], [`ClientError::TooManyEndpoints`]
-    /// or [`ClientError::BadTlsFile`]. A node that cannot be reached is not an error yet.
+    /// [`ClientError::BadEndpoint`], [`ClientError::NoEndpoint`],
+    /// [`ClientError::TooManyEndpoints`], [`ClientError::BadTlsFile`] or
+    /// [`ClientError::TokenOverPlaintext`]. A node that cannot be reached is not an error yet.
     pub fn connect(
         endpoints: impl IntoIterator<Item = impl AsRef<str>>,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
         if let Some(tls) = &options.tls {
             tls.check()?;
+        }
+        if let Some(token) = &options.token {
+            token.check(options.tls.as_ref())?;
         }
         let shared = Shared {
             endpoints: Endpoint::parse_all(endpoints)?,

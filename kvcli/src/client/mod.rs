@@ -5,7 +5,7 @@
 //! addresses, `attempt` sends the request, with its `terms`, over one of the `connections`, puts,
 //! gets and deletes of all callers over one `stream` of each, `failure` judges what came back and
 //! `error` is what the caller sees. `survey` asks all endpoints at once. `trace` names an operation
-//! for the logs, `tls` is what connections are encrypted by.
+//! for the logs, `tls` is what connections are encrypted by, and `token` says who asks.
 
 mod attempt;
 mod backoff;
@@ -30,6 +30,7 @@ mod stream;
 mod survey;
 mod terms;
 mod tls;
+mod token;
 mod trace;
 
 use crate::wire;
@@ -45,4 +46,5 @@ pub use names::{MAX_ADDRESSES_PER_ENDPOINT, Resolver};
 pub use options::ClientOptions;
 pub use scan::{Scan, ScanOptions};
 pub use tls::ClientTls;
+pub use token::ClientToken;
 pub use trace::TraceId;

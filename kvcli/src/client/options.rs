@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClientTls, ClusterId, Resolver};
+use super::{ClientTls, ClientToken, ClusterId, Resolver};
 
 /// Time for one operation, retries included, unless another is chosen.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,6 +23,9 @@ pub struct ClientOptions {
     pub resolver: Resolver,
     /// How connections are encrypted. Default: they are not.
     pub tls: Option<ClientTls>,
+    /// Who this client is, for nodes that ask and know it by a token. Default: it says nothing, or
+    /// proves it by the certificate in `tls`.
+    pub token: Option<ClientToken>,
 }
 
 impl Default for ClientOptions {
@@ -33,6 +36,7 @@ impl Default for ClientOptions {
             cluster_id: None,
             resolver: Resolver::system(),
             tls: None,
+            token: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use super::ClusterId;
 use super::metadata as names;
-use super::terms::{Terms, name_cluster};
+use super::terms::{Terms, introduce};
 use super::wire::kv_client::KvClient;
 use super::wire::operation::Request as Asked;
 use super::wire::operation_response::Response;
@@ -60,8 +60,8 @@ impl SessionOver {
     ) -> Result<Response, Status> {
         loop {
             let (done, answer) = oneshot::channel();
-            let waiting = Waiting { asked: asked.clone(), terms, done };
-            if self.open(service, terms.cluster).send(waiting).await.is_err() {
+            let waiting = Waiting { asked: asked.clone(), terms: terms.clone(), done };
+            if self.open(service, &terms).send(waiting).await.is_err() {
                 continue;
             }
             // What is dropped without an answer was not sent.
@@ -77,7 +77,9 @@ impl SessionOver {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn open(&self, service: &KvClient<Channel>, cluster: Option<ClusterId>) -> mpsc::Sender<Waiting> {
+    /// The token is the client's, and the same for all of a connection.
+    fn open(&self, service: &KvClient<Channel>, terms: &Terms) -> mpsc::Sender<Waiting> {
+        let cluster = terms.cluster;
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = open.as_ref()
             && open.cluster == cluster
@@ -87,7 +89,7 @@ impl SessionOver {
         }
         let (waiting, arrivals) = mpsc::channel(MAX_UNDER_WAY);
         *open = Some(Open { cluster, waiting: waiting.clone() });
-        tokio::spawn(Stream::new(arrivals).run(service.clone(), cluster));
+        tokio::spawn(Stream::new(arrivals).run(service.clone(), terms.clone()));
         waiting
     }
 }
@@ -128,11 +130,11 @@ impl Stream {
         Self { arrivals, out: None, pending: HashMap::new(), next_id: 0, header }
     }
 
-    async fn run(mut self, mut service: KvClient<Channel>, cluster: Option<ClusterId>) {
+    async fn run(mut self, mut service: KvClient<Channel>, terms: Terms) {
         let (out, outgoing) = mpsc::channel(WAITING_MESSAGES);
         self.out = Some(out);
         let mut request = Request::new(ReceiverStream::new(outgoing));
-        name_cluster(request.metadata_mut(), cluster);
+        introduce(request.metadata_mut(), &terms);
         let mut answers =
             Answers::Opening(Box::pin(async move { Ok(service.session(request).await?.into_inner()) }));
         let status = self.exchange(&mut answers).await;

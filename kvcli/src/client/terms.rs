@@ -1,25 +1,27 @@
 //! What a request tells the node besides what it asks for: how long, under which trace, for which
-//! cluster.
+//! cluster, and whose it is.
 
 use std::time::Duration;
 
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
-use super::{ClusterId, TraceId, metadata as names};
+use super::{ClientToken, ClusterId, TraceId, metadata as names};
 
 /// What an attempt tells the node besides the request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Terms {
     pub(super) time_left: Duration,
     pub(super) trace: TraceId,
     pub(super) cluster: Option<ClusterId>,
+    pub(super) token: Option<ClientToken>,
 }
 
 /// A request that tells the node how long the answer is of use.
 pub(super) fn timed<T>(message: T, terms: Terms) -> Request<T> {
+    let time_left = terms.time_left;
     let mut request = untimed(message, terms);
-    request.set_timeout(terms.time_left);
+    request.set_timeout(time_left);
     request
 }
 
@@ -27,14 +29,17 @@ pub(super) fn timed<T>(message: T, terms: Terms) -> Request<T> {
 pub(super) fn untimed<T>(message: T, terms: Terms) -> Request<T> {
     let mut request = Request::new(message);
     terms.trace.send(request.metadata_mut());
-    name_cluster(request.metadata_mut(), terms.cluster);
+    introduce(request.metadata_mut(), &terms);
     request
 }
 
-/// Says which cluster is meant.
-pub(super) fn name_cluster(metadata: &mut MetadataMap, cluster: Option<ClusterId>) {
+/// Says which cluster is meant, and who asks.
+pub(super) fn introduce(metadata: &mut MetadataMap, terms: &Terms) {
+    if let Some(token) = &terms.token {
+        token.send(metadata);
+    }
     // Digits are always a valid value.
-    if let Some(cluster) = cluster.and_then(|cluster| cluster.to_string().parse().ok()) {
+    if let Some(cluster) = terms.cluster.and_then(|cluster| cluster.to_string().parse().ok()) {
         metadata.insert(names::CLUSTER_ID, cluster);
     }
 }

@@ -2,29 +2,39 @@
 
 use proto::kv::v1 as kv;
 use proto::kv::v1::kv_server::{Kv, KvServer};
-use raftnode::{AnswerStream, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Node};
+use raftnode::{AnswerStream, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Needs, Node, Right};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::{Access, Permitted, Store, Write};
 use super::scan::{ScanStream, scan};
 use super::session::Session;
-use super::shapes::{
-    DELETE, Delete, GET, PUT, Put, SCAN, delete_response, get_response, header, put_response, read,
-};
-use super::validate;
+use super::shapes::{DELETE, GET, PUT, SCAN, delete_response, get_response, header, put_response};
 use crate::app::{KvApplication, Query};
+
+/// What each method needs. A session is of any principal, and each of its operations is looked at.
+const NEEDS: [(&str, Needs); 5] = [
+    ("/kv.v1.Kv/Put", Needs::Right(Right::Write)),
+    ("/kv.v1.Kv/Delete", Needs::Right(Right::Write)),
+    ("/kv.v1.Kv/Get", Needs::Right(Right::Read)),
+    ("/kv.v1.Kv/Scan", Needs::Right(Right::Read)),
+    ("/kv.v1.Kv/Session", Needs::Known),
+];
 
 /// The service over `node`.
 pub(crate) fn services(node: Node<KvApplication>) -> ClientServices {
-    let kv = KvServer::new(KvService(node))
+    let kv = KvServer::new(KvService(Store::new(node)))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let mut services =
-        ClientServices { descriptors: vec![kv::FILE_DESCRIPTOR_SET], ..ClientServices::default() };
+    let mut services = ClientServices {
+        descriptors: vec![kv::FILE_DESCRIPTOR_SET],
+        needs: NEEDS.to_vec(),
+        ..ClientServices::default()
+    };
     services.routes.add_service(kv);
     services
 }
 
-struct KvService(Node<KvApplication>);
+struct KvService(Store);
 
 #[tonic::async_trait]
 impl Kv for KvService {
@@ -32,14 +42,21 @@ impl Kv for KvService {
 
     async fn put(&self, request: Request<kv::PutRequest>) -> Result<Response<kv::PutResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        let request = request.into_inner();
-        self.0.answer(PUT, &call, self.put(&call, request)).await
+        let work = async {
+            let write = Access::of(&request)?.put(request.into_inner())?;
+            self.put(&call, write).await
+        };
+        self.0.node().answer(PUT, &call, work).await
     }
 
     async fn get(&self, request: Request<kv::GetRequest>) -> Result<Response<kv::GetResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        let request = request.into_inner();
-        self.0.answer(GET, &call, self.get(&call, request)).await
+        let work = async {
+            let access = Access::of(&request)?;
+            let kv::GetRequest { key, stale } = request.into_inner();
+            self.get(&call, access.get(key)?, stale).await
+        };
+        self.0.node().answer(GET, &call, work).await
     }
 
     async fn delete(
@@ -47,18 +64,17 @@ impl Kv for KvService {
         request: Request<kv::DeleteRequest>,
     ) -> Result<Response<kv::DeleteResponse>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        let request = request.into_inner();
-        self.0.answer(DELETE, &call, self.delete(&call, request)).await
+        let work = async {
+            let write = Access::of(&request)?.delete(request.into_inner())?;
+            self.delete(&call, write).await
+        };
+        self.0.node().answer(DELETE, &call, work).await
     }
 
     async fn scan(&self, request: Request<kv::ScanRequest>) -> Result<Response<ScanStream>, Status> {
         let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
-        let request = request.into_inner();
-        let work = async {
-            validate::prefix(&request.prefix)?;
-            scan(&self.0, call, request).await
-        };
-        self.0.answer(SCAN, &call, work).await
+        let work = async { scan(&self.0, Access::of(&request)?, call, request.into_inner()).await };
+        self.0.node().answer(SCAN, &call, work).await
     }
 
     type SessionStream = AnswerStream<kv::SessionResponse>;
@@ -67,26 +83,31 @@ impl Kv for KvService {
         &self,
         request: Request<Streaming<kv::SessionRequest>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        self.0.exchange(request, |answers| Session::new(self.0.clone(), answers))
+        let access = Access::of(&request)?;
+        self.0.node().exchange(request, |answers| Session::new(self.0.clone(), access, answers))
     }
 }
 
 impl KvService {
-    async fn put(&self, call: &Call, request: kv::PutRequest) -> Result<kv::PutResponse, Status> {
-        let Put { key, id, command } = Put::try_from(request)?;
-        let answered = self.0.write_for(call, id, command).await?;
-        put_response(key, answered, |node, revision| header(&self.0, node, revision))
+    async fn put(&self, call: &Call, write: Write) -> Result<kv::PutResponse, Status> {
+        let Write { key, id, command } = write;
+        let answered = self.0.write(call, id, command).await?;
+        put_response(key, answered, |node, revision| header(self.0.node(), node, revision))
     }
 
-    async fn delete(&self, call: &Call, request: kv::DeleteRequest) -> Result<kv::DeleteResponse, Status> {
-        let Delete { key, id, command } = Delete::try_from(request)?;
-        let answered = self.0.write_for(call, id, command).await?;
-        delete_response(key, answered, |node, revision| header(&self.0, node, revision))
+    async fn delete(&self, call: &Call, write: Write) -> Result<kv::DeleteResponse, Status> {
+        let Write { key, id, command } = write;
+        let answered = self.0.write(call, id, command).await?;
+        delete_response(key, answered, |node, revision| header(self.0.node(), node, revision))
     }
 
-    async fn get(&self, call: &Call, request: kv::GetRequest) -> Result<kv::GetResponse, Status> {
-        validate::key(&request.key)?;
-        let answered = read(&self.0, call, Query::Get { key: request.key }, request.stale).await?;
-        Ok(get_response(answered, |node, revision| header(&self.0, node, revision)))
+    async fn get(
+        &self,
+        call: &Call,
+        query: Permitted<Query>,
+        stale: bool,
+    ) -> Result<kv::GetResponse, Status> {
+        let answered = self.0.read(call, query, stale).await?;
+        Ok(get_response(answered, |node, revision| header(self.0.node(), node, revision)))
     }
 }

@@ -11,17 +11,15 @@ use prost::Message as _;
 use proto::kv::v1 as kv;
 use proto::kv::v1::operation::Request as Asked;
 use proto::kv::v1::operation_response::Response as Answer;
-use raftnode::{Call, Ended, Exchange, Node, Outcome, Requests, in_messages};
+use raftnode::{Call, Ended, Exchange, Outcome, Requests, in_messages};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tonic::Status;
 
+use super::access::{Access, Store, Write};
 use super::scan::{ScanStream, scan};
-use super::shapes::{
-    DELETE, Delete, GET, PUT, Put, SCAN, delete_response, get_response, header, put_response,
-};
-use super::validate;
-use crate::app::{KvApplication, Query};
+use super::shapes::{DELETE, GET, PUT, SCAN, delete_response, get_response, header, put_response};
+use crate::app::KvApplication;
 
 /// Scans under way in one session.
 const MAX_SCANS: usize = 16;
@@ -30,7 +28,8 @@ type Answers = mpsc::Sender<Result<kv::SessionResponse, Status>>;
 
 /// One client's stream.
 pub(super) struct Session {
-    node: Node<KvApplication>,
+    store: Store,
+    access: Access,
     answers: Answers,
     scans: HashMap<u64, AbortHandle>,
     /// The header that the client was sent last.
@@ -51,8 +50,8 @@ enum Kind {
 }
 
 impl Session {
-    pub(super) fn new(node: Node<KvApplication>, answers: Answers) -> Self {
-        Self { node, answers, scans: HashMap::new(), told: None }
+    pub(super) fn new(store: Store, access: Access, answers: Answers) -> Self {
+        Self { store, access, answers, scans: HashMap::new(), told: None }
     }
 
     fn begin_one(&mut self, operation: kv::Operation, requests: &mut Requests<'_, KvApplication, Token>) {
@@ -60,23 +59,23 @@ impl Session {
         let call = Call::of_request(timeout_ms, &trace);
         let token = |kind| Token { id, kind };
         match request {
-            Some(Asked::Put(put)) => match Put::try_from(put) {
-                Ok(Put { key, id, command }) => {
+            Some(Asked::Put(put)) => match self.access.put(put) {
+                Ok(Write { key, id, command }) => {
                     requests.write(token(Kind::Put(key)), PUT, call, id, &command);
                 }
                 Err(status) => requests.refuse(token(Kind::Put(Bytes::new())), PUT, &call, status),
             },
-            Some(Asked::Delete(delete)) => match Delete::try_from(delete) {
-                Ok(Delete { key, id, command }) => {
+            Some(Asked::Delete(delete)) => match self.access.delete(delete) {
+                Ok(Write { key, id, command }) => {
                     requests.write(token(Kind::Delete(key)), DELETE, call, id, &command);
                 }
                 Err(status) => requests.refuse(token(Kind::Delete(Bytes::new())), DELETE, &call, status),
             },
-            Some(Asked::Get(get)) => match validate::key(&get.key) {
-                Ok(()) if get.stale => {
-                    requests.read_stale(token(Kind::Get), GET, call, Query::Get { key: get.key });
+            Some(Asked::Get(get)) => match self.access.get(get.key) {
+                Ok(query) if get.stale => {
+                    requests.read_stale(token(Kind::Get), GET, call, query.into_inner());
                 }
-                Ok(()) => requests.read(token(Kind::Get), GET, call, Query::Get { key: get.key }),
+                Ok(query) => requests.read(token(Kind::Get), GET, call, query.into_inner()),
                 Err(status) => requests.refuse(token(Kind::Get), GET, &call, status),
             },
             Some(Asked::Scan(request)) => match self.begin_scan(id, call, request) {
@@ -96,21 +95,24 @@ impl Session {
     }
 
     fn begin_scan(&mut self, id: u64, call: Call, request: kv::ScanRequest) -> Result<(), Status> {
-        validate::prefix(&request.prefix)?;
+        // Refused here rather than by its task.
+        self.access.ranges(&request.prefix)?;
         self.scans.retain(|_, scan| !scan.is_finished());
         if self.scans.len() >= MAX_SCANS {
             return Err(Status::resource_exhausted(format!(
                 "{MAX_SCANS} scans are under way in this session; not applied, try again later"
             )));
         }
-        let scan = run_scan(self.node.clone(), self.answers.clone(), id, call, request);
+        let reader = (self.store.clone(), self.access.clone());
+        let scan = run_scan(reader, self.answers.clone(), id, call, request);
         self.scans.insert(id, tokio::spawn(scan).abort_handle());
         Ok(())
     }
 
     /// The header that says what the client does not know yet.
     fn news(&mut self) -> Option<kv::ResponseHeader> {
-        let now = header(&self.node, 0, 0).map(|now| kv::ResponseHeader { node_id: self.node.id(), ..now });
+        let now = header(self.store.node(), 0, 0);
+        let now = now.map(|now| kv::ResponseHeader { node_id: self.store.node().id(), ..now });
         if now == self.told {
             return None;
         }
@@ -175,13 +177,13 @@ fn failure(status: &Status) -> Answer {
 
 /// Sends the parts of a scan, and ends.
 async fn run_scan(
-    node: Node<KvApplication>,
+    (store, access): (Store, Access),
     answers: Answers,
     id: u64,
     call: Call,
     request: kv::ScanRequest,
 ) {
-    let started = node.answer(SCAN, &call, scan(&node, call, request)).await;
+    let started = store.node().answer(SCAN, &call, scan(&store, access, call, request)).await;
     let ended = match started {
         Ok(parts) => send_parts(&answers, id, parts.into_inner()).await,
         Err(status) => Err(status),

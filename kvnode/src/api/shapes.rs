@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use proto::kv::v1 as kv;
-use raftnode::{Answered, Call, Node, Op, OpKind, RequestId};
+use raftnode::{Answered, Node, Op, OpKind, RequestId};
 use tonic::Status;
 
 use super::validate;
-use crate::app::{self, Answer, Command, KvApplication, PairRecord, Query};
+use crate::app::{self, Answer, Command, KvApplication, PairRecord};
 
 /// The operations, as the metrics name them.
 pub const PUT: Op = Op::new("put", OpKind::Write);
@@ -97,16 +97,6 @@ pub(super) fn get_response(answered: Answered<Answer>, header: impl Header) -> k
         header: header(node, revision),
         pair: found.into_iter().next().map(|found| pair(found.key, found.record)),
     }
-}
-
-/// Linearizable, unless it may be stale.
-pub(super) async fn read(
-    node: &Node<KvApplication>,
-    call: &Call,
-    query: Query,
-    stale: bool,
-) -> Result<Answered<Answer>, Status> {
-    if stale { node.read_stale_for(query).await } else { node.read_for(call, query).await }
 }
 
 /// The header of an answer that node `by` made, and that reflects `revision`.

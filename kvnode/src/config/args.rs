@@ -28,7 +28,7 @@ Exit codes: 0 all is well; 1 something is wrong; 2 not checked: the node is runn
 such directory, or it was not made by kvnode; 3 bad arguments.";
 
 /// Every setting, by its flag's name.
-pub(crate) const NAMES: [&str; 26] = [
+pub(crate) const NAMES: [&str; 28] = [
     "id",
     "data-dir",
     "client-addr",
@@ -55,6 +55,8 @@ pub(crate) const NAMES: [&str; 26] = [
     "http-cert",
     "http-key",
     "allow-plaintext",
+    "auth-file",
+    "auth-over-plaintext",
 ];
 
 /// A replicated key-value store.
@@ -78,6 +80,8 @@ pub enum Command {
     Playground(PlaygroundArgs),
     /// Make a CA, and certificates of nodes and clients
     Cert(CertArgs),
+    /// Make a token for a client, and its hash for --auth-file
+    Token,
     /// Verify the data directory of a stopped node: every file, and what is in it
     #[command(after_help = AFTER_CHECK_HELP)]
     Check(CheckArgs),
@@ -176,6 +180,13 @@ pub struct ServeArgs {
     /// other nodes without it where they have none [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub allow_plaintext: Option<String>,
+    /// Serve the principals in this file (TOML) and no others, each within its rights
+    #[arg(long, value_name = "FILE")]
+    pub auth_file: Option<String>,
+    /// Take tokens, and requests that nodes pass on, over connections without TLS as well: where no
+    /// other program can read or reach them [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub auth_over_plaintext: Option<String>,
     /// Read options from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -214,6 +225,8 @@ impl ServeArgs {
             &self.http_cert,
             &self.http_key,
             &self.allow_plaintext,
+            &self.auth_file,
+            &self.auth_over_plaintext,
         ]
         .map(Clone::clone)
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use raftnode::config::Listener;
 use raftnode::trace::OtlpEndpoint;
-use raftnode::{Address, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions};
+use raftnode::{Address, AuthOptions, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions};
 
 use super::Config;
 use super::settings::{Setting, Settings};
@@ -68,6 +68,7 @@ impl Check<'_> {
         let log = self.log();
         let otlp_endpoint = self.otlp_endpoint();
         let tls = self.tls(cluster_name.as_deref().unwrap_or(DEFAULT_CLUSTER_NAME));
+        let auth = self.auth(tls.as_ref());
         let node = NodeConfig {
             id: id?,
             cluster_name: cluster_name?,
@@ -79,6 +80,7 @@ impl Check<'_> {
             snapshot_entries: snapshot_entries?,
             memory: memory?,
             tls: tls?,
+            auth: auth?,
             accept_moved_data: self.settings.accept_moved_data,
         };
         Some(Config {
@@ -188,11 +190,27 @@ impl Check<'_> {
         Some(LogOptions { format: format?, filter })
     }
 
-    fn tls(&mut self, cluster_name: &str) -> Option<TlsOptions> {
-        let allow_plaintext = match self.settings.get("allow-plaintext").cloned() {
-            Some(setting) => self.parse::<bool>(&setting),
+    /// Given or not.
+    fn switch(&mut self, name: &str) -> Option<bool> {
+        match self.settings.get(name).cloned() {
+            Some(setting) => self.parse(&setting),
             None => Some(false),
-        };
+        }
+    }
+
+    /// `tls`: none if that is wrong by itself.
+    fn auth(&mut self, tls: Option<&TlsOptions>) -> Option<AuthOptions> {
+        let auth_over_plaintext = self.switch("auth-over-plaintext")?;
+        let auth_file = self.settings.get("auth-file").map(|setting| PathBuf::from(&setting.text));
+        let options = AuthOptions { auth_file, auth_over_plaintext };
+        let problems = tls.map(|tls| options.problems(tls)).unwrap_or_default();
+        let is_good = problems.is_empty();
+        self.errors.extend(problems.iter().map(ToString::to_string));
+        is_good.then_some(options)
+    }
+
+    fn tls(&mut self, cluster_name: &str) -> Option<TlsOptions> {
+        let allow_plaintext = self.switch("allow-plaintext");
         let file = |name| self.settings.get(name).map(|setting| PathBuf::from(&setting.text));
         let options = TlsOptions {
             client_cert: file("client-cert"),

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Node, beside_others, free_ports, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, admin_client, beside_others, free_ports, wait};
 use kvcli::ReadMode;
 use proto::kv::v1::{GetRequest, PutRequest};
-use proto::node::v1::{InitRequest, Role};
+use proto::node::v1::{InitRequest, Role, SnapshotRequest};
 use serde_json::Value;
 use tonic::{Code, Request};
 
@@ -310,8 +310,9 @@ async fn a_first_member_that_was_away_joins_late_and_once() {
     readyz_says(cluster.node(1), "cluster remove 1").await;
 }
 
-/// A request that names another cluster, or another node, has no effect; nor has one that another
-/// node forwards without saying for which cluster it is.
+/// A request that names another cluster, or another node, has no effect; nor has one of a client
+/// that says a node has forwarded it; nor has one that a node forwards, which is to the port for
+/// peers, without saying for which cluster it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
     let _place = beside_others();
@@ -322,8 +323,8 @@ async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
         (vec![("node-cluster-id", other)], Code::FailedPrecondition),
         (vec![("node-cluster-id", "kv")], Code::InvalidArgument),
         (vec![("node-cluster-id", &own), ("node-target", "2")], Code::FailedPrecondition),
-        (vec![("node-forwarded", "1")], Code::InvalidArgument),
-        (vec![("node-forwarded", "1"), ("node-cluster-id", other)], Code::FailedPrecondition),
+        (vec![("node-forwarded", "1")], Code::PermissionDenied),
+        (vec![("node-forwarded", "1"), ("node-cluster-id", &own)], Code::PermissionDenied),
     ] {
         let mut put = Request::new(PutRequest { key: "k".into(), ..PutRequest::default() });
         for (name, value) in &metadata {
@@ -337,6 +338,18 @@ async fn a_request_for_another_cluster_is_refused_before_it_has_an_effect() {
             (Some("1"), Some(&*own)),
             "{metadata:?}"
         );
+    }
+    let mut peer = admin_client(&cluster.node(1).ports().raft_addr());
+    for (metadata, code) in [
+        (vec![("node-forwarded", "1")], Code::InvalidArgument),
+        (vec![("node-forwarded", "1"), ("node-cluster-id", other)], Code::FailedPrecondition),
+    ] {
+        let mut snapshot = Request::new(SnapshotRequest {});
+        for (name, value) in &metadata {
+            snapshot.metadata_mut().insert(*name, value.parse().unwrap());
+        }
+        let refused = peer.snapshot(snapshot).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{metadata:?}: {refused}");
     }
     assert!(cluster.client().get("k", ReadMode::Linearizable).await.unwrap().pair.is_none());
     let mut put = Request::new(PutRequest { key: "k".into(), ..PutRequest::default() });

@@ -44,6 +44,7 @@ mod playground;
 mod quorum_lost;
 mod readme;
 mod real_input;
+mod rights;
 mod session;
 mod signals;
 mod single_node;

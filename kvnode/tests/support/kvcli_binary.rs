@@ -65,6 +65,13 @@ pub fn assert_refused(ended: &Ended, parts: &[&str]) {
     }
 }
 
+impl Kvcli {
+    /// For a test that has an environment or options of its own.
+    pub fn program() -> PathBuf {
+        program()
+    }
+}
+
 /// Another package's binary: cargo builds it beside `kvnode` only if it is asked for the workspace.
 fn program() -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_kvnode")).with_file_name("kvcli");

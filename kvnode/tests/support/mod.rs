@@ -54,7 +54,7 @@ pub use node::Node;
 pub use ports::{Ports, free_ports};
 pub use process::{Ended, Process, is_running, run_to_end, signal};
 pub use refusal::refuses_everything;
-pub use rpc::{admin_client, kv_client};
+pub use rpc::{admin_client, channel, kv_client, kv_over};
 pub use serve::{Serve, peer_list};
 pub use small_disk::SmallDisk;
 pub use state::State;

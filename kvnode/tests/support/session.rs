@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
-use super::Node;
+use super::{Node, kv_over};
 
 /// A message is waited for no longer than this.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -29,8 +29,16 @@ pub struct Session {
 
 impl Session {
     pub async fn open(node: &Node) -> Self {
+        Self::with(node.kv()).await
+    }
+
+    /// Over a channel, whose certificate says whose it is.
+    pub async fn over(channel: Channel) -> Self {
+        Self::with(kv_over(channel)).await
+    }
+
+    async fn with(mut kv: KvClient<Channel>) -> Self {
         let (operations, outgoing) = mpsc::channel(1);
-        let mut kv = node.kv();
         let answers = kv.session(Request::new(ReceiverStream::new(outgoing))).await.unwrap();
         Self { _kv: kv, operations, answers: answers.into_inner() }
     }

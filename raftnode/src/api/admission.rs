@@ -37,6 +37,11 @@ impl Admission {
         take(&self.requests, 1, || format!("{MAX_REQUESTS_IN_FLIGHT} requests are in flight"))
     }
 
+    /// Whether no request is in flight.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.requests.available_permits() == MAX_REQUESTS_IN_FLIGHT
+    }
+
     pub(crate) fn scan(&self) -> Result<Place, Status> {
         take(&self.scans, 1, || format!("{MAX_SCANS_IN_FLIGHT} scans are in flight"))
     }
@@ -67,5 +72,10 @@ mod tests {
         assert_eq!(admission.scan().unwrap_err().code(), tonic::Code::ResourceExhausted);
         places.pop();
         admission.scan().unwrap();
+        assert!(admission.is_empty());
+        let request = admission.request().unwrap();
+        assert!(!admission.is_empty());
+        drop(request);
+        assert!(admission.is_empty());
     }
 }

@@ -21,7 +21,8 @@ const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 const ANSWER_MARGIN: Duration = Duration::from_millis(20);
 
 const TIMEOUT_METADATA: &str = "grpc-timeout";
-/// Set on a forwarded request: a node that does not lead must not forward it again.
+/// Set on a forwarded request, on the port for peers: a node that does not lead must not forward it
+/// again.
 pub(crate) const FORWARDED_METADATA: &str = "node-forwarded";
 /// Which cluster is meant, in 32 hexadecimal digits.
 pub(crate) const CLUSTER_ID_METADATA: &str = "node-cluster-id";
@@ -48,6 +49,8 @@ pub(crate) struct Addressee {
     pub(crate) node: Option<NodeId>,
     /// Something was said that is neither.
     pub(crate) garbled: bool,
+    /// It says that a node has forwarded it, and came to the port for clients.
+    pub(crate) misplaced: bool,
 }
 
 impl Addressee {
@@ -56,14 +59,22 @@ impl Addressee {
         let cluster = said(CLUSTER_ID_METADATA).map(|text| text.parse().ok());
         let node = said(TARGET_NODE_METADATA).map(|text| text.parse().ok());
         let garbled = cluster == Some(None) || node == Some(None);
-        Self { cluster: cluster.flatten(), node: node.flatten(), garbled }
+        Self { cluster: cluster.flatten(), node: node.flatten(), garbled, misplaced: false }
     }
 }
 
 impl Call {
-    /// Reads a request's circumstances from its metadata.
+    /// Reads the circumstances of a client's request from its metadata.
     #[must_use]
     pub fn of(metadata: &MetadataMap, default: Duration) -> Self {
+        let mut call = Self::of_node(metadata, default);
+        call.addressee.misplaced = std::mem::take(&mut call.forwarded);
+        call
+    }
+
+    /// The same of a request that came to the port for peers, where the sender is a node.
+    #[must_use]
+    pub(crate) fn of_node(metadata: &MetadataMap, default: Duration) -> Self {
         let given = metadata.get(TIMEOUT_METADATA).and_then(|text| parse_timeout(text.to_str().ok()?));
         let time = match given {
             Some(given) => less_margin(given),
@@ -173,10 +184,20 @@ mod tests {
             Call::of(&metadata, DEFAULT_DEADLINE).addressee
         };
         let id = ClusterId::random();
-        let good = Addressee { cluster: Some(id), node: Some(3), garbled: false };
+        let good = Addressee { cluster: Some(id), node: Some(3), ..Addressee::default() };
         assert_eq!(call(&id.to_string(), "3"), good);
         assert!(call("no id", "3").garbled && call(&id.to_string(), "-1").garbled);
         assert_eq!(Call::of(&MetadataMap::new(), DEFAULT_DEADLINE).addressee, Addressee::default());
+    }
+
+    #[test]
+    fn only_the_port_for_peers_takes_a_request_as_forwarded() {
+        let mut metadata = MetadataMap::new();
+        forwarded_to(&mut metadata, Some(ClusterId::random()), 3);
+        let of_node = Call::of_node(&metadata, DEFAULT_DEADLINE);
+        assert!(of_node.forwarded && !of_node.addressee.misplaced);
+        let of_client = Call::of(&metadata, DEFAULT_DEADLINE);
+        assert!(!of_client.forwarded && of_client.addressee.misplaced);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Sending a request on to the leader.
+//! Sending a request on to the leader, to its port for peers.
 //!
 //! One connection per leader address is kept, and over it one stream for commands and queries
 //! (`forward_stream`); changes of the cluster are calls of their own. What matters most here is to
@@ -387,7 +387,7 @@ mod tests {
         let call = Call::of(&MetadataMap::new(), Duration::from_secs(5));
         let forwarder = forwarder();
         let Ok(hop) = forwarder.hop(&call, CLUSTER, 2, &addr).await else { panic!("no connection") };
-        let forwarded = Call::of(hop.request(()).metadata(), Duration::from_secs(60));
+        let forwarded = Call::of_node(hop.request(()).metadata(), Duration::from_secs(60));
         assert!(!call.forwarded && forwarded.forwarded && forwarded.deadline <= call.deadline);
         assert_eq!((forwarded.addressee.cluster, forwarded.addressee.node), (CLUSTER, Some(2)));
         assert_eq!(

@@ -133,7 +133,7 @@ impl Api {
 
     /// All nodes that are asked at once agree on who founds.
     async fn pass_on(&self, call: &Call, to: NodeId, member: &Member) -> Result<pb::InitResponse, Status> {
-        let addr = &member.client_addr;
+        let addr = &member.raft_addr;
         let sent = async {
             let hop = self.forwarder.hop(call, None, to, addr).await?;
             let answer = hop.cluster().init(hop.request(pb::InitRequest {})).await;

@@ -45,7 +45,9 @@ pub(crate) use call::{CLUSTER_ID_METADATA, DEFAULT_CLUSTER_DEADLINE, address};
 pub use call::{Call, DEFAULT_DEADLINE};
 pub use exchange::in_messages;
 pub(crate) use exchange::{Exchange, serve};
-pub(crate) use header::{NODE_FAULT_METADATA, NODE_ID_METADATA, header, header_of_faulty};
+pub(crate) use header::{
+    NODE_FAULT_METADATA, NODE_ID_METADATA, NOT_APPLIED_METADATA, header, header_of_faulty,
+};
 pub use limits::{MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, MAX_MESSAGE_BYTES, MAX_STREAM_REQUESTS};
 pub(crate) use limits::{check_answer_length, check_length};
 pub(crate) use pipeline::{Done, Ended, Pipeline, Task, Work};

@@ -10,8 +10,9 @@ use openraft::LogIdOptionExt as _;
 use proto::node::v1 as pb;
 use proto::node::v1::cluster_client::ClusterClient;
 use tonic::transport::Endpoint;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
+use super::header::NODE_ID_METADATA;
 use super::status_codes::{self, Failure};
 use crate::peer::ASK_TIMEOUT;
 use crate::raft::{LEADER_LEASE, Metrics, NodeId};
@@ -119,7 +120,16 @@ pub(super) async fn node_at(dialler: &Dialler, addr: &str) -> Result<NodeId, Str
         let mut request = Request::new(pb::StatusRequest {});
         request.set_timeout(ASK_TIMEOUT);
         let status = ClusterClient::new(channel).status(request).await;
-        status.map(|status| status.into_inner().node_id).map_err(|status| status.message().to_owned())
+        match status {
+            Ok(status) => Ok(status.into_inner().node_id),
+            // This node is no principal; a refusal tells as well which node it is of.
+            Err(refusal) if matches!(refusal.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+                let told =
+                    refusal.metadata().get(NODE_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
+                told.ok_or_else(|| refusal.message().to_owned())
+            }
+            Err(failure) => Err(failure.message().to_owned()),
+        }
     };
     tokio::time::timeout(ASK_TIMEOUT, asking).await.map_err(|_| format!("nothing within {ASK_TIMEOUT:?}"))?
 }

@@ -43,10 +43,12 @@ pub(crate) async fn client_routes(
     refuse_all(refusal).add_service(ClusterServer::new(cluster)).add_service(health)
 }
 
-/// Everything on the port for peers is refused, with a status that they take for "unreachable, back
-/// off".
-pub(crate) fn peer_routes(faulty: &Faulty) -> Routes {
-    refuse_all(Status::unavailable(format!("node {}: {}", faulty.id, explain(&faulty.fault))))
+/// On the port for peers `Cluster` answers as on that for clients. All else is refused with a
+/// status that peers take for "unreachable, back off".
+pub(crate) fn peer_routes(faulty: &Arc<Faulty>, reporter: Reporter, overview: Arc<Overview>) -> Routes {
+    let refusal = Status::unavailable(format!("node {}: {}", faulty.id, explain(&faulty.fault)));
+    let cluster = FaultyCluster { faulty: Arc::clone(faulty), reporter, overview };
+    refuse_all(refusal).add_service(ClusterServer::new(cluster))
 }
 
 fn client_refusal(faulty: &Faulty) -> Status {

@@ -19,7 +19,7 @@ use super::pipeline::{Done, Ended, Pipeline, Task, Work};
 use super::requests::{Answered, Found, Question};
 use super::server::Api;
 use crate::application::{Ask, Command, Host, RequestId};
-use crate::connections::Requests as Connection;
+use crate::connections::Origin;
 use crate::metrics::Op;
 
 pub(super) struct RequestsService(pub(super) Arc<Api>);
@@ -32,9 +32,9 @@ impl Requests for RequestsService {
         &self,
         request: Request<Streaming<pb::ForwardRequest>>,
     ) -> Result<Response<Self::ForwardStream>, Status> {
-        let call = Call::of(request.metadata(), DEFAULT_DEADLINE);
+        let call = Call::of_node(request.metadata(), DEFAULT_DEADLINE);
         self.0.check_stream(&call)?;
-        let connection = request.extensions().get::<Connection>().cloned();
+        let connection = request.extensions().get::<Origin>().map(|origin| origin.requests.clone());
         let forwarded = Forwarded { host: Arc::clone(self.0.host()), forwarded: call.forwarded };
         Ok(exchange::serve(&self.0, connection, request.into_inner(), |_| forwarded))
     }
@@ -85,7 +85,7 @@ impl Exchange for Forwarded {
 
 impl Forwarded {
     /// A command that every node can apply. The node that passes it on has looked, but may run
-    /// another program, and a client may call this as well.
+    /// another program, and without TLS what reaches this port need not be a node.
     fn command(&self, write: pb::WriteRequest) -> Result<Command, Status> {
         let pb::WriteRequest { since, command, request_id } = write;
         let request_id = request_id.map(RequestId::try_from).transpose()?;

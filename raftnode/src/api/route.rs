@@ -143,10 +143,10 @@ impl Api {
         }
     }
 
-    /// A connection to the leader: where the membership has it, or else where this node was told at
-    /// its start that it is. All members may have moved at once, and then the membership can only
-    /// be corrected by way of the latter. `again`: the other way round, since another node may
-    /// have taken the leader's old address.
+    /// A connection to the leader's port for peers: where the membership has it, or else where this
+    /// node was told at its start that it is. All members may have moved at once, and then the
+    /// membership can only be corrected by way of the latter. `again`: the other way round, since
+    /// another node may have taken the leader's old address.
     async fn connect<'a>(
         &'a self,
         call: &Call,
@@ -154,9 +154,9 @@ impl Api {
         (id, leader): (NodeId, &'a Member),
         again: bool,
     ) -> Result<(Hop, &'a str), Failure> {
-        let known = &*leader.client_addr;
+        let known = &*leader.raft_addr;
         let told = self.local.peers.as_ref().and_then(|peers| peers.get(id));
-        let told = told.map(|peer| &*peer.client_addr).filter(|told| *told != known);
+        let told = told.map(|peer| &*peer.raft_addr).filter(|told| *told != known);
         let (first, second) = match told {
             Some(told) if again => (told, Some(known)),
             told => (known, told),

@@ -1,10 +1,10 @@
-//! The services for clients put together, and the gRPC server that they run in.
+//! The services for clients put together, and the gRPC server that they run in; and those that a
+//! node has for its peers beside Raft's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::node::v1 as pb;
-use proto::node::v1::cluster_server::ClusterServer;
 use proto::node::v1::requests_server::RequestsServer;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
@@ -14,6 +14,7 @@ use super::cluster::ClusterService;
 use super::limits::MAX_MESSAGE_BYTES;
 use super::requests_service::RequestsService;
 use super::server::Api;
+use crate::auth::Needs;
 
 /// Requests one connection may have open.
 const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
@@ -32,6 +33,9 @@ pub struct ClientServices {
     pub routes: RoutesBuilder,
     /// Encoded `FileDescriptorSet`s, for reflection.
     pub descriptors: Vec<&'static [u8]>,
+    /// What its methods need where there is an `--auth-file`, by path, as in
+    /// `/locks.v1.Locks/Take`. A method that is not named here needs the right to administer.
+    pub needs: Vec<(&'static str, Needs)>,
 }
 
 impl Api {
@@ -42,7 +46,7 @@ impl Api {
     /// If the descriptors compiled into this program are malformed.
     pub(crate) fn services(
         self: &Arc<Self>,
-        application: ClientServices,
+        application: &ClientServices,
     ) -> Result<(Routes, HealthReporter), tonic_reflection::server::Error> {
         let (health, health_server) = tonic_health::server::health_reporter();
         let descriptors = [pb::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
@@ -52,17 +56,21 @@ impl Api {
                 builder.register_encoded_file_descriptor_set(descriptors)
             })
         };
-        let requests = RequestsServer::new(RequestsService(Arc::clone(self)))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let mut routes = application.routes.clone();
         routes
-            .add_service(ClusterServer::new(ClusterService(Arc::clone(self))))
-            .add_service(requests)
+            .add_service(ClusterService::for_clients(self))
             .add_service(health_server)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);
         Ok((routes.routes(), health))
+    }
+
+    /// What peers pass on to this node and ask of it, added to what it serves on their port.
+    pub(crate) fn peer_services(self: &Arc<Self>, peers: Routes) -> Routes {
+        let requests = RequestsServer::new(RequestsService(Arc::clone(self)))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        peers.add_service(requests).add_service(ClusterService::for_peers(self))
     }
 
     /// The server the services run in.

@@ -75,9 +75,15 @@ pub(crate) fn check_affiliation(local: &Local) -> Result<(), Status> {
 
 /// The answer to a request that is meant for another node or cluster.
 pub(crate) fn check_addressee(local: &Local, addressee: Addressee) -> Result<(), Status> {
-    let Addressee { cluster, node, garbled } = addressee;
+    let Addressee { cluster, node, garbled, misplaced } = addressee;
     if garbled {
         return Err(Status::invalid_argument("node-cluster-id is no cluster id, or node-target no node id"));
+    }
+    if misplaced {
+        return Err(Status::permission_denied(
+            "nodes forward requests to the port for peers, and this is the port for clients; leave the metadata \
+             node-forwarded out",
+        ));
     }
     let own = local.identity().member().map(|member| member.cluster_id);
     let matches =
@@ -221,10 +227,18 @@ pub(crate) fn with_hints(local: &Local, mut status: Status) -> Status {
 
 fn says_not_applied(code: Code) -> bool {
     use Code::{
-        DataLoss, FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable, Unimplemented,
+        DataLoss, FailedPrecondition, InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated,
+        Unavailable, Unimplemented,
     };
     matches!(
         code,
-        DataLoss | FailedPrecondition | InvalidArgument | ResourceExhausted | Unavailable | Unimplemented
+        DataLoss
+            | FailedPrecondition
+            | InvalidArgument
+            | PermissionDenied
+            | ResourceExhausted
+            | Unauthenticated
+            | Unavailable
+            | Unimplemented
     )
 }

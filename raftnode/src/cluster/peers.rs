@@ -1,4 +1,4 @@
-//! Asking the members, and remembering what they said.
+//! Asking the members, on their ports for peers, and remembering what they said.
 //!
 //! What a member says is not trusted: lists are cut, texts are bounded, counts that do not fit are
 //! dropped, and no time is later than now: a browser has no date for the largest, and a sample of
@@ -140,8 +140,7 @@ impl PeerReports {
     fn follow_membership(&mut self, members: Vec<pb::Member>) {
         let mut before = std::mem::take(&mut self.0);
         for member in members.into_iter().take(MAX_MEMBERS) {
-            let known =
-                before.remove(&member.id).filter(|peer| peer.member.client_addr == member.client_addr);
+            let known = before.remove(&member.id).filter(|peer| peer.member.raft_addr == member.raft_addr);
             let peer = known
                 .map_or_else(|| Peer::new(member.clone()), |peer| Peer { member: member.clone(), ..peer });
             self.0.insert(member.id, peer);
@@ -177,7 +176,7 @@ impl Peer {
     ) -> Result<pb::ReportResponse, Absence> {
         let channel = match self.channel.take() {
             Some(channel) => channel,
-            None => dial(dialler, id, &self.member.client_addr).map_err(Absence::Silent)?,
+            None => dial(dialler, id, &self.member.raft_addr).map_err(Absence::Silent)?,
         };
         let mut client = ClusterClient::new(channel.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
         let mut request = Request::new(self.known);

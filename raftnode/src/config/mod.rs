@@ -1,6 +1,7 @@
 //! What a node has to be told: who it is, where it listens, and where it stores.
 
 mod address;
+mod auth;
 mod memory;
 mod peers;
 mod tls;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 pub use address::{Address, AddressError};
+pub use auth::{AuthOptions, AuthOptionsError};
 pub use memory::MemoryLimits;
 pub use peers::{Peers, PeersError};
 pub(crate) use tls::{PortFiles, stands_in_a_uri};
@@ -52,6 +54,8 @@ pub struct NodeConfig {
     pub memory: MemoryLimits,
     /// Which connections are encrypted, and with which certificates.
     pub tls: TlsOptions,
+    /// Who may do what.
+    pub auth: AuthOptions,
 }
 
 /// Where a listener is bound and where others find it.
@@ -88,6 +92,7 @@ impl NodeConfig {
             snapshot_entries: SNAPSHOT_ENTRIES,
             memory: MemoryLimits::default(),
             tls: TlsOptions::default(),
+            auth: AuthOptions::default(),
         }
     }
 

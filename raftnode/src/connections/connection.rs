@@ -1,7 +1,9 @@
 //! A connection that requests come over.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -11,6 +13,7 @@ use tonic::transport::server::Connected;
 use super::accepted::Accepted;
 use super::places::Requests;
 use crate::raft::NodeId;
+use crate::tls::Proven;
 
 /// Bytes in and out, as a server sees them.
 ///
@@ -39,16 +42,26 @@ pub(crate) struct Origin {
     pub(crate) requests: Requests,
     /// The node whose certificate was verified, on the port for peers.
     pub(crate) node: Option<NodeId>,
+    /// The name in the certificate that was verified, on the port for clients.
+    pub(crate) certificate: Option<Arc<str>>,
+    /// It is over TLS.
+    pub(crate) is_encrypted: bool,
+    /// The other side's address.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Connection {
     pub(super) fn plain(accepted: Accepted) -> Self {
-        let origin = Origin { requests: accepted.requests(), node: None };
+        let (requests, peer) = (accepted.requests(), accepted.peer());
+        let origin = Origin { requests, node: None, certificate: None, is_encrypted: false, peer };
         Self { wire: Wire::Plain(accepted), origin, has_let_others_run: false }
     }
 
-    pub(super) fn secured(stream: TlsStream<Accepted>, node: Option<NodeId>) -> Self {
-        let origin = Origin { requests: stream.get_ref().0.requests(), node };
+    pub(super) fn secured(stream: TlsStream<Accepted>, proven: Proven) -> Self {
+        let Proven { node, certificate } = proven;
+        let accepted = stream.get_ref().0;
+        let (requests, peer) = (accepted.requests(), accepted.peer());
+        let origin = Origin { requests, node, certificate, is_encrypted: true, peer };
         Self { wire: Wire::Secured(Box::new(stream)), origin, has_let_others_run: false }
     }
 

@@ -75,7 +75,7 @@ async fn shake_hands(accepted: Accepted, tls: PortTls, refused: Arc<Refused>) ->
     // A connection that ends before it has begun, as a health check's, is not worth a word.
     match first.ok()?.ok()?? {
         FIRST_BYTE_OF_TLS => match tls.accept(accepted).await {
-            Ok((stream, node)) => Some(Connection::secured(stream, node)),
+            Ok((stream, proven)) => Some(Connection::secured(stream, proven)),
             Err(reason) => {
                 refused.say(peer, &reason);
                 None

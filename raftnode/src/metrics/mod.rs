@@ -1,6 +1,7 @@
 //! What this node counts, as Prometheus series. Names are an interface: docs/operations/metrics.md
 //! has the list, and a test compares it with a running node.
 
+mod auth;
 mod network;
 mod peers;
 mod raft;
@@ -10,6 +11,7 @@ mod series;
 mod storage;
 mod tls;
 
+pub(crate) use auth::AuthMetrics;
 pub(crate) use network::NetworkMetrics;
 pub(crate) use peers::MemberGauges;
 pub(crate) use raft::{LeaderLife, RaftMetrics};

@@ -7,7 +7,9 @@ use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::series::{count, register};
 use super::tls::TlsMetrics;
-use super::{LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
+use super::{
+    AuthMetrics, LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics,
+};
 use crate::config::Program;
 use crate::raft::NodeId;
 use crate::standing::{Local, Standing, is_joint};
@@ -29,6 +31,8 @@ pub(crate) struct Metrics {
     pub storage: Arc<StorageMetrics>,
     /// Certificates.
     tls: TlsMetrics,
+    /// Requests refused for want of rights.
+    pub auth: AuthMetrics,
     /// Calls to peers.
     pub network: Arc<NetworkMetrics>,
 }
@@ -57,6 +61,7 @@ impl Metrics {
             members: MemberGauges::new(&registry, application)?,
             storage: Arc::new(StorageMetrics::new(&registry)?),
             tls: TlsMetrics::new(&registry)?,
+            auth: AuthMetrics::new(&registry)?,
             network: Arc::new(NetworkMetrics::new(&registry)?),
             registry,
         })

@@ -12,6 +12,7 @@ use super::part::Part;
 use super::start::{Plan, Started};
 use crate::api::{ClientServices, HEALTH_SERVICES};
 use crate::application::{Application, Hosted, Typed};
+use crate::auth::ScopeCheck;
 use crate::config::{NodeConfig, Program};
 use crate::http::json_router;
 use crate::metrics::{Collectors, Op};
@@ -34,6 +35,7 @@ pub struct Builder<A: Application> {
     http: Option<MakeRouter<A>>,
     ops: Vec<Op>,
     collectors: Collectors,
+    scopes: Option<ScopeCheck>,
 }
 
 impl<A: Application> Node<A> {
@@ -54,6 +56,7 @@ impl<A: Application> Builder<A> {
             http: None,
             ops,
             collectors: Collectors::default(),
+            scopes: None,
         }
     }
 
@@ -88,12 +91,12 @@ impl<A: Application> Builder<A> {
         self
     }
 
-    /// Serves commands and queries as JSON over HTTP: `POST /write`, `POST /read`, `POST
-    /// /read-stale`. A write with the headers `client-id` (32 hexadecimal digits) and `sequence` is
-    /// applied once. And serves what administers the cluster: `GET /admin/status` and
+    /// Serves commands and queries as JSON over HTTP: `POST /write`, `POST /read`,
+    /// `POST /read-stale`. A write with the headers `client-id` (32 hexadecimal digits) and
+    /// `sequence` is applied once. And serves what administers the cluster: `GET /admin/status` and
     /// `/admin/members`; `POST /admin/init`, `/admin/add-learner`, `/admin/promote`,
-    /// `/admin/remove`, `/admin/change-membership`, `/admin/set-address`,
-    /// `/admin/transfer-leader` and `/admin/snapshot`. Reaching the port is all it takes.
+    /// `/admin/remove`, `/admin/change-membership`, `/admin/set-address`, `/admin/transfer-leader`
+    /// and `/admin/snapshot`. Without an `--auth-file` reaching the port is all it takes.
     ///
     /// A failure has the code of [`Error::http_status`](super::Error::http_status), and is an object
     /// with `error` and `applied`, which is `no` or `unknown`.
@@ -117,6 +120,17 @@ impl<A: Application> Builder<A> {
         self
     }
 
+    /// Where there is an `--auth-file`, each of its principals may have a `scope`, a list of texts
+    /// which the application gives a meaning: `check` says what is wrong with an entry that has
+    /// none. The services of the application ask a [`Caller`](crate::auth::Caller) for the scope
+    /// within which a right holds. Without this a file with a scope is refused, and a right holds
+    /// for everything.
+    #[must_use]
+    pub fn scopes(mut self, check: fn(&str) -> Result<(), String>) -> Self {
+        self.scopes = Some(check);
+        self
+    }
+
     /// Starts the node: binds its sockets, claims its data directory, recovers what it stores, and
     /// serves.
     ///
@@ -136,6 +150,7 @@ impl<A: Application> Builder<A> {
             hosted,
             ops: self.ops,
             collectors: self.collectors,
+            scopes: self.scopes,
             service_names: [&HEALTH_SERVICES[..], &self.service_names].concat(),
             surfaces: Box::new(move |part| {
                 // All services of a node without storage have the same answer, made elsewhere.

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use super::BindError;
 use crate::api::NODE_FAULT_METADATA;
+use crate::auth::AuthError;
 use crate::config::OwnEntryError;
 use crate::data_dir::DataDirError;
 use crate::tls::TlsError;
@@ -61,6 +62,9 @@ pub enum StartError {
     /// Certificates, keys or CAs cannot be used.
     #[error(transparent)]
     Tls(Box<TlsError>),
+    /// It cannot be told who may do what.
+    #[error("{0}")]
+    Auth(String),
     /// The system refuses something.
     #[error("cannot {action}")]
     System {
@@ -91,6 +95,12 @@ impl From<TlsError> for StartError {
     }
 }
 
+impl From<AuthError> for StartError {
+    fn from(e: AuthError) -> Self {
+        Self::Auth(e.to_string())
+    }
+}
+
 impl From<BindError> for StartError {
     fn from(e: BindError) -> Self {
         Self::Bind(Box::new(e))
@@ -103,7 +113,7 @@ impl StartError {
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         match self {
-            Self::OwnEntry(_) | Self::Schema { .. } | Self::Tls(_) => true,
+            Self::OwnEntry(_) | Self::Schema { .. } | Self::Tls(_) | Self::Auth(_) => true,
             Self::DataDir(e) => e.is_misfit(),
             _ => false,
         }
@@ -170,7 +180,11 @@ impl From<Status> for Error {
             _ if status.metadata().contains_key(NODE_FAULT_METADATA) => Self::Faulty(text),
             Code::Unavailable => Self::NotApplied(text),
             Code::ResourceExhausted => Self::Overloaded(text),
-            Code::InvalidArgument | Code::FailedPrecondition | Code::Unimplemented => Self::Refused(text),
+            Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented => Self::Refused(text),
             Code::DataLoss => Self::Faulty(text),
             _ => Self::Unknown(text),
         }

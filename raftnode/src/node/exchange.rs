@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::handle::{Node, answer_of, encoded, response_of};
 use crate::api::{Answered, Call, DEFAULT_DEADLINE, Done, Pipeline, Task, Work, serve};
 use crate::application::{Application, RequestId};
-use crate::connections::Requests as Connection;
+use crate::connections::Origin;
 use crate::metrics::Op;
 
 /// The answers to a stream of requests, as tonic sends them.
@@ -139,7 +139,7 @@ impl<A: Application> Node<A> {
     ) -> Result<Response<AnswerStream<E::Answer>>, Status> {
         let api = self.api()?;
         api.check_stream(&Call::of(request.metadata(), DEFAULT_DEADLINE))?;
-        let connection = request.extensions().get::<Connection>().cloned();
+        let connection = request.extensions().get::<Origin>().map(|origin| origin.requests.clone());
         let typed = |answers| Typed { node: self.clone(), exchange: exchange(answers) };
         Ok(serve(api, connection, request.into_inner(), typed))
     }

@@ -12,8 +12,9 @@ use proto::node::v1::EventKind;
 use storage_leveldb::Fault;
 
 use super::Listeners;
-use super::servers::Servers;
+use super::servers::{Guards, Servers};
 use crate::api::{Reporter, refusal};
+use crate::auth::{Auth, Guard, NeedsOf, Refusals};
 use crate::cluster::Overview;
 use crate::config::{NodeConfig, Program};
 use crate::data_dir::DataDir;
@@ -44,7 +45,7 @@ impl FaultyNode {
         fault: Fault,
         http_addr: String,
         metrics: Arc<Metrics>,
-        (listeners, tls): (Listeners, &Tls),
+        (listeners, tls, auth): (Listeners, &Tls, &Auth),
         data_dir: Arc<DataDir>,
         service_names: &[&'static str],
         application_http: impl FnOnce(&Arc<Faulty>) -> Router,
@@ -56,9 +57,15 @@ impl FaultyNode {
         let overview = Overview::new(reporter.clone(), Dialler::new(tls.clone()));
         let clients =
             refusal::client_routes(&faulty, reporter.clone(), Arc::clone(&overview), service_names).await;
+        let peers = refusal::peer_routes(&faulty, reporter.clone(), Arc::clone(&overview));
+        let refusals = Refusals::new(metrics.auth.clone());
+        let guards = Guards {
+            clients: Guard::of_grpc(auth, NeedsOf::clients_of_faulty(), &refusals, faulty.id),
+            http: Guard::of_http(auth, &refusals),
+        };
         let application = application_http(&faulty);
         let http = http::faulty_router(Arc::clone(&faulty), metrics, reporter, overview, application);
-        let servers = Servers::start(listeners, tls, refusal::peer_routes(&faulty), clients, http);
+        let servers = Servers::start(listeners, (tls, guards), peers, clients, http);
         Self { faulty, servers, _data_dir: data_dir }
     }
 

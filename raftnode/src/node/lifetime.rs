@@ -15,6 +15,8 @@ use crate::standing::{Local, Standing, explain, give_leadership_away};
 
 /// How long requests under way may take once no new ones are accepted.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is looked whether requests are still under way.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(5);
 /// How long a peer's streams may take to end once consensus has stopped.
 const PEER_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a running node looks whether it still works.
@@ -129,7 +131,13 @@ async fn stop(api: &Arc<Api>, servers: Servers) {
     let local = api.local();
     local.begin_stopping();
     give_leadership_away(local).await;
+    let drained = tokio::time::Instant::now() + DRAIN_TIMEOUT;
     servers.client.stop(DRAIN_TIMEOUT).await;
+    // What peers have passed on is answered as well; their port serves consensus until it has
+    // stopped.
+    while !api.admission.is_empty() && tokio::time::Instant::now() < drained {
+        tokio::time::sleep(DRAIN_INTERVAL).await;
+    }
     // On a task of its own, because it may panic: openraft's core that has ended by itself is
     // waited for by the first task that notices, and if that is a request that is then given up,
     // every later `shutdown` panics (alpha.37). Found by the damage test: a node with a damaged

@@ -10,9 +10,17 @@ use tonic::service::Routes;
 
 use super::{Listeners, open_files};
 use crate::api::Api;
+use crate::auth::{Guard, guarded};
 use crate::connections::{ConnectionLimits, Incoming, Patience, Places, counted};
 use crate::http::{HTTP_HEADER_TIMEOUT, serve};
 use crate::tls::{Port, Tls};
+
+/// What every request passes before a service sees it. Peers prove themselves by TLS, and what they
+/// send was checked by them.
+pub(super) struct Guards {
+    pub(super) clients: Guard,
+    pub(super) http: Guard,
+}
 
 /// The servers of one node.
 pub(super) struct Servers {
@@ -34,7 +42,7 @@ pub(super) struct RunningServer {
 impl Servers {
     pub(super) fn start(
         listeners: Listeners,
-        tls: &Tls,
+        (tls, guards): (&Tls, Guards),
         peers: Routes,
         clients: Routes,
         http: Router,
@@ -47,10 +55,11 @@ impl Servers {
         let client = incoming("client", listeners.client, limits.clients, Port::Client);
         let raft = incoming("peer", listeners.raft, limits.peers, Port::Peer);
         let http_incoming = incoming("HTTP", listeners.http, limits.http, Port::Http);
+        let clients = guarded(clients.into_axum_router(), guards.clients);
         Self {
             client: serve_grpc("client", Api::server_builder(), clients, client),
-            raft: serve_grpc("peer", network_grpc::server_builder(&network), peers, raft),
-            http: serve_http(http, http_incoming),
+            raft: serve_grpc("peer", network_grpc::server_builder(&network), peers.into_axum_router(), raft),
+            http: serve_http(guarded(http, guards.http), http_incoming),
         }
     }
 }
@@ -58,10 +67,10 @@ impl Servers {
 fn serve_grpc(
     name: &'static str,
     mut server: tonic::transport::Server,
-    routes: Routes,
+    router: Router,
     incoming: Incoming,
 ) -> RunningServer {
-    let routes = Routes::from(counted(routes.into_axum_router()));
+    let routes = Routes::from(counted(router));
     RunningServer::start(name, async move |stopped| {
         let accepted = incoming.into_stream();
         let served = server.add_routes(routes).serve_with_incoming_shutdown(accepted, stopped).await;

@@ -17,9 +17,10 @@ use super::faulty::FaultyNode;
 use super::open_files::raise_limit;
 use super::part::Part;
 use super::peer_news::PeerNews;
-use super::servers::Servers;
+use super::servers::{Guards, Servers};
 use crate::api::{Api, ClientServices, Reporter};
 use crate::application::{Hosted, stored_meta};
+use crate::auth::{Auth, Guard, NeedsOf, Refusals, ScopeCheck};
 use crate::cluster::Overview;
 use crate::config::{NodeConfig, Peers, Program};
 use crate::data_dir::{Claim, DataDir};
@@ -48,6 +49,8 @@ pub(super) struct Plan {
     /// The application's own operations, for the metrics.
     pub(super) ops: Vec<Op>,
     pub(super) collectors: Collectors,
+    /// What an entry of a principal's scope is; none: the application knows no scopes.
+    pub(super) scopes: Option<ScopeCheck>,
     /// The services whose health is told.
     pub(super) service_names: Vec<&'static str>,
     /// What the application serves to clients and over HTTP, once it has something to serve it
@@ -100,8 +103,11 @@ impl Plan {
         // Before the data directory is stamped: who has to choose another port has another peer
         // list then.
         let config = self.config.clone();
-        let loaded = tokio::task::spawn_blocking(move || Tls::load(&config)).await;
-        let tls = loaded.map_err(|e| StartError::part("TLS")(&e))??;
+        let scopes = self.scopes;
+        let loaded = tokio::task::spawn_blocking(move || -> Result<_, StartError> {
+            Ok((Tls::load(&config)?, Auth::load(&config, scopes)?))
+        });
+        let (tls, auth) = loaded.await.map_err(|e| StartError::part("TLS")(&e))??;
         let listeners = Listeners::bind(&self.config).await?;
         let config = self.config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&config)).await;
@@ -114,7 +120,7 @@ impl Plan {
         let metrics = metrics.map_err(|e| StartError::part("the metrics")(&e))?;
         let http_addr = http_addr(&self.config, &listeners)?;
         match Core::start(&self.config, self.hosted.clone(), &data_dir, &metrics, &tls).await {
-            Ok(core) => self.serve(core, http_addr, metrics, (listeners, tls), &data_dir),
+            Ok(core) => self.serve(core, http_addr, metrics, (listeners, tls, auth), &data_dir),
             Err(CoreError::Fault(fault)) => Ok(Started::Faulty(
                 FaultyNode::start(
                     self.program,
@@ -123,7 +129,7 @@ impl Plan {
                     fault,
                     http_addr,
                     metrics,
-                    (listeners, &tls),
+                    (listeners, &tls, &auth),
                     Arc::clone(&data_dir),
                     &self.service_names,
                     |faulty| (self.surfaces)(Part::Faulty(Arc::clone(faulty))).1,
@@ -139,7 +145,7 @@ impl Plan {
         core: Core,
         http_addr: String,
         metrics: Arc<Metrics>,
-        (listeners, tls): (Listeners, Tls),
+        (listeners, tls, auth): (Listeners, Tls, Auth),
         data_dir: &DataDir,
     ) -> Result<Started, StartError> {
         let Core { handles, inbox, places } = core;
@@ -155,12 +161,13 @@ impl Plan {
             &self.hosted,
         );
         let (application, application_http) = (self.surfaces)(Part::Serving(Arc::clone(&api)));
-        let services = api.services(application);
+        let services = api.services(&application);
         let (clients, health) = services.map_err(|e| StartError::part("gRPC reflection")(&e))?;
 
         let mut watchers = JoinSet::new();
         watchers.spawn(watch_data_dir(data_dir.fingerprint(), local.health.clone()));
         watchers.spawn(tls.clone().watch());
+        watchers.spawn(auth.clone().watch(metrics.auth.clone()));
         watchers.spawn(watch_disk(Arc::clone(&local)));
         watchers.spawn(watch_leader(&local, &metrics));
         watchers.spawn(Arc::clone(&local).watch_affiliation());
@@ -171,10 +178,16 @@ impl Plan {
         watchers.spawn(watch_snapshots(Arc::clone(&local), Arc::clone(self.hosted.applied_bytes())));
         watchers.spawn(report_health(Arc::clone(&local), health, self.service_names));
 
-        let peers = peer_routes(&local, inbox, &metrics);
+        let peers = api.peer_services(peer_routes(&local, inbox, &metrics));
+        let refusals = Refusals::new(metrics.auth.clone());
+        let needs = NeedsOf::clients(&application.needs);
+        let guards = Guards {
+            clients: Guard::of_grpc(&auth, needs, &refusals, local.id),
+            http: Guard::of_http(&auth, &refusals),
+        };
         let surface = http::Surface::new(local, metrics, reporter, overview);
-        let servers =
-            Servers::start(listeners, &tls, peers, clients, http::router(surface, application_http));
+        let http = http::router(surface, application_http);
+        let servers = Servers::start(listeners, (&tls, guards), peers, clients, http);
         Ok(Started::Serving { api, servers, watchers })
     }
 }

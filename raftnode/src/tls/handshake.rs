@@ -10,6 +10,7 @@ use tokio_rustls::server::TlsStream;
 
 use std::sync::Arc;
 
+use super::certificate::Certificate;
 use super::{Port, Tls, reason};
 use crate::raft::NodeId;
 
@@ -31,6 +32,15 @@ pub(crate) struct PortTls {
     pub(crate) allows_plaintext: bool,
 }
 
+/// What the other side has proved by its certificate.
+#[derive(Debug, Default)]
+pub(crate) struct Proven {
+    /// Which node it is, on the port for peers.
+    pub(crate) node: Option<NodeId>,
+    /// The name in it, on the port for clients.
+    pub(crate) certificate: Option<Arc<str>>,
+}
+
 impl PortTls {
     pub(super) fn new(tls: Tls, port: Port, allows_plaintext: bool) -> Self {
         Self { tls, port, allows_plaintext }
@@ -45,11 +55,11 @@ impl PortTls {
         }
     }
 
-    /// The handshake, and on the port for peers which node it was with.
+    /// The handshake, and with whom it was.
     ///
     /// # Errors
     /// Why there is no connection, for a person on this side.
-    pub(crate) async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Option<NodeId>), String>
+    pub(crate) async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Proven), String>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -63,11 +73,12 @@ impl PortTls {
                 return Err(reason(&e));
             }
         };
-        let node = match self.port {
-            Port::Peer => Some(self.node(&stream)?),
-            Port::Client | Port::Http => None,
+        let proven = match self.port {
+            Port::Peer => Proven { node: Some(self.node(&stream)?), ..Proven::default() },
+            Port::Client => Proven { certificate: name(&stream), ..Proven::default() },
+            Port::Http => Proven::default(),
         };
-        Ok((stream, node))
+        Ok((stream, proven))
     }
 
     fn node<S>(&self, stream: &TlsStream<S>) -> Result<NodeId, String> {
@@ -77,6 +88,12 @@ impl PortTls {
         };
         key.nodes.node_of(leaf).map_err(|e| super::error::explain(&e))
     }
+}
+
+/// The name in the certificate of a client, if it has shown one.
+fn name<S>(stream: &TlsStream<S>) -> Option<Arc<str>> {
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first)?;
+    Certificate::read(shown).ok()?.name.map(Arc::from)
 }
 
 /// Lets the other side read why it was refused. In TLS 1.3 a client takes the handshake for done

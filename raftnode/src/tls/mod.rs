@@ -26,6 +26,7 @@ use current::Current;
 use error::reason;
 use node_name::NodeName;
 
+pub(crate) use certificate::MAX_NAME_BYTES;
 pub use error::TlsError;
 
 /// The name that the certificate of node `id` of a cluster must have: a URI among the subject's
@@ -42,5 +43,5 @@ pub fn node_name(cluster_name: &str, id: NodeId) -> Result<String, TlsOptionsErr
 }
 
 pub(crate) use dialler::Dialler;
-pub(crate) use handshake::{FIRST_BYTE_OF_TLS, HANDSHAKE_TIMEOUT, PortTls};
+pub(crate) use handshake::{FIRST_BYTE_OF_TLS, HANDSHAKE_TIMEOUT, PortTls, Proven};
 pub(crate) use shared::{Port, Tls};

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::{Current, NodeName, PortTls, TlsError};
 use crate::config::{NodeConfig, TlsOptions};
+use crate::throttle::Persistent;
 
 /// How often the files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -19,9 +20,9 @@ const REMIND_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// One of the three listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Port {
-    /// For clients, and for nodes that pass their requests on.
+    /// For clients.
     Client,
-    /// For peers.
+    /// For peers: consensus, and requests of clients that nodes pass on.
     Peer,
     /// For HTTP.
     Http,
@@ -106,7 +107,7 @@ impl Tls {
         if self.current().expiry.is_empty() {
             return;
         }
-        let (mut said, mut reminded) = (None, None);
+        let (mut wrong, mut reminded) = (Persistent::default(), None);
         loop {
             if reminded.is_none_or(|at: tokio::time::Instant| at.elapsed() >= REMIND_INTERVAL) {
                 reminded = Some(tokio::time::Instant::now());
@@ -115,9 +116,19 @@ impl Tls {
             sleep(LOOK_INTERVAL).await;
             let tls = self.clone();
             match tokio::task::spawn_blocking(move || tls.look()).await {
-                Ok(Ok(false)) => said = None,
-                Ok(Ok(true)) => (said, reminded) = (None, None),
-                Ok(Err(e)) => say_once(&mut said, &e),
+                Ok(Ok(is_new)) => {
+                    wrong.is_over();
+                    reminded = reminded.filter(|_| !is_new);
+                }
+                Ok(Err(e)) => {
+                    let text = e.to_string();
+                    // The two files of a pair are seldom replaced at the same instant.
+                    if wrong.is_news(&text) {
+                        tracing::error!(
+                            "a changed certificate, key or CA is not used, and the old one stays: {text}"
+                        );
+                    }
+                }
                 Err(e) => tracing::error!("cannot look at certificates: {e}"),
             }
         }
@@ -153,21 +164,5 @@ impl Tls {
                 );
             }
         }
-    }
-}
-
-/// The two files of a pair are seldom replaced at the same instant: what is wrong is said if it is
-/// still so at the next look, and then once.
-fn say_once(said: &mut Option<(String, bool)>, error: &TlsError) {
-    let text = error.to_string();
-    match said {
-        Some((before, is_said)) if *before == text => {
-            if !std::mem::replace(is_said, true) {
-                tracing::error!(
-                    "a changed certificate, key or CA is not used, and the old one stays: {text}"
-                );
-            }
-        }
-        _ => *said = Some((text, false)),
     }
 }

@@ -210,9 +210,9 @@ async fn queries_that_fail_and_commands_that_cannot_be_applied_are_refused() {
     }
 }
 
-/// Found by a review: what a node passes on was checked where it came in only. The service is on
+/// Found by a review: what a node passes on was checked where it came in only. The service was on
 /// the port for clients, so that one message with any bytes for a command went into the log, and
-/// stopped every node of the cluster, at every start.
+/// stopped every node of the cluster, at every start. Now it is on the port for peers alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_bytes_that_are_passed_on_get_into_the_log_unread() {
     let home = tempfile::tempdir().unwrap();
@@ -228,8 +228,11 @@ async fn no_bytes_that_are_passed_on_get_into_the_log_unread() {
     for node in &nodes {
         let members = node.members().await;
         let own = members.iter().find(|member| member.id == node.id()).unwrap();
-        let addr = format!("http://{}", own.client_addr);
-        let mut client = RequestsClient::connect(addr).await.unwrap();
+        let at = async |addr: &str| RequestsClient::connect(format!("http://{addr}")).await.unwrap();
+        let nothing = tokio_stream::iter([wire::ForwardRequest::default()]);
+        let refused = at(&own.client_addr).await.forward(nothing).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::Unimplemented, "{refused}");
+        let mut client = at(&own.raft_addr).await;
         let requests = bytes.iter().flat_map(|command| {
             // Of the program's own schema, and of one that never was.
             [0, 1, 2].map(|since| wire::WriteRequest {

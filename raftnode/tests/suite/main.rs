@@ -1,5 +1,5 @@
-//! Nodes of applications that make mistakes, and of programs that are upgraded. One theme a file,
-//! one binary for all of them.
+//! Nodes of applications that make mistakes, of programs that are upgraded, and that ask for
+//! rights. One theme a file, one binary for all of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,4 +14,5 @@
 mod answers;
 mod planted;
 mod ports;
+mod rights;
 mod upgrade;
