@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
 use network_grpc::ClusterId;
+use proto::node::v1::backups_client::BackupsClient;
 use proto::node::v1::cluster_client::ClusterClient;
 use proto::node::v1::forwarded_request::Request as Task;
 use proto::node::v1::requests_client::RequestsClient;
@@ -144,6 +145,10 @@ impl Hop {
 
     pub(crate) fn cluster(&self) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn backups(&self) -> BackupsClient<Channel> {
+        BackupsClient::new(self.channel.clone())
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Api {
     pub(super) overview: Arc<Overview>,
     pub(super) proposals: Proposals,
     host: Arc<dyn Host>,
+    /// What the application calls itself.
+    pub(super) application_name: &'static str,
     log: RequestLog,
 }
 
@@ -40,7 +42,7 @@ impl Api {
         metrics: Arc<Metrics>,
         reporter: Reporter,
         overview: Arc<Overview>,
-        hosted: &Hosted,
+        (application_name, hosted): (&'static str, &Hosted),
     ) -> Arc<Self> {
         let read_index = ReadIndex::start(local.raft.clone());
         let proposals = Proposals::start(local.raft.clone(), hosted.clone());
@@ -56,6 +58,7 @@ impl Api {
             overview,
             proposals,
             host,
+            application_name,
             log,
         })
     }

@@ -152,7 +152,7 @@ impl Plan {
             Arc::clone(&metrics),
             reporter.clone(),
             Arc::clone(&overview),
-            &self.hosted,
+            (self.name, &self.hosted),
         );
         let (application, application_http) = (self.surfaces)(Part::Serving(Arc::clone(&api)));
         let services = api.services(application);

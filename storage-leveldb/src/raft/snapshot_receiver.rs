@@ -45,6 +45,11 @@ fn receive<C: RaftTypeConfig>(tree: &LsmTree, stream: &mut dyn Read) -> Result<R
 }
 
 impl Received {
+    /// Codec bytes of its metadata.
+    pub(crate) fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
     /// The table, and the position that it is at, if it is the snapshot that was announced.
     pub(crate) fn into_table<C: RaftTypeConfig>(
         self,
