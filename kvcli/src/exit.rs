@@ -1,10 +1,12 @@
 //! The exit codes that scripts rely on, and where each error gets its own.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use kvcli::{ClientError, TraceId};
+use proto::backup::BackupError;
 use serde_json::json;
 
 use crate::output::Format;
@@ -13,7 +15,8 @@ use crate::output::Format;
 pub(crate) const HELP: &str = "\
 Exit codes:
   0  done; also if a change was made and only its answer could not be printed
-  1  key not found, or a condition not met; of `cluster status` and `health`: not well
+  1  key not found, or a condition not met; of `cluster status` and `health`: not well; a backup
+     that is damaged
   2  cluster unreachable, or it has no leader; nothing was applied
   3  bad arguments, or a local file that cannot be read or written
   4  refused by the server; nothing was applied
@@ -54,6 +57,25 @@ pub(crate) enum Problem {
     /// A verdict about two clusters would be about neither.
     #[error("{0}")]
     SeveralClusters(ClientError),
+    /// A file is no backup, or cannot be read.
+    #[error("{}: {error}", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        error: BackupError,
+    },
+    /// A file cannot be written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// `write`, `sync`, …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Arguments that parse but make no sense together.
     #[error("{0}")]
     BadArguments(String),
@@ -119,7 +141,9 @@ fn code(error: &anyhow::Error) -> Option<Code> {
     match error.downcast_ref::<Problem>() {
         Some(Problem::KeyNotFound(_) | Problem::AnotherLeads { .. }) => return Some(NOT_FOUND),
         Some(Problem::SeveralClusters(_)) => return Some(Code::NOT_WELL),
-        Some(Problem::BadArguments(_)) => return Some(BAD_ARGUMENTS),
+        Some(Problem::BadArguments(_) | Problem::File { .. }) => return Some(BAD_ARGUMENTS),
+        Some(Problem::Backup { error: BackupError::Io(_), .. }) => return Some(BAD_ARGUMENTS),
+        Some(Problem::Backup { .. }) => return Some(NOT_FOUND),
         None => {}
     }
     let io = error.downcast_ref::<io::Error>();
@@ -145,6 +169,7 @@ fn client_code(error: &ClientError) -> Code {
         | ClientError::ValueLength { .. } => BAD_ARGUMENTS,
         ClientError::Unreachable { .. }
         | ClientError::ScanInterrupted { .. }
+        | ClientError::BackupInterrupted { .. }
         | ClientError::ForeignNodes { last: Some(_), .. } => UNREACHABLE,
         ClientError::Refused { .. }
         | ClientError::ForeignNodes { .. }

@@ -19,7 +19,7 @@
 mod client;
 
 pub use client::{
-    Cause, Client, ClientError, ClientOptions, ClientTls, ClientToken, ClusterId, Endpoint, Failure,
+    Backup, Cause, Client, ClientError, ClientOptions, ClientTls, ClientToken, ClusterId, Endpoint, Failure,
     MAX_ADDRESSES_PER_ENDPOINT, MAX_CONNECTIONS_PER_ENDPOINT, MAX_ENDPOINTS, MAX_KEY_BYTES, MAX_VALUE_BYTES,
     ReadMode, Resolver, Scan, ScanOptions, TraceId,
 };

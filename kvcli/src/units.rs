@@ -41,6 +41,29 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {name}")
 }
 
+/// `2026-11-30 01:30:00 UTC`, from milliseconds since 1970.
+pub(crate) fn utc(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    let (days, seconds) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// Year, month and day, from days since 1970. Counts years from March, so that a leap day is the
+/// last of its year.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_FROM_MARCH_0_TO_1970: u64 = 719_468;
+    let days = days.saturating_add(DAYS_FROM_MARCH_0_TO_1970);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
 /// `1,234,567`.
 pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
@@ -93,6 +116,20 @@ mod tests {
         ] {
             assert_eq!(bytes(count), text);
         }
+    }
+
+    #[test]
+    fn times() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_796_002_200, "2026-11-30 01:30:00 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(utc(seconds * 1000), text);
+        }
+        utc(u64::MAX);
     }
 
     #[test]

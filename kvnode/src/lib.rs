@@ -2,7 +2,8 @@
 //!
 //! An application of `raftnode`, which is everything that a member of a cluster needs and knows
 //! nothing of keys and values. What is here: what a command means (`app`), the protocol of its
-//! clients (`api`), and the operator's side: `config`, `playground`, `check`, `cert`. It is
+//! clients (`api`), and the operator's side: `config`, `playground`, `check`, `cert`, `restore`,
+//! `recover`. It is
 //! what the program is made of, and may change in any version.
 //!
 //! ## Features
@@ -17,6 +18,8 @@ pub mod check;
 pub mod config;
 pub mod playground;
 mod program;
+mod recover;
+mod restore;
 mod serve;
 #[cfg(feature = "testing")]
 #[doc(hidden)]

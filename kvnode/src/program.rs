@@ -7,11 +7,13 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use raftnode::StartError;
 use raftnode::logging::{self, Source};
+use raftnode::rebuild::RebuildError;
 use raftnode::trace::Exporter;
 
 use crate::config::{self, CheckArgs, Cli, Command, Config, ConfigErrors, ServeArgs};
 
-use crate::{cert, check, playground, serve};
+use crate::recover::NotAccepted;
+use crate::{cert, check, playground, recover, restore, serve};
 
 /// Exit code for arguments that cannot be understood, or do not fit together or the data directory.
 pub const EXIT_BAD_ARGUMENTS: u8 = 3;
@@ -28,6 +30,8 @@ pub fn run(args: impl Iterator<Item = OsString>, env: &dyn Fn(&str) -> Option<St
         Ok(Cli { command: Some(Command::Cert(args)), .. }) => exit_code(cert::run(&args)),
         Ok(Cli { command: Some(Command::Token), .. }) => token(),
         Ok(Cli { command: Some(Command::Check(args)), .. }) => check(&args, env),
+        Ok(Cli { command: Some(Command::Restore(args)), .. }) => exit_code(restore::run(&args)),
+        Ok(Cli { command: Some(Command::Recover(args)), .. }) => exit_code(recover::run(&args)),
         Ok(Cli { command: Some(Command::Serve(args)), .. }) => serve(&args, env),
         Ok(Cli { command: None, serve: args }) => serve(&args, env),
         Err(e) => explain(&e),
@@ -102,8 +106,13 @@ fn exit_code(outcome: anyhow::Result<()>) -> ExitCode {
 
 /// A start that no further start will mend has the code that keeps a supervisor from trying again.
 fn failure_code(error: &anyhow::Error) -> u8 {
-    let misfit = error.downcast_ref().is_some_and(StartError::is_misfit);
-    if misfit || error.is::<ConfigErrors>() { EXIT_BAD_ARGUMENTS } else { EXIT_FAILURE }
+    let misfit = error.downcast_ref().is_some_and(StartError::is_misfit)
+        || error.downcast_ref().is_some_and(RebuildError::is_misfit);
+    if misfit || error.is::<ConfigErrors>() || error.is::<NotAccepted>() {
+        EXIT_BAD_ARGUMENTS
+    } else {
+        EXIT_FAILURE
+    }
 }
 
 /// The last line of a node that ends badly: in the log, or where a person sees it if the filter

@@ -11,6 +11,8 @@ use crate::app::KvApplication;
 use crate::config::Config;
 use raftnode::logging;
 
+/// What the application calls itself, in its series and in backups.
+pub(crate) const APPLICATION_NAME: &str = "kv";
 /// How long storage may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -32,7 +34,7 @@ pub(crate) fn serve(config: &Config) -> anyhow::Result<()> {
 async fn run(config: &Config) -> anyhow::Result<()> {
     let mut requests = StopRequests::listen(config.exit_on_stdin_eof).context("cannot listen for signals")?;
     let builder = Node::builder(KvApplication)
-        .name("kv")
+        .name(APPLICATION_NAME)
         .version(env!("CARGO_PKG_VERSION"))
         .services(&["kv.v1.Kv"], api::services)
         .scopes(api::check_scope)

@@ -8,8 +8,11 @@
 //! ## Features
 //!
 //! One for each protocol: `raft`, `node` and `kv`. So a peer library does not see the client
-//! protocol, and a client does not see the peers'. None is on by default.
+//! protocol, and a client does not see the peers'. `backup` is the module of that name, the file
+//! that a backup is. None is on by default.
 
+#[cfg(feature = "backup")]
+pub mod backup;
 mod bounded;
 
 pub use bounded::MAX_REQUESTS_PER_MESSAGE;

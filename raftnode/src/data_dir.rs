@@ -1,7 +1,8 @@
 //! The data directory: made, locked, and checked to be this node's.
 //!
 //! Layout: `LOCK` (held while a process uses the directory), `IDENTITY` (see
-//! [`identity`](crate::identity)), `storage/` (storage-leveldb's own).
+//! [`identity`](crate::identity)), `storage/` (storage-leveldb's own), `REBUILDING` while a new
+//! cluster is made of it ([`rebuild`](crate::rebuild)).
 
 mod error;
 mod fingerprint;
@@ -24,6 +25,8 @@ use crate::raft::NodeId;
 pub const LOCK_FILE: &str = "LOCK";
 /// `storage-leveldb`'s own directory.
 pub const STORAGE: &str = "storage";
+/// There while a new cluster is made of what the directory has, or is to have: no node starts.
+pub const REBUILDING: &str = "REBUILDING";
 
 /// Whose directory it should be.
 #[derive(Debug, Clone)]
@@ -148,11 +151,17 @@ impl DataDir {
     }
 }
 
+/// Whether this program knows the layout.
+pub(crate) fn check_format(path: &Path, found: &Identity) -> Result<(), IdentityError> {
+    if found.format == FORMAT_VERSION {
+        return Ok(());
+    }
+    Err(IdentityError::Format { dir: path.to_owned(), found: found.format })
+}
+
 fn check(path: &Path, found: &Identity, copied: bool, claim: &Claim) -> Result<(), IdentityError> {
     let dir = path.to_owned();
-    if found.format != FORMAT_VERSION {
-        return Err(IdentityError::Format { dir, found: found.format });
-    }
+    check_format(path, found)?;
     if found.node_id != claim.node_id {
         return Err(IdentityError::Mismatch { dir, found: found.node_id, asked: claim.node_id });
     }
@@ -170,7 +179,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataDi
     move |source| DataDirError::Io { action, path, source }
 }
 
-fn create(path: &Path) -> Result<(), DataDirError> {
+pub(crate) fn create(path: &Path) -> Result<(), DataDirError> {
     fs::create_dir_all(path).map_err(failed("create", path))?;
     // A new directory outlives a crash only once its parent is on disk.
     let parent = path.canonicalize().map_err(failed("find", path))?;
@@ -189,7 +198,17 @@ fn sync(dir: &Path) -> io::Result<()> {
     }
 }
 
+fn refuse_rebuilding(path: &Path) -> Result<(), DataDirError> {
+    let marker = path.join(REBUILDING);
+    match marker.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(DataDirError::Rebuilding(path.to_owned())),
+        Err(e) => Err(failed("look for", &marker)(e)),
+    }
+}
+
 fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
+    refuse_rebuilding(path)?;
     let mut foreign = None;
     for entry in fs::read_dir(path).map_err(failed("list", path))? {
         let name = entry.map_err(failed("list", path))?.file_name();
@@ -202,7 +221,7 @@ fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
     foreign.map_or(Ok(()), |found| Err(DataDirError::Foreign { path: path.to_owned(), found }))
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+pub(crate) fn lock(path: &Path) -> Result<File, DataDirError> {
     let lock_path = path.join(LOCK_FILE);
     let open = File::options().create(true).truncate(false).write(true).open(&lock_path);
     let file = open.map_err(failed("write", &lock_path))?;

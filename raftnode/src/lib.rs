@@ -38,6 +38,7 @@ mod metrics;
 mod node;
 mod peer;
 mod raft;
+pub mod rebuild;
 pub mod shutdown;
 mod standing;
 #[cfg(any(test, feature = "testing"))]

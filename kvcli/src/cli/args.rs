@@ -10,6 +10,7 @@ use clap::builder::Resettable;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use kvcli::{ClientTls, ClientToken, ClusterId};
 
+use super::backup::BackupArgs;
 use super::bench::BenchArgs;
 use super::cluster::ClusterArgs;
 use super::completions::CompletionsArgs;
@@ -25,7 +26,7 @@ use crate::units::parse_duration;
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:7001";
 /// Requests.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Changes of the cluster, which wait for a node to catch up or a disk to be read.
+/// Changes of the cluster, which wait for a node to catch up or a disk to be read; backups.
 const DEFAULT_CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Has a token, if no file is given.
@@ -129,7 +130,8 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true)]
     pub(super) token_over_plaintext: bool,
 
-    /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes 1m]
+    /// For a request with its retries: 500ms, 5s, 1m [default: 5s; membership changes and backups
+    /// 1m]
     #[arg(long, global = true, value_parser = parse_duration, value_name = "TIME")]
     pub(super) timeout: Option<Duration>,
 
@@ -188,6 +190,7 @@ pub(super) enum Command {
     Scan(ScanArgs),
     Cluster(ClusterArgs),
     Health(HealthArgs),
+    Backup(BackupArgs),
     Bench(BenchArgs),
     Completions(CompletionsArgs),
 }
@@ -196,6 +199,7 @@ impl Command {
     pub(super) fn default_timeout(&self) -> Duration {
         match self {
             Self::Cluster(args) if args.is_change() => DEFAULT_CHANGE_TIMEOUT,
+            Self::Backup(_) => DEFAULT_CHANGE_TIMEOUT,
             _ => DEFAULT_TIMEOUT,
         }
     }

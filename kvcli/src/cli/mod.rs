@@ -1,6 +1,7 @@
 //! The command line: `args` describes it, one file per command carries it out.
 
 mod args;
+mod backup;
 mod bench;
 mod cluster;
 mod completions;
@@ -42,7 +43,11 @@ impl Cli {
     /// The id of everything that this command asks; none for a benchmark, whose operations have one
     /// each.
     pub(crate) fn trace(&self) -> Option<TraceId> {
-        let one = !matches!(self.command, Command::Bench(_) | Command::Completions(_));
+        let one = match &self.command {
+            Command::Bench(_) | Command::Completions(_) => false,
+            Command::Backup(args) => args.is_online(),
+            _ => true,
+        };
         one.then(TraceId::random)
     }
 
@@ -89,6 +94,7 @@ impl Command {
             Self::Scan(args) => args.run(context).await?,
             Self::Cluster(args) => return args.run(context).await,
             Self::Health(args) => return args.run(context).await,
+            Self::Backup(args) => args.run(context).await?,
             Self::Bench(args) => args.run(context).await?,
             Self::Completions(args) => args.run()?,
         }

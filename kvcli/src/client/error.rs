@@ -143,6 +143,15 @@ pub enum ClientError {
         #[source]
         cause: Cause,
     },
+    /// A backup broke off; what came is no backup.
+    #[error("backup save: broke off after {bytes} bytes, nothing was saved: {cause}")]
+    BackupInterrupted {
+        /// Bytes that came before.
+        bytes: u64,
+        /// What happened.
+        #[source]
+        cause: Cause,
+    },
 }
 
 fn seconds(waited: &Duration) -> String {

@@ -49,6 +49,18 @@ impl Application for KvApplication {
         matches!(query, Query::Scan(_))
     }
 
+    fn revision(&self, view: &mut View<'_, '_>) -> Result<Option<u64>, StorageError> {
+        decode_revision(view.get(&keys::REVISION)?.as_deref()).map(Some)
+    }
+
+    fn restored(&self, txn: &mut Transaction<'_, '_>, ahead: u64) -> Result<(), StorageError> {
+        let revision = decode_revision(txn.get(&keys::REVISION)?.as_deref())?;
+        let later = revision.checked_add(ahead);
+        let later = later.ok_or_else(|| corrupt("moving ahead", &"the revision is the last that can be"))?;
+        txn.put(&keys::REVISION, &later.to_le_bytes());
+        Ok(())
+    }
+
     fn remembered(mut response: Response) -> Response {
         response.previous_mut().take_if(|pair| pair.value.len() > MAX_REMEMBERED_VALUE_BYTES);
         response

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use storage_leveldb::check::{Note, Problem, ProblemKind};
 
-use raftnode::data_dir::{LOCK_FILE, STORAGE};
+use raftnode::data_dir::{LOCK_FILE, REBUILDING, STORAGE};
 use raftnode::identity::{FORMAT_VERSION, Found, IDENTITY_FILE, IDENTITY_TEMPORARY, Identity, IdentityError};
 
 /// Nothing can be said about a directory.
@@ -80,6 +80,12 @@ impl StoppedNode {
         for name in names {
             match &*name {
                 IDENTITY_FILE | LOCK_FILE | STORAGE | "lost+found" => {}
+                REBUILDING => {
+                    node.note(&name, "a restore or a recovery has not ended: run it again, to its end")
+                }
+                name if name.starts_with("storage.") => {
+                    node.note(name, "a storage that does not count: of an earlier cluster, or not finished")
+                }
                 IDENTITY_TEMPORARY => node.note(&name, "left over from a first start that was interrupted"),
                 _ => node.note(&name, "does not belong here; not looked at"),
             }

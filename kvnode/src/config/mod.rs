@@ -10,7 +10,7 @@ mod settings;
 
 pub use args::{
     CertArgs, CertCaArgs, CertClientArgs, CertKind, CertNodeArgs, CheckArgs, Cli, Command, PlaygroundArgs,
-    ReportFormat, ServeArgs,
+    RecoverArgs, ReportFormat, RestoreArgs, ServeArgs,
 };
 pub use check::ConfigErrors;
 

@@ -15,6 +15,7 @@
 )]
 
 mod adoption;
+mod backup;
 mod bad_input;
 mod check;
 mod clock;
@@ -44,6 +45,8 @@ mod playground;
 mod quorum_lost;
 mod readme;
 mod real_input;
+mod recover;
+mod restore;
 mod rights;
 mod session;
 mod signals;

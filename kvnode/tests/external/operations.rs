@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::support::document::{blocks, commands, operations, shell};
 use crate::support::{
-    Cluster, ClusterOptions, Dice, Ended, Kvcli, Load, LoadOptions, Ports, State, alone, files, free_ports,
-    run_to_end, wait,
+    Cluster, ClusterOptions, Dice, Ended, Load, LoadOptions, Ports, alone, files, free_ports, run_to_end,
+    wait,
 };
 
 const RUN_TIMEOUT: Duration = Duration::from_secs(70);
@@ -20,7 +20,10 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
 const ADDED: u64 = 4;
 
 /// Scenarios whose commands another program runs: its text, and what that says.
-const RUN_ELSEWHERE: [(&str, &str, &str); 6] = [
+const RUN_ELSEWHERE: [(&str, &str, &str); 9] = [
+    ("backup", include_str!("../cluster/restore.rs"), "lines(page, \"backup\""),
+    ("restore", include_str!("../cluster/restore.rs"), "lines(page, \"restore\""),
+    ("recover", include_str!("../cluster/recover.rs"), "lines(page, \"recover\""),
     ("tls", include_str!("../cluster/tls.rs"), "\"sh tls\""),
     ("replace", include_str!("../cluster/damage_live.rs"), "sh replace"),
     ("compose", include_str!("../../../deploy/tests/compose.rs"), "commands(\"compose\")"),
@@ -63,15 +66,11 @@ impl Runbook {
     /// Runs the scenario to its end; answers its lines but those that start nodes.
     async fn follow(&mut self, scenario: &str) -> Vec<Ran> {
         let endpoints = self.cluster.endpoints();
-        self.follow_against(scenario, &endpoints).await
-    }
-
-    async fn follow_against(&mut self, scenario: &str, endpoints: &[String]) -> Vec<Ran> {
         let (run, background) = (format!("sh {scenario}"), format!("sh {scenario} background"));
         let (mut ran, mut started) = (Vec::new(), 0);
         for (mark, text) in blocks(&operations()) {
             for line in commands(text).into_iter().filter(|_| mark == run) {
-                let ended = self.run(&line, endpoints).await;
+                let ended = self.run(&line, &endpoints).await;
                 assert!(ended.code == Some(0) || is_a_verdict(&line, &ended), "{line}: {ended:#?}");
                 ran.push(Ran { line, ended });
             }
@@ -281,40 +280,6 @@ async fn overload() {
     assert!(printed(&ran, "curl").contains("kv_requests_total{op=\"put\",outcome=\"ok\"}"), "{ran:#?}");
 }
 
-/// Two of three are gone for good. What the third has applied is in a new cluster afterwards, to
-/// the byte.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn salvage() {
-    let _alone = alone();
-    let mut runbook = Runbook::start(3).await;
-    let client = runbook.cluster.client();
-    client.put("-key", "").await.unwrap();
-    client.put(&b"\xff -\n\t'\""[..], &b"\xff\x00 -\n\t'\""[..]).await.unwrap();
-    client.put("large", vec![b'x'; 200_000]).await.unwrap();
-    runbook.cluster.settled().await;
-    let before = State::of(runbook.cluster.node(1)).await;
-    [2, 3].into_iter().for_each(|id| runbook.cluster.node_mut(id).kill());
-
-    let new = started_as("kv2").await;
-    runbook.follow_against("salvage", &new.endpoints()).await;
-    let after = new.same_state().await;
-    let pairs =
-        |state: &State| state.pairs.iter().map(|p| (p.key.clone(), p.value.clone())).collect::<Vec<_>>();
-    assert_eq!(pairs(&after), pairs(&before));
-    assert_eq!(after.pairs.len(), 3);
-}
-
-/// Starts and initialises a cluster of another name.
-async fn started_as(name: &str) -> Cluster {
-    let mut cluster = Cluster::prepare(ClusterOptions::default());
-    cluster.nodes.iter_mut().for_each(|node| node.serve.cluster_name = name.to_owned());
-    cluster.start_all();
-    cluster.all_up().await;
-    Kvcli::new(&cluster.endpoints()).ok("cluster init").await;
-    cluster.leader().await;
-    cluster
-}
-
 /// A command that no test runs looks like one that works. So every block has a scenario, every
 /// scenario a test, and what is not run is a short list.
 #[test]
@@ -332,9 +297,7 @@ fn every_command_is_run() {
                 let elsewhere = RUN_ELSEWHERE.iter().find(|(name, _, _)| *name == scenario);
                 let run = match elsewhere {
                     Some((_, program, sign)) => program.contains(sign),
-                    None => {
-                        here.contains(&follows) || here.contains(&format!("follow_against(\"{scenario}\""))
-                    }
+                    None => here.contains(&follows),
                 };
                 assert!(run, "nothing runs the commands of ```{mark}");
             }

@@ -14,7 +14,10 @@ const GENERATED: &str = "src/generated";
 /// Packages, each with its files.
 const PACKAGES: [(&str, &[&str]); 3] = [
     ("raft.v1", &["raft/v1/raft.proto"]),
-    ("node.v1", &["node/v1/peer.proto", "node/v1/cluster.proto", "node/v1/requests.proto"]),
+    (
+        "node.v1",
+        &["node/v1/peer.proto", "node/v1/cluster.proto", "node/v1/requests.proto", "node/v1/backup.proto"],
+    ),
     ("kv.v1", &["kv/v1/kv.proto"]),
 ];
 /// Messages that `src/bounded.rs` makes.

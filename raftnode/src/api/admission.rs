@@ -10,6 +10,8 @@ use tonic::Status;
 pub(super) const MAX_REQUESTS_IN_FLIGHT: usize = 4096;
 /// Scans being worked on; each holds up to one response of a megabyte.
 pub(super) const MAX_SCANS_IN_FLIGHT: usize = 64;
+/// Backups being sent; each reads the whole state, and keeps its tables on the disk.
+pub(super) const MAX_BACKUPS_IN_FLIGHT: usize = 2;
 /// Keys and values of the writes being worked on.
 pub(super) const MAX_WRITE_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
 
@@ -17,6 +19,7 @@ pub(super) const MAX_WRITE_BYTES_IN_FLIGHT: usize = 256 * 1024 * 1024;
 pub(crate) struct Admission {
     requests: Arc<Semaphore>,
     scans: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
     write_bytes: Arc<Semaphore>,
 }
 
@@ -29,6 +32,7 @@ impl Admission {
         Self {
             requests: Arc::new(Semaphore::new(MAX_REQUESTS_IN_FLIGHT)),
             scans: Arc::new(Semaphore::new(MAX_SCANS_IN_FLIGHT)),
+            backups: Arc::new(Semaphore::new(MAX_BACKUPS_IN_FLIGHT)),
             write_bytes: Arc::new(Semaphore::new(MAX_WRITE_BYTES_IN_FLIGHT)),
         }
     }
@@ -44,6 +48,10 @@ impl Admission {
 
     pub(crate) fn scan(&self) -> Result<Place, Status> {
         take(&self.scans, 1, || format!("{MAX_SCANS_IN_FLIGHT} scans are in flight"))
+    }
+
+    pub(crate) fn backup(&self) -> Result<Place, Status> {
+        take(&self.backups, 1, || format!("{MAX_BACKUPS_IN_FLIGHT} backups are being sent by this node"))
     }
 
     pub(crate) fn write(&self, bytes: usize) -> Result<Place, Status> {

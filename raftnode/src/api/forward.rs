@@ -145,6 +145,10 @@ impl Hop {
     pub(crate) fn cluster(&self) -> ClusterClient<Channel> {
         ClusterClient::new(self.channel.clone())
     }
+
+    pub(crate) fn requests(&self) -> RequestsClient<Channel> {
+        RequestsClient::new(self.channel.clone())
+    }
 }
 
 impl Forwarder {

@@ -1,5 +1,5 @@
 //! What a node does for clients, whatever its application is: commands and queries (`requests`),
-//! and the service `node.v1.Cluster`.
+//! and the services `node.v1.Cluster` and `node.v1.Backups`.
 //!
 //! The way of a request: a place among those in flight taken (`admission`), the leader found
 //! (`route`), then either answered here (`requests`, by way of `proposals` or `read_index`) or
@@ -10,6 +10,8 @@
 //! and `services` puts what is served together.
 
 mod admission;
+mod backup;
+mod backups_service;
 mod call;
 mod change;
 mod cluster;

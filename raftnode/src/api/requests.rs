@@ -147,7 +147,7 @@ impl Api {
         answer.unwrap_or(Err(StorageError::Closed)).map_err(|e| self.unanswered(&e))
     }
 
-    fn unanswered(&self, e: &StorageError) -> Status {
+    pub(super) fn unanswered(&self, e: &StorageError) -> Status {
         match status_codes::check_standing(&self.local) {
             Err(standing) => standing,
             // Another node would say the same.

@@ -38,6 +38,15 @@ impl Requests for RequestsService {
         let forwarded = Forwarded { host: Arc::clone(self.0.host()), forwarded: call.forwarded };
         Ok(exchange::serve(&self.0, connection, request.into_inner(), |_| forwarded))
     }
+
+    async fn read_index(
+        &self,
+        request: Request<pb::ReadIndexRequest>,
+    ) -> Result<Response<pb::ReadIndexResponse>, Status> {
+        let call = Call::of_node(request.metadata(), DEFAULT_DEADLINE);
+        let index = async { Ok(pb::ReadIndexResponse { index: self.0.covering_index(&call).await? }) };
+        self.0.answer(Op::READ_INDEX, &call, index).await
+    }
 }
 
 /// Requests that another node passes on.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::node::v1 as pb;
+use proto::node::v1::backups_server::BackupsServer;
 use proto::node::v1::requests_server::RequestsServer;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
+use super::backups_service::BackupsService;
 use super::cluster::ClusterService;
 use super::limits::MAX_MESSAGE_BYTES;
 use super::requests_service::RequestsService;
@@ -59,6 +61,7 @@ impl Api {
         let mut routes = application.routes.clone();
         routes
             .add_service(ClusterService::for_clients(self))
+            .add_service(BackupsServer::new(BackupsService(Arc::clone(self))))
             .add_service(health_server)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::BoxFuture;
 use network_grpc::Incarnation;
 use openraft::type_config::alias::LogIdOf;
-use openraft::{LogIdOptionExt as _, ServerState};
+use openraft::{LogIdOptionExt as _, Membership, ServerState};
 use proto::node::v1 as pb;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -81,7 +81,11 @@ fn processor_micros() -> u64 {
 
 /// The members this node knows of, in the order of their ids.
 pub(super) fn members(metrics: &Metrics) -> Vec<pb::Member> {
-    let membership = metrics.membership_config.membership();
+    members_of(metrics.membership_config.membership())
+}
+
+/// The members of a membership, in the order of their ids.
+pub(super) fn members_of(membership: &Membership<NodeId, Member>) -> Vec<pb::Member> {
     let configs = membership.get_joint_config();
     let (old, new) = (configs.first(), configs.last());
     let votes_in =

@@ -55,6 +55,12 @@ pub(crate) trait Host: Send + Sync {
 
     /// Of this program.
     fn schema(&self) -> u32;
+
+    /// The application's own revision.
+    fn revision(&self, view: &mut storage_leveldb::View<'_>) -> Result<Option<u64>, StorageError>;
+
+    /// The state goes on as a new cluster.
+    fn restored(&self, txn: &mut storage_leveldb::Transaction<'_>, ahead: u64) -> Result<(), StorageError>;
 }
 
 /// The host of an application of these types.
@@ -111,6 +117,14 @@ impl<A: Application> Host for Typed<A> {
 
     fn schema(&self) -> u32 {
         A::SCHEMA
+    }
+
+    fn revision(&self, view: &mut storage_leveldb::View<'_>) -> Result<Option<u64>, StorageError> {
+        self.0.revision(&mut View::new(view))
+    }
+
+    fn restored(&self, txn: &mut storage_leveldb::Transaction<'_>, ahead: u64) -> Result<(), StorageError> {
+        self.0.restored(&mut Transaction::new(txn), ahead)
     }
 }
 

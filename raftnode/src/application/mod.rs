@@ -4,7 +4,9 @@
 //! type for every application: so consensus, storage and network are compiled once, here. A `Batch`
 //! is what a Raft entry carries; `Session`s make each of its commands happen once.
 
+mod ahead;
 mod batch;
+mod facts;
 mod hosted;
 mod in_force;
 mod merge;
@@ -23,7 +25,9 @@ pub use self::request_id::RequestId;
 pub use self::time::ClusterTime;
 pub use self::transaction::Transaction;
 pub use self::view::View;
+pub(crate) use ahead::{AHEAD, move_ahead};
 pub(crate) use batch::{Batch, Command, Stamp};
+pub(crate) use facts::{Facts, facts, facts_found};
 pub(crate) use hosted::{Ask, Host, Hosted, Typed, as_sent, meta_found, stored_meta, unless_it_panics};
 pub(crate) use in_force::InForce;
 pub(crate) use outcome::{Outcome, Outcomes};
@@ -110,6 +114,30 @@ pub trait Application: Send + Sync + 'static {
     /// application whose responses can be large leaves out here what a client can do without.
     fn remembered(response: Self::Response) -> Self::Response {
         response
+    }
+
+    /// A number that clients know the state by, besides [`At::position`]: shown in the header of a
+    /// backup. None unless the application keeps one.
+    ///
+    /// # Errors
+    /// What the view answered, or what it read and cannot understand.
+    fn revision(&self, view: &mut View<'_, '_>) -> Result<Option<u64>, StorageError> {
+        let _ = view;
+        Ok(None)
+    }
+
+    /// The state goes on as a new cluster, after a restore or a recovery
+    /// ([`rebuild`](crate::rebuild)): clients may have seen more of its history than it has. Called
+    /// once, before anything else is applied. An application that counts something which clients
+    /// remember raises it by `ahead` here, so that no number is seen again with other content;
+    /// [`At::position`] has been raised as much.
+    ///
+    /// # Errors
+    /// What the transaction answered, or what it read and cannot understand: there is no new
+    /// cluster then.
+    fn restored(&self, txn: &mut Transaction<'_, '_>, ahead: u64) -> Result<(), StorageError> {
+        let (_, _) = (txn, ahead);
+        Ok(())
     }
 }
 

@@ -63,6 +63,12 @@ pub(super) fn session(generation: u64, client_id: &[u8; 16]) -> Vec<u8> {
     key
 }
 
+/// The place of the same client's session in another generation.
+pub(super) fn in_generation(session_key: &[u8], generation: u64) -> Vec<u8> {
+    let client_id = session_key.get(1 + size_of::<u64>()..).unwrap_or_default();
+    [&*sessions_of(generation), client_id].concat()
+}
+
 /// Every session of a generation before this one.
 pub(super) fn sessions_before(generation: u64) -> KeyRange {
     KeyRange { start: sessions_of(0).into(), end: Some(sessions_of(generation).into()) }

@@ -33,6 +33,12 @@ pub enum DataDirError {
         /// One of the files in it.
         found: String,
     },
+    /// A restore or a recovery has not ended.
+    #[error(
+        "a restore or a recovery was begun in {} and has not ended, so no node may start on it; run the same command again, to \
+         its end", .0.display()
+    )]
+    Rebuilding(PathBuf),
     /// It belongs to another node, is a copy, or cannot be read.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -45,7 +51,7 @@ impl DataDirError {
     pub fn is_misfit(&self) -> bool {
         match self {
             Self::Io { .. } | Self::Locked(_) => false,
-            Self::Foreign { .. } => true,
+            Self::Foreign { .. } | Self::Rebuilding(_) => true,
             Self::Identity(e) => !matches!(e, IdentityError::Io { .. }),
         }
     }

@@ -48,9 +48,11 @@ impl Op {
     pub(crate) const REPORT: Self = Self::new("report", OpKind::Question);
     pub(crate) const HEALTH: Self = Self::new("health", OpKind::Question);
     pub(crate) const SET_ADDRESS: Self = Self::new("set_address", OpKind::Change);
+    pub(crate) const SAVE_BACKUP: Self = Self::new("save_backup", OpKind::Change);
+    pub(crate) const READ_INDEX: Self = Self::new("read_index", OpKind::Change);
 
     /// Those that every node has.
-    const OF_EVERY_NODE: [Self; 9] = [
+    const OF_EVERY_NODE: [Self; 11] = [
         Self::INIT,
         Self::STATUS,
         Self::ADD_LEARNER,
@@ -60,6 +62,8 @@ impl Op {
         Self::REPORT,
         Self::HEALTH,
         Self::SET_ADDRESS,
+        Self::SAVE_BACKUP,
+        Self::READ_INDEX,
     ];
 
     /// A request of this name.

@@ -103,6 +103,18 @@ impl Checkpoint {
     pub(crate) fn pairs(&self) -> impl Iterator<Item = Result<(Bytes, Bytes), StorageError>> + Send + use<> {
         changes_in(&self.tables, &self.operator).pairs()
     }
+
+    /// For queries.
+    pub(crate) fn pin(&self) -> PinnedVersion {
+        let active = Arc::new(Memtable::new(0, self.frontier.sequence));
+        let (tables, operator) = (self.tables.clone(), self.operator.clone());
+        PinnedVersion::new(Arc::new(Version { active, sealed: Vec::new(), tables, operator }))
+    }
+
+    /// Keys and stored values of its tables; what older tables still have of a pair counts as well.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tables.iter().map(|table| table.record.bytes).sum()
+    }
 }
 
 /// The changes in a sealed memtable, each key's newest, in order.

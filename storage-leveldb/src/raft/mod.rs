@@ -24,6 +24,7 @@ mod snapshot_source;
 mod standing;
 mod state_machine;
 mod state_reader;
+mod state_snapshot;
 
 pub(crate) use application::merge_function;
 pub use application::{Application, StandardTypes};
@@ -33,3 +34,4 @@ pub use snapshot_file::{SnapshotFile, SnapshotInbox};
 pub(crate) use standing::Standing;
 pub use state_machine::{SnapshotBuilder, StateMachine};
 pub use state_reader::StateReader;
+pub use state_snapshot::StateSnapshot;

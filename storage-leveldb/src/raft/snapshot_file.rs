@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use openraft::RaftTypeConfig;
+use openraft::type_config::alias::SnapshotMetaOf;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{mpsc, oneshot};
@@ -71,6 +73,16 @@ impl SnapshotFile {
         };
         let thread = OwnedThread::start("snapshot", work)?;
         Ok(Self(State::Receiving(Receiving { pieces: Some(pieces), room: None, result, _thread: thread })))
+    }
+
+    /// Of one that was received to its end: what it says that it is. `None`: it was not, or its
+    /// metadata are of another type configuration.
+    #[must_use]
+    pub fn received_meta<C: RaftTypeConfig>(&self) -> Option<SnapshotMetaOf<C>> {
+        match &self.0 {
+            State::Received(received) => codec::decode(received.meta()).ok(),
+            _ => None,
+        }
     }
 
     /// The table that it has become, or becomes now if it comes from another storage. Blocks on the

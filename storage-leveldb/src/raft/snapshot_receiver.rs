@@ -50,6 +50,11 @@ impl Received {
         self.meta == meta
     }
 
+    /// Codec bytes of its metadata.
+    pub(crate) fn meta(&self) -> &[u8] {
+        &self.meta
+    }
+
     /// The table, and the position that it is at, if it is the snapshot that was announced.
     pub(crate) fn into_table<C: RaftTypeConfig>(
         self,

@@ -154,6 +154,14 @@ impl Host for Recorded {
     fn schema(&self) -> u32 {
         self.inner.schema()
     }
+
+    fn revision(&self, view: &mut storage_leveldb::View<'_>) -> Result<Option<u64>, StorageError> {
+        self.inner.revision(view)
+    }
+
+    fn restored(&self, txn: &mut Transaction<'_>, ahead: u64) -> Result<(), StorageError> {
+        self.inner.restored(txn, ahead)
+    }
 }
 
 /// What a query found, behind how many commands, and at which time.
