@@ -76,7 +76,8 @@ async fn a_follower_that_lags_waits_for_what_was_acknowledged() {
         acked = writer.put("last", format!("{n}")).await.unwrap().header.unwrap().revision;
     }
     let saving = tokio::spawn(async move { asked.save_backup().await.unwrap().next_part().await.unwrap() });
-    // It lies in the socket of the frozen process.
+    // So that it lies in the socket of the frozen process; if it is late, it is answered all the
+    // same.
     tokio::time::sleep(Duration::from_millis(100)).await;
     signal(cluster.node(follower).pid(), Signal::CONT);
     let part = saving.await.unwrap().unwrap();

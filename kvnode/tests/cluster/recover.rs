@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 
 use super::restore::{AHEAD, follow, lines, names};
 use crate::support::{
-    Cluster, ClusterOptions, Kvcli, State, beside_others, cluster_of, free_ports, run_to_end, signal, wait,
+    Cluster, ClusterOptions, Dice, Kvcli, State, beside_others, cluster_of, free_ports, run_to_end, signal,
+    wait,
 };
 
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -135,6 +136,58 @@ async fn the_commands_of_the_runbook_recover_a_lost_majority() {
     assert_ne!(cluster_of(cluster.node(1)), old_cluster);
 
     the_old_member_is_refused(&mut cluster).await;
+}
+
+/// A recovery is killed at random moments: each time no node starts on the directory, unless it was
+/// complete; then the same command makes the cluster, with all that the node had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recovery_that_was_killed_is_finished_by_the_next() {
+    const KILLS: usize = 12;
+    let _place = beside_others();
+    let mut dice = Dice::new("killed recoveries");
+    let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
+    for n in 0..200 {
+        cluster.client().put(format!("key {n}"), dice.bytes(32 * 1024)).await.unwrap();
+    }
+    let before = State::of(cluster.node(1)).await;
+    let old_cluster = cluster_of(cluster.node(1));
+    cluster.node_mut(1).kill();
+    let data_dir = cluster.node(1).serve.data_dir.clone();
+    let recover = |point: Option<&str>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kvnode"));
+        command.arg("recover").arg("--data-dir").arg(&data_dir);
+        command.args(point.map(|point| ["--accept-loss-after", point]).into_iter().flatten());
+        command
+    };
+    let asked = run_to_end(recover(None), RUN_TIMEOUT).await;
+    let point = asked.stderr.rsplit("--accept-loss-after ").next().unwrap().trim().to_owned();
+    let mut killed = 0;
+    for _ in 0..KILLS {
+        let mut command = recover(Some(&point));
+        let mut child = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(dice.below(400) as u64)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if data_dir.join("REBUILDING").exists() {
+            killed += 1;
+            let refused = run_to_end(cluster.node(1).serve.command(), RUN_TIMEOUT).await;
+            let says_so = refused.stderr.contains("run the same command again");
+            assert!(refused.code == Some(3) && says_so, "{refused:#?}");
+        }
+        if cluster_of(cluster.node(1)) != old_cluster {
+            break;
+        }
+    }
+    println!("{killed} recoveries were killed on their way");
+    if cluster_of(cluster.node(1)) == old_cluster || data_dir.join("REBUILDING").exists() {
+        let ended = run_to_end(recover(Some(&point)), RUN_TIMEOUT).await;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+    }
+    assert_ne!(cluster_of(cluster.node(1)), old_cluster);
+    cluster.node_mut(1).start();
+    cluster.node_mut(1).up().await;
+    cluster.leader().await;
+    before.assert_same(&State::of(cluster.node(1)).await);
 }
 
 /// Nothing is changed by them.

@@ -36,7 +36,9 @@ pub(super) async fn run(path: &Path, context: &Context) -> anyhow::Result<()> {
         Format::Text => output::line(&format!("{what}\n\n{}", shown::text(header, bytes))),
         Format::Json => {
             let mut answer = shown::json(header, bytes);
-            answer["seconds"] = json!(took.as_secs_f64());
+            if let Some(fields) = answer.as_object_mut() {
+                fields.insert("seconds".to_owned(), json!(took.as_secs_f64()));
+            }
             output::json(&answer)
         }
     };
