@@ -15,7 +15,7 @@ fn put(node: &Node, path: &str, target: &str) -> Answer {
 /// Where the link leads, as soon as there is a leader to say so.
 fn follow(node: &Node, path: &str) -> Option<String> {
     let answer = until("a link is followed", || match node.web("GET", path, "") {
-        Ok(answer) if answer.code != 503 => Ok(answer),
+        Ok(answer) if ![503, 504].contains(&answer.code) => Ok(answer),
         other => Err(other),
     });
     match answer.code {

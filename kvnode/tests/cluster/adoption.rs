@@ -159,7 +159,7 @@ async fn init_at_a_node_that_was_added_changes_nothing() {
 async fn init_at_a_member_that_has_nothing_yet_says_that_the_cluster_is_there() {
     let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    let interposer = Interposer::build(cluster.path());
+    let interposer = Interposer::for_cluster_in(cluster.path());
     interposer.between_disk_and(&mut cluster.node_mut(3).serve);
     cluster.start_all();
     cluster.all_up().await;

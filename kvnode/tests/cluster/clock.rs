@@ -12,9 +12,9 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
 /// otherwise) what is wrong, and ends well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_clock_is_before_1970_serves() {
-    let mut cluster = Cluster::prepare(ClusterOptions::default());
-    let interposer = Interposer::build(cluster.path());
     let _place = beside_others();
+    let mut cluster = Cluster::prepare(ClusterOptions::default());
+    let interposer = Interposer::for_cluster_in(cluster.path());
     for node in &mut cluster.nodes {
         interposer.set_clock_of(&mut node.serve);
     }

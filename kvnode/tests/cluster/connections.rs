@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Node, alone, wait};
+use crate::support::{Cluster, ClusterOptions, Node, beside_others, wait};
 use kvcli::{Client, ClientOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt as _;
@@ -13,9 +13,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(20);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection that has sent nothing is kept at most, and how late that may be noticed.
-const SILENT_TIMEOUT: Duration = Duration::from_secs(15 + 5);
+const SILENT_TIMEOUT: Duration = Duration::from_secs(15 + 15);
 /// A put through nodes that have to connect to the leader anew.
 const PUT_TIMEOUT: Duration = Duration::from_secs(10);
 /// As nodes count, in `/proc`.
@@ -64,38 +64,53 @@ fn processor_ticks(node: &Node) -> u64 {
 /// nothing spins, and what has sent nothing is closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_ask_nothing_lock_nothing_out() {
-    may_open(8192);
-    let _alone = alone();
-    for limit in [256, 1024] {
-        let cluster = Cluster::start(limited(limit)).await;
-        let id = cluster.leader().await;
-        let leader = cluster.node(id);
-        let ports = leader.ports();
-        let addrs = [ports.client_addr(), ports.raft_addr(), ports.http_addr()];
-        let mut idle: Vec<_> = addrs.iter().flat_map(|addr| connect(addr, limit + 200)).collect();
-        assert!(idle.len() as u64 > limit, "{} connections", idle.len());
+    lock_nothing_out(256).await;
+}
 
-        put_through_others(&cluster, id).await;
-        wait::until("a health check is answered", CHANGE_TIMEOUT, async || {
-            let (code, why) = leader.http("/readyz").await?;
-            wait::is(code == 200, || why)
-        })
-        .await;
-        let (files, ticks) = (open_files(leader), processor_ticks(leader));
-        println!("limit {limit}: {} connections, the leader has {files} files open", idle.len());
-        assert!((files as u64) < limit * 3 / 4, "{files} of {limit}");
-        let first = &mut idle[0];
-        first.set_read_timeout(Some(SILENT_TIMEOUT)).unwrap();
-        let begun = Instant::now();
-        // What HTTP/2 says first, and then the end; time out, and it is an error.
-        let mut said = Vec::new();
-        first.read_to_end(&mut said).unwrap_or_else(|e| panic!("open after {:?}: {e}", begun.elapsed()));
-        let used = processor_ticks(leader) - ticks;
-        let bound = (begun.elapsed().as_secs() + 2) * TICKS_PER_SECOND / 2;
-        assert!(used < bound, "{used} ticks in {:?}", begun.elapsed());
-        assert_eq!(cluster.leader().await, id, "another one leads");
-        drop(idle);
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "another half minute for another limit: .ci/run"]
+async fn a_thousand_connections_that_ask_nothing_lock_nothing_out() {
+    lock_nothing_out(1024).await;
+}
+
+async fn lock_nothing_out(limit: u64) {
+    may_open(8192);
+    let _place = beside_others();
+    let cluster = Cluster::start(limited(limit)).await;
+    let id = cluster.leader().await;
+    let leader = cluster.node(id);
+    let ports = leader.ports();
+    let addrs = [ports.client_addr(), ports.raft_addr(), ports.http_addr()];
+    let mut idle: Vec<_> = addrs.iter().flat_map(|addr| connect(addr, limit + 200)).collect();
+    assert!(idle.len() as u64 > limit, "{} connections", idle.len());
+
+    put_through_others(&cluster, id).await;
+    is_ready(leader).await;
+    let (files, ticks) = (open_files(leader), processor_ticks(leader));
+    println!("limit {limit}: {} connections, the leader has {files} files open", idle.len());
+    assert!((files as u64) < limit * 3 / 4, "{files} of {limit}");
+    let first = &mut idle[0];
+    first.set_read_timeout(Some(SILENT_TIMEOUT)).unwrap();
+    let begun = Instant::now();
+    // What HTTP/2 says first, and then the end; time out, and it is an error.
+    let mut said = Vec::new();
+    first.read_to_end(&mut said).unwrap_or_else(|e| panic!("open after {:?}: {e}", begun.elapsed()));
+    let used = processor_ticks(leader) - ticks;
+    let bound = (begun.elapsed().as_secs() + 2) * TICKS_PER_SECOND / 2;
+    assert!(used < bound, "{used} ticks in {:?}", begun.elapsed());
+    // A busy machine may have had another one elected; but it is neither lost to the others nor
+    // without descriptors for its storage.
+    put_through_others(&cluster, id).await;
+    is_ready(leader).await;
+    cluster.same_state().await;
+}
+
+async fn is_ready(node: &Node) {
+    wait::until("a health check is answered", CHANGE_TIMEOUT, async || {
+        let (code, why) = node.http("/readyz").await?;
+        wait::is(code == 200, || why)
+    })
+    .await;
 }
 
 async fn put_through_others(cluster: &Cluster, leader: u64) {
@@ -113,7 +128,7 @@ async fn put_through_others(cluster: &Cluster, leader: u64) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forgotten_connections_make_room_and_busy_ones_stay() {
     may_open(8192);
-    let _alone = alone();
+    let _place = beside_others();
     let cluster = Cluster::start(limited(256)).await;
     let node = cluster.node(cluster.followers().await[0]);
     let channel = tonic::transport::Endpoint::new(format!("http://{}", node.client_addr())).unwrap();
@@ -130,14 +145,15 @@ async fn forgotten_connections_make_room_and_busy_ones_stay() {
         forgotten.push(stream);
     }
     wait::until("a new connection is answered", CHANGE_TIMEOUT, async || node.status().await).await;
-    let news = tokio::time::timeout(Duration::from_secs(1), watch.message()).await;
-    assert!(news.is_err(), "the stream that was open has ended: {news:?}");
-    wait::until("every node is ready", CHANGE_TIMEOUT, async || {
-        for node in &cluster.nodes {
-            let (code, why) = node.http("/readyz").await?;
-            wait::is(code == 200, || why)?;
+    // An election is news, and no end.
+    let begun = Instant::now();
+    while let Some(left) = Duration::from_secs(1).checked_sub(begun.elapsed()) {
+        match tokio::time::timeout(left, watch.message()).await {
+            Err(_) | Ok(Ok(Some(_))) => {}
+            Ok(ended) => panic!("the stream that was open has ended: {ended:?}"),
         }
-        Ok(())
-    })
-    .await;
+    }
+    for node in &cluster.nodes {
+        is_ready(node).await;
+    }
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Node, beside_others, run_to_end, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Node, beside_others, copy_dir, run_to_end, wait};
 
 /// How long a refusal may take.
 const NOTICE: Duration = Duration::from_secs(15);
@@ -45,17 +45,9 @@ async fn a_data_directory_that_was_restored_from_a_copy_is_refused() {
     assert_eq!(cluster.same_state().await.get(b"acknowledged").unwrap().value, "since");
 }
 
+/// What the node removes meanwhile is in no copy.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for found in std::fs::read_dir(from).unwrap() {
-        let found = found.unwrap();
-        let (from, to) = (found.path(), to.join(found.file_name()));
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            std::fs::copy(&from, &to).unwrap();
-        }
-    }
+    copy_dir(from, to).unwrap();
 }
 
 /// The names of all files in a directory, relative to it.

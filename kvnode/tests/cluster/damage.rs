@@ -81,7 +81,7 @@ struct Count {
 /// writes meanwhile. Damage is undone in place and never by an older copy of the directory, so what
 /// a refusing node left there must be good, too: in the end all nodes store the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: .ci/run"]
+#[ignore = "a hundred starts of a node: .ci/run"]
 async fn a_damaged_file_is_named_or_harmless() {
     let _place = beside_others();
     let mut dice = Dice::new("damage");

@@ -16,8 +16,9 @@ use futures_util::future::try_join_all;
 use proto::kv::v1::GetRequest;
 use tonic::Code;
 
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_PAUSE: Duration = Duration::from_secs(6);
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(40);
+/// A leader that went on would pause them for ever.
+const MAX_PAUSE: Duration = Duration::from_secs(15);
 const RUN_TIMEOUT: Duration = Duration::from_secs(70);
 /// So many and so large that reading them all takes blocks from several tables.
 const LARGE_KEYS: usize = 400;
@@ -55,8 +56,9 @@ async fn damage_under_a_running_leader_is_noticed_and_the_node_replaced() {
     assert!(refused > 0, "nothing was noticed");
     refuses_everything(cluster.node(DAMAGED), Code::DataLoss, ".ldb").await;
     load.progress(100, PROGRESS_TIMEOUT).await;
-    println!("longest pause of the writers: {:.2?}", load.ledger.pause.longest());
-    assert!(load.ledger.pause.longest() < MAX_PAUSE);
+    let pause = load.ledger.pause.longest();
+    println!("longest pause of the writers: {pause:.2?}");
+    assert!(pause < MAX_PAUSE, "a pause of {pause:?}");
 
     repair(&mut cluster, DAMAGED).await;
     let ledger = load.stop().await;

@@ -17,7 +17,7 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 /// snapshot that replaces it), the stream of the snapshot and its installation, and the seam
 /// between snapshot and log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: .ci/run"]
+#[ignore = "50,000 writes, and needs the machine for itself: .ci/run"]
 async fn a_follower_catches_up_by_snapshot_and_then_by_log() {
     let _alone = alone();
     let mut dice = Dice::new("fall_behind");

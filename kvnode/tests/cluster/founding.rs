@@ -22,8 +22,10 @@ openraft::declare_raft_types!(TypeConfig: D = String, R = (), NodeId = u64, Node
 const VOTE_TIMEOUT: Duration = Duration::from_secs(15);
 /// After it was interrupted, `init` may be refused for as long as a promise to another founder
 /// holds, which is 10 s, and not for longer.
-const INIT_WORKS_WITHIN: Duration = Duration::from_secs(25);
-/// Founders that are killed at a random moment.
+const INIT_WORKS_WITHIN: Duration = Duration::from_secs(60);
+/// Founders that are killed at a random moment, of every run of the tests,
+const FEW_ROUNDS: usize = 2;
+/// and in CI.
 const ROUNDS: usize = 8;
 /// All nodes belong to the cluster some 6 ms after `init` was begun, and the first entry follows;
 /// the founder is killed this long after the beginning at the latest.
@@ -64,7 +66,7 @@ const FOUNDER: u64 = 1;
 /// it go no further than to `died`.
 async fn interrupted(died: Died) -> (Cluster, String) {
     let mut cluster = Cluster::prepare(ClusterOptions::default());
-    let interposer = Interposer::build(cluster.path());
+    let interposer = Interposer::for_cluster_in(cluster.path());
     interposer.between_disk_and(&mut cluster.node_mut(FOUNDER).serve);
     cluster.start_all();
     cluster.all_up().await;
@@ -166,9 +168,19 @@ async fn ask_for_vote(founder: &Node, voter: &Node) {
 /// founder, and works then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whenever_the_founder_dies_one_cluster_comes_of_it() {
+    founders_die(FEW_ROUNDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "eight founders that die: .ci/run"]
+async fn whenever_any_of_many_founders_dies_one_cluster_comes_of_it() {
+    founders_die(ROUNDS).await;
+}
+
+async fn founders_die(rounds: usize) {
     let _place = beside_others();
     let mut dice = Dice::new("whenever_the_founder_dies");
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         let mut cluster = Cluster::start_uninitialised(ClusterOptions::default()).await;
         let mut admin = cluster.node(dice.pick(&[1, 2, 3])).admin();
         let begun = tokio::spawn(async move { admin.init(InitRequest {}).await });
@@ -214,7 +226,8 @@ async fn init_until_it_works(cluster: &mut Cluster, at: u64) -> usize {
             cluster.start_all();
             cluster.all_up().await;
         } else {
-            assert!(ended.stderr.contains("try again"), "{ended:#?}");
+            // A node that was too busy to answer has refused nothing.
+            assert!(ended.code != Some(4) || ended.stderr.contains("try again"), "{ended:#?}");
         }
         Err(ended.stderr)
     })

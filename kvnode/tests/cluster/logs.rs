@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Cluster, ClusterOptions, Ended, Kvcli, Node, Series, beside_others, files, run_to_end, wait,
+    Cluster, ClusterOptions, Ended, Kvcli, Node, Series, alone, beside_others, files, run_to_end, wait,
 };
 use chrono::{NaiveDateTime, Utc};
 use futures_util::future::try_join_all;
@@ -19,7 +19,7 @@ use tonic::Request;
 /// The schema's rows for the names that we use.
 const SCHEMA: &str = include_str!("../../../raftnode/tests/ecs-9.4.0.csv");
 /// How long the log of a healthy cluster is watched,
-const WATCHED: Duration = Duration::from_secs(20);
+const WATCHED: Duration = Duration::from_secs(8);
 /// how long a node may take to do what it does by itself,
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(120);
 /// and how long a line may take to be in the file.
@@ -177,20 +177,30 @@ async fn found(node: &Node, trace: &str, names: &[&str]) -> HashMap<String, Valu
     .await
 }
 
-/// At the default level, as text: a cluster that works says nothing at all. Watched for 20 s, and
-/// until everything that a node does by itself has happened on every node meanwhile, which in a
-/// cluster with little to do takes an hour: snapshots and purges of the log (every 100 entries
-/// here), a memtable that is flushed and tables that are compacted, a new segment of the log (one
-/// takes 24 MiB). A client puts and gets, and every node's metrics and readiness are polled.
-/// Counted are the lines of all three nodes at the default level: 0 in 20 s, so fewer than 180 an
-/// hour.
+/// At the default level, as text: a cluster that works says nothing at all, and so nothing while a
+/// client puts and gets, snapshots are built and the log is purged (every 20 entries here), and
+/// every node's metrics and readiness are polled. Alone on the machine: an election is no business
+/// of a healthy cluster, and is said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_healthy_cluster_under_light_load_logs_nothing() {
+    logs_nothing(false).await;
+}
+
+/// The same until everything that a node does by itself has happened on every node meanwhile, which
+/// in a cluster with little to do takes an hour: also a memtable that is flushed and tables that
+/// are compacted, and a new segment of the log (one takes 24 MiB).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "writes until tables are compacted, and needs the machine for itself: .ci/run"]
+async fn a_healthy_cluster_logs_nothing_of_its_upkeep() {
+    logs_nothing(true).await;
+}
+
+async fn logs_nothing(and_all_upkeep: bool) {
     const PUTS_AT_ONCE: usize = 8;
     const VALUE_BYTES: usize = 64 * 1024;
-    let _place = beside_others();
+    let _alone = alone();
     let cluster =
-        Cluster::start(ClusterOptions { snapshot_entries: Some(100), ..ClusterOptions::default() }).await;
+        Cluster::start(ClusterOptions { snapshot_entries: Some(20), ..ClusterOptions::default() }).await;
     let client = cluster.client();
     client.put("warm", "up").await.unwrap();
     cluster.settled().await;
@@ -213,19 +223,19 @@ async fn a_healthy_cluster_under_light_load_logs_nothing() {
         Ok(())
     };
     wait::holds_for("the log is quiet", WATCHED, &mut use_it).await;
-    wait::until("every node has done its upkeep", UPKEEP_TIMEOUT, async || {
+    wait::until("every node has done what it does by itself", UPKEEP_TIMEOUT, async || {
         use_it().await.expect("the log is quiet");
+        let (built, statuses) = (snapshots_built(&cluster).await - built, cluster.statuses().await?);
+        let is_purged = statuses.iter().all(|status| status.purged_index > 0);
         let now: Vec<_> = cluster.nodes.iter().map(Upkeep::of).collect();
-        let done = upkeep.iter().zip(&now).all(|(before, now)| now.has_done_all_since(before));
-        wait::is(done, || format!("from {upkeep:?} to {now:?}"))
+        let all = upkeep.iter().zip(&now).all(|(before, now)| now.has_done_all_since(before));
+        let done = built >= 3.0 && is_purged && (all || !and_all_upkeep);
+        wait::is(done, || format!("{built} snapshots, purged {is_purged}, from {upkeep:?} to {now:?}"))
     })
     .await;
     let now: Vec<_> = cluster.nodes.iter().map(Upkeep::of).collect();
     let built = snapshots_built(&cluster).await - built;
-    let statuses = cluster.statuses().await.unwrap();
     println!("0 lines in {:.1?}, {operations} operations and {built} snapshots; {now:?}", started.elapsed());
-    assert!(built >= 3.0, "{built} snapshots were built meanwhile");
-    assert!(statuses.iter().all(|status| status.purged_index > 0), "nothing was purged: {statuses:?}");
     for line in before.iter().flat_map(|log| log.lines()) {
         assert_text_columns(line);
     }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, ClusterOptions, Kvcli, Series, beside_others, wait};
+use crate::support::{Cluster, ClusterOptions, Kvcli, Series, alone, beside_others, wait};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
@@ -150,7 +150,8 @@ async fn a_forwarded_put_is_one_tree_of_spans() {
 }
 
 /// Two spans for each of 5,000 puts, as fast as 32 clients send them: a collector that takes what
-/// comes gets them all.
+/// comes gets them all. Alone on the machine: the collector is this process, and must come to take
+/// them.
 ///
 /// Found: the exporter sent one batch of 512, then waited 500 ms whatever was queued, so that from
 /// about 1,000 spans a second on most were dropped, and the log said nothing.
@@ -158,7 +159,7 @@ async fn a_forwarded_put_is_one_tree_of_spans() {
 async fn a_healthy_collector_gets_every_span_of_a_busy_node() {
     const CLIENTS: usize = 32;
     const PUTS: usize = 5000;
-    let _place = beside_others();
+    let _alone = alone();
     let collector = Collector::default();
     let cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(collector.start()) }).await;
     let kv = cluster.nodes[0].kv();
@@ -219,17 +220,18 @@ async fn a_collector_that_is_away_or_hangs_costs_spans_only() {
     let _place = beside_others();
     let away = vec!["--otlp-endpoint".to_owned(), "http://127.0.0.1:9".to_owned()];
     let hanging = Collector { hangs: true, ..Collector::default() };
+    // Half as many again as the queue and a batch hold.
+    const REQUESTS: usize = 7000;
     for (what, flags) in [("away", away), ("hangs", hanging.start())] {
         let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..exporting(flags) }).await;
         let mut kv = cluster.nodes[0].kv();
         let started = Instant::now();
-        // More than the queue holds, as fast as they come; these never reach the log, so they are
-        // quick.
-        for _ in 0..10_000 {
+        // As fast as they come; these never reach the log, so they are quick.
+        for _ in 0..REQUESTS {
             kv.put(PutRequest::default()).await.unwrap_err();
         }
         cluster.client().put("key", "value").await.unwrap();
-        println!("{what}: 10,000 requests in {:?}", started.elapsed());
+        println!("{what}: {REQUESTS} requests in {:?}", started.elapsed());
         let dropped = wait::until("spans are counted as dropped", SPAN_TIMEOUT, async || {
             let dropped = spans_total(&cluster, 1, "dropped").await?;
             wait::is(dropped > 1000.0, || format!("{dropped} dropped")).map(|()| dropped)
@@ -245,7 +247,7 @@ async fn a_collector_that_is_away_or_hangs_costs_spans_only() {
         let stopping = Instant::now();
         assert!(cluster.node_mut(1).stop().await.success());
         assert!(
-            stopping.elapsed() < Duration::from_secs(8),
+            stopping.elapsed() < Duration::from_secs(20),
             "{what}: stopping took {:?}",
             stopping.elapsed()
         );

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 /// How long a change that was left half done may take to end, once a majority is there.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
-const NOTICE: Duration = Duration::from_secs(15);
+const NOTICE: Duration = Duration::from_secs(30);
 /// A refusal needs no answer of a node that does not answer for longer than this.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(8);
 
 async fn status(kvcli: &Kvcli) -> Value {
     let ended = kvcli.run("--output json cluster status").await;
@@ -40,7 +40,7 @@ async fn a_change_that_was_begun_ends_whatever_became_of_its_client_and_its_lead
     let kvcli = Kvcli::new(&[cluster.node(leader).client_addr()]);
     cluster.node_mut(down).kill();
     // At once: that the node is down is not known yet.
-    assert_refused(&kvcli.run(&format!("cluster remove {well} --timeout 5s")).await, &["no majority"]);
+    assert_refused(&kvcli.run(&format!("cluster remove {well} --timeout 15s")).await, &["no majority"]);
     assert_eq!(voters(&cluster).await.len(), 3);
 
     let forced = kvcli.run(&format!("cluster remove {well} --force --timeout 2s")).await;
@@ -76,12 +76,15 @@ async fn a_change_that_was_begun_ends_whatever_became_of_its_client_and_its_lead
 
 async fn a_removed_member_claims_nothing(cluster: &Cluster, removed: u64) {
     let node = cluster.node(removed);
-    assert!(node.log_of_this_run().contains("was removed from cluster"), "{}", node.log_tail());
+    wait::until("its log says so", NOTICE, async || {
+        wait::is(node.log_of_this_run().contains("was removed from cluster"), || node.log_tail())
+    })
+    .await;
     let status = node.status().await.unwrap();
     let header = status.header.unwrap();
     assert!(status.members.is_empty() && !status.joint && header.leader_id == 0, "{:?}", status.members);
     for read in ["get after", "get after --stale"] {
-        let refused = Kvcli::new(&[node.client_addr()]).run(&format!("{read} --timeout 2s")).await;
+        let refused = Kvcli::new(&[node.client_addr()]).run(&format!("{read} --timeout 10s")).await;
         assert_eq!(refused.code, Some(2), "{refused:#?}");
         assert!(refused.stderr.contains("was removed from cluster"), "{refused:#?}");
     }

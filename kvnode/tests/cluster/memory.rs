@@ -10,7 +10,7 @@ use crate::support::{Cluster, ClusterOptions, Series, alone, wait};
 const MAX_IDLE_BYTES: f64 = 30.0 * 1024.0 * 1024.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: .ci/run"]
+#[ignore = "needs the machine for itself: .ci/run"]
 async fn a_fresh_idle_node_takes_less_than_30_mib() {
     let _alone = alone();
     let cluster = Cluster::start(ClusterOptions::default()).await;
@@ -25,7 +25,7 @@ async fn a_fresh_idle_node_takes_less_than_30_mib() {
 /// Applied changes go to disk when the memtable is full: one of 1 MiB is after 2 MiB of values, and
 /// the default one is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: .ci/run"]
+#[ignore = "needs the machine for itself: .ci/run"]
 async fn the_flag_for_the_memtable_says_when_changes_go_to_disk() {
     let _alone = alone();
     let written =

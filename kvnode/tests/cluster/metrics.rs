@@ -136,7 +136,6 @@ async fn assert_peer_series(cluster: &mut Cluster, leader: u64) {
 /// time it waited too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_its_client_gives_up_is_counted() {
-    const PATIENCE: Duration = Duration::from_millis(100);
     let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
@@ -144,9 +143,19 @@ async fn a_request_that_its_client_gives_up_is_counted() {
     // So that the connection is there.
     kv.put(PutRequest { key: "k".into(), ..PutRequest::default() }).await.unwrap();
     cluster.followers().await.into_iter().for_each(|id| cluster.node_mut(id).kill());
-    let put = kv.put(PutRequest { key: "k".into(), ..PutRequest::default() });
-    let gave_up = tokio::time::timeout(PATIENCE, put).await.is_err();
-    assert!(gave_up, "the put was answered without a majority");
+    let last = async || Ok::<_, String>(cluster.node(leader).status().await?.last_log_index);
+    let before = last().await.unwrap();
+    let put = tokio::spawn(async move {
+        kv.put(PutRequest { key: "k".into(), ..PutRequest::default() }).await.map(drop)
+    });
+    // Given up before, it may never have been sent.
+    wait::until("the put is in the leader's log", PROBE_TIMEOUT, async || {
+        wait::is(last().await? > before, || "it is not".to_owned())
+    })
+    .await;
+    put.abort();
+    let ended = put.await;
+    assert!(ended.is_err(), "the put was answered without a majority: {ended:?}");
     wait::until("it is counted", PROBE_TIMEOUT, async || {
         let series = series(cluster.node(leader)).await;
         let counted = series.sum("kv_requests_total", &["op=\"put\"", "outcome=\"cancelled\""]);

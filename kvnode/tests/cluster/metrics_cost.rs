@@ -26,7 +26,7 @@ fn cpu_time(node: &Node) -> Duration {
 /// The CPU that a leader takes for 500 scrapes, less what it takes to be idle for as long. It has
 /// been written to, has snapshots, and three members' series.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: .ci/run"]
+#[ignore = "needs the machine for itself: .ci/run"]
 async fn a_scrape_costs_less_than_a_hundredth_of_a_second_of_cpu() {
     let _alone = alone();
     let mut dice = Dice::new("cost of a scrape");

@@ -23,7 +23,7 @@ const ENOUGH_FILES: usize = 5000;
 /// read back byte for byte through the other: forwarding in both directions, real sizes up to the
 /// limit, empty values, arbitrary bytes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute: .ci/run"]
+#[ignore = "thousands of files, and needs the machine for itself: .ci/run"]
 async fn every_file_comes_back_byte_for_byte_through_another_node() {
     let _alone = alone();
     let files = Arc::new(real_files());

@@ -210,6 +210,12 @@ async fn a_message_of_countless_operations_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_ends_its_sessions() {
     let _place = beside_others();
+    // It gives them 1 s, and requests of another kind 5 s.
+    wait::is_quick_once("a node with sessions ends", Duration::from_secs(4), stop_with_sessions).await;
+}
+
+/// How long it takes.
+async fn stop_with_sessions() -> Duration {
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let id = cluster.leader().await;
     let (mut attentive, mut idle) =
@@ -235,7 +241,7 @@ async fn a_node_that_stops_ends_its_sessions() {
         wait::is(status.success(), || status.to_string())
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(4), "it took {:?}", begun.elapsed());
+    begun.elapsed()
 }
 
 /// A leader that loses its followers: every operation of a session is answered within its own
@@ -243,6 +249,13 @@ async fn a_node_that_stops_ends_its_sessions() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_end_in_time_without_a_quorum() {
     let _place = beside_others();
+    // Without a time of their own they would wait 4 s for a leader.
+    wait::is_quick_once("operations of 500 ms end", Duration::from_secs(2), operations_without_a_quorum)
+        .await;
+}
+
+/// How long they take.
+async fn operations_without_a_quorum() -> Duration {
     let mut cluster = Cluster::start(ClusterOptions::default()).await;
     let leader = cluster.leader().await;
     let mut session = Session::open(cluster.node(leader)).await;
@@ -261,7 +274,7 @@ async fn operations_end_in_time_without_a_quorum() {
         let known = [Code::DeadlineExceeded as u32, Code::Unavailable as u32];
         assert!(known.contains(&failure.code), "operation {id}: {failure:?}");
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    begun.elapsed()
 }
 
 /// A leader is frozen, another one is elected and answers a write, and the frozen one finds gets in

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Cluster, ClusterOptions, alone, signal, wait};
+use crate::support::{Cluster, ClusterOptions, beside_others, signal, wait};
 use rustix::process::Signal;
 
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -11,7 +11,7 @@ const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
 /// word.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_outlives_signals_that_are_no_request_to_stop() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::start(ClusterOptions { nodes: 1, ..ClusterOptions::default() }).await;
     let pid = cluster.nodes[0].pid();
     for sent in [Signal::HUP, Signal::PIPE, Signal::XFSZ, Signal::HUP] {
@@ -30,7 +30,7 @@ async fn a_node_outlives_signals_that_are_no_request_to_stop() {
 /// a word. It is a fault of the storage like any other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_that_may_not_grow_is_a_storage_fault() {
-    let _alone = alone();
+    let _place = beside_others();
     let mut cluster = Cluster::prepare(ClusterOptions {
         nodes: 1,
         // Of 512 bytes; the log makes room for more.
@@ -46,6 +46,9 @@ async fn a_file_that_may_not_grow_is_a_storage_fault() {
     .await;
     let (code, why) = cluster.nodes[0].http("/livez").await.unwrap();
     assert!(code == 503 && named(&why), "/livez: {code} {why}");
-    assert!(named(&cluster.nodes[0].log()));
+    wait::until("its log says so", NOTICE_TIMEOUT, async || {
+        wait::is(named(&cluster.nodes[0].log()), || cluster.nodes[0].log_tail())
+    })
+    .await;
     assert_eq!(cluster.nodes[0].stop().await.code(), Some(1));
 }

@@ -1,11 +1,13 @@
 //! One real `kvnode serve` process, spoken to over the wire: what the server itself refuses,
 //! whatever the client.
 
+use std::fs::File;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::{Ports, free_ports};
 use proto::kv::v1 as kv;
 use proto::kv::v1::kv_client::KvClient;
 use proto::node::v1 as pb;
@@ -21,27 +23,25 @@ struct OneNode {
     client_addr: String,
     raft_addr: String,
     http_addr: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
+
+const LOG: &str = "kvnode.log";
 
 impl OneNode {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let mut addrs = held.iter().map(|listener| listener.local_addr().unwrap().to_string());
-        let (client_addr, raft_addr, http_addr) =
-            (addrs.next().unwrap(), addrs.next().unwrap(), addrs.next().unwrap());
-        drop(addrs);
-        drop(held);
+        let ports: Ports = free_ports(1)[0];
+        let (client_addr, raft_addr, http_addr) = (ports.client_addr(), ports.raft_addr(), ports.http_addr());
         let process = Command::new(env!("CARGO_BIN_EXE_kvnode"))
             .args(["serve", "--id", "1", "--data-dir", dir.path().join("data").to_str().unwrap()])
             .args(["--client-addr", &client_addr, "--raft-addr", &raft_addr, "--http-addr", &http_addr])
             .args(["--peers", &format!("1={raft_addr}/{client_addr}"), "--exit-on-stdin-eof"])
             .stdin(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(File::create(dir.path().join(LOG)).unwrap())
             .spawn()
             .unwrap();
-        let node = Self { process, client_addr, raft_addr, http_addr, _dir: dir };
+        let node = Self { process, client_addr, raft_addr, http_addr, dir };
         node.wait_until_up().await;
         node
     }
@@ -71,6 +71,10 @@ impl Drop for OneNode {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.dir.path().join(LOG));
+            eprintln!("--- the log of the node\n{}", log.unwrap_or_default());
+        }
     }
 }
 
@@ -213,6 +217,7 @@ async fn grpc_health_and_reflection_tell_the_truth() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_that_wait_together_share_an_entry() {
     const WRITES: u64 = 512;
+    let _place = crate::support::beside_others();
     let node = OneNode::start().await;
     node.cluster().init(pb::InitRequest {}).await.unwrap();
     let last =

@@ -144,13 +144,12 @@ async fn a_ca_is_replaced_while_connections_are_open() {
         last.to_string()
     );
     cluster.tls = old.client_options(Some("alice")).tls;
-    let error = cluster
-        .client_with(Duration::from_secs(2))
-        .get("count", ReadMode::Linearizable)
-        .await
-        .unwrap_err()
-        .to_string();
-    assert!(error.contains("CA"), "{error}");
+    wait::until("a client of the old CA is told why", PATIENCE, async || {
+        let client = cluster.client_with(Duration::from_secs(2));
+        let error = client.get("count", ReadMode::Linearizable).await.unwrap_err().to_string();
+        wait::is(error.contains("CA"), || error)
+    })
+    .await;
 }
 
 /// A broken new file is said once and the old one stays in use; a certificate that expires is said,

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::support::{Cluster, ClusterOptions, Dice, Kvcli, Load, LoadOptions, Node, alone, wait};
+use kvcli::Client;
 use proto::kv::v1::{GetRequest, PutRequest};
 use tonic::{Code, Status};
 
@@ -21,10 +22,9 @@ async fn start() -> Cluster {
     Cluster::start(ClusterOptions { disk_mib: Some(DISK_MIB), ..ClusterOptions::default() }).await
 }
 
-fn load(cluster: &Cluster, dice: &mut Dice) -> Load {
+fn load(client: &Client, dice: &mut Dice) -> Load {
     let options = LoadOptions { writers: 4, readers: 1, value_bytes: 512, ..LoadOptions::default() };
-    // Short, so that writers see refusals.
-    Load::start(&cluster.client_with(Duration::from_secs(3)), options, dice)
+    Load::start(client, options, dice)
 }
 
 /// The disks of a follower and then of the leader fill up under load. Writes go on through the
@@ -36,7 +36,8 @@ async fn a_node_with_a_full_disk_says_so_and_the_others_go_on() {
     let _alone = alone();
     let mut dice = Dice::new("full_disk");
     let mut cluster = start().await;
-    let mut load = load(&cluster, &mut dice);
+    // Writers that wait longer than any pause see no failure.
+    let mut load = load(&cluster.client(), &mut dice);
     load.progress(200, PROGRESS_TIMEOUT).await;
 
     let follower = cluster.followers().await[0];
@@ -136,7 +137,8 @@ async fn a_cluster_with_full_disks_refuses_and_loses_nothing() {
     let mut cluster = start().await;
     cluster.client().put("before", "value").await.unwrap();
     cluster.settled().await;
-    let mut load = load(&cluster, &mut dice);
+    // Short, so that writers see refusals.
+    let mut load = load(&cluster.client_with(Duration::from_secs(3)), &mut dice);
     load.progress(200, PROGRESS_TIMEOUT).await;
     cluster.nodes.iter().for_each(|node| cluster.disk(node.id()).fill());
     let full = full_nodes(&cluster).await;

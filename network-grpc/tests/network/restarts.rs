@@ -119,7 +119,7 @@ async fn a_snapshot_after_a_change_of_leader_reaches_a_restarted_follower() {
 
     nodes.push(restart(dead).await);
     agree(&nodes, 20).await;
-    assert_eq!(nodes[2].state.installed(), 1);
+    assert!(nodes[2].state.installed() >= 1, "the log was purged");
     let dead = nodes.remove(2).kill();
     nodes.push(restart(dead).await);
     nodes.remove(1).kill();

@@ -15,6 +15,7 @@ use raftnode::{
 use serde::{Deserialize, Serialize};
 
 const DEADLINE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -135,6 +136,41 @@ async fn cluster(home: &Path) -> [Node<Careless>; 2] {
     nodes
 }
 
+/// Tries again while nothing was applied: on a busy machine a leader may be lost.
+async fn again<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
+    let started = Instant::now();
+    loop {
+        match attempt().await {
+            Err(error @ Error::NotApplied(_)) => assert!(started.elapsed() < DEADLINE, "{error}"),
+            ended => return ended,
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Of what must fail.
+async fn error(attempt: impl AsyncFnMut() -> Result<Given, Error>) -> Error {
+    again(attempt).await.unwrap_err()
+}
+
+async fn reads_are_refused(node: &Node<Careless>, wanted: Wanted, said: &str) {
+    let linearizable = error(async || node.read(wanted).await).await;
+    for error in [linearizable, node.read_stale(wanted).await.unwrap_err()] {
+        match error {
+            Error::Refused(text) if text.contains(said) => {}
+            other => panic!("read {wanted:?} at node {}: {other:?}", node.id()),
+        }
+    }
+}
+
+async fn write(node: &Node<Careless>, wanted: Wanted) -> Given {
+    again(async || node.write(Command::Answer(wanted)).await).await.unwrap()
+}
+
+async fn read(node: &Node<Careless>, wanted: Wanted) -> Given {
+    again(async || node.read(wanted).await).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_answered_is_said_by_the_leader_and_by_the_others_and_stops_nothing() {
     let home = tempfile::tempdir().unwrap();
@@ -147,26 +183,18 @@ async fn what_cannot_be_answered_is_said_by_the_leader_and_by_the_others_and_sto
     ];
     let mut applied = 0;
     for node in &nodes {
-        assert_eq!(
-            node.write(Command::Answer(Wanted::Bytes(longest))).await.unwrap(),
-            Given::Bytes(vec![7; longest])
-        );
-        assert_eq!(node.read(Wanted::Bytes(longest)).await.unwrap(), Given::Bytes(vec![7; longest]));
+        assert_eq!(write(node, Wanted::Bytes(longest)).await, Given::Bytes(vec![7; longest]));
+        assert_eq!(read(node, Wanted::Bytes(longest)).await, Given::Bytes(vec![7; longest]));
         applied += 1;
         for (wanted, said) in bad {
-            match node.write(Command::Answer(wanted)).await {
-                Err(Error::Unknown(text)) if text.contains("was applied") && text.contains(said) => {}
+            match error(async || node.write(Command::Answer(wanted)).await).await {
+                Error::Unknown(text) if text.contains("was applied") && text.contains(said) => {}
                 other => panic!("write {wanted:?} at node {}: {other:?}", node.id()),
             }
             applied += 1;
-            for answer in [node.read(wanted).await, node.read_stale(wanted).await] {
-                match answer {
-                    Err(Error::Refused(text)) if text.contains(said) => {}
-                    other => panic!("read {wanted:?} at node {}: {other:?}", node.id()),
-                }
-            }
+            reads_are_refused(node, wanted, said).await;
         }
-        assert_eq!(node.read(Wanted::Position).await.unwrap(), Given::Position(applied));
+        assert_eq!(read(node, Wanted::Position).await, Given::Position(applied));
     }
     for node in &nodes {
         node.stop().await;
@@ -185,25 +213,20 @@ async fn queries_that_fail_and_commands_that_cannot_be_applied_are_refused() {
             (Wanted::Panic, "the query has a bug"),
             (Wanted::PanicAtOnce, "is_long has a bug"),
         ] {
-            for answer in [node.read(wanted).await, node.read_stale(wanted).await] {
-                match answer {
-                    Err(Error::Refused(text)) if text.contains(said) => {}
-                    other => panic!("read {wanted:?} at node {}: {other:?}", node.id()),
-                }
-            }
+            reads_are_refused(node, wanted, said).await;
         }
         for (command, said) in [
             (Command::Long(vec![7; MAX_COMMAND_BYTES + 1]), "at most"),
             (Command::CannotBeRead(Tagged::Only { number: 7 }), "cannot be read back"),
             (Command::PanicsWhenRead(Panicking(7)), "7, which is read"),
         ] {
-            match node.write(command).await {
-                Err(Error::Refused(text)) if text.contains(said) && text.contains("not applied") => {}
+            match error(async || node.write(command.clone()).await).await {
+                Error::Refused(text) if text.contains(said) && text.contains("not applied") => {}
                 other => panic!("at node {}, not {said}: {other:?}", node.id()),
             }
         }
-        node.write(Command::Answer(Wanted::Position)).await.unwrap();
-        node.read(Wanted::Position).await.unwrap();
+        write(node, Wanted::Position).await;
+        read(node, Wanted::Position).await;
     }
     for node in &nodes {
         node.stop().await;
@@ -264,11 +287,11 @@ async fn no_bytes_that_are_passed_on_get_into_the_log_unread() {
         }
         assert_eq!(expected, 0, "answers that never came");
         for node in &nodes {
-            node.write(Command::Answer(Wanted::Position)).await.unwrap();
+            write(node, Wanted::Position).await;
         }
     }
     for node in &nodes {
-        assert_eq!(node.read(Wanted::Position).await.unwrap(), Given::Position(4));
+        assert_eq!(read(node, Wanted::Position).await, Given::Position(4));
     }
     // Each alone has no majority, so none stops before both have answered.
     for node in &nodes {

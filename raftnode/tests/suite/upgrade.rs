@@ -215,7 +215,12 @@ async fn a_cluster_is_upgraded_node_by_node_while_it_serves() {
     assert_eq!(cleared.await, 0);
     assert_eq!(added(&nodes[2], 5).await, 10, "it counts twice from schema 2 on");
     for node in &nodes {
-        assert_eq!(node.sum().await.unwrap(), 10);
+        let sum = until("a sum", async || match node.sum().await {
+            Ok(sum) => Ok(sum),
+            Err(Error::NotApplied(e)) => Err(e),
+            Err(e) => panic!("{e}"),
+        });
+        assert_eq!(sum.await, 10);
     }
 
     there_is_no_way_back(&configs[2], nodes.pop().unwrap()).await;

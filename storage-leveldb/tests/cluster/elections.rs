@@ -24,6 +24,8 @@ const PEACE: Duration = Duration::from_secs(8);
 /// Nothing takes so long but what never happens.
 const NEVER: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+/// In peace: a leader that is lost between two looks comes back, if at all, in another term.
+const POLL_IN_PEACE: Duration = Duration::from_millis(500);
 /// What a leader takes to hear from a quorum.
 const CONFIRMED_WITHIN: Duration = Duration::from_millis(200);
 /// The cases are spread over so many threads.
@@ -136,7 +138,7 @@ async fn try_case(case: &Case, config: &Config) -> Outcome {
     let (peace, mut stayed) = (Instant::now(), true);
     while peace.elapsed() < PEACE {
         stayed &= leader.is_some() && cluster.leader().await == leader;
-        sleep(POLL).await;
+        sleep(POLL_IN_PEACE).await;
     }
     Outcome { elected, terms: (term - before, cluster.term() - term), stayed }
 }

@@ -91,8 +91,18 @@ fn the_last_key_written_is_not_answered_from_an_older_table() {
 
 #[test]
 fn leveldb_answers_as_a_map_does() {
+    leveldb_answers(20);
+}
+
+#[test]
+#[ignore = "four times as many seeds: .ci/run"]
+fn leveldb_answers_as_a_map_does_with_many_seeds() {
+    leveldb_answers(80);
+}
+
+fn leveldb_answers(count: u64) {
     const SIZES: [usize; 4] = [256, 1024, 4096, 16384];
-    for seed in seeds("ENGINE_SEED", 0..80) {
+    for seed in seeds("ENGINE_SEED", 0..count) {
         println!("ENGINE_SEED={seed}");
         let sizes = seed as usize;
         let factory = leveldb(&SimDisk::default(), SIZES[sizes % 4], SIZES[sizes / 4 % 4]);
@@ -132,8 +142,18 @@ fn tables_keep_the_contract() {
 
 #[test]
 fn tables_answer_as_a_map_does() {
+    tables_answer(10);
+}
+
+#[test]
+#[ignore = "four times as many seeds: .ci/run"]
+fn tables_answer_as_a_map_does_with_many_seeds() {
+    tables_answer(40);
+}
+
+fn tables_answer(count: u64) {
     const SIZES: [usize; 4] = [1024, 4096, 16384, 1 << 20];
-    for seed in seeds("ENGINE_SEED", 0..40) {
+    for seed in seeds("ENGINE_SEED", 0..count) {
         println!("ENGINE_SEED={seed}");
         let bytes = SIZES[seed as usize % SIZES.len()];
         check_random_table(&leveldb(&SimDisk::default(), 1024, bytes), seed);

@@ -21,6 +21,9 @@ use storage_leveldb::testing::{Random, SimDisk};
 type Entry = <Types as RaftTypeConfig>::Entry;
 
 const DIR: &str = "node";
+/// Of every run of the tests,
+const FEW_SEEDS: u64 = 10;
+/// and in CI.
 const SEEDS: u64 = 40;
 const STEPS: u64 = 60;
 
@@ -155,8 +158,18 @@ async fn run(seed: u64) -> (bool, bool) {
 /// `BLOCK_SEED=17` runs one seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_counts_is_read_whichever_block_it_is_in() {
+    what_counts_is_read(FEW_SEEDS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "four times as many seeds: .ci/run"]
+async fn what_counts_is_read_of_many_seeds() {
+    what_counts_is_read(SEEDS).await;
+}
+
+async fn what_counts_is_read(seeds: u64) {
     let one = std::env::var("BLOCK_SEED").map(|seed| seed.parse().unwrap());
-    let seeds = one.map_or_else(|_| (1..=SEEDS).collect(), |seed| vec![seed]);
+    let seeds = one.map_or_else(|_| (1..=seeds).collect(), |seed| vec![seed]);
     let (mut with_tables, mut with_purges) = (0, 0);
     for seed in seeds.clone() {
         let (had_tables, had_purged) = run(seed).await;

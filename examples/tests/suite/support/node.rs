@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::{Answer, hold_port, http, until};
+use super::{Answer, Dice, hold_port, http, until};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -94,9 +94,15 @@ impl Node {
         http::exchange(self.http_port, "GET", path, &[], "")
     }
 
-    /// Sends JSON until it is answered well.
+    /// Sends JSON until it is answered well. A write has a name: sent again after an answer that
+    /// was lost, it is not done twice.
     pub fn ask(&self, path: &str, body: &Value) -> Value {
-        self.ask_as(path, &[], body)
+        if path != "/write" {
+            return self.ask_as(path, &[], body);
+        }
+        let mut dice = Dice::unseeded();
+        let client = format!("{:016x}{:016x}", dice.next(), dice.next());
+        self.ask_as(path, &[("client-id", &client), ("sequence", "1")], body)
     }
 
     /// The same with headers.

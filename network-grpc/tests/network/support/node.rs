@@ -32,8 +32,9 @@ pub fn config() -> Config {
     Config {
         cluster_name: CLUSTER.to_string(),
         heartbeat_interval: 100,
-        election_timeout_min: 600,
-        election_timeout_max: 1200,
+        // So long that a busy machine hardly ever causes an election.
+        election_timeout_min: 1200,
+        election_timeout_max: 2400,
         enable_pre_vote: Some(true),
         // As in the configuration that is safe with a durable store: a restarted leader has to be
         // elected.

@@ -42,9 +42,41 @@ async fn apply_up_to(store: &mut Store, seed: u64, applied: &mut u64, last: u64)
 /// `TABLES_SEED=17` runs one history again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn installing_meets_flushes_and_compactions() {
-    for seed in seeds(0..5) {
+    histories(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "more seeds: .ci/run"]
+async fn installing_meets_flushes_and_compactions_of_many_seeds() {
+    histories(5).await;
+}
+
+async fn histories(count: u64) {
+    for seed in seeds(0..count) {
         println!("TABLES_SEED={seed}");
         rounds(seed).await;
+    }
+}
+
+/// What the state must be, kept as long as nothing but newer entries comes.
+struct Expected {
+    seed: u64,
+    last: u64,
+    pairs: Pairs,
+}
+
+impl Expected {
+    /// The pairs after entry `last`, which is none older than the last one asked for.
+    fn at(&mut self, last: u64) -> &Pairs {
+        assert!(last >= self.last, "{last} after {}", self.last);
+        (self.last + 1..=last).for_each(|index| change(&mut self.pairs, &entry(self.seed, index)));
+        self.last = last;
+        &self.pairs
+    }
+
+    async fn is_what(&mut self, store: &Store, at: u64, context: &str) {
+        let (applied, found) = store.reader.query(9).await.unwrap();
+        assert!(applied == at && found == *self.at(at), "{context}");
     }
 }
 
@@ -54,6 +86,7 @@ async fn rounds(seed: u64) {
     let mut leader = open(super::options(SimDisk::default(), 1 << 20)).await;
     let mut store = open(options()).await;
     let (mut leader_at, mut at) = (0, 0);
+    let mut expected = Expected { seed, last: 0, pairs: Pairs::new() };
     for round in 0..ROUNDS {
         let context = format!("seed {seed}, round {round}");
         // Does not wait for what it makes the threads do.
@@ -70,17 +103,17 @@ async fn rounds(seed: u64) {
         apply_up_to(&mut store, seed, &mut at, last).await;
         store.state.install_snapshot(&meta, received).await.unwrap();
         at = leader_at;
-        assert!(store.reader.query(9).await.unwrap() == (at, pairs(seed, at)), "{context}");
+        expected.is_what(&store, at, &context).await;
         let last = at + random.below(200);
         apply_up_to(&mut store, seed, &mut at, last).await;
-        assert!(store.reader.query(9).await.unwrap() == (at, pairs(seed, at)), "{context}, gone on");
+        expected.is_what(&store, at, &format!("{context}, gone on")).await;
         if random.one_in(3) {
             tidied_up(&disk).await;
         }
         if random.one_in(3) {
             drop(store);
             store = open(options()).await;
-            assert!(store.reader.query(9).await.unwrap() == (at, pairs(seed, at)), "{context}, reopened");
+            expected.is_what(&store, at, &format!("{context}, reopened")).await;
             tidied_up(&disk).await;
         }
     }
