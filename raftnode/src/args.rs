@@ -70,8 +70,9 @@ impl NodeArgs {
 
 impl From<NodeArgs> for NodeConfig {
     fn from(args: NodeArgs) -> Self {
-        let NodeArgs { id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, tls, auth, .. } =
-            args;
+        let NodeArgs {
+            id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, tls, auth, ..
+        } = args;
         Self { peers, cluster_name, tls, auth, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
     }
 }

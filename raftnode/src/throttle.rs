@@ -84,9 +84,10 @@ mod tests {
     #[test]
     fn what_stays_wrong_is_said_at_the_second_look_and_once() {
         let mut wrong = Persistent::default();
-        assert_eq!(["a", "a", "a", "b", "b", "b"].map(|text| wrong.is_news(text)), [
-            false, true, false, false, true, false
-        ]);
+        assert_eq!(
+            ["a", "a", "a", "b", "b", "b"].map(|text| wrong.is_news(text)),
+            [false, true, false, false, true, false]
+        );
         wrong.is_over();
         assert_eq!(["b", "b"].map(|text| wrong.is_news(text)), [false, true]);
     }

@@ -145,12 +145,15 @@ impl GlobalArgs {
         let (origin, text) = match (&self.token_file, std::env::var(TOKEN_VARIABLE)) {
             (Some(file), _) => {
                 let shown = format!("--token-file {}", file.display());
-                let text = read_token(file).map_err(|e| wrong(&shown, &format_args!("cannot be read: {e}")))?;
+                let text =
+                    read_token(file).map_err(|e| wrong(&shown, &format_args!("cannot be read: {e}")))?;
                 (shown, text)
             }
             (None, Ok(text)) if !text.is_empty() => (TOKEN_VARIABLE.to_owned(), text),
             (None, _) if self.token_over_plaintext => {
-                return Err(Problem::BadArguments("--token-over-plaintext needs a token: --token-file".to_owned()));
+                return Err(Problem::BadArguments(
+                    "--token-over-plaintext needs a token: --token-file".to_owned(),
+                ));
             }
             (None, _) => return Ok(None),
         };

@@ -46,7 +46,8 @@ impl FromStr for ClientToken {
     /// Of a file's or a variable's content: what surrounds it is dropped.
     fn from_str(text: &str) -> Result<Self, ClientError> {
         let text = text.trim();
-        let is_token = (1..=MAX_TOKEN_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        let is_token =
+            (1..=MAX_TOKEN_BYTES).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         let header = is_token.then(|| format!("Bearer {text}").parse().ok()).flatten();
         let mut header: MetadataValue<Ascii> = header.ok_or(ClientError::BadToken)?;
         header.set_sensitive(true);

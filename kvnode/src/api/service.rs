@@ -5,9 +5,9 @@ use proto::kv::v1::kv_server::{Kv, KvServer};
 use raftnode::{AnswerStream, Call, ClientServices, DEFAULT_DEADLINE, MAX_MESSAGE_BYTES, Needs, Node, Right};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::access::{Access, Permitted, Store, Write};
 use super::scan::{ScanStream, scan};
 use super::session::Session;
-use super::access::{Access, Permitted, Store, Write};
 use super::shapes::{DELETE, GET, PUT, SCAN, delete_response, get_response, header, put_response};
 use crate::app::{KvApplication, Query};
 

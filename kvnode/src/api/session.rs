@@ -16,8 +16,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tonic::Status;
 
-use super::scan::{ScanStream, scan};
 use super::access::{Access, Store, Write};
+use super::scan::{ScanStream, scan};
 use super::shapes::{DELETE, GET, PUT, SCAN, delete_response, get_response, header, put_response};
 use crate::app::KvApplication;
 

@@ -6,9 +6,7 @@ use std::str::FromStr;
 
 use raftnode::config::Listener;
 use raftnode::trace::OtlpEndpoint;
-use raftnode::{
-    Address, AuthOptions, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions,
-};
+use raftnode::{Address, AuthOptions, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions};
 
 use super::Config;
 use super::settings::{Setting, Settings};

@@ -84,7 +84,9 @@ impl Cluster for ClusterService {
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
         let call = (self.call)(request.metadata(), DEFAULT_DEADLINE);
-        self.api.answer(Op::TRANSFER_LEADER, &call, self.api.transfer_leader(&call, request.into_inner())).await
+        self.api
+            .answer(Op::TRANSFER_LEADER, &call, self.api.transfer_leader(&call, request.into_inner()))
+            .await
     }
 
     async fn snapshot(

@@ -124,7 +124,8 @@ pub(super) async fn node_at(dialler: &Dialler, addr: &str) -> Result<NodeId, Str
             Ok(status) => Ok(status.into_inner().node_id),
             // This node is no principal; a refusal tells as well which node it is of.
             Err(refusal) if matches!(refusal.code(), Code::Unauthenticated | Code::PermissionDenied) => {
-                let told = refusal.metadata().get(NODE_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
+                let told =
+                    refusal.metadata().get(NODE_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
                 told.ok_or_else(|| refusal.message().to_owned())
             }
             Err(failure) => Err(failure.message().to_owned()),

@@ -92,7 +92,11 @@ pub(super) fn read(file: &Path) -> Result<String, AuthFileError> {
 }
 
 /// The principals that a text names. No error repeats a part of the text that could be a token.
-pub(super) fn parse(file: &Path, text: &str, scopes: Option<ScopeCheck>) -> Result<Principals, AuthFileError> {
+pub(super) fn parse(
+    file: &Path,
+    text: &str,
+    scopes: Option<ScopeCheck>,
+) -> Result<Principals, AuthFileError> {
     let wrong = |Wrong(span, problem): Wrong| {
         let before = text.get(..span.start.min(text.len())).unwrap_or_default();
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
@@ -150,9 +154,10 @@ fn principals(entries: Vec<Entry>, scopes: Option<ScopeCheck>) -> Result<Princip
             }
         }
         for text in &token_sha256 {
-            let hash: TokenHash = text.get_ref().parse().map_err(|e| {
-                wrong(text, &format!("has a token-sha256 that is {e}; `kvnode token` makes both"))
-            })?;
+            let hash: TokenHash = text
+                .get_ref()
+                .parse()
+                .map_err(|e| wrong(text, &format!("has a token-sha256 that is {e}")))?;
             if !hashes.insert(hash.bytes()) {
                 return Err(wrong(text, "has a token that is there twice"));
             }

@@ -30,7 +30,8 @@ impl Dice {
 /// What the service behind the guard was told of the caller: the scopes of its rights.
 fn told(extensions: &Extensions) -> String {
     let caller = Caller::of(extensions).map(|caller| {
-        [Right::Read, Right::Write, Right::Admin].map(|right| caller.may(right).ok().map(|scope| scope.entries().map(<[_]>::to_vec)))
+        [Right::Read, Right::Write, Right::Admin]
+            .map(|right| caller.may(right).ok().map(|scope| scope.entries().map(<[_]>::to_vec)))
     });
     format!("{:?}", caller.ok())
 }
@@ -82,8 +83,13 @@ async fn random_requests_of_random_principals_are_judged_as_a_model_does() {
             if let Some(name) = &certificate {
                 text += &format!("certificate = \"{name}\"\n");
             }
-            let quoted = |texts: Vec<String>| format!("[{}]", texts.iter().map(|t| format!("\"{t}\",")).collect::<String>());
-            text += &format!("token-sha256 = {}\n", quoted(tokens.iter().map(|(_, hash)| hash.to_string()).collect()));
+            let quoted = |texts: Vec<String>| {
+                format!("[{}]", texts.iter().map(|t| format!("\"{t}\",")).collect::<String>())
+            };
+            text += &format!(
+                "token-sha256 = {}\n",
+                quoted(tokens.iter().map(|(_, hash)| hash.to_string()).collect())
+            );
             text += &format!("rights = {}\n", quoted(rights.iter().map(ToString::to_string).collect()));
             text += &format!("scope = {}\n", quoted(scope.clone()));
             let tokens = tokens.into_iter().map(|(token, _)| token).collect();
@@ -92,7 +98,8 @@ async fn random_requests_of_random_principals_are_judged_as_a_model_does() {
         std::fs::write(&file, &text).unwrap();
         let over_plaintext = dice.below(2) == 0;
         let auth = Auth::of_file(&file, over_plaintext, Some(|_| Ok(()))).unwrap();
-        let guard = Guard::of_grpc(&auth, NeedsOf::clients(&PATHS[..4]), &Refusals::new(metrics.auth.clone()), 1);
+        let guard =
+            Guard::of_grpc(&auth, NeedsOf::clients(&PATHS[..4]), &Refusals::new(metrics.auth.clone()), 1);
         let behind = async |request: Request| told(request.extensions());
         let mut router = guarded(Router::new().fallback(behind), guard);
         for _ in 0..40 {
@@ -127,7 +134,10 @@ async fn random_requests_of_random_principals_are_judged_as_a_model_does() {
                 }
                 (_, Some(Modelled { rights, scope, .. })) => Ok(format!(
                     "{:?}",
-                    Some([Right::Read, Right::Write, Right::Admin].map(|right| rights.contains(&right).then(|| Some(scope.clone()))))
+                    Some(
+                        [Right::Read, Right::Write, Right::Admin]
+                            .map(|right| rights.contains(&right).then(|| Some(scope.clone())))
+                    )
                 )),
             };
             let response = router.call(request).await.unwrap();

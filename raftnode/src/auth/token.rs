@@ -34,8 +34,7 @@ impl TokenHash {
     /// Of what a client presents; none: it is no token. Nothing but 64 digits is hashed, so that
     /// this costs the same for whatever is sent.
     pub(super) fn of(presented: &str) -> Option<Self> {
-        let is_token =
-            presented.len() == TOKEN_DIGITS && presented.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_token = presented.len() == TOKEN_DIGITS && presented.bytes().all(|b| b.is_ascii_hexdigit());
         is_token.then(|| Self::of_text(presented))
     }
 
@@ -105,7 +104,8 @@ mod tests {
         let ((one, hash), (other, _)) = (new_token(), new_token());
         assert_ne!(one, other);
         assert!(TokenHash::of(&one).unwrap().is(&hash) && !TokenHash::of(&other).unwrap().is(&hash));
-        for wrong in ["", "x", &one[1..], &format!("{one}0"), &one.replace(&one[..1], "g"), &"é".repeat(32)] {
+        for wrong in ["", "x", &one[1..], &format!("{one}0"), &one.replace(&one[..1], "g"), &"é".repeat(32)]
+        {
             assert!(TokenHash::of(wrong).is_none(), "{wrong}");
         }
         for wrong in ["", "0", &"g".repeat(64), &"0".repeat(63), &"é".repeat(32), &"+0".repeat(32)] {

@@ -140,8 +140,7 @@ impl PeerReports {
     fn follow_membership(&mut self, members: Vec<pb::Member>) {
         let mut before = std::mem::take(&mut self.0);
         for member in members.into_iter().take(MAX_MEMBERS) {
-            let known =
-                before.remove(&member.id).filter(|peer| peer.member.raft_addr == member.raft_addr);
+            let known = before.remove(&member.id).filter(|peer| peer.member.raft_addr == member.raft_addr);
             let peer = known
                 .map_or_else(|| Peer::new(member.clone()), |peer| Peer { member: member.clone(), ..peer });
             self.0.insert(member.id, peer);

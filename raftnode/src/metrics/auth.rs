@@ -16,8 +16,7 @@ pub(crate) struct AuthMetrics {
 
 impl AuthMetrics {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
-        let help =
-            "Requests refused because they are of no principal (unauthenticated), or of one that may not (permission_denied).";
+        let help = "Requests refused because they are of no principal (unauthenticated), or of one that may not (permission_denied).";
         let refused = IntCounterVec::new(Opts::new("auth_refusals_total", help), &["reason"])?;
         let refused = register(registry, refused)?;
         let help = "1: --auth-file is in force as it is, or is not given; 0: it cannot be used, and an older state of it is in force.";

@@ -7,7 +7,9 @@ use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::series::{count, register};
 use super::tls::TlsMetrics;
-use super::{AuthMetrics, LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics};
+use super::{
+    AuthMetrics, LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics,
+};
 use crate::raft::NodeId;
 use crate::standing::{Local, Standing, is_joint};
 

@@ -63,7 +63,8 @@ fn ask(addr: &str, method: &str, path: &str, authorization: Option<&str>) -> (u1
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let header = authorization.map(|text| format!("Authorization: {text}\r\n")).unwrap_or_default();
     let json = "Content-Type: application/json\r\nContent-Length: 4\r\n";
-    let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}{json}\r\nnull");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}{json}\r\nnull");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();
     // A client that is refused may find the connection reset, because its body was not read.
@@ -71,6 +72,38 @@ fn ask(addr: &str, method: &str, path: &str, authorization: Option<&str>) -> (u1
     let text = String::from_utf8_lossy(&answer).into_owned();
     let code = text.split(' ').nth(1).and_then(|code| code.parse().ok());
     (code.unwrap_or_else(|| panic!("{method} {path}: {text}")), text)
+}
+
+/// Paths that lead nowhere.
+const UNLISTED: [&str; 4] = ["/none", "/admin", "/livez/", "/metrics/"];
+
+/// Asks for a path without a token, with that of a stranger, and with those of principals that may
+/// nothing, read, write and administer.
+fn judge(http: &str, (method, path): (&str, &str), stranger: &str, tokens: &[String]) {
+    let code = |authorization: Option<&str>| ask(http, method, path, authorization).0;
+    if ["/livez", "/readyz"].contains(&path) {
+        assert!(![401, 403].contains(&code(None)), "{method} {path}");
+        return;
+    }
+    assert_eq!((code(None), code(Some(stranger))), (401, 401), "{method} {path}");
+    let is_read = path.starts_with("/api/")
+        || ["/", "/metrics", "/admin/status", "/admin/members", "/read", "/read-stale"].contains(&path);
+    let right = match path {
+        _ if is_read => 1,
+        "/write" => 2,
+        _ => 3,
+    };
+    for (number, token) in tokens.iter().enumerate() {
+        // What this right opens would change the cluster, and is no part of this.
+        if number == right && right == 3 && !UNLISTED.contains(&path) {
+            continue;
+        }
+        let found = code(Some(token));
+        match number == right {
+            true => assert!(![401, 403].contains(&found), "{method} {path}: {found}"),
+            false => assert_eq!(found, 403, "{method} {path} by p{number}"),
+        }
+    }
 }
 
 /// Every path, by GET and POST: without a token, with one of no principal, with those of principals
@@ -88,7 +121,8 @@ async fn every_path_but_health_needs_a_right() {
     for rights in ["", "\"read\"", "\"write\"", "\"admin\""] {
         let (token, hash) = auth::new_token();
         let name = format!("p{}", tokens.len());
-        file += &format!("[[principal]]\nname = \"{name}\"\ntoken-sha256 = [\"{hash}\"]\nrights = [{rights}]\n");
+        file +=
+            &format!("[[principal]]\nname = \"{name}\"\ntoken-sha256 = [\"{hash}\"]\nrights = [{rights}]\n");
         tokens.push(format!("Bearer {token}"));
     }
     let auth_file = home.path().join("auth.toml");
@@ -103,39 +137,22 @@ async fn every_path_but_health_needs_a_right() {
     let stranger = format!("Bearer {stranger}");
     let paths = paths();
     assert!(paths.len() >= 21, "{paths:?}");
-    let unlisted = ["/none", "/admin", "/livez/", "/metrics/"];
-    for path in paths.iter().chain(&unlisted) {
-        for method in ["GET", "POST"] {
-            let code = |authorization: Option<&str>| ask(&http, method, path, authorization).0;
-            if ["/livez", "/readyz"].contains(path) {
-                assert!(![401, 403].contains(&code(None)), "{method} {path}");
-                continue;
-            }
-            assert_eq!((code(None), code(Some(&stranger))), (401, 401), "{method} {path}");
-            let is_read = path.starts_with("/api/")
-                || ["/", "/metrics", "/admin/status", "/admin/members", "/read", "/read-stale"].contains(path);
-            let right = match *path {
-                _ if is_read => 1,
-                "/write" => 2,
-                _ => 3,
-            };
-            for (number, token) in tokens.iter().enumerate() {
-                // What a right opens would change the cluster, and is no part of this.
-                if number == right && right == 3 && !unlisted.contains(path) {
-                    continue;
-                }
-                let found = code(Some(token));
-                match number == right {
-                    true => assert!(![401, 403].contains(&found), "{method} {path}: {found}"),
-                    false => assert_eq!(found, 403, "{method} {path} by p{number}"),
-                }
+    // All at once: each refusal is held back.
+    std::thread::scope(|scope| {
+        for path in paths.iter().chain(&UNLISTED) {
+            for method in ["GET", "POST"] {
+                let (http, stranger, tokens) = (&http, &stranger, &tokens);
+                scope.spawn(move || judge(http, (method, path), stranger, tokens));
             }
         }
-    }
+    });
     let (code, text) = ask(&http, "GET", "/", None);
     assert!(code == 401 && text.to_lowercase().contains("www-authenticate: basic"), "{text}");
     let (_, text) = ask(&http, "POST", "/write", None);
-    assert!(!text.to_lowercase().contains("www-authenticate: basic") && text.contains("\"applied\":\"no\""), "{text}");
+    assert!(
+        !text.to_lowercase().contains("www-authenticate: basic") && text.contains("\"applied\":\"no\""),
+        "{text}"
+    );
     let (_, metrics) = ask(&http, "GET", "/metrics", Some(&tokens[1]));
     let refused = |reason: &str| -> u64 {
         let series = format!("auth_refusals_total{{reason=\"{reason}\"}} ");
