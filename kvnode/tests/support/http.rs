@@ -10,15 +10,20 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// GET: status code and body.
 pub async fn get(addr: &str, path: &str) -> Result<(u16, String), String> {
-    let answer = tokio::time::timeout(TIMEOUT, exchange(addr, path)).await;
+    get_with(addr, path, "").await
+}
+
+/// The same with more headers, each a line.
+pub async fn get_with(addr: &str, path: &str, headers: &str) -> Result<(u16, String), String> {
+    let answer = tokio::time::timeout(TIMEOUT, exchange(addr, path, headers)).await;
     let answer = answer.map_err(|_| format!("{addr}{path}: no answer"))?;
     let text = answer.map_err(|e| format!("{addr}{path}: {e}"))?;
     parse(&text).ok_or_else(|| format!("{addr}{path}: not HTTP: {text}"))
 }
 
-async fn exchange(addr: &str, path: &str) -> std::io::Result<String> {
+async fn exchange(addr: &str, path: &str, headers: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(addr).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

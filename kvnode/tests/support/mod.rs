@@ -4,7 +4,8 @@
 //!
 //! From below: `wait` and `dice` know nothing of nodes; `process` owns one child; `serve` is a
 //! node's command line; `small_disk`, `damage`, `interposer`, `front` and `document` are what is
-//! done to nodes; `certificates` makes those of a cluster with TLS;
+//! done to nodes; `certificates` makes those of a cluster with TLS, and
+//! `guarded` a cluster that asks for rights;
 //! `node` and `cluster` are what tests hold; `rpc`, `http` and `kvcli_binary` talk
 //! to them, and `session` does over one stream; `load` writes and remembers what was promised;
 //! `state` compares what is stored, and `refusal` looks at a node that must answer nothing;
@@ -20,6 +21,7 @@ mod dice;
 pub mod document;
 mod exclusive;
 mod front;
+pub mod guarded;
 mod http;
 mod interposer;
 mod kvcli_binary;
@@ -45,7 +47,7 @@ pub use damage::{Damage, Harm, OlderCopies, copy_dir, files, used_bytes};
 pub use dice::Dice;
 pub use exclusive::{Places, alone, beside_others};
 pub use front::Front;
-pub use http::{Series, get as http_get};
+pub use http::{Series, get as http_get, get_with as http_get_with};
 pub use interposer::Interposer;
 pub use kvcli_binary::{Kvcli, assert_refused};
 pub use ledger::Ledger;

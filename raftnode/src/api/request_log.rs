@@ -122,7 +122,15 @@ fn nanos(took: Duration) -> u64 {
 
 /// Whether the request was wrong, not the cluster.
 fn is_refusal(code: Code) -> bool {
-    matches!(code, Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound | Code::OutOfRange)
+    matches!(
+        code,
+        Code::InvalidArgument
+            | Code::FailedPrecondition
+            | Code::NotFound
+            | Code::OutOfRange
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+    )
 }
 
 /// The code's name, without its usual explanation.

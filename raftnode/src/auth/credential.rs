@@ -27,17 +27,14 @@ pub(super) enum Credential {
 pub(super) enum Unproven {
     #[error("it has neither a token nor a client certificate; give kvcli --token-file, or --cert and --key")]
     Nothing,
-    #[error(
-        "its header `authorization` is not `Bearer` and a token of 64 hexadecimal digits, as `kvnode token` makes them"
-    )]
+    #[error("its header `authorization` is not `Bearer` and a token of 64 hexadecimal digits")]
     NoToken,
     #[error(
         "a password, as a browser sends it, is for reading; a change needs the token in a header `authorization: Bearer`"
     )]
     PasswordForChange,
     #[error(
-        "its token came over a connection without TLS, where others could read it: make a new one with `kvnode token`, and \
-         use TLS"
+        "its token came over a connection without TLS, where others could read it: make a new one, and use TLS"
     )]
     Plaintext,
     #[error("its token is not one of --auth-file at this node")]

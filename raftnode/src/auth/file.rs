@@ -154,9 +154,10 @@ fn principals(entries: Vec<Entry>, scopes: Option<ScopeCheck>) -> Result<Princip
             }
         }
         for text in &token_sha256 {
-            let hash: TokenHash = text.get_ref().parse().map_err(|e| {
-                wrong(text, &format!("has a token-sha256 that is {e}; `kvnode token` makes both"))
-            })?;
+            let hash: TokenHash = text
+                .get_ref()
+                .parse()
+                .map_err(|e| wrong(text, &format!("has a token-sha256 that is {e}")))?;
             if !hashes.insert(hash.bytes()) {
                 return Err(wrong(text, "has a token that is there twice"));
             }

@@ -102,6 +102,6 @@ mod tests {
         for path in ["/livez/", "//livez", "/livez?x", "/admin/snapshot", "/admin/init", "/debug"] {
             assert_eq!(http.of(path), ADMIN, "{path}");
         }
-        assert_eq!(NeedsOf::clients_of_faulty().of("/kv.v1.Kv/Put"), Needs::Known);
+        assert_eq!(NeedsOf::clients_of_faulty().of("/a.v1.A/Put"), Needs::Known);
     }
 }

@@ -160,6 +160,8 @@ fn outcome(code: Code) -> &'static str {
         Code::Internal => "internal",
         Code::Unavailable => "unavailable",
         Code::DataLoss => "data_loss",
+        Code::PermissionDenied => "permission_denied",
+        Code::Unauthenticated => "unauthenticated",
         _ => "other",
     }
 }

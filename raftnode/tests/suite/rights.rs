@@ -74,6 +74,38 @@ fn ask(addr: &str, method: &str, path: &str, authorization: Option<&str>) -> (u1
     (code.unwrap_or_else(|| panic!("{method} {path}: {text}")), text)
 }
 
+/// Paths that lead nowhere.
+const UNLISTED: [&str; 4] = ["/none", "/admin", "/livez/", "/metrics/"];
+
+/// Asks for a path without a token, with that of a stranger, and with those of principals that may
+/// nothing, read, write and administer.
+fn judge(http: &str, (method, path): (&str, &str), stranger: &str, tokens: &[String]) {
+    let code = |authorization: Option<&str>| ask(http, method, path, authorization).0;
+    if ["/livez", "/readyz"].contains(&path) {
+        assert!(![401, 403].contains(&code(None)), "{method} {path}");
+        return;
+    }
+    assert_eq!((code(None), code(Some(stranger))), (401, 401), "{method} {path}");
+    let is_read = path.starts_with("/api/")
+        || ["/", "/metrics", "/admin/status", "/admin/members", "/read", "/read-stale"].contains(&path);
+    let right = match path {
+        _ if is_read => 1,
+        "/write" => 2,
+        _ => 3,
+    };
+    for (number, token) in tokens.iter().enumerate() {
+        // What this right opens would change the cluster, and is no part of this.
+        if number == right && right == 3 && !UNLISTED.contains(&path) {
+            continue;
+        }
+        let found = code(Some(token));
+        match number == right {
+            true => assert!(![401, 403].contains(&found), "{method} {path}: {found}"),
+            false => assert_eq!(found, 403, "{method} {path} by p{number}"),
+        }
+    }
+}
+
 /// Every path, by GET and POST: without a token, with one of no principal, with those of principals
 /// that may nothing, read, write or administer. Health alone needs none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,36 +137,15 @@ async fn every_path_but_health_needs_a_right() {
     let stranger = format!("Bearer {stranger}");
     let paths = paths();
     assert!(paths.len() >= 21, "{paths:?}");
-    let unlisted = ["/none", "/admin", "/livez/", "/metrics/"];
-    for path in paths.iter().chain(&unlisted) {
-        for method in ["GET", "POST"] {
-            let code = |authorization: Option<&str>| ask(&http, method, path, authorization).0;
-            if ["/livez", "/readyz"].contains(path) {
-                assert!(![401, 403].contains(&code(None)), "{method} {path}");
-                continue;
-            }
-            assert_eq!((code(None), code(Some(&stranger))), (401, 401), "{method} {path}");
-            let is_read = path.starts_with("/api/")
-                || ["/", "/metrics", "/admin/status", "/admin/members", "/read", "/read-stale"]
-                    .contains(path);
-            let right = match *path {
-                _ if is_read => 1,
-                "/write" => 2,
-                _ => 3,
-            };
-            for (number, token) in tokens.iter().enumerate() {
-                // What a right opens would change the cluster, and is no part of this.
-                if number == right && right == 3 && !unlisted.contains(path) {
-                    continue;
-                }
-                let found = code(Some(token));
-                match number == right {
-                    true => assert!(![401, 403].contains(&found), "{method} {path}: {found}"),
-                    false => assert_eq!(found, 403, "{method} {path} by p{number}"),
-                }
+    // All at once: each refusal is held back.
+    std::thread::scope(|scope| {
+        for path in paths.iter().chain(&UNLISTED) {
+            for method in ["GET", "POST"] {
+                let (http, stranger, tokens) = (&http, &stranger, &tokens);
+                scope.spawn(move || judge(http, (method, path), stranger, tokens));
             }
         }
-    }
+    });
     let (code, text) = ask(&http, "GET", "/", None);
     assert!(code == 401 && text.to_lowercase().contains("www-authenticate: basic"), "{text}");
     let (_, text) = ask(&http, "POST", "/write", None);
