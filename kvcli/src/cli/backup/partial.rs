@@ -1,9 +1,9 @@
 //! A file that is whole or is not there: written beside its place, and put there at the end.
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::exit::Problem;
@@ -42,6 +42,8 @@ impl Partial {
             let (path, place) = (path.display(), place.display());
             return Err(Problem::BadArguments(format!("{path} is in use: another process saves to {place}")));
         }
+        // One that was left behind may have another mode.
+        file.set_permissions(Permissions::from_mode(MODE)).map_err(failed)?;
         file.set_len(0).map_err(failed)?;
         Ok(Self { file, path, place: place.to_owned(), is_placed: false })
     }
@@ -103,7 +105,7 @@ mod tests {
         given_up.write(b"some").unwrap();
         drop(given_up);
         assert_eq!(there(), 0);
-        // What a kill leaves.
+        // What a kill leaves. Found: a file of another mode kept it, and let everyone read.
         fs::write(dir.path().join("a.backup.partial"), "of an earlier one, and longer").unwrap();
         let mut partial = Partial::create(&place).unwrap();
         partial.write(b"all").unwrap();
