@@ -73,9 +73,9 @@ async fn meet(
         read.map(drop).map_err(|e| reason(&e))
     };
     let accepting = async {
-        let (mut stream, node) = to.port(Port::Peer).unwrap().accept(far).await?;
+        let (mut stream, proven) = to.port(Port::Peer).unwrap().accept(far).await?;
         drop(stream.shutdown().await);
-        Ok(node)
+        Ok(proven.node)
     };
     tokio::join!(dialling, accepting)
 }
