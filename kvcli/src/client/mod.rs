@@ -5,8 +5,8 @@
 //! `names` finds its addresses, `attempt` sends the request, with its `terms`, over one of the
 //! `connections`, puts, gets and deletes of all callers over one `stream` of each, `failure` judges
 //! what came back and `error` is what the caller sees. `survey` asks all endpoints at once. `trace`
-//! names an operation for the logs, `tls` is what connections are encrypted by, and `token` says who
-//! asks.
+//! names an operation for the logs, `tls` is what connections are encrypted by, and `token` says
+//! who asks.
 
 mod attempt;
 mod backoff;
