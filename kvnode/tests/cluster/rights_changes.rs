@@ -49,7 +49,7 @@ async fn a_changed_file_counts_without_a_restart() {
     assert!(node.log().contains("auth.toml:3"), "{}", node.log_tail());
     assert!(matches!(session.ask(put("a/2", "v")).await, Answer::Put(_)), "the old file is in force");
 
-    guarded.set(&[watcher.clone()]);
+    guarded.set(std::slice::from_ref(&watcher));
     wait::until("the end of the principal counts", PATIENCE, async || {
         let answer = kv_over(guarded.channel(node, "reader")).get(GetRequest::default()).await;
         wait::is(answer.as_ref().is_err_and(|e| e.code() == Code::Unauthenticated), || format!("{answer:?}"))
