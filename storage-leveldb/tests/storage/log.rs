@@ -201,29 +201,6 @@ async fn purged_entries_are_not_answered_by_later_ones() {
     assert_eq!(reader.limited_get_log_entries(5, 9).await.unwrap().len(), 4);
 }
 
-/// Found by reading: a follower has entries of term 5 that were never committed, and gets a
-/// snapshot of entries of term 3, committed by a later leader. openraft has the log purged up to
-/// there, and appends behind it. The log took the greater log id for its last one, so that this did
-/// not follow, and the node stopped.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_log_goes_on_behind_a_snapshot_of_an_older_term_than_what_it_replaces() {
-    let of_term = |term, index| {
-        let set = Set { key: format!("k{index}"), value: String::new() };
-        Entry::new_normal(log_id(term, index), set)
-    };
-    let dir = tempfile::tempdir().unwrap();
-    let mut store = open(dir.path(), Options::default()).await.unwrap();
-    store.log.blocking_append((1..=8).map(|index| of_term(5, index))).await.unwrap();
-    store.log.purge(log_id(3, 12)).await.unwrap();
-    let state = store.log.get_log_state().await.unwrap();
-    assert_eq!(state.last_log_id, Some(log_id(3, 12)));
-    store.log.blocking_append([of_term(6, 13)]).await.unwrap();
-    drop(store);
-    let mut store = open(dir.path(), Options::default()).await.unwrap();
-    let state = store.log.get_log_state().await.unwrap();
-    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(3, 12)), Some(log_id(6, 13))));
-}
-
 /// Found by reading: as long as peers that catch up kept a read in the queue, no append and no vote
 /// was written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

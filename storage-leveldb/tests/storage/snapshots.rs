@@ -84,6 +84,29 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     assert_eq!(follower.reader.query(()).await.unwrap().len(), 1);
 }
 
+/// Found by reading: a follower has entries of term 5 that were never committed, and gets a snapshot
+/// of entries of an older term, committed by a later leader. openraft has the log purged up to
+/// there, and appends behind it. The log took the greater log id for its last one, so that this did
+/// not follow, and the node stopped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_goes_on_behind_a_snapshot_of_an_older_term_than_what_it_replaces() {
+    let of_term = |term, index| {
+        let set = Set { key: format!("k{index}"), value: String::new() };
+        Entry::new_normal(log_id(term, index), set)
+    };
+    let (meta, bytes) = sent_by_another(12).await;
+    let (dir, mut store) = node().await;
+    store.log.blocking_append((1..=8).map(|index| of_term(5, index))).await.unwrap();
+    install(&mut store, &meta, &bytes).await;
+    store.log.purge(log_id(1, 12)).await.unwrap();
+    assert_eq!(store.log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 12)));
+    store.log.blocking_append([of_term(6, 13)]).await.unwrap();
+    drop(store);
+    let mut store = open(dir.path(), Options::default()).await.unwrap();
+    let state = store.log.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 12)), Some(log_id(6, 13))));
+}
+
 /// Found by reading: a peer that announces other metadata than those of the snapshot that it sends
 /// was found out by the installation only, which openraft takes for a failure of this node's disk,
 /// and stops.
