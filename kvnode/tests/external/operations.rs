@@ -280,6 +280,40 @@ async fn overload() {
     assert!(printed(&ran, "curl").contains("kv_requests_total{op=\"put\",outcome=\"ok\"}"), "{ran:#?}");
 }
 
+/// The file that the page of rights shows is one that a node takes; and the command there makes a
+/// token that is known by its hash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens() {
+    let _alone = alone();
+    let mut runbook = Runbook::start(1).await;
+    let ran = runbook.follow("tokens").await;
+    let words: Vec<_> =
+        printed(&ran, "kvnode token").lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let pages = operations();
+    let (_, shown) = blocks(&pages).into_iter().find(|(mark, _)| *mark == "toml").unwrap();
+    let old = shown.split('"').find(|part| part.len() == 64).unwrap();
+    let file = runbook.cluster.path().join("auth.toml");
+    std::fs::write(&file, shown.replace(old, words[1])).unwrap();
+    let node = runbook.cluster.node_mut(1);
+    assert!(node.stop().await.success());
+    node.serve.flags =
+        vec!["--auth-file".to_owned(), file.to_str().unwrap().to_owned(), "--auth-over-plaintext".to_owned()];
+    node.start();
+    let endpoints = runbook.cluster.endpoints();
+    const KEY_NOT_FOUND: i32 = 1;
+    let asked = async |token: &str| {
+        let line = format!("KVCLI_TOKEN={token} kvcli --token-over-plaintext get carts/1");
+        runbook.run(&line, &endpoints).await
+    };
+    wait::until("the token is known", PROGRESS_TIMEOUT, async || {
+        let ended = asked(words[0]).await;
+        wait::is(ended.code == Some(KEY_NOT_FOUND), || format!("{ended:#?}"))
+    })
+    .await;
+    let refused = asked(words[1]).await;
+    assert!(refused.stderr.contains("--auth-file"), "{refused:#?}");
+}
+
 /// A command that no test runs looks like one that works. So every block has a scenario, every
 /// scenario a test, and what is not run is a short list.
 #[test]
@@ -291,6 +325,7 @@ fn every_command_is_run() {
         let words: Vec<_> = mark.split_whitespace().collect();
         match words[..] {
             ["json"] => {}
+            ["toml"] => assert!(here.contains("*mark == \"toml\""), "nothing reads ```toml"),
             ["sh", "not-run", why] => not_run.extend(text.lines().map(|line| (why, line))),
             ["sh", scenario] | ["sh", scenario, "background"] => {
                 let follows = format!("follow(\"{scenario}\")");

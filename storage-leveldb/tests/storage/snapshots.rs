@@ -84,10 +84,10 @@ async fn a_snapshot_can_be_sent_although_a_newer_one_has_replaced_it() {
     assert_eq!(follower.reader.query(()).await.unwrap().len(), 1);
 }
 
-/// Found by reading: a follower has entries of term 5 that were never committed, and gets a snapshot
-/// of entries of an older term, committed by a later leader. openraft has the log purged up to
-/// there, and appends behind it. The log took the greater log id for its last one, so that this did
-/// not follow, and the node stopped.
+/// Found by reading: a follower has entries of term 5 that were never committed, and gets a
+/// snapshot of entries of an older term, committed by a later leader. openraft has the log purged
+/// up to there, and appends behind it. The log took the greater log id for its last one, so that
+/// this did not follow, and the node stopped.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_goes_on_behind_a_snapshot_of_an_older_term_than_what_it_replaces() {
     let of_term = |term, index| {
