@@ -302,7 +302,7 @@ async fn tokens() {
     let endpoints = runbook.cluster.endpoints();
     const KEY_NOT_FOUND: i32 = 1;
     let asked = async |token: &str| {
-        let line = format!("KVCLI_TOKEN={token} kvcli --token-over-plaintext get carts/1");
+        let line = format!("env KVCLI_TOKEN={token} kvcli --token-over-plaintext get carts/1");
         runbook.run(&line, &endpoints).await
     };
     wait::until("the token is known", PROGRESS_TIMEOUT, async || {
