@@ -1,7 +1,8 @@
 //! A frozen directory, as a node left it: this version still reads it, to the last value.
 //!
 //! Written by `WRITE_FIXTURE=1 cargo test --release -p storage-leveldb --test storage -- --ignored
-//! --exact fixtures::write_fixture`. Once a version has been released its fixture is never written again.
+//! --exact fixtures::write_fixture`. Once a version has been released its fixture is never written
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
