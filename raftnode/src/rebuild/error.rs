@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use proto::backup::BackupError;
 use storage_leveldb::StorageError;
 
-use super::recover::LogPoint;
+use super::log_point::LogPoint;
 use crate::data_dir::DataDirError;
 use crate::identity::IdentityError;
 use crate::raft::NodeId;

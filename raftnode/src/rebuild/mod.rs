@@ -53,6 +53,7 @@
 mod continued;
 mod error;
 mod fresh;
+mod log_point;
 mod marker;
 mod recover;
 mod restore;
@@ -61,7 +62,8 @@ mod site;
 mod tests;
 
 pub use error::RebuildError;
-pub use recover::{LogPoint, NotALogPoint, Remains, Survivor, resume};
+pub use log_point::{LogPoint, NotALogPoint};
+pub use recover::{Remains, Survivor, resume};
 pub use restore::{RestoreOptions, restore};
 
 use network_grpc::ClusterId;

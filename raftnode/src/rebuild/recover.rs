@@ -1,8 +1,6 @@
 //! A new cluster of what a node has that survived the loss of a majority.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
@@ -17,6 +15,7 @@ use storage_leveldb::{Options, Storage, StorageError};
 use super::Rebuilt;
 use super::error::RebuildError;
 use super::fresh::{Fresh, close, open};
+use super::log_point::LogPoint;
 use super::marker::{Marker, Work};
 use super::restore::blocking;
 use super::site::{Site, check_copy};
@@ -24,46 +23,6 @@ use crate::application::{Application, Hosted, Typed, stored_meta};
 use crate::data_dir::STORAGE;
 use crate::identity::Identity;
 use crate::raft::{NodeId, TypeConfig};
-
-/// A place in the history of a cluster: term, leader and index of an entry, as in `3.1.55`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogPoint {
-    /// The term in which the entry was proposed.
-    pub term: u64,
-    /// The node that led then.
-    pub leader: NodeId,
-    /// Its index.
-    pub index: u64,
-}
-
-/// Not of the form `TERM.LEADER.INDEX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a log id of the form TERM.LEADER.INDEX, as in 3.1.55")]
-pub struct NotALogPoint;
-
-impl LogPoint {
-    fn of(log_id: &LogIdOf<TypeConfig>) -> Self {
-        Self { term: log_id.leader_id.term, leader: log_id.leader_id.node_id, index: log_id.index }
-    }
-}
-
-impl fmt::Display for LogPoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.term, self.leader, self.index)
-    }
-}
-
-impl FromStr for LogPoint {
-    type Err = NotALogPoint;
-
-    fn from_str(text: &str) -> Result<Self, NotALogPoint> {
-        let numbers = text.split('.').map(|number| number.parse::<u64>().map_err(|_| NotALogPoint));
-        match *numbers.collect::<Result<Vec<_>, _>>()? {
-            [term, leader, index] => Ok(Self { term, leader, index }),
-            _ => Err(NotALogPoint),
-        }
-    }
-}
 
 /// What a node has, and so what may be lost: whatever the old cluster has acknowledged behind
 /// `last`.
