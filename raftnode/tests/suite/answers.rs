@@ -3,19 +3,16 @@
 //! as to another node, and nothing stops.
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use raftnode::wire::forwarded_request::Request;
 use raftnode::wire::forwarded_response::Response as Answer;
 use raftnode::wire::requests_client::RequestsClient;
 use raftnode::{
-    Application, At, Error, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Node, NodeConfig, StorageError, Transaction,
-    View, wire,
+    Application, At, Error, MAX_ANSWER_BYTES, MAX_COMMAND_BYTES, Node, StorageError, Transaction, View, wire,
 };
 use serde::{Deserialize, Serialize};
 
-const DEADLINE: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use crate::nodes::again;
 
 /// What is to be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -112,40 +109,8 @@ impl Application for Careless {
     }
 }
 
-/// Two nodes of one cluster in this process.
 async fn cluster(home: &Path) -> [Node<Careless>; 2] {
-    let addresses = [(); 2].map(|()| {
-        let listeners = [(); 3].map(|()| crate::ports::hold());
-        listeners.map(|listener| listener.local_addr().unwrap().to_string())
-    });
-    let [[client_1, raft_1, _], [client_2, raft_2, _]] = &addresses;
-    let peers = format!("1={raft_1}/{client_1},2={raft_2}/{client_2}");
-    let start = async |id: u64, [client, raft, http]: &[String; 3]| {
-        let listen = |address: &String| address.parse().unwrap();
-        let dir = home.join(id.to_string());
-        let mut config = NodeConfig::new(id, dir, listen(client), listen(raft), listen(http));
-        config.peers = Some(peers.parse().unwrap());
-        Node::builder(Careless).start(config).await.unwrap()
-    };
-    let [first, second] = &addresses;
-    let nodes = [start(1, first).await, start(2, second).await];
-    let started = Instant::now();
-    while let Err(error) = nodes[0].init().await {
-        assert!(started.elapsed() < DEADLINE, "{error}");
-    }
-    nodes
-}
-
-/// Tries again while nothing was applied: on a busy machine a leader may be lost.
-async fn again<T>(mut attempt: impl AsyncFnMut() -> Result<T, Error>) -> Result<T, Error> {
-    let started = Instant::now();
-    loop {
-        match attempt().await {
-            Err(error @ Error::NotApplied(_)) => assert!(started.elapsed() < DEADLINE, "{error}"),
-            ended => return ended,
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
+    crate::nodes::cluster(home, || Careless).await
 }
 
 /// Of what must fail.

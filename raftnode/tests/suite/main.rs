@@ -12,6 +12,8 @@
 )]
 
 mod answers;
+mod encodings;
+mod nodes;
 mod planted;
 mod ports;
 mod rights;
