@@ -51,6 +51,11 @@ impl OwnedThread {
             latching(&disk, &dir, body);
         })
     }
+
+    /// Whether waiting for it takes no time.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for OwnedThread {

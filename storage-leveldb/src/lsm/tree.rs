@@ -23,11 +23,15 @@ use crate::error::StorageError;
 use crate::invariants::all_hold;
 use crate::monitor::Monitor;
 use crate::observer::{Db, StallCause};
+use crate::owned_thread::OwnedThread;
 
 /// Memtables that wait to be written to disk; when one more is full, applying waits.
 pub(crate) const MAX_SEALED_MEMTABLES: usize = 2;
 /// With so many tables a flush waits for a compaction: each costs every read a look.
 pub(crate) const MAX_TABLES: usize = 64;
+/// Threads that make tables which nothing waits for any more: as many snapshots as may be broken
+/// off while the disk hangs before a thread of the runtime waits for it.
+const MAX_ENDING_THREADS: usize = 16;
 /// A wait that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
 
@@ -355,10 +359,27 @@ impl LsmTree {
         self.work.notify();
     }
 
-    /// Everything sealed becomes durable, and then both threads end.
+    /// Everything sealed becomes durable, and then both threads end. Waits for those that make
+    /// tables which nothing waits for: once a tree is stopped, nothing writes to it.
     pub(crate) fn stop(&self) {
-        self.work.lock().stop = true;
-        self.work.notify();
+        let ending = self.work.change(|work| {
+            work.stop = true;
+            std::mem::take(&mut work.ending)
+        });
+        drop(ending);
+    }
+
+    /// A thread that makes a table which nothing waits for any more. It is waited for when the tree
+    /// is stopped; now if that has been, or if there are too many.
+    pub(crate) fn wait_at_stop(&self, thread: OwnedThread) {
+        let mut work = self.work.lock();
+        work.ending.retain(|ending| !ending.has_ended());
+        if !work.stop && work.ending.len() < MAX_ENDING_THREADS {
+            work.ending.push(thread);
+            return;
+        }
+        drop(work);
+        drop(thread);
     }
 
     /// What must hold between two applies; the flush and the compaction thread may work.

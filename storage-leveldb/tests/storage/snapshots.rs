@@ -228,6 +228,34 @@ async fn the_current_snapshot_is_told_while_a_compaction_replaces_the_manifest()
     drop(store);
 }
 
+/// Found by reading: dropping a snapshot that was being received waited for the thread that made a
+/// table of it, on a thread of the runtime, for as long as the disk took. The close must still wait
+/// for it: else it would write to a storage that is closed, and another could not be opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_broken_off_is_waited_for_by_the_close_and_not_before() {
+    let (meta, bytes) = sent_by_another(5).await;
+    let (disk, dir) = (GatedDisk::default(), Path::new("node"));
+    let options = || Options::default().with_disk(Arc::new(disk.clone()));
+    let store = open(dir, options()).await.unwrap();
+    disk.hold("snapshot");
+    let mut received = store.inbox.create_for(&meta).await.unwrap();
+    received.write_all(&bytes).await.unwrap();
+    let shutting = tokio::spawn(async move { received.shutdown().await });
+    disk.wait_until_held("snapshot");
+    shutting.abort();
+    let dropped = timeout(HANGS, shutting).await;
+    let closed = tokio::task::spawn_blocking(move || drop(store));
+    // Time for a close that does not wait; nothing else waits for it to have passed.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let has_closed_early = closed.is_finished();
+    disk.release();
+    assert!(dropped.expect("the drop waits for the disk").unwrap_err().is_cancelled());
+    assert!(!has_closed_early, "closed, and the table is still written");
+    timeout(HANGS, closed).await.expect("the close ends").unwrap();
+    assert_eq!(tables_there(&disk, dir), manifest(&disk.disk, dir).numbers());
+    open(dir, options()).await.unwrap();
+}
+
 fn names(dir: &Path) -> Vec<String> {
     let found = std::fs::read_dir(dir.join("state")).unwrap();
     let mut names: Vec<_> =
