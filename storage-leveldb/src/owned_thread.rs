@@ -1,5 +1,6 @@
 //! A thread that works for the value that owns it.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread::{self, JoinHandle};
@@ -9,11 +10,12 @@ use crate::engine::panic_text;
 use crate::error::StorageError;
 
 /// Runs what a thread does for the database in `dir`. A panic is a fault of the storage: a caller
-/// that waits for the thread would otherwise only learn that it is closed.
-pub(crate) fn latching(disk: &GuardedDisk, dir: &Path, body: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+/// that waits for the thread would otherwise only learn that it is closed. `None`: it panicked.
+pub(crate) fn latching<T>(disk: &GuardedDisk, dir: &Path, body: impl FnOnce() -> T) -> Option<T> {
+    let latch = |panic: Box<dyn Any + Send>| {
         disk.damaged(dir, format!("the thread that owns it panicked: {}", panic_text(&*panic)));
-    }
+    };
+    catch_unwind(AssertUnwindSafe(body)).map_err(latch).ok()
 }
 
 /// Dropping this waits for the thread, so that what the thread owns is closed when the drop
@@ -45,7 +47,14 @@ impl OwnedThread {
         body: impl FnOnce() + Send + 'static,
     ) -> Result<Self, StorageError> {
         let (disk, dir) = (disk.clone(), dir.to_owned());
-        Self::start(name, move || latching(&disk, &dir, body))
+        Self::start(name, move || {
+            latching(&disk, &dir, body);
+        })
+    }
+
+    /// Whether waiting for it takes no time.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 

@@ -5,10 +5,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Batch, Durability, Engine, Table, panic_text};
 use crate::disk::time_syncing;
@@ -16,9 +20,6 @@ use crate::error::StorageError;
 use crate::health::{Fault, FaultKind};
 use crate::owned_thread::OwnedThread;
 use crate::scan::{KeyRange, ScanLimit};
-
-/// Requests that wait for the thread; more wait for room.
-const QUEUE_REQUESTS: usize = 64;
 
 type Reply<T> = SyncSender<Result<T, StorageError>>;
 
@@ -43,18 +44,23 @@ pub(crate) struct WriteTime {
 /// Writes a batch, as [`Engine::write`] does.
 pub(crate) type WriteCall<'a> = &'a mut dyn FnMut(Batch, Durability) -> Result<WriteTime, StorageError>;
 
-/// Writes whose content is known only when the engine is free for the next one.
+/// Makes writes on the thread of an engine, as they come.
 pub(crate) trait WriteSource: Send {
-    /// Makes one write. `false`: there was none to be made, and the engine asks no more.
-    fn write_next(&mut self, write: WriteCall<'_>) -> bool;
+    /// Ready when [`write`](Self::write) is to be called; else the context's waker is called then.
+    fn poll_due(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// Makes one write at most. `None`: this engine gets no more of them.
+    fn write(self: Box<Self>, write: WriteCall<'_>) -> Option<Box<dyn WriteSource>>;
 }
 
 /// An open engine, whose thread serves one request after the other. Dropping this ends the thread
 /// and waits for it, so that the engine is closed when the drop returns.
 ///
 /// A panic of the engine is answered as an error, to that request and to all after it.
+///
+/// No more requests wait than there are threads that ask: each waits for its answer.
 pub(crate) struct Served {
-    queue: SyncSender<Request>,
+    queue: UnboundedSender<Request>,
     _thread: OwnedThread,
 }
 
@@ -66,13 +72,13 @@ impl Served {
         open: impl FnOnce(&Path) -> Result<Box<dyn Engine>, StorageError> + Send + 'static,
     ) -> Result<Self, StorageError> {
         let dir = dir.to_owned();
-        let (queue, requests) = sync_channel(QUEUE_REQUESTS);
+        let (queue, requests) = unbounded_channel();
         let (opened, wait) = sync_channel(1);
         // The engine never leaves the thread that opens it.
         let serve = move || match answered(&dir, || open(&dir)) {
             Ok(engine) => {
                 if opened.send(Ok(())).is_ok() {
-                    Server { engine, dir, panicked: None, writes: None }.serve(&requests);
+                    Server { engine, dir, panicked: None, writes: None }.serve(requests);
                 }
             }
             // The opener may be gone.
@@ -98,7 +104,7 @@ impl Served {
         self.ask(|done| Request::Write(batch, durability, done))
     }
 
-    /// Makes the writes of `source` until it has none. No other source has any left.
+    /// Has `source` make its writes on this thread. No other source does any more.
     pub(crate) fn begin_writes(&self, source: Box<dyn WriteSource>) -> Result<(), StorageError> {
         self.begin(Request::Writes(source))
     }
@@ -119,6 +125,15 @@ impl Table for Served {
     }
 }
 
+/// Wakes the thread of an engine.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// What the thread has.
 struct Server {
     engine: Box<dyn Engine>,
@@ -128,20 +143,24 @@ struct Server {
 }
 
 impl Server {
-    fn serve(mut self, queue: &Receiver<Request>) {
+    fn serve(mut self, mut queue: UnboundedReceiver<Request>) {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
         loop {
-            // One request between two writes of a source: neither waits for more than one of the
-            // other.
-            if self.writes.is_some() {
-                queue.try_recv().into_iter().for_each(|request| self.answer(request));
-            } else {
-                let Ok(request) = queue.recv() else { return };
-                self.answer(request);
+            let request = queue.poll_recv(&mut context);
+            let due = self.writes.as_mut().map_or(Poll::Pending, |source| source.poll_due(&mut context));
+            if request.is_pending() && due.is_pending() {
+                thread::park();
+                continue;
             }
-            if let Some(mut source) = self.writes.take()
-                && source.write_next(&mut |batch, durability| self.write(batch, durability))
-            {
-                self.writes = Some(source);
+            // One request, then one write: neither waits for more than one of the other.
+            match request {
+                Poll::Ready(Some(request)) => self.answer(request),
+                Poll::Ready(None) => return,
+                Poll::Pending => {}
+            }
+            if let Some(source) = self.writes.take_if(|_| due.is_ready()) {
+                self.writes = source.write(&mut |batch, durability| self.write(batch, durability));
             }
         }
     }
@@ -157,7 +176,7 @@ impl Server {
                 drop(done.send(self.write(batch, durability).map(drop)));
             }
             Request::Writes(source) => {
-                debug_assert!(self.writes.is_none(), "another source has writes left");
+                debug_assert!(self.writes.is_none(), "another source makes writes");
                 self.writes = Some(source);
             }
             Request::Reserve(bytes, done) => {

@@ -26,10 +26,6 @@ pub(super) struct Group {
     waiters: Waiters,
     start: u64,
     purged: Option<PurgePoint>,
-    /// There is more in it than appends, votes and committed ids. The writer must hear of that, and
-    /// of all before it, before the caller does: else entries appended behind a truncation would
-    /// count as durable because those that they replace were.
-    moves_ends: bool,
 }
 
 impl Group {
@@ -44,7 +40,6 @@ impl Group {
             waiters: Waiters::default(),
             start,
             purged: None,
-            moves_ends: false,
         }
     }
 
@@ -54,7 +49,6 @@ impl Group {
         let mut this = Self::new(hard_state.end);
         hard_state.begin(&mut this.batch);
         this.durability = Durability::Synced;
-        this.moves_ends = true;
         this
     }
 
@@ -76,13 +70,11 @@ impl Group {
             }
             Request::Truncate { from, end, done } => {
                 self.truncate(from, end);
-                self.moves_ends = true;
                 self.call_when_synced(done);
             }
             Request::Purge { point, record } => {
                 self.batch.put(MetaKey::Purged.key(), record);
                 self.purged = Some(point);
-                self.moves_ends = true;
             }
             Request::Committed { record } => self.batch.put(MetaKey::Committed.key(), record),
         }
@@ -132,12 +124,6 @@ impl Group {
     /// Where the segment starts once the batch is written.
     pub(super) fn start(&self) -> u64 {
         self.start
-    }
-
-    /// Whether it begins a segment, or changes where the log begins or ends other than by
-    /// appending.
-    pub(super) fn moves_ends(&self) -> bool {
-        self.moves_ends
     }
 
     /// Up to where a purge in this group reaches.

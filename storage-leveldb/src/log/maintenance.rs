@@ -287,12 +287,12 @@ mod tests {
             removed: Vec::new(),
         };
         let thread = maintenance.start([third, fourth].into()).unwrap();
-        thread.starter().begin();
+        thread.tasks.begin();
         eventually(|| !is_there(record(9)));
-        let third = thread.take_prepared().unwrap();
+        let third = thread.tasks.take_prepared().unwrap();
         begin(&third, 9);
         segments.push(third);
-        thread.switched();
+        thread.tasks.switched();
         eventually(|| is_there(SegmentRecord { number: 10, form: Form::Table }) && !is_there(record(1)));
     }
 }

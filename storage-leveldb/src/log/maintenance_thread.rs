@@ -27,19 +27,13 @@ pub(super) struct Tasks {
     pub(super) stop: bool,
 }
 
-/// Lets the maintenance begin.
-pub(super) struct MaintenanceStart(Arc<Monitor<Tasks>>);
-
-impl MaintenanceStart {
-    /// What is there has been found good.
-    pub(super) fn begin(&self) {
-        self.0.change(|tasks| tasks.may_begin = true);
-    }
-}
+/// How the thread is told. Cheap to clone.
+#[derive(Clone, Default)]
+pub(super) struct MaintenanceTasks(Arc<Monitor<Tasks>>);
 
 /// The running thread. Dropping this ends it and waits for it.
 pub(super) struct MaintenanceThread {
-    tasks: Arc<Monitor<Tasks>>,
+    pub(super) tasks: MaintenanceTasks,
     _thread: OwnedThread,
 }
 
@@ -55,26 +49,35 @@ impl MaintenanceThread {
         let tasks = Arc::new(Monitor::new(Tasks { prepared, ..Tasks::default() }));
         let its_tasks = tasks.clone();
         let thread = OwnedThread::latching("raft-log-maint", disk, dir, move || work(&its_tasks))?;
-        Ok(Self { tasks, _thread: thread })
+        Ok(Self { tasks: MaintenanceTasks(tasks), _thread: thread })
     }
+}
 
-    pub(super) fn starter(&self) -> MaintenanceStart {
-        MaintenanceStart(self.tasks.clone())
+impl Drop for MaintenanceThread {
+    fn drop(&mut self) {
+        self.tasks.0.change(|tasks| tasks.stop = true);
+    }
+}
+
+impl MaintenanceTasks {
+    /// What is there has been found good: the maintenance may change it.
+    pub(super) fn begin(&self) {
+        self.0.change(|tasks| tasks.may_begin = true);
     }
 
     /// A segment that can be begun at once, if there is one yet.
     pub(super) fn take_prepared(&self) -> Option<Arc<Segment>> {
-        self.tasks.change(|tasks| tasks.prepared.pop_front())
+        self.0.change(|tasks| tasks.prepared.pop_front())
     }
 
     /// Half of the active segment is used up.
     pub(super) fn half_full(&self) {
-        self.tasks.change(|tasks| tasks.is_half_full = true);
+        self.0.change(|tasks| tasks.is_half_full = true);
     }
 
     /// What was taken has been begun.
     pub(super) fn switched(&self) {
-        self.tasks.change(|tasks| {
+        self.0.change(|tasks| {
             tasks.has_switched = true;
             tasks.is_half_full = false;
         });
@@ -82,12 +85,6 @@ impl MaintenanceThread {
 
     /// The entries before this point may go.
     pub(super) fn purged(&self, point: PurgePoint) {
-        self.tasks.change(|tasks| tasks.purged = Some(point));
-    }
-}
-
-impl Drop for MaintenanceThread {
-    fn drop(&mut self) {
-        self.tasks.change(|tasks| tasks.stop = true);
+        self.0.change(|tasks| tasks.purged = Some(point));
     }
 }

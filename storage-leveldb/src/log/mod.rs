@@ -2,9 +2,9 @@
 //! know: these are bytes.
 //!
 //! ```text
-//! append, vote, … ─▶ SegmentedLog ─▶ bounded queue ─▶ writer ─▶ write loop, on the active segment's thread:
-//!                        │                                     one write batch and one sync for all that waited,
-//! replication, apply ◀───┴─ tail (recent entries)              then the callbacks, then what has come meanwhile
+//! append, vote, … ─▶ SegmentedLog ─▶ bounded queue ─▶ writer, on the active segment's thread:
+//!                        │                         one write batch and one sync for all that waited,
+//! replication, apply ◀───┴─ tail (recent entries)  then the callbacks, then what has come meanwhile
 //!                           segments (older ones) ◀── maintenance: prepares, stores, removes segments
 //! ```
 //!
@@ -33,7 +33,6 @@ mod segment_table;
 mod segmented_log;
 mod segments;
 mod tail;
-mod write_loop;
 mod writer;
 
 pub(crate) use block_builder::{BlockBuilder, EncodedEntries};

@@ -1,5 +1,7 @@
 //! What the writer is asked to do.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -9,6 +11,9 @@ use crate::error::StorageError;
 
 /// Called once what was asked for is durable, or has failed; dropped if the log closes before.
 pub(crate) type Done = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
+/// A request, and when it was made.
+pub(super) type Queued = (Instant, Request);
 
 /// A change of the log, in the order in which it takes effect.
 pub(super) enum Request {

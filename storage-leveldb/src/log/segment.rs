@@ -14,6 +14,7 @@ use super::manifest::{Form, SegmentRecord};
 use crate::disk::GuardedDisk;
 use crate::engine::{Batch, Durability, EngineFactory, Served, Table, WriteSource, latched};
 use crate::error::StorageError;
+use crate::owned_thread::latching;
 use crate::scan::{KeyRange, ScanLimit};
 
 /// Version of what is in a segment.
@@ -98,7 +99,7 @@ impl Segment {
             Form::Table => (latched(disk, &dir, factory.clone().open_table(&dir))?, None),
             Form::Database => {
                 let factory = factory.clone();
-                let served = Served::start("raft-log-segment", &dir, move |dir| factory.open(dir));
+                let served = Served::start("raft-log", &dir, move |dir| factory.open(dir));
                 let served = Arc::new(latched(disk, &dir, served)?);
                 (served.clone(), Some(served))
             }
@@ -230,9 +231,14 @@ impl Segment {
         latched(&self.disk, &self.dir, self.database()?.reserve(bytes))
     }
 
-    /// Has writes made on the thread of the database, as they come.
+    /// Has `source` make its writes on the thread of the database.
     pub(super) fn begin_writes(&self, source: Box<dyn WriteSource>) -> Result<(), StorageError> {
         latched(&self.disk, &self.dir, self.database()?.begin_writes(source))
+    }
+
+    /// Runs a part of what that thread does. A panic is a fault, and answers `None`.
+    pub(super) fn latching<T>(&self, body: impl FnOnce() -> T) -> Option<T> {
+        latching(&self.disk, &self.dir, body)
     }
 
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -10,19 +12,17 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::block_builder::EncodedEntries;
 use super::entry_block::EntryBlock;
 use super::maintenance::Maintenance;
-use super::maintenance_thread::MaintenanceStart;
+use super::maintenance_thread::MaintenanceThread;
 use super::manifest::PurgePoint;
 use super::recovery::{LogDir, Recovered};
-use super::request::{Done, Request};
+use super::request::{Done, Queued, Request};
 use super::segments::SharedSegments;
 use super::tail::{SharedTail, Tail};
-use super::write_loop::RequestQueue;
 use super::writer::Writer;
 use crate::disk::GuardedDisk;
 use crate::engine::EngineFactory;
 use crate::error::StorageError;
 use crate::options::Options;
-use crate::owned_thread::OwnedThread;
 
 /// Requests that wait for the writer; more wait for room.
 const QUEUE_REQUESTS: usize = 4096;
@@ -54,16 +54,27 @@ pub(crate) struct OpenedLog {
     pub(crate) newest_dir: PathBuf,
 }
 
-/// An open log. Its threads end when this is dropped.
+/// An open log. Its threads end when this is dropped, in the order of the fields: first the writer,
+/// which serves what was asked for, then the maintenance, then those of the segments.
 pub(crate) struct SegmentedLog {
+    queue: mpsc::Sender<Queued>,
+    _writer: WriterEnd,
+    maintenance: MaintenanceThread,
+    segments: Arc<SharedSegments>,
     pub(crate) disk: GuardedDisk,
     pub(crate) dir: PathBuf,
     tail: Arc<SharedTail>,
-    segments: Arc<SharedSegments>,
     room: Arc<Semaphore>,
-    maintenance: MaintenanceStart,
-    queue: mpsc::Sender<Request>,
-    _writer: OwnedThread,
+}
+
+/// Dropping this waits for the writer, which ends when the queue has no sender any more.
+struct WriterEnd(Mutex<Receiver<()>>);
+
+impl Drop for WriterEnd {
+    fn drop(&mut self) {
+        // Nothing is ever sent: this is the sender being dropped.
+        let _ = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).recv();
+    }
 }
 
 impl SegmentedLog {
@@ -96,28 +107,33 @@ impl SegmentedLog {
             removed: Vec::new(),
         };
         let maintenance = maintenance.start(found.prepared)?;
-        let starter = maintenance.starter();
+        let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
+        let (ended, writer_end) = channel();
         let writer = Writer {
+            requests,
+            first: None,
+            hard_state,
             tail: tail.clone(),
             disk: disk.clone(),
             segments: segments.clone(),
-            maintenance,
-            active,
+            maintenance: maintenance.tasks.clone(),
+            active: active.clone(),
+            begins: false,
             active_bytes: 0,
             segment_bytes: options.log_segment_bytes,
+            since: Instant::now(),
+            _ended: ended,
         };
-        let (queue, requests) = mpsc::channel(QUEUE_REQUESTS);
-        let work = move || writer.run(RequestQueue { requests, hard_state });
-        let writer = OwnedThread::latching("raft-log", &disk, dir, work)?;
+        active.begin_writes(Box::new(writer))?;
         let room = Arc::new(Semaphore::new(MAX_UNSYNCED_KIB as usize));
-        let dir = dir.to_owned();
-        let log = Self { disk, dir, tail, segments, room, maintenance: starter, queue, _writer: writer };
+        let (writer, dir) = (WriterEnd(Mutex::new(writer_end)), dir.to_owned());
+        let log = Self { queue, _writer: writer, maintenance, segments, disk, dir, tail, room };
         Ok(OpenedLog { log, vote, committed, purged, last_record, newest_dir })
     }
 
     /// What is in the whole storage has been found good: from now on the log's directory is tidied.
     pub(crate) fn begin(&self) {
-        self.maintenance.begin();
+        self.maintenance.tasks.begin();
     }
 
     /// What must hold between two calls.
@@ -140,7 +156,7 @@ impl SegmentedLog {
 
     async fn send(&self, request: Request) -> Result<(), StorageError> {
         self.check()?;
-        self.queue.send(request).await.map_err(|_| StorageError::Closed)
+        self.queue.send((Instant::now(), request)).await.map_err(|_| StorageError::Closed)
     }
 
     /// Sends a request whose outcome is waited for.

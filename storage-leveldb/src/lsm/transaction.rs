@@ -56,7 +56,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Sets the value of `key`.
+    /// Sets the value of `key`. No snapshot can hold a key or a value of more than 64 MiB.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         self.change(key::of_application(key), Change::Put(Bytes::copy_from_slice(value)));
     }

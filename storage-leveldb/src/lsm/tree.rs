@@ -23,17 +23,22 @@ use crate::error::StorageError;
 use crate::invariants::all_hold;
 use crate::monitor::Monitor;
 use crate::observer::{Db, StallCause};
+use crate::owned_thread::OwnedThread;
 
 /// Memtables that wait to be written to disk; when one more is full, applying waits.
 pub(crate) const MAX_SEALED_MEMTABLES: usize = 2;
 /// With so many tables a flush waits for a compaction: each costs every read a look.
 pub(crate) const MAX_TABLES: usize = 64;
+/// Threads that make tables which nothing waits for any more: as many snapshots as may be broken
+/// off while the disk hangs before a thread of the runtime waits for it.
+const MAX_ENDING_THREADS: usize = 16;
 /// A wait that takes longer is reported as a stall.
 const STALL: Duration = Duration::from_millis(10);
 
-/// Invariants: `manifest` is what MANIFEST says; `version` has the tables of MANIFEST, in its
-/// order; the changes between MANIFEST's frontier and the last applied one are in `version.sealed`
-/// and `version.active`. Locks are taken in the order `manifest`, `work`, `version`.
+/// Invariants: `manifest` is what MANIFEST says; `version` has the frontier and the tables of
+/// MANIFEST, in its order, or of the one before it while it is locked; the changes between MANIFEST's frontier and the last applied one are in `version.sealed`
+/// and `version.active`. Locks are taken in the order `manifest`, `work`, `version`. `manifest` is
+/// locked while the disk works, the others for memory operations only.
 pub(crate) struct LsmTree {
     dir: PathBuf,
     pub(crate) disk: GuardedDisk,
@@ -80,8 +85,10 @@ impl LsmTree {
         let greatest = named.chain(there).max().unwrap_or(0);
         let no_more = || disk.damaged(dir, format!("table {greatest} is the last there can be"));
         let next_table = greatest.checked_add(1).ok_or_else(no_more)?;
-        let active = Arc::new(Memtable::new(1, manifest.frontier.sequence));
+        let frontier = manifest.frontier.clone();
+        let active = Arc::new(Memtable::new(1, frontier.sequence));
         let operator = MergeOperator::new(merge, &disk, dir);
+        let version = Version { active, sealed: Vec::new(), tables, frontier, operator };
         Ok(Self {
             dir: dir.to_owned(),
             disk,
@@ -89,7 +96,7 @@ impl LsmTree {
             memtable_bytes,
             next_table: next_table.into(),
             manifest: Mutex::new(manifest),
-            version: RwLock::new(Arc::new(Version { active, sealed: Vec::new(), tables, operator })),
+            version: RwLock::new(Arc::new(version)),
             work: Monitor::default(),
             epoch: AtomicU64::new(0),
         })
@@ -130,23 +137,14 @@ impl LsmTree {
         PinnedVersion::new(self.version())
     }
 
-    /// What is durable: the tree at MANIFEST's frontier.
+    /// What is durable: the tree at its frontier.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
-        self.checkpoint_of(&self.lock_manifest())
-    }
-
-    fn checkpoint_of(&self, manifest: &Manifest) -> Checkpoint {
         let version = self.version();
         Checkpoint {
-            frontier: manifest.frontier.clone(),
+            frontier: version.frontier.clone(),
             tables: version.tables.clone(),
             operator: version.operator.clone(),
         }
-    }
-
-    /// How far the tree on disk is.
-    pub(crate) fn durable_frontier(&self) -> Frontier {
-        self.lock_manifest().frontier.clone()
     }
 
     /// Where the tables are that count.
@@ -220,9 +218,8 @@ impl LsmTree {
             Some(_) if work.flush_ended => {}
             Some(memtable) => work.wait_for(memtable, checkpoint),
             None => {
+                // Nothing is sealed meanwhile.
                 drop(work);
-                // Nothing is sealed meanwhile. Not with every call: a compaction locks MANIFEST
-                // while it replaces it.
                 drop(checkpoint.send(self.checkpoint()));
             }
         }
@@ -255,9 +252,10 @@ impl LsmTree {
         self.replace(&mut manifest, Manifest::new(frontier, records))?;
         self.change_version(|version| {
             version.tables.splice(0..0, table);
+            version.frontier = manifest.frontier.clone();
             version.sealed.retain(|sealed| sealed.number != memtable.number);
         });
-        let checkpoint = self.checkpoint_of(&manifest);
+        let checkpoint = self.checkpoint();
         let mut work = self.work.lock();
         work.retired.push(memtable.clone());
         work.sealed.retain(|(sealed, _)| sealed.number != memtable.number);
@@ -313,12 +311,13 @@ impl LsmTree {
         self.change_version(|version| {
             work.obsolete.append(&mut version.tables);
             version.tables.push(table);
+            version.frontier = manifest.frontier.clone();
             work.retired.append(&mut version.sealed);
             let active = Memtable::new(version.active.number + 1, manifest.frontier.sequence);
             work.retired.push(std::mem::replace(&mut version.active, Arc::new(active)));
         });
         work.sealed.clear();
-        let checkpoint = self.checkpoint_of(&manifest);
+        let checkpoint = self.checkpoint();
         work.tell(&checkpoint, u64::MAX);
         drop(work);
         self.work.notify();
@@ -360,10 +359,27 @@ impl LsmTree {
         self.work.notify();
     }
 
-    /// Everything sealed becomes durable, and then both threads end.
+    /// Everything sealed becomes durable, and then both threads end. Waits for those that make
+    /// tables which nothing waits for: once a tree is stopped, nothing writes to it.
     pub(crate) fn stop(&self) {
-        self.work.lock().stop = true;
-        self.work.notify();
+        let ending = self.work.change(|work| {
+            work.stop = true;
+            std::mem::take(&mut work.ending)
+        });
+        drop(ending);
+    }
+
+    /// A thread that makes a table which nothing waits for any more. It is waited for when the tree
+    /// is stopped; now if that has been, or if there are too many.
+    pub(crate) fn wait_at_stop(&self, thread: OwnedThread) {
+        let mut work = self.work.lock();
+        work.ending.retain(|ending| !ending.has_ended());
+        if !work.stop && work.ending.len() < MAX_ENDING_THREADS {
+            work.ending.push(thread);
+            return;
+        }
+        drop(work);
+        drop(thread);
     }
 
     /// What must hold between two applies; the flush and the compaction thread may work.
@@ -380,6 +396,7 @@ impl LsmTree {
         let frontiers = [&manifest.frontier].into_iter().chain(work.sealed.iter().map(|(_, at)| at));
         let next_table = self.next_table.load(Ordering::Relaxed);
         all_hold(&[
+            ("the frontier is that of MANIFEST", version.frontier == manifest.frontier),
             ("the tables are those of MANIFEST", version.tables.iter().map(|table| table.record).eq(named)),
             ("numbers of tables grow", manifest.tables.iter().all(|table| table.number < next_table)),
             ("what is sealed waits to be written", sealed.eq(waiting)),

@@ -22,6 +22,8 @@ pub(crate) struct Version {
     pub(crate) sealed: Vec<Arc<Memtable>>,
     /// What is on disk, the newest first.
     pub(crate) tables: Vec<Arc<StateTable>>,
+    /// How far that is.
+    pub(crate) frontier: Frontier,
     /// Makes values of what was merged.
     pub(crate) operator: Arc<MergeOperator>,
 }
@@ -107,8 +109,8 @@ impl Checkpoint {
     /// For queries.
     pub(crate) fn pin(&self) -> PinnedVersion {
         let active = Arc::new(Memtable::new(0, self.frontier.sequence));
-        let (tables, operator) = (self.tables.clone(), self.operator.clone());
-        PinnedVersion::new(Arc::new(Version { active, sealed: Vec::new(), tables, operator }))
+        let Self { frontier, tables, operator } = self.clone();
+        PinnedVersion::new(Arc::new(Version { active, sealed: Vec::new(), tables, frontier, operator }))
     }
 
     /// Keys and stored values of its tables; what older tables still have of a pair counts as well.

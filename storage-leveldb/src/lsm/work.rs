@@ -8,6 +8,7 @@ use super::manifest::Frontier;
 use super::memtable::Memtable;
 use super::table::StateTable;
 use super::version::Checkpoint;
+use crate::owned_thread::OwnedThread;
 
 /// A request for the checkpoint at which a sealed memtable is durable.
 struct Waiter {
@@ -27,6 +28,8 @@ pub(crate) struct Work {
     pub(crate) retired: Vec<Arc<Memtable>>,
     /// Tables that are no part of the tree any more and may still be read.
     pub(crate) obsolete: Vec<Arc<StateTable>>,
+    /// Threads that make tables which nothing waits for any more, and will soon end.
+    pub(crate) ending: Vec<OwnedThread>,
     /// Finish what is sealed, and end.
     pub(crate) stop: bool,
     /// The flush thread has ended: nothing becomes durable any more.

@@ -62,7 +62,7 @@ impl<C: RaftTypeConfig> Position<C> {
 
     /// How far the state on disk is.
     pub(crate) fn durable(tree: &LsmTree) -> Result<Self, Fault> {
-        Self::of_frontier(tree, &tree.durable_frontier())
+        Self::of_frontier(tree, &tree.checkpoint().frontier)
     }
 
     /// The metadata of a snapshot of the state at this position.

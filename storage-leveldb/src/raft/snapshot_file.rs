@@ -18,7 +18,7 @@ use super::snapshot::SnapshotError;
 use super::snapshot_receiver::{Receive, Received, stream_of};
 use super::snapshot_source::{PieceReader, SnapshotSource};
 use crate::error::StorageError;
-use crate::health::Health;
+use crate::lsm::tree::LsmTree;
 use crate::owned_thread::OwnedThread;
 
 /// At most this much of one write is taken.
@@ -51,11 +51,14 @@ struct Sending {
 }
 
 /// What is written goes to a thread that makes a table of it.
+///
+/// Invariant: `thread` is there until this is dropped.
 struct Receiving {
     pieces: Option<mpsc::Sender<Bytes>>,
     room: Option<Pin<Box<dyn Future<Output = Permit> + Send + Sync>>>,
     result: oneshot::Receiver<Result<Received, SnapshotError>>,
-    _thread: OwnedThread,
+    thread: Option<OwnedThread>,
+    tree: Arc<LsmTree>,
 }
 
 impl SnapshotFile {
@@ -63,16 +66,25 @@ impl SnapshotFile {
         Self(State::Sending(Sending { source: Some(source), pending: None, unread: Bytes::new() }))
     }
 
-    pub(crate) fn receiving(receive: Receive) -> io::Result<Self> {
+    /// One that has these codec bytes as its metadata, or any.
+    fn receiving(inbox: &SnapshotInbox, announced: Option<Vec<u8>>) -> io::Result<Self> {
+        inbox.tree.disk.health.check().map_err(StorageError::from)?;
         let (pieces, incoming) = mpsc::channel(QUEUE_PIECES);
         let (done, result) = oneshot::channel();
+        let SnapshotInbox { receive, tree } = inbox.clone();
         let work = move || {
+            let received = receive(&tree, &mut stream_of(incoming));
+            let is_other = |received: &Received| announced.is_some_and(|meta| !received.is_of(&meta));
             // The writer may have gone away; then the answer is dropped, and with it what it has
             // written.
-            drop(done.send(receive(&mut stream_of(incoming))));
+            drop(done.send(match received {
+                Ok(received) if is_other(&received) => Err(SnapshotError::OtherMeta),
+                other => other,
+            }));
         };
-        let thread = OwnedThread::start("snapshot", work)?;
-        Ok(Self(State::Receiving(Receiving { pieces: Some(pieces), room: None, result, _thread: thread })))
+        let thread = Some(OwnedThread::start("snapshot", work)?);
+        let tree = inbox.tree.clone();
+        Ok(Self(State::Receiving(Receiving { pieces: Some(pieces), room: None, result, thread, tree })))
     }
 
     /// Of one that was received to its end: what it says that it is. `None`: it was not, or its
@@ -87,12 +99,12 @@ impl SnapshotFile {
 
     /// The table that it has become, or becomes now if it comes from another storage. Blocks on the
     /// disk.
-    pub(crate) fn into_received(self, receive: &Receive) -> Result<Received, SnapshotError> {
+    pub(crate) fn into_received(self, inbox: &SnapshotInbox) -> Result<Received, SnapshotError> {
         let unfinished =
             |text: &str| SnapshotError::Damaged(io::Error::new(io::ErrorKind::InvalidData, text.to_owned()));
         match self.0 {
             State::Received(received) => Ok(received),
-            State::Sending(sending) => receive(&mut sending.into_reader()?),
+            State::Sending(sending) => (inbox.receive)(&inbox.tree, &mut sending.into_reader()?),
             State::Receiving(_) => Err(unfinished("the snapshot was not received to its end")),
             State::Refused => Err(unfinished("what was received is no snapshot")),
         }
@@ -182,11 +194,14 @@ impl Receiving {
 }
 
 impl Drop for Receiving {
-    /// The thread ends at once when nothing is sent any more, and is waited for: once a storage is
-    /// closed, nothing writes to it.
+    /// The thread ends when nothing is sent any more, as soon as the disk lets it. This may be a
+    /// thread of the runtime, so it is not waited for here.
     fn drop(&mut self) {
         (self.pieces, self.room) = (None, None);
         self.result.close();
+        if let Some(thread) = self.thread.take() {
+            self.tree.wait_at_stop(thread);
+        }
     }
 }
 
@@ -242,7 +257,7 @@ impl AsyncWrite for SnapshotFile {
 #[derive(Clone)]
 pub struct SnapshotInbox {
     pub(crate) receive: Receive,
-    pub(crate) health: Health,
+    pub(crate) tree: Arc<LsmTree>,
 }
 
 impl SnapshotInbox {
@@ -259,13 +274,8 @@ impl SnapshotInbox {
     /// A storage fault, or the metadata cannot be encoded.
     #[allow(clippy::unused_async, reason = "making room may come to need the disk")]
     pub async fn create_for(&self, announced: &impl Serialize) -> io::Result<SnapshotFile> {
-        self.health.check().map_err(StorageError::from)?;
         let announced = codec::encode(announced).map_err(io::Error::other)?;
-        let receive = self.receive.clone();
-        SnapshotFile::receiving(Arc::new(move |stream| {
-            let received = receive(stream)?;
-            if received.is_of(&announced) { Ok(received) } else { Err(SnapshotError::OtherMeta) }
-        }))
+        SnapshotFile::receiving(self, Some(announced))
     }
 
     /// The same for whatever snapshot comes; installing it with other metadata than its own fails.
@@ -274,7 +284,6 @@ impl SnapshotInbox {
     /// A storage fault.
     #[allow(clippy::unused_async, reason = "making room may come to need the disk")]
     pub async fn create(&self) -> io::Result<SnapshotFile> {
-        self.health.check().map_err(StorageError::from)?;
-        SnapshotFile::receiving(self.receive.clone())
+        SnapshotFile::receiving(self, None)
     }
 }

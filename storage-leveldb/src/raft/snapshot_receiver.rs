@@ -1,7 +1,6 @@
 //! Making a table of a snapshot's stream.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
@@ -26,15 +25,13 @@ pub(crate) struct Received {
 }
 
 /// What makes a table of a stream, of whatever type its metadata are.
-pub(crate) type Receive = Arc<dyn Fn(&mut dyn Read) -> Result<Received, SnapshotError> + Send + Sync>;
-
-pub(crate) fn receive_into<C: RaftTypeConfig>(tree: &Arc<LsmTree>) -> Receive {
-    let tree = tree.clone();
-    Arc::new(move |stream| receive::<C>(&tree, stream))
-}
+pub(crate) type Receive = fn(&LsmTree, &mut dyn Read) -> Result<Received, SnapshotError>;
 
 /// Reads all of a stream; nothing is left behind of one that is not a snapshot.
-fn receive<C: RaftTypeConfig>(tree: &LsmTree, stream: &mut dyn Read) -> Result<Received, SnapshotError> {
+pub(crate) fn receive<C: RaftTypeConfig>(
+    tree: &LsmTree,
+    stream: &mut dyn Read,
+) -> Result<Received, SnapshotError> {
     let mut reader = SnapshotReader::<C, _>::open(stream)?;
     let mut table = tree.new_table(&tree.disk.for_db(Db::Snapshot))?;
     while let Some((key, value)) = reader.next_pair()? {

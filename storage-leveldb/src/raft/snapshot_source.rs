@@ -46,7 +46,7 @@ impl SnapshotSource {
             match self.pairs.next().transpose()? {
                 Some((stored_key, value)) => {
                     let key = stored_key.strip_prefix(&[key::APPLICATION]).unwrap_or(&stored_key);
-                    self.encoder.pair(key, &value).map_err(io::Error::other)?;
+                    self.encoder.pair(key, &value)?;
                 }
                 None => {
                     self.encoder.end();

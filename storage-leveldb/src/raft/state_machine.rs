@@ -15,7 +15,7 @@ use super::application::{Application, StandardTypes};
 use super::apply_thread::{ApplyThread, Command, WhenDurable};
 use super::position::Position;
 use super::snapshot_file::{SnapshotFile, SnapshotInbox};
-use super::snapshot_receiver::receive_into;
+use super::snapshot_receiver::receive;
 use super::snapshot_source::SnapshotSource;
 use super::state_reader::StateReader;
 use crate::error::StorageError;
@@ -45,7 +45,7 @@ impl<C: StandardTypes, A: Application<C>> StateMachine<C, A> {
         let apply = ApplyThread::start(application.clone(), tree.clone())?;
         let work = move || apply.run(commands);
         let thread = Arc::new(OwnedThread::latching("raft-state", &tree.disk, tree.dir(), work)?);
-        let inbox = SnapshotInbox { receive: receive_into::<C>(&tree), health: tree.disk.health.clone() };
+        let inbox = SnapshotInbox { receive: receive::<C>, tree: tree.clone() };
         let reader = StateReader { queue, thread, tree, application };
         Ok(Self { reader, inbox })
     }
@@ -117,8 +117,8 @@ impl<C: StandardTypes, A: Application<C>> RaftStateMachine<C> for StateMachine<C
         meta: &SnapshotMetaOf<C>,
         snapshot: SnapshotFile,
     ) -> Result<(), io::Error> {
-        let receive = self.inbox.receive.clone();
-        let received = tokio::task::spawn_blocking(move || snapshot.into_received(&receive));
+        let inbox = self.inbox();
+        let received = tokio::task::spawn_blocking(move || snapshot.into_received(&inbox));
         let (received, meta) = (received.await.map_err(io::Error::other)??, meta.clone());
         Ok(self.reader.ask(|done| Command::Install { received, meta, done }).await?)
     }

@@ -32,4 +32,4 @@ mod state;
 mod support;
 mod tables;
 mod third_engine;
-mod write_loop;
+mod writer;

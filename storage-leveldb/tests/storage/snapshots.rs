@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::support::gated_disk::GatedDisk;
 use crate::support::state_files::{manifest, tables_there};
@@ -10,11 +12,15 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::type_config::alias::{LogIdOf, SnapshotMetaOf};
 use openraft::{RaftSnapshotBuilder, RaftTypeConfig};
+use storage_leveldb::testing::SimDisk;
 use storage_leveldb::{Options, SnapshotFile};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 type Entry = <Types as RaftTypeConfig>::Entry;
 
+/// Nothing takes so long but what hangs.
+const HANGS: Duration = Duration::from_secs(60);
 /// More than one frame, so that a file is not read whole at once.
 const VALUE_BYTES: usize = 200_000;
 
@@ -176,6 +182,78 @@ async fn a_snapshot_that_is_overtaken_while_it_is_built_is_dropped() {
     let mut store = open(dir, options()).await.unwrap();
     assert_eq!(store.state.get_current_snapshot().await.unwrap().unwrap().meta, meta);
     assert_eq!(store.reader.query(()).await.unwrap().len(), 1);
+}
+
+/// Lets a disk go on that is held by its watcher, however the test ends.
+struct GoesOn(Arc<AtomicBool>);
+
+impl Drop for GoesOn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Found by reading: it was answered on a thread of the runtime, which waited while a compaction
+/// synced MANIFEST: with as many askers as there are threads the node stood still for as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_current_snapshot_is_told_while_a_compaction_replaces_the_manifest() {
+    let (disk, dir) = (SimDisk::default(), Path::new("node"));
+    let mut store = open(dir, Options::default().with_disk(Arc::new(disk.clone()))).await.unwrap();
+    let (holds, is_held) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (its_holds, its_is_held) = (holds.clone(), is_held.clone());
+    disk.watch(move |moment| {
+        let is_compaction = std::thread::current().name() == Some("state-compaction");
+        if is_compaction && moment.path.ends_with("state/MANIFEST") {
+            its_is_held.store(true, Ordering::SeqCst);
+            while its_holds.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+        }
+    });
+    let goes_on = GoesOn(holds);
+    let mut meta = None;
+    for index in 1..=4 {
+        apply(&mut store, index).await;
+        meta = Some(build(&mut store).await);
+    }
+    eventually("a compaction is held", || is_held.load(Ordering::SeqCst)).await;
+    let asked = tokio::spawn(async move {
+        let told = store.state.get_current_snapshot().await.unwrap().unwrap();
+        (store, told.meta)
+    });
+    let (store, told) = timeout(HANGS, asked).await.expect("it is told").unwrap();
+    assert_eq!(Some(told), meta);
+    drop(goes_on);
+    eventually("they are one", || manifest(&disk, dir).numbers().len() == 1).await;
+    drop(store);
+}
+
+/// Found by reading: dropping a snapshot that was being received waited for the thread that made a
+/// table of it, on a thread of the runtime, for as long as the disk took. The close must still wait
+/// for it: else it would write to a storage that is closed, and another could not be opened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_broken_off_is_waited_for_by_the_close_and_not_before() {
+    let (meta, bytes) = sent_by_another(5).await;
+    let (disk, dir) = (GatedDisk::default(), Path::new("node"));
+    let options = || Options::default().with_disk(Arc::new(disk.clone()));
+    let store = open(dir, options()).await.unwrap();
+    disk.hold("snapshot");
+    let mut received = store.inbox.create_for(&meta).await.unwrap();
+    received.write_all(&bytes).await.unwrap();
+    let shutting = tokio::spawn(async move { received.shutdown().await });
+    disk.wait_until_held("snapshot");
+    shutting.abort();
+    let dropped = timeout(HANGS, shutting).await;
+    let closed = tokio::task::spawn_blocking(move || drop(store));
+    // Time for a close that does not wait; nothing else waits for it to have passed.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let has_closed_early = closed.is_finished();
+    disk.release();
+    assert!(dropped.expect("the drop waits for the disk").unwrap_err().is_cancelled());
+    assert!(!has_closed_early, "closed, and the table is still written");
+    timeout(HANGS, closed).await.expect("the close ends").unwrap();
+    assert_eq!(tables_there(&disk, dir), manifest(&disk.disk, dir).numbers());
+    open(dir, options()).await.unwrap();
 }
 
 fn names(dir: &Path) -> Vec<String> {

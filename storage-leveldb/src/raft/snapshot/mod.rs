@@ -18,5 +18,8 @@ const STREAM_MAGIC: [u8; 5] = *b"SNAP\x01";
 const TAG_PAIR: u8 = 1;
 /// The number of pairs follows, and then nothing.
 const TAG_END: u8 = 2;
-/// The longest metadata that a snapshot may hold, in bytes.
+/// The longest key and the longest value that a snapshot may hold, in bytes: what a node that
+/// receives one takes into memory at once, and four times what a command can carry.
+const MAX_PART_BYTES: usize = 4 * codec::MAX_DECODED_BYTES;
+/// The same of the metadata.
 const MAX_META_BYTES: usize = codec::MAX_DECODED_BYTES;

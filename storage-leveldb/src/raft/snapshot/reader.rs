@@ -6,7 +6,7 @@ use openraft::RaftTypeConfig;
 use openraft::type_config::alias::SnapshotMetaOf;
 
 use super::error::SnapshotError;
-use super::{MAX_META_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
+use super::{MAX_META_BYTES, MAX_PART_BYTES, STREAM_MAGIC, TAG_END, TAG_PAIR};
 use crate::file::framed_reader::FramedReader;
 
 /// An application's key and value.
@@ -35,10 +35,7 @@ impl<C: RaftTypeConfig, R: Read> SnapshotReader<C, R> {
         if magic != STREAM_MAGIC {
             return Err(damaged("not a snapshot, or of another format version"));
         }
-        let len = read_len(&mut stream)?;
-        if len > MAX_META_BYTES {
-            return Err(damaged(format!("metadata of {len} bytes; at most {MAX_META_BYTES} can be right")));
-        }
+        let len = read_len(&mut stream, "metadata", MAX_META_BYTES)?;
         let meta = codec::decode(&read_part(&mut stream, len)?).map_err(damaged)?;
         Ok(Self { stream, meta, pairs: 0, last_key: Vec::new(), ended: false })
     }
@@ -56,7 +53,8 @@ impl<C: RaftTypeConfig, R: Read> SnapshotReader<C, R> {
         self.stream.read_exact(&mut tag).map_err(SnapshotError::in_stream)?;
         match tag {
             [TAG_PAIR] => {
-                let (key_len, value_len) = (read_len(&mut self.stream)?, read_len(&mut self.stream)?);
+                let key_len = read_len(&mut self.stream, "a key", MAX_PART_BYTES)?;
+                let value_len = read_len(&mut self.stream, "a value", MAX_PART_BYTES)?;
                 let key = read_part(&mut self.stream, key_len)?;
                 self.check_order(&key)?;
                 let value = read_part(&mut self.stream, value_len)?;
@@ -93,10 +91,15 @@ impl<C: RaftTypeConfig, R: Read> SnapshotReader<C, R> {
     }
 }
 
-fn read_len(stream: &mut impl Read) -> Result<usize, SnapshotError> {
+/// How long a part is, before memory is taken for it.
+fn read_len(stream: &mut impl Read, part: &str, max: usize) -> Result<usize, SnapshotError> {
     let mut len = [0; 4];
     stream.read_exact(&mut len).map_err(SnapshotError::in_stream)?;
-    Ok(u32::from_le_bytes(len) as usize)
+    let len = u32::from_le_bytes(len) as usize;
+    if len > max {
+        return Err(damaged(format!("{part} of {len} bytes; at most {max} can be right")));
+    }
+    Ok(len)
 }
 
 /// Takes memory as verified bytes come, whatever length they were said to have.
@@ -116,13 +119,16 @@ mod tests {
 
     openraft::declare_raft_types!(Types: D = u64, R = u64, NodeId = u64, Node = openraft::BasicNode);
 
+    /// What a snapshot begins with.
+    fn beginning() -> Vec<u8> {
+        let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).unwrap();
+        [&STREAM_MAGIC[..], &(meta.len() as u32).to_le_bytes(), &meta].concat()
+    }
+
     /// How many pairs are read from a snapshot that has these keys and says that it has `told`, or
     /// does not come to say it.
     fn read(keys: &[&[u8]], told: Option<u64>) -> Result<u64, SnapshotError> {
-        let mut stream = STREAM_MAGIC.to_vec();
-        let meta = codec::encode(&SnapshotMetaOf::<Types>::default()).map_err(damaged)?;
-        stream.extend((meta.len() as u32).to_le_bytes());
-        stream.extend(meta);
+        let mut stream = beginning();
         for key in keys {
             stream.push(TAG_PAIR);
             stream.extend((key.len() as u32).to_le_bytes());
@@ -149,6 +155,26 @@ mod tests {
         for keys in [&[][..], &[&b"a"[..], b"b"]] {
             let error = read(keys, None).unwrap_err();
             assert!(matches!(error, SnapshotError::Damaged(_)), "{error}");
+        }
+    }
+
+    /// Found by reading: only the four bytes of its length bounded a key or a value, so that a peer
+    /// had a node take 4 GiB into memory for one.
+    #[test]
+    fn a_part_that_is_too_long_is_refused_before_it_is_read() {
+        let too_long = (MAX_PART_BYTES as u32 + 1).to_le_bytes();
+        let (short, key) = (1_u32.to_le_bytes(), b"k");
+        let pairs = [[&too_long[..], &short].concat(), [&short[..], &too_long, key].concat()];
+        for (pair, part) in pairs.iter().zip(["a key", "a value"]) {
+            let mut stream = beginning();
+            stream.push(TAG_PAIR);
+            stream.extend(pair);
+            let (mut framer, mut file) = Framer::new();
+            assert!(framer.gather(&stream).is_empty());
+            framer.end_frame(0, &mut file);
+            let mut reader = SnapshotReader::<Types, _>::open(file.as_slice()).unwrap();
+            let SnapshotError::Damaged(error) = reader.next_pair().unwrap_err() else { panic!("{part}") };
+            assert!(error.to_string().contains(part), "{error}");
         }
     }
 

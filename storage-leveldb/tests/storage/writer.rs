@@ -1,8 +1,10 @@
-//! Groups follow each other on the thread of their segment, without another thread in between.
+//! One thread takes what was asked for, writes it and calls back: that of the segment.
 //!
 //! How it could go wrong: a row of groups that never ends starves readers; a read that makes a
 //! write wait is not counted; after a failed write the next group goes to an engine that must not
-//! be called any more; a caller that waits is never told.
+//! be called any more; a caller that waits is never told; the thread sleeps while something waits;
+//! a log that is closed loses what was asked for, or its database stays open; what is asked for on
+//! the way from one segment to the next comes in another order.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,11 +21,13 @@ use storage_leveldb::health::FaultKind;
 use storage_leveldb::observer::{Db, Observer, StallCause};
 use storage_leveldb::raft::LogReader;
 use storage_leveldb::scan::{KeyRange, ScanLimit};
-use storage_leveldb::testing::engine::{Batch, Durability, Engine, EngineFactory, MemoryEngine};
+use storage_leveldb::testing::engine::{Batch, Durability, Engine, EngineFactory, MemoryEngine, Op};
 use storage_leveldb::{Fault, Options, StorageError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+/// What the key of an entry block begins with.
+const ENTRY: u8 = 1;
 /// Nothing takes so long but what hangs.
 const HANGS: Duration = Duration::from_secs(60);
 
@@ -31,7 +35,7 @@ fn entry(index: u64) -> <Types as RaftTypeConfig>::Entry {
     RaftEntry::new_normal(log_id(1, index), Set { key: format!("k{index}"), value: "v".repeat(100) })
 }
 
-/// What holds scans back.
+/// What holds scans or appends back.
 #[derive(Default)]
 struct Gate {
     is_closed: Mutex<bool>,
@@ -40,12 +44,32 @@ struct Gate {
     has_held: AtomicBool,
 }
 
-/// An engine whose scans can be held back, and whose writes can be made to fail, or to end only
-/// when there is more to be written. It knows of no latch.
+impl Gate {
+    fn close(&self) {
+        *self.is_closed.lock().unwrap() = true;
+    }
+
+    fn open(&self) {
+        *self.is_closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let closed = self.is_closed.lock().unwrap();
+        self.waiting.store(*closed, Ordering::SeqCst);
+        self.has_held.fetch_or(*closed, Ordering::SeqCst);
+        drop(self.opened.wait_while(closed, |closed| *closed).unwrap());
+        self.waiting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// An engine whose scans and appends can be held back, and whose writes can be made to fail, or to
+/// end only when there is more to be written. It knows of no latch.
 #[derive(Clone, Default)]
 struct Tried {
     inner: MemoryEngine,
     scans: Arc<Gate>,
+    writes: Arc<Gate>,
     is_endless: Arc<AtomicBool>,
     /// Appends that have been asked for.
     asked: Arc<AtomicU64>,
@@ -54,15 +78,6 @@ struct Tried {
 }
 
 impl Tried {
-    fn hold_scans(&self) {
-        *self.scans.is_closed.lock().unwrap() = true;
-    }
-
-    fn let_scans_pass(&self) {
-        *self.scans.is_closed.lock().unwrap() = false;
-        self.scans.opened.notify_all();
-    }
-
     fn options(&self) -> Options {
         // What is durable is read from the engine.
         changed(Options::default().with_engine(Arc::new(self.clone())), |options| options.tail_bytes = 0)
@@ -91,6 +106,10 @@ impl Engine for Open {
             self.1.failed.fetch_add(1, Ordering::SeqCst);
             return Err(Fault::new(FaultKind::NoSpace, "a file", "it is full").into());
         }
+        // Nothing but appends, so that the maintenance goes on.
+        if batch.ops().iter().any(|op| matches!(op, Op::Put(key, _) if key.first() == Some(&ENTRY))) {
+            self.1.writes.pass();
+        }
         // One may have been asked for, be in this batch, and not have been counted yet.
         let enough = self.1.asked.load(Ordering::SeqCst) + 2;
         while self.1.is_endless.load(Ordering::SeqCst) && self.1.asked.load(Ordering::SeqCst) < enough {
@@ -100,12 +119,7 @@ impl Engine for Open {
     }
 
     fn scan(&mut self, range: &KeyRange, limit: ScanLimit) -> Result<Vec<(Bytes, Bytes)>, StorageError> {
-        let gate = &self.1.scans;
-        let closed = gate.is_closed.lock().unwrap();
-        gate.waiting.store(*closed, Ordering::SeqCst);
-        gate.has_held.fetch_or(*closed, Ordering::SeqCst);
-        drop(gate.opened.wait_while(closed, |closed| *closed).unwrap());
-        gate.waiting.store(false, Ordering::SeqCst);
+        self.1.scans.pass();
         self.0.scan(range, limit)
     }
 }
@@ -150,13 +164,13 @@ async fn a_write_that_waits_for_a_read_is_told_as_a_stall_of_the_reader() {
     // On a busy machine the write may come to the thread only when the read is over.
     for index in (1..400).step_by(2) {
         store.log.blocking_append([entry(index)]).await.unwrap();
-        engine.hold_scans();
+        engine.scans.close();
         let read = held_read(reader, &engine).await;
         let (done, flushed) = Types::oneshot();
         store.log.append([entry(index + 1)], IOFlushed::signal(done)).await.unwrap();
         // The slowness itself; nothing waits for it to have passed.
         tokio::time::sleep(Duration::from_millis(20)).await;
-        engine.let_scans_pass();
+        engine.scans.open();
         timeout(HANGS, flushed).await.expect("the append ends").unwrap().unwrap();
         let (result, back) = timeout(HANGS, read).await.expect("the read ends").unwrap();
         result.unwrap();
@@ -223,7 +237,7 @@ async fn after_a_write_that_failed_nothing_is_written() {
     let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
     let mut store = open(dir.path(), engine.options()).await.unwrap();
     store.log.blocking_append((1..=10).map(entry)).await.unwrap();
-    engine.hold_scans();
+    engine.scans.close();
     let read = held_read(store.log.get_log_reader().await, &engine).await;
     // They wait behind the scan; each is too large to be in one group with another.
     let large = |index| {
@@ -237,7 +251,7 @@ async fn after_a_write_that_failed_nothing_is_written() {
         under_way.push(flushed);
     }
     engine.fails.store(true, Ordering::SeqCst);
-    engine.let_scans_pass();
+    engine.scans.open();
     for flushed in under_way {
         let told = timeout(HANGS, flushed).await.expect("an append ends");
         assert!(told.is_err() || told.unwrap().is_err(), "acknowledged, and nothing is durable");
@@ -246,4 +260,56 @@ async fn after_a_write_that_failed_nothing_is_written() {
     assert!(store.health.fault().unwrap().reason.contains("it is full"));
     drop(read.await.unwrap());
     timeout(HANGS, tokio::task::spawn_blocking(move || drop(store))).await.expect("the close ends").unwrap();
+}
+
+/// What was asked for is written before the log is closed, and what is asked for is in one order
+/// whatever segment it goes to.
+///
+/// The first version let go of the segment after it had told that it had ended, so that a storage
+/// that was opened again at once was busy; `entry_blocks` found it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_close_waits_for_what_was_asked_for() {
+    const APPENDS: u64 = 200;
+    let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
+    // A segment is full with three of them.
+    let options = changed(engine.options(), |options| options.log_segment_bytes = 1000);
+    let mut store = open(dir.path(), options.clone()).await.unwrap();
+    engine.writes.close();
+    for index in 1..=APPENDS {
+        store.log.append([entry(index)], IOFlushed::noop()).await.unwrap();
+    }
+    eventually("a write", || engine.writes.waiting.load(Ordering::SeqCst)).await;
+    let closed = tokio::task::spawn_blocking(move || drop(store));
+    // Time for a close that does not wait; nothing else waits for it to have passed.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert!(!closed.is_finished(), "closed, and nothing is written");
+    engine.writes.open();
+    timeout(HANGS, closed).await.expect("the close ends").unwrap();
+    let mut store = open(dir.path(), options).await.unwrap();
+    let read = store.log.get_log_reader().await.try_get_log_entries(1..=APPENDS).await.unwrap();
+    assert_eq!(read, (1..=APPENDS).map(entry).collect::<Vec<_>>());
+}
+
+/// One append after the other, so that the thread falls asleep before each, and a reader that wakes
+/// it, too: whatever comes last before it sleeps is served.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_thread_never_sleeps_while_something_waits() {
+    const APPENDS: u64 = 2000;
+    let (dir, engine) = (tempfile::tempdir().unwrap(), Tried::default());
+    // In some 100 segments.
+    let options = changed(engine.options(), |options| options.log_segment_bytes = 5000);
+    let mut store = open(dir.path(), options).await.unwrap();
+    store.log.blocking_append([entry(1)]).await.unwrap();
+    let mut reader = store.log.get_log_reader().await;
+    let reads = tokio::spawn(async move {
+        for last in (1..=APPENDS).step_by(7) {
+            let read = timeout(HANGS, reader.limited_get_log_entries(1, last + 1)).await;
+            assert_eq!(read.expect("a read ends").unwrap().first(), Some(&entry(1)));
+        }
+    });
+    for index in 2..=APPENDS {
+        let append = store.log.blocking_append([entry(index)]);
+        timeout(HANGS, append).await.expect("an append ends").unwrap();
+    }
+    reads.await.unwrap();
 }
