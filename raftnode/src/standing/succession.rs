@@ -43,8 +43,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 const TURN: Duration = Duration::from_millis(100);
 /// How often a follower asks while it hears nothing.
 const MAX_ASKED: u32 = 4;
-/// The leader's last message does not reach all followers at the same instant.
-const LEASE_SLACK: Duration = Duration::from_millis(20);
+/// How long after the lease the first follower asks: a leader that is only late may still be heard,
+/// and its last message did not reach all followers at the same instant.
+const LEASE_GRACE: Duration = Duration::from_millis(100);
 
 /// Looks at the leader for as long as consensus runs.
 pub(crate) async fn succeed_leader(local: Arc<Local>) {
@@ -73,8 +74,8 @@ async fn look_at(local: &Local, place: &Place, silence: &mut Silence, probe: &mu
     match silence.step(place, now) {
         Step::Wait(pause) => return pause,
         // The leader is looked at again before anything follows from it.
-        Step::Probe => {
-            silence.is_refused = probe.is_refused(&place.addresses).await;
+        Step::Probe(patience) => {
+            silence.is_refused = probe.is_refused(&place.addresses, patience).await;
             if silence.is_refused {
                 return Duration::ZERO;
             }
@@ -189,7 +190,8 @@ struct Silence {
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Wait(Duration),
-    Probe,
+    /// For so long at most.
+    Probe(Duration),
     GiveUpLease,
     Ask,
 }
@@ -221,12 +223,12 @@ impl Silence {
             return Step::Wait(HEARTBEAT_INTERVAL);
         }
         let turn = TURN * (place.rank + self.asked * place.followers);
-        let turn = self.free_since.unwrap_or(self.followed.heard + LEADER_LEASE + LEASE_SLACK) + turn;
+        let turn = self.free_since.unwrap_or(self.followed.heard + LEADER_LEASE + LEASE_GRACE) + turn;
         match self.free_since {
             _ if now >= turn => Step::Ask,
             Some(_) => Step::Wait(turn - now),
             None if self.is_refused => Step::GiveUpLease,
-            None => Step::Probe,
+            None => Step::Probe(PROBE_TIMEOUT.min(turn - now)),
         }
     }
 }
@@ -237,8 +239,9 @@ impl Silence {
 struct Probe(Option<JoinHandle<bool>>);
 
 impl Probe {
-    /// Whether each of `addresses` refuses a connection, as a system does when no process listens.
-    async fn is_refused(&mut self, addresses: &[String]) -> bool {
+    /// Whether each of `addresses` refuses a connection, as a system does when no process listens;
+    /// no, if that is not known within `patience`.
+    async fn is_refused(&mut self, addresses: &[String], patience: Duration) -> bool {
         if self.0.as_ref().is_some_and(|late| !late.is_finished()) {
             return false;
         }
@@ -251,7 +254,7 @@ impl Probe {
             }
             !addresses.is_empty()
         });
-        match timeout(PROBE_TIMEOUT, &mut attempt).await {
+        match timeout(patience, &mut attempt).await {
             Ok(refused) => refused.unwrap_or(false),
             Err(_) => {
                 self.0 = Some(attempt);
@@ -297,20 +300,20 @@ mod tests {
             silence.step(&FIRST, heard + HEARTBEAT_INTERVAL),
             Step::Wait(OVERDUE - HEARTBEAT_INTERVAL)
         );
-        for late in [OVERDUE, LEADER_LEASE] {
-            assert_eq!(silence.step(&FIRST, heard + late), Step::Probe);
-        }
+        assert_eq!(silence.step(&FIRST, heard + OVERDUE), Step::Probe(PROBE_TIMEOUT));
+        // A port that does not answer must not take the follower's turn.
+        assert_eq!(silence.step(&FIRST, heard + LEADER_LEASE), Step::Probe(LEASE_GRACE));
     }
 
     #[test]
     fn when_the_lease_has_run_out_followers_ask_in_turn_and_a_few_times() {
         let (mut silence, heard) = silence();
-        let free = heard + LEADER_LEASE + LEASE_SLACK;
+        let free = heard + LEADER_LEASE + LEASE_GRACE;
         assert_eq!(silence.step(&FIRST, free), Step::Ask);
-        assert_eq!(silence.step(&SECOND, free), Step::Probe);
+        assert_eq!(silence.step(&SECOND, free), Step::Probe(TURN));
         assert_eq!(silence.step(&SECOND, free + TURN), Step::Ask);
         silence.asked = 1;
-        assert_eq!(silence.step(&FIRST, free + TURN), Step::Probe);
+        assert_eq!(silence.step(&FIRST, free + TURN), Step::Probe(TURN));
         assert_eq!(silence.step(&FIRST, free + TURN * 2), Step::Ask);
         silence.asked = MAX_ASKED;
         assert_eq!(silence.step(&FIRST, free + TURN * 100), Step::Wait(HEARTBEAT_INTERVAL));
@@ -345,6 +348,7 @@ mod tests {
     /// several addresses, and a name that stands for nothing.
     #[tokio::test]
     async fn only_a_port_that_refuses_counts() {
+        const PATIENCE: Duration = Duration::from_secs(10);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap().to_string();
         let closed = {
@@ -359,7 +363,7 @@ mod tests {
             (vec![closed, "no-such-name.invalid:1".to_owned()], false),
             (vec![], false),
         ] {
-            assert_eq!(probe.is_refused(&addresses).await, refused, "{addresses:?}");
+            assert_eq!(probe.is_refused(&addresses, PATIENCE).await, refused, "{addresses:?}");
         }
     }
 }
