@@ -182,7 +182,12 @@ async fn a_leader_that_a_majority_hears_is_not_replaced_although_its_port_refuse
         wait::is(log.contains(&format!("leader {leader} is gone")), || log)
     })
     .await;
-    wait::holds_for("the leader leads", PEACE, still_leads).await;
+    wait::holds_for("the leader leads, and the other asks without raising a term", PEACE, async || {
+        still_leads().await?;
+        let deaf = cluster.node(deaf).status().await?.term;
+        wait::is(deaf == term, || format!("term {deaf} at the follower"))
+    })
+    .await;
 }
 
 /// Every sync takes 100 ms more on each node, writers and readers do what they can, and two threads

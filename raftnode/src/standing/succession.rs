@@ -45,7 +45,7 @@ const TURN: Duration = Duration::from_millis(100);
 const MAX_ASKED: u32 = 4;
 /// How long after the lease the first follower asks: a leader that is only late may still be heard,
 /// and its last message did not reach all followers at the same instant.
-const LEASE_GRACE: Duration = Duration::from_millis(100);
+const LEASE_GRACE: Duration = Duration::from_millis(50);
 
 /// Looks at the leader for as long as consensus runs.
 pub(crate) async fn succeed_leader(local: Arc<Local>) {
