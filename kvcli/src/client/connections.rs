@@ -20,9 +20,10 @@ pub const MAX_CONNECTIONS_PER_ENDPOINT: usize = 16;
 /// One dial.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection with requests in flight that was silent for this long is pinged.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// A ping without an answer for this long breaks the connection.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(300);
+/// A ping without an answer for this long breaks the connection. Together these are as long as the
+/// others take to replace a leader that is frozen: its lease.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// What a node may send on one stream before we have read it: more than any message.
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// What a node may send on one connection before we have read it.

@@ -26,6 +26,7 @@ mod damage_live;
 mod data_dir;
 mod dedup;
 mod disk_hangs;
+mod failover;
 mod fall_behind;
 mod founding;
 mod identity;

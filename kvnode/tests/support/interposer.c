@@ -1,5 +1,5 @@
-/* Takes the place of some calls of the C library in one node, so that a test can make its disk hang and its
-   clock wrong. Loaded with LD_PRELOAD. */
+/* Takes the place of some calls of the C library in one node, so that a test can make its disk hang or slow and
+   its clock wrong. Loaded with LD_PRELOAD. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -12,9 +12,13 @@ static int exists(const char *variable) {
     return path && access(path, F_OK) == 0;
 }
 
-/* While the file that the first variable names exists, no sync returns; with the second, none of a directory. */
+/* While the file that the first variable names exists, no sync returns; with the second, none of a directory.
+   With the third, each sync takes so many milliseconds. */
 static void wait_for_disk(int fd) {
     struct stat what;
+    const char *takes = getenv("INTERPOSER_SYNC_TAKES_MS");
+    if (takes)
+        usleep(1000 * atoi(takes));
     int is_directory = fstat(fd, &what) == 0 && S_ISDIR(what.st_mode);
     while (exists("INTERPOSER_DISK_HANGS") || (is_directory && exists("INTERPOSER_DIRECTORIES_HANG")))
         usleep(10000);

@@ -1,9 +1,11 @@
-//! A library that stands between one node and the C library: its disk hangs, or its clock is wrong.
+//! A library that stands between one node and the C library: its disk hangs or is slow, or its
+//! clock is wrong.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use super::Serve;
 
@@ -44,6 +46,13 @@ impl Interposer {
         self.preload(serve);
         serve.env.push(("INTERPOSER_DISK_HANGS".into(), self.switch(serve.id).into()));
         serve.env.push(("INTERPOSER_DIRECTORIES_HANG".into(), self.directories(serve.id).into()));
+    }
+
+    /// From its next start on each sync of the node takes this much longer.
+    pub fn slow_disk_of(&self, serve: &mut Serve, sync_takes: Duration) {
+        self.preload(serve);
+        let millis = sync_takes.as_millis().to_string();
+        serve.env.push(("INTERPOSER_SYNC_TAKES_MS".into(), millis.into()));
     }
 
     /// From its next start on the node's clock is before 1970.

@@ -13,9 +13,9 @@ use super::status_codes::{self, Failure};
 use crate::raft::{Member, NodeId};
 use crate::standing::Leader;
 
-/// How long a request waits for a leader: longer than an election takes. That is the lease of the
-/// old leader and an election timeout, 1.8 to 2.4 s, and one timeout more if the first vote is
-/// split.
+/// How long a request waits for a leader: longer than an election takes. At the worst that is the
+/// lease of the old leader and an election timeout, 1.8 to 2.4 s, and one timeout more if the first
+/// vote is split.
 pub(crate) const LEADER_WAIT: Duration = Duration::from_secs(4);
 /// A node that has found no leader for this long since its start lets no request wait for one.
 const HOPELESS_AFTER: Duration = LEADER_WAIT;

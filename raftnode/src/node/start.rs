@@ -31,7 +31,8 @@ use crate::metrics::{Collectors, Metrics, Op};
 use crate::peer::{Enrollment, PeerService};
 use crate::raft::{Raft, TypeConfig, raft_config};
 use crate::standing::{
-    Handles, LeaderWatch, Local, steward, watch_data_dir, watch_disk, watch_schemas, watch_snapshots,
+    Handles, LeaderWatch, Local, steward, succeed_leader, watch_data_dir, watch_disk, watch_schemas,
+    watch_snapshots,
 };
 use crate::tls::{Dialler, Tls};
 
@@ -170,6 +171,7 @@ impl Plan {
         watchers.spawn(auth.clone().watch(metrics.auth.clone()));
         watchers.spawn(watch_disk(Arc::clone(&local)));
         watchers.spawn(watch_leader(&local, &metrics));
+        watchers.spawn(succeed_leader(Arc::clone(&local)));
         watchers.spawn(Arc::clone(&local).watch_affiliation());
         watchers.spawn(steward::run(Arc::clone(&local)));
         watchers.spawn(watch_schemas(Arc::clone(&local)));

@@ -2,7 +2,7 @@
 //! to build snapshots.
 
 use openraft::{Config, SnapshotPolicy};
-pub(crate) use storage_leveldb::config::{ELECTION_TIMEOUT_MAX, LEADER_LEASE};
+pub(crate) use storage_leveldb::config::{ELECTION_TIMEOUT_MAX, HEARTBEAT_INTERVAL, LEADER_LEASE};
 use storage_leveldb::config::{UnsafeConfig, check_config};
 use storage_leveldb::durable_config;
 

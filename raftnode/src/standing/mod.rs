@@ -5,7 +5,7 @@
 //! `affiliation` is what the node is to a cluster, `leader_watch` whether a leader is alive,
 //! `fault`, `disk_watch` and `disk_use` how its disk is, and `readiness` the one answer made of all
 //! that. `steward`, `schema_watch`, `snapshot_watch` and `data_dir_watch` are tasks that run as
-//! long as the node does; `handover` gives leadership away.
+//! long as the node does; `handover` gives leadership away, and `succession` asks for it.
 
 mod affiliation;
 mod data_dir_watch;
@@ -20,6 +20,7 @@ mod readiness;
 mod schema_watch;
 mod snapshot_watch;
 pub(crate) mod steward;
+mod succession;
 
 pub(crate) use affiliation::{Affiliation, Claim, is_first_member};
 pub(crate) use data_dir_watch::watch_data_dir;
@@ -34,3 +35,4 @@ pub(crate) use readiness::MAX_READY_LAG_ENTRIES;
 pub(crate) use schema_watch::watch_schemas;
 pub(crate) use snapshot_watch::watch_snapshots;
 pub(crate) use steward::is_joint;
+pub(crate) use succession::succeed_leader;
