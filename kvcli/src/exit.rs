@@ -76,6 +76,12 @@ pub(crate) enum Problem {
         /// What the system said.
         source: io::Error,
     },
+    /// The membership is not what the command is for.
+    #[error("{0}")]
+    Refused(String),
+    /// What is waited for does not come.
+    #[error("{0}")]
+    NothingMoves(String),
     /// Arguments that parse but make no sense together.
     #[error("{0}")]
     BadArguments(String),
@@ -140,6 +146,8 @@ fn code(error: &anyhow::Error) -> Option<Code> {
     }
     match error.downcast_ref::<Problem>() {
         Some(Problem::KeyNotFound(_) | Problem::AnotherLeads { .. }) => return Some(NOT_FOUND),
+        Some(Problem::Refused(_)) => return Some(REFUSED),
+        Some(Problem::NothingMoves(_)) => return Some(NOT_FOUND),
         Some(Problem::SeveralClusters(_)) => return Some(Code::NOT_WELL),
         Some(Problem::BadArguments(_) | Problem::File { .. }) => return Some(BAD_ARGUMENTS),
         Some(Problem::Backup { error: BackupError::Io(_), .. }) => return Some(BAD_ARGUMENTS),

@@ -1,10 +1,39 @@
 //! `kvnode recover`: a new cluster of one node, of what survived the loss of a majority.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
+use clap::Args;
 use raftnode::rebuild::{AHEAD, LogPoint, Rebuilt, Remains, Survivor, resume};
 
 use crate::app::KvApplication;
-use crate::config::RecoverArgs;
+
+const AFTER_HELP: &str = "\
+Only if no majority of the old members can ever be started again. First it says what this node has,
+and so what may be lost. Given the entry that it names, it makes a new cluster of it: with an id of
+its own, and this node alone. Every entry in the log is kept. The old storage stays in the directory,
+as storage.of-OLD_CLUSTER; remove it when all is well. It needs room for the state once more. A
+recovery that was interrupted is begun anew, or finished, by the same command; until then no node
+starts on the directory (docs/operations/recovery.md).
+
+Exit codes: 0 done; 3 bad arguments, nothing to recover, or the loss was not accepted; 1 anything
+else.";
+
+/// `kvnode recover`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct RecoverArgs {
+    /// The data directory of the node that survived; the node is stopped
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Accept that whatever the old cluster has acknowledged behind this entry is lost; without it
+    /// the command says which it is, and changes nothing
+    #[arg(long, value_name = "TERM.LEADER.INDEX")]
+    pub accept_loss_after: Option<LogPoint>,
+    /// The directory was moved or copied here
+    #[arg(long)]
+    pub accept_moved_data: bool,
+}
 
 /// The loss was not accepted.
 #[derive(Debug, thiserror::Error)]

@@ -7,12 +7,10 @@ use raftnode::Node;
 use raftnode::shutdown::StopRequests;
 
 use crate::api::{self, DELETE, GET, PUT, SCAN};
-use crate::app::KvApplication;
+use crate::app::{APPLICATION_NAME, KvApplication};
 use crate::config::Config;
 use raftnode::logging;
 
-/// What the application calls itself, in its series and in backups.
-pub(crate) const APPLICATION_NAME: &str = "kv";
 /// How long storage may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::config::{Address, AuthOptions, NodeConfig, Peers, TlsOptions};
+use crate::config::{Address, AuthOptions, JoinOptions, NodeConfig, Peers, TlsOptions};
 use crate::logging::{FlushAtEnd, LogFilter, LogFormat, LogOptions, Source};
 use crate::raft::NodeId;
 
@@ -33,6 +33,9 @@ pub struct NodeArgs {
     /// the first start needs it, and a node that will be added to a cluster does without
     #[arg(long, env = "NODE_PEERS", value_name = "LIST")]
     pub peers: Option<Peers>,
+    /// The cluster that a new node joins.
+    #[command(flatten)]
+    pub join: JoinOptions,
     /// A label for logs and dashboards
     #[arg(long, env = "NODE_CLUSTER_NAME", value_name = "NAME", default_value = "raftnode")]
     pub cluster_name: String,
@@ -71,9 +74,26 @@ impl NodeArgs {
 impl From<NodeArgs> for NodeConfig {
     fn from(args: NodeArgs) -> Self {
         let NodeArgs {
-            id, data_dir, client_addr, raft_addr, http_addr, peers, cluster_name, tls, auth, ..
+            id,
+            data_dir,
+            client_addr,
+            raft_addr,
+            http_addr,
+            peers,
+            join,
+            cluster_name,
+            tls,
+            auth,
+            ..
         } = args;
-        Self { peers, cluster_name, tls, auth, ..Self::new(id, data_dir, client_addr, raft_addr, http_addr) }
+        Self {
+            peers,
+            join,
+            cluster_name,
+            tls,
+            auth,
+            ..Self::new(id, data_dir, client_addr, raft_addr, http_addr)
+        }
     }
 }
 

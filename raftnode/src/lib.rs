@@ -53,7 +53,7 @@ pub use api::{
 };
 pub use application::{Application, At, ClusterTime, MergeOperator, RequestId, Transaction, View};
 pub use auth::{Caller, Needs, Right};
-pub use config::{Address, AuthOptions, MemoryLimits, NodeConfig, Peers, TlsOptions};
+pub use config::{Address, AuthOptions, JoinOptions, MemoryLimits, NodeConfig, Peers, TlsOptions};
 pub use metrics::{Op, OpKind};
 pub use node::{
     AnswerStream, Builder, Ended, Error, Exchange, Failed, Node, Outcome, Requests, StartError, UntilError,

@@ -21,3 +21,6 @@ pub use pair::PairRecord;
 pub use query::{Answer, Found, Query, ScanQuery};
 pub use response::Response;
 pub(crate) use stored::StoredPairs;
+
+/// What the application calls itself: in its series, in backups, and to nodes that join.
+pub(crate) const APPLICATION_NAME: &str = "kv";

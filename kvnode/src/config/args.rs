@@ -5,8 +5,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use raftnode::config::{Address, AddressError};
-use raftnode::rebuild::LogPoint;
+
+use crate::playground::PlaygroundArgs;
+use crate::recover::RecoverArgs;
+use crate::restore::RestoreArgs;
 
 const AFTER_HELP: &str = "\
 Every option of `serve` can also be given as an environment variable (KVNODE_DATA_DIR for
@@ -29,28 +31,8 @@ option of `serve`, --data-dir may also come from KVNODE_DATA_DIR or from the fil
 Exit codes: 0 all is well; 1 something is wrong; 2 not checked: the node is running, or there is no
 such directory, or it was not made by kvnode; 3 bad arguments.";
 
-const AFTER_RESTORE_HELP: &str = "\
-The new cluster has an id of its own, and this node alone; others join it as usual. Revisions go on
-1,073,741,824 behind those of the backup, so that none is seen again with other content. A restore
-that was interrupted is begun anew, or finished, by the same command; until then no node starts on
-the directory (docs/operations/backup.md).
-
-Exit codes: 0 done; 3 bad arguments, a directory that is not empty, or a file that is not a whole
-backup of this program; 1 anything else.";
-
-const AFTER_RECOVER_HELP: &str = "\
-Only if no majority of the old members can ever be started again. First it says what this node has,
-and so what may be lost. Given the entry that it names, it makes a new cluster of it: with an id of
-its own, and this node alone. Every entry in the log is kept. The old storage stays in the directory,
-as storage.of-OLD_CLUSTER; remove it when all is well. It needs room for the state once more. A
-recovery that was interrupted is begun anew, or finished, by the same command; until then no node
-starts on the directory (docs/operations/recovery.md).
-
-Exit codes: 0 done; 3 bad arguments, nothing to recover, or the loss was not accepted; 1 anything
-else.";
-
 /// Every setting, by its flag's name.
-pub(crate) const NAMES: [&str; 28] = [
+pub(crate) const NAMES: [&str; 30] = [
     "id",
     "data-dir",
     "client-addr",
@@ -60,6 +42,8 @@ pub(crate) const NAMES: [&str; 28] = [
     "advertise-raft-addr",
     "advertise-http-addr",
     "peers",
+    "join",
+    "voter",
     "cluster-name",
     "snapshot-entries",
     "log-tail-mib",
@@ -108,55 +92,9 @@ pub enum Command {
     #[command(after_help = AFTER_CHECK_HELP)]
     Check(CheckArgs),
     /// Make a new cluster of one node of a backup that `kvcli backup save` has written
-    #[command(after_help = AFTER_RESTORE_HELP)]
     Restore(RestoreArgs),
     /// Make a new cluster of one node of what a stopped node has, after a majority is lost for good
-    #[command(after_help = AFTER_RECOVER_HELP)]
     Recover(RecoverArgs),
-}
-
-/// `kvnode restore`.
-#[derive(Debug, Clone, Args)]
-pub struct RestoreArgs {
-    /// The backup
-    #[arg(long, value_name = "FILE")]
-    pub from: PathBuf,
-    /// Where the node will store; empty or not there
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// The node's id, a number from 1 up
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub id: u64,
-    /// Where the other nodes will reach it
-    #[arg(long, value_name = "HOST:PORT", value_parser = dialable)]
-    pub raft_addr: Address,
-    /// Where clients will reach it
-    #[arg(long, value_name = "HOST:PORT", value_parser = dialable)]
-    pub client_addr: Address,
-}
-
-/// An address that others can use.
-fn dialable(text: &str) -> Result<Address, String> {
-    let address: Address = text.parse().map_err(|e: AddressError| e.to_string())?;
-    match address.is_undialable() {
-        true => Err("others cannot dial it; give the address that `serve` will advertise".to_owned()),
-        false => Ok(address),
-    }
-}
-
-/// `kvnode recover`.
-#[derive(Debug, Clone, Args)]
-pub struct RecoverArgs {
-    /// The data directory of the node that survived; the node is stopped
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Accept that whatever the old cluster has acknowledged behind this entry is lost; without it
-    /// the command says which it is, and changes nothing
-    #[arg(long, value_name = "TERM.LEADER.INDEX")]
-    pub accept_loss_after: Option<LogPoint>,
-    /// The directory was moved or copied here
-    #[arg(long)]
-    pub accept_moved_data: bool,
 }
 
 /// `kvnode serve`.
@@ -190,6 +128,14 @@ pub struct ServeArgs {
     /// the first start needs it, and a node that will be added to a cluster does without
     #[arg(long, value_name = "LIST")]
     pub peers: Option<String>,
+    /// A new node joins the cluster of the member whose port for clients this is; several with
+    /// commas. It has no effect once the node is a member. Where there is an --auth-file, this
+    /// node's certificate needs the right `admin` there
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub join: Option<String>,
+    /// With --join: become a voter once caught up, not only a learner [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub voter: Option<String>,
     /// A label for logs and dashboards; the cluster's identity is a random id that `init` makes
     /// [default: kv]
     #[arg(long, alias = "cluster-id", value_name = "NAME")]
@@ -280,6 +226,8 @@ impl ServeArgs {
             &self.advertise_raft_addr,
             &self.advertise_http_addr,
             &self.peers,
+            &self.join,
+            &self.voter,
             &self.cluster_name,
             &self.snapshot_entries,
             &self.log_tail_mib,
@@ -302,20 +250,6 @@ impl ServeArgs {
         ]
         .map(Clone::clone)
     }
-}
-
-/// `kvnode playground`.
-#[derive(Debug, Clone, Args)]
-pub struct PlaygroundArgs {
-    /// How many nodes
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
-    pub nodes: u8,
-    /// Keep everything here, and find it again at the next start; a temporary directory otherwise
-    #[arg(long, value_name = "DIR")]
-    pub dir: Option<PathBuf>,
-    /// Encrypt everything, with certificates that are made in its directory
-    #[arg(long)]
-    pub tls: bool,
 }
 
 /// `kvnode cert`.

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use raftnode::config::Listener;
 use raftnode::trace::OtlpEndpoint;
-use raftnode::{Address, AuthOptions, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions};
+use raftnode::{
+    Address, AuthOptions, JoinOptions, MemoryLimits, NodeConfig, NodeId, Peers, SNAPSHOT_ENTRIES, TlsOptions,
+};
 
 use super::Config;
 use super::settings::{Setting, Settings};
@@ -62,6 +64,7 @@ impl Check<'_> {
         let raft = self.listener("raft-addr", "advertise-raft-addr");
         let http = self.listener("http-addr", "advertise-http-addr");
         let peers = self.peers();
+        let join = self.join();
         let cluster_name = self.cluster_name();
         let snapshot_entries = self.snapshot_entries();
         let memory = self.memory();
@@ -77,12 +80,15 @@ impl Check<'_> {
             raft: raft?,
             http: http?,
             peers: peers?,
+            join: join?,
             snapshot_entries: snapshot_entries?,
             memory: memory?,
             tls: tls?,
             auth: auth?,
             accept_moved_data: self.settings.accept_moved_data,
         };
+        let problems = node.join.problems(&node.own_member(), node.peers.as_ref());
+        self.errors.extend(problems.iter().map(ToString::to_string));
         Some(Config {
             node,
             log: log?,
@@ -98,6 +104,19 @@ impl Check<'_> {
             Some(setting) => self.parse(&setting).map(Some),
             None => Some(None),
         }
+    }
+
+    fn join(&mut self) -> Option<JoinOptions> {
+        let voter = self.switch("voter");
+        let mut members = Vec::new();
+        if let Some(setting) = self.settings.get("join").cloned() {
+            let Setting { text, origin } = setting;
+            for text in text.split(',') {
+                let one = Setting { text: text.trim().to_owned(), origin: origin.clone() };
+                members.push(self.parse::<Address>(&one)?);
+            }
+        }
+        Some(JoinOptions { members, voter: voter? })
     }
 
     fn required(&mut self, name: &'static str) -> Option<Setting> {

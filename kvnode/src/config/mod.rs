@@ -9,8 +9,8 @@ mod file;
 mod settings;
 
 pub use args::{
-    CertArgs, CertCaArgs, CertClientArgs, CertKind, CertNodeArgs, CheckArgs, Cli, Command, PlaygroundArgs,
-    RecoverArgs, ReportFormat, RestoreArgs, ServeArgs,
+    CertArgs, CertCaArgs, CertClientArgs, CertKind, CertNodeArgs, CheckArgs, Cli, Command, ReportFormat,
+    ServeArgs,
 };
 pub use check::ConfigErrors;
 

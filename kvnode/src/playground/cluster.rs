@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::Args;
 use futures_util::future::{join_all, select_all};
 use proto::node::v1 as pb;
 use proto::node::v1::cluster_client::ClusterClient;
@@ -17,7 +18,6 @@ use super::child::Child;
 use super::print;
 use super::settings::{Ports, Settings};
 use super::tls;
-use crate::config::PlaygroundArgs;
 
 /// How long the cluster may take until every node knows its leader.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -46,6 +46,20 @@ impl Home {
             Self::Temporary(dir) => dir.path(),
         }
     }
+}
+
+/// `kvnode playground`.
+#[derive(Debug, Clone, Args)]
+pub struct PlaygroundArgs {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub nodes: u8,
+    /// Keep everything here, and find it again at the next start; a temporary directory otherwise
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Encrypt everything, with certificates that are made in its directory
+    #[arg(long)]
+    pub tls: bool,
 }
 
 pub(super) async fn run(args: &PlaygroundArgs) -> anyhow::Result<()> {

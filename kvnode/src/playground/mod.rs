@@ -10,7 +10,7 @@ mod tls;
 
 use anyhow::Context as _;
 
-use crate::config::PlaygroundArgs;
+pub use cluster::PlaygroundArgs;
 
 /// Runs the playground until Ctrl-C.
 ///

@@ -200,9 +200,23 @@ async fn grow() {
     let _alone = alone();
     let mut runbook = Runbook::start(3).await;
     runbook.cluster.client().put("key", "value").await.unwrap();
-    let ran = runbook.follow("grow").await;
-    assert!(printed(&ran, "kvcli cluster status").contains("4 of 4 voters answer"), "{ran:#?}");
+    runbook.follow("grow").await;
+    let endpoints = runbook.cluster.endpoints();
+    wait::until("node 4 votes", PROGRESS_TIMEOUT, async || {
+        let ended = runbook.run("kvcli cluster status", &endpoints).await;
+        wait::is(ended.stdout.contains("4 of 4 voters answer"), || format!("{ended:#?}"))
+    })
+    .await;
     assert_eq!(runbook.cluster.same_state().await.pairs.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn add() {
+    let _alone = alone();
+    let mut runbook = Runbook::start(3).await;
+    let ran = runbook.follow("add").await;
+    assert!(printed(&ran, "kvcli cluster status").contains("4 of 4 voters answer"), "{ran:#?}");
+    runbook.cluster.same_state().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,6 +38,9 @@ pub struct DescribeResponse {
     /// The `SCHEMA` of its application's program.
     #[prost(uint32, tag = "11")]
     pub schema: u32,
+    /// What its application calls itself.
+    #[prost(string, tag = "12")]
+    pub application: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReserveRequest {

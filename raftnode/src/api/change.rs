@@ -92,9 +92,9 @@ pub(super) fn check_addresses(metrics: &Metrics, id: NodeId, member: &Member) ->
         theirs.iter().any(|addr| [&member.raft_addr, &member.client_addr].contains(addr))
     };
     match metrics.membership_config.nodes().find(|(other, known)| **other != id && taken(known)) {
-        Some((other, _)) => {
-            Err(Status::failed_precondition(format!("node {other} already has one of these addresses")))
-        }
+        Some((other, _)) => Err(Status::failed_precondition(format!(
+            "node {other} already has one of these addresses; nothing was changed"
+        ))),
         None => Ok(()),
     }
 }

@@ -41,6 +41,14 @@ pub(super) async fn add_learner(
         ))
         .into());
     }
+    let application = local.program.name;
+    if found.application != application {
+        return Err(Status::failed_precondition(format!(
+            "node {id} runs the application {:?}, and this cluster runs {application:?}; nothing was changed",
+            found.application
+        ))
+        .into());
+    }
     let in_force = local.in_force.next();
     if found.schema < in_force {
         return Err(Status::failed_precondition(format!(

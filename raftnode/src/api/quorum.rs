@@ -7,14 +7,11 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use openraft::LogIdOptionExt as _;
-use proto::node::v1 as pb;
-use proto::node::v1::cluster_client::ClusterClient;
-use tonic::transport::Endpoint;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 use super::header::NODE_ID_METADATA;
 use super::status_codes::{self, Failure};
-use crate::peer::ASK_TIMEOUT;
+use crate::peer::Entrance;
 use crate::raft::{LEADER_LEASE, Metrics, NodeId};
 use crate::standing::{Local, silence};
 use crate::tls::Dialler;
@@ -113,23 +110,13 @@ fn refused(reason: &str) -> Status {
 
 /// The id of the node that serves clients at `addr`.
 pub(super) async fn node_at(dialler: &Dialler, addr: &str) -> Result<NodeId, String> {
-    let asking = async {
-        let endpoint = Endpoint::from_shared(format!("http://{addr}")).map_err(|e| e.to_string())?;
-        let endpoint = endpoint.connect_timeout(ASK_TIMEOUT);
-        let channel = dialler.connect(&endpoint, None, addr).await.map_err(|e| e.to_string())?;
-        let mut request = Request::new(pb::StatusRequest {});
-        request.set_timeout(ASK_TIMEOUT);
-        let status = ClusterClient::new(channel).status(request).await;
-        match status {
-            Ok(status) => Ok(status.into_inner().node_id),
-            // This node is no principal; a refusal tells as well which node it is of.
-            Err(refusal) if matches!(refusal.code(), Code::Unauthenticated | Code::PermissionDenied) => {
-                let told =
-                    refusal.metadata().get(NODE_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
-                told.ok_or_else(|| refusal.message().to_owned())
-            }
-            Err(failure) => Err(failure.message().to_owned()),
+    match Entrance::open(dialler, addr).await?.status().await {
+        Ok(status) => Ok(status.node_id),
+        // This node is no principal; a refusal tells as well which node it is of.
+        Err(refusal) if matches!(refusal.code(), Code::Unauthenticated | Code::PermissionDenied) => {
+            let told = refusal.metadata().get(NODE_ID_METADATA).and_then(|id| id.to_str().ok()?.parse().ok());
+            told.ok_or_else(|| refusal.message().to_owned())
         }
-    };
-    tokio::time::timeout(ASK_TIMEOUT, asking).await.map_err(|_| format!("nothing within {ASK_TIMEOUT:?}"))?
+        Err(failure) => Err(failure.message().to_owned()),
+    }
 }

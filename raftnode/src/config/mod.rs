@@ -2,6 +2,7 @@
 
 mod address;
 mod auth;
+mod join;
 mod memory;
 mod peers;
 mod tls;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 pub use address::{Address, AddressError};
 pub use auth::{AuthOptions, AuthOptionsError};
+pub use join::{JoinOptions, JoinOptionsError};
 pub use memory::MemoryLimits;
 pub use peers::{Peers, PeersError};
 pub(crate) use tls::{PortFiles, stands_in_a_uri};
@@ -46,6 +48,8 @@ pub struct NodeConfig {
     /// The members of the cluster when it is first formed; none: those of the first start, or this
     /// node waits to be added to a cluster.
     pub peers: Option<Peers>,
+    /// The cluster that a new node joins.
+    pub join: JoinOptions,
     /// The data directory was moved here, and the operator vouches for it.
     pub accept_moved_data: bool,
     /// Log entries between two snapshots.
@@ -88,6 +92,7 @@ impl NodeConfig {
             raft: Listener::at(raft),
             http: Listener::at(http),
             peers: None,
+            join: JoinOptions::default(),
             accept_moved_data: false,
             snapshot_entries: SNAPSHOT_ENTRIES,
             memory: MemoryLimits::default(),

@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::BindError;
 use crate::api::NODE_FAULT_METADATA;
 use crate::auth::AuthError;
-use crate::config::OwnEntryError;
+use crate::config::{JoinOptionsError, OwnEntryError};
 use crate::data_dir::DataDirError;
 use crate::tls::TlsError;
 
@@ -24,6 +24,25 @@ pub enum StartError {
     /// The peer list does not fit this node.
     #[error(transparent)]
     OwnEntry(#[from] OwnEntryError),
+    /// The options about joining a cluster do not go together, or with others.
+    #[error(transparent)]
+    Join(#[from] JoinOptionsError),
+    /// A member of one cluster is told to join another.
+    #[error(
+        "{} belongs to a member of cluster {own}, and --join names {address}, where cluster {found} is; a node never changes its \
+         cluster: give a new node an empty directory, or leave --join out",
+        dir.display()
+    )]
+    AnotherCluster {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its cluster.
+        own: String,
+        /// What was asked.
+        address: String,
+        /// The cluster there.
+        found: String,
+    },
     /// The data directory is not this node's, or cannot be used.
     #[error(transparent)]
     DataDir(Box<DataDirError>),
@@ -113,7 +132,12 @@ impl StartError {
     #[must_use]
     pub fn is_misfit(&self) -> bool {
         match self {
-            Self::OwnEntry(_) | Self::Schema { .. } | Self::Tls(_) | Self::Auth(_) => true,
+            Self::OwnEntry(_)
+            | Self::Join(_)
+            | Self::AnotherCluster { .. }
+            | Self::Schema { .. }
+            | Self::Tls(_)
+            | Self::Auth(_) => true,
             Self::DataDir(e) => e.is_misfit(),
             _ => false,
         }

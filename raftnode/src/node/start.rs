@@ -31,8 +31,8 @@ use crate::metrics::{Collectors, Metrics, Op};
 use crate::peer::{Enrollment, PeerService};
 use crate::raft::{Raft, TypeConfig, raft_config};
 use crate::standing::{
-    Handles, LeaderWatch, Local, steward, succeed_leader, watch_data_dir, watch_disk, watch_schemas,
-    watch_snapshots,
+    Handles, LeaderWatch, Local, join, joins_another, steward, succeed_leader, watch_data_dir, watch_disk,
+    watch_schemas, watch_snapshots,
 };
 use crate::tls::{Dialler, Tls};
 
@@ -113,6 +113,7 @@ impl Plan {
         let config = self.config.clone();
         let opened = tokio::task::spawn_blocking(move || open(&config)).await;
         let data_dir = Arc::new(opened.map_err(|e| StartError::part("the data directory")(&e))??);
+        check_cluster(&self.config, &data_dir.identity(), &tls).await?;
         let (id, cluster) = (self.config.id, &self.config.cluster_name);
         let metrics = Metrics::new(self.program, id, cluster, &self.ops).and_then(|metrics| {
             metrics.add(std::mem::take(&mut self.collectors))?;
@@ -173,6 +174,7 @@ impl Plan {
         watchers.spawn(watch_leader(&local, &metrics));
         watchers.spawn(succeed_leader(Arc::clone(&local)));
         watchers.spawn(Arc::clone(&local).watch_affiliation());
+        watchers.spawn(join(Arc::clone(&local)));
         watchers.spawn(steward::run(Arc::clone(&local)));
         watchers.spawn(watch_schemas(Arc::clone(&local)));
         watchers.spawn(steward::follow_places(Arc::clone(&local), places));
@@ -198,6 +200,10 @@ impl Plan {
 fn open(config: &NodeConfig) -> Result<DataDir, StartError> {
     let found = Identity::read(&config.data_dir).ok().flatten();
     let member = found.and_then(|found| found.identity.member);
+    let (own, peers) = (config.own_member(), config.peers.as_ref());
+    if let Some(problem) = config.join.problems(&own, peers).into_iter().next() {
+        return Err(problem.into());
+    }
     if member.is_none() {
         config.check_own_entry()?;
     }
@@ -210,6 +216,19 @@ fn open(config: &NodeConfig) -> Result<DataDir, StartError> {
     let claim =
         Claim { node_id: config.id, peers: config.peers.clone(), accept_moved: config.accept_moved_data };
     Ok(DataDir::open(&config.data_dir, &claim)?)
+}
+
+/// A member never changes its cluster. That it is told to join another is a mistake in its options
+/// or its data directory.
+async fn check_cluster(config: &NodeConfig, identity: &Identity, tls: &Tls) -> Result<(), StartError> {
+    let Some(member) = identity.member.filter(|_| config.join.is_asked()) else { return Ok(()) };
+    let (dialler, own) = (Dialler::new(tls.clone()), member.cluster_id.to_string());
+    match joins_another(&dialler, &config.join, (&own, &config.own_member())).await {
+        None => Ok(()),
+        Some((address, found)) => {
+            Err(StartError::AnotherCluster { dir: config.data_dir.clone(), own, address, found })
+        }
+    }
 }
 
 fn peer_routes(local: &Arc<Local>, inbox: SnapshotInbox, metrics: &Metrics) -> Routes {

@@ -6,9 +6,11 @@
 //! belongs to a cluster never changes it.
 
 mod enrollment;
+mod entrance;
 mod question;
 mod service;
 
 pub(crate) use enrollment::{Enrollment, EnrollmentError, RESERVATION};
+pub(crate) use entrance::Entrance;
 pub(crate) use question::{ASK_TIMEOUT, AskError, Description, adopt, describe, reserve};
 pub(crate) use service::{PeerService, own_description};

@@ -30,6 +30,8 @@ pub(crate) struct Description {
     pub membership_index: u64,
     /// Of its program.
     pub schema: u32,
+    /// What its application calls itself.
+    pub application: String,
 }
 
 /// Another node did not do what it was asked.
@@ -121,7 +123,7 @@ async fn ask<T>(
     }
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
@@ -152,6 +154,7 @@ impl TryFrom<pb::DescribeResponse> for Description {
             asker,
             membership_index: answer.membership_index,
             schema: answer.schema,
+            application: answer.application,
         })
     }
 }

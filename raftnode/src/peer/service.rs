@@ -105,5 +105,6 @@ fn description(local: &Local, asker: NodeId) -> pb::DescribeResponse {
         asker_incarnation: bytes(knows.flatten()),
         membership_index: membership_index.unwrap_or_default(),
         schema: local.in_force.own(),
+        application: local.program.name.to_owned(),
     }
 }

@@ -65,6 +65,7 @@ pub(crate) struct Claim {
 pub(crate) struct Hearsay {
     heard: Mutex<Option<Heard>>,
     claimed: Mutex<Option<(Claim, Instant)>>,
+    turned_away: Mutex<Option<String>>,
 }
 
 impl Hearsay {
@@ -80,6 +81,11 @@ impl Hearsay {
     /// A request was refused that was for this node's id.
     pub(crate) fn claimed(&self, claim: Claim) {
         *self.claimed.lock().unwrap_or_else(PoisonError::into_inner) = Some((claim, Instant::now()));
+    }
+
+    /// Why the cluster that this node was told to join has not taken it in.
+    pub(super) fn turned_away(&self, reason: &str) {
+        *self.turned_away.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.to_owned());
     }
 
     fn claim(&self) -> Option<Claim> {
@@ -182,6 +188,9 @@ impl Local {
             Affiliation::Founder => {
                 "not initialised; run `kvcli cluster init` against any of the first nodes, once".to_owned()
             }
+            Affiliation::Waiting(_) | Affiliation::Joining(_) if self.join.is_asked() => {
+                self.describe_joining()
+            }
             Affiliation::Waiting(cluster) => {
                 let cluster = cluster.map_or_else(|| "a cluster".to_owned(), |id| format!("cluster {id}"));
                 format!(
@@ -214,6 +223,15 @@ impl Local {
                  take its place needs a new id and an empty directory"
             ),
         }
+    }
+}
+
+impl Local {
+    fn describe_joining(&self) -> String {
+        let asked = self.join.others(&self.own).join(", ");
+        let turned_away = self.hearsay.turned_away.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let so_far = turned_away.unwrap_or_else(|| "no answer yet".to_owned());
+        format!("asks to be taken into the cluster of {asked} (--join); so far: {so_far}")
     }
 }
 
@@ -288,6 +306,7 @@ mod tests {
             asker,
             membership_index,
             schema: 1,
+            application: "app".to_owned(),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
 use crate::application::{Hosted, InForce};
-use crate::config::{NodeConfig, Peers, Program};
+use crate::config::{JoinOptions, NodeConfig, Peers, Program};
 use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
 use crate::tls::Dialler;
@@ -30,6 +30,8 @@ pub(crate) struct Local {
     pub own: Member,
     /// The nodes that may found a cluster with this one; none if it waits to be added to one.
     pub peers: Option<Peers>,
+    /// The cluster that it was told to join.
+    pub join: JoinOptions,
     /// Which schema of the application is in force.
     pub in_force: Arc<InForce>,
     /// How it belongs to a cluster.
@@ -100,7 +102,9 @@ impl Local {
             id: config.id,
             cluster_name: config.cluster_name.clone(),
             own: config.own_member(),
-            peers: handles.peers,
+            // What is to join a cluster founds none, whatever an earlier start was given.
+            peers: handles.peers.filter(|_| !config.join.is_asked()),
+            join: config.join.clone(),
             in_force: handles.in_force,
             enrollment: handles.enrollment,
             membership_change: tokio::sync::Mutex::default(),

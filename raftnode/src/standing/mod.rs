@@ -5,7 +5,8 @@
 //! `affiliation` is what the node is to a cluster, `leader_watch` whether a leader is alive,
 //! `fault`, `disk_watch` and `disk_use` how its disk is, and `readiness` the one answer made of all
 //! that. `steward`, `schema_watch`, `snapshot_watch` and `data_dir_watch` are tasks that run as
-//! long as the node does; `handover` gives leadership away, and `succession` asks for it.
+//! long as the node does, `newcomer` one that joins a cluster; `handover` gives leadership away,
+//! and `succession` asks for it.
 
 mod affiliation;
 mod data_dir_watch;
@@ -16,6 +17,7 @@ mod faulty;
 mod handover;
 mod leader_watch;
 mod local;
+mod newcomer;
 mod readiness;
 mod schema_watch;
 mod snapshot_watch;
@@ -31,6 +33,7 @@ pub(crate) use faulty::Faulty;
 pub(crate) use handover::{HandoverError, answers, give_leadership_away, hand_over, silence, successor};
 pub(crate) use leader_watch::LeaderWatch;
 pub(crate) use local::{Handles, Leader, Local, Standing};
+pub(crate) use newcomer::{join, joins_another};
 pub(crate) use readiness::MAX_READY_LAG_ENTRIES;
 pub(crate) use schema_watch::watch_schemas;
 pub(crate) use snapshot_watch::watch_snapshots;

@@ -117,7 +117,7 @@ impl SetAddressArgs {
 }
 
 /// A node serves peers and clients on two ports.
-fn check_different(raft: Option<&Endpoint>, client: Option<&Endpoint>) -> Result<(), Problem> {
+pub(super) fn check_different(raft: Option<&Endpoint>, client: Option<&Endpoint>) -> Result<(), Problem> {
     match (raft, client) {
         (Some(raft), Some(client)) if raft == client => Err(Problem::BadArguments(format!(
             "{raft} is given as the address for peers and for clients; these are two ports of a node \
@@ -157,7 +157,7 @@ pub(super) async fn snapshot(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(context: &Context, what: &str, members: &[Member]) {
+pub(super) fn show(context: &Context, what: &str, members: &[Member]) {
     let written = match context.format {
         Format::Text => output::line(&format!("{what}\n\n{}", members::table(members, 0))),
         Format::Json => output::json(&json!({ "members": json::members(members) })),

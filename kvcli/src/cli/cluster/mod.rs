@@ -2,6 +2,7 @@
 
 mod change;
 mod members;
+mod replace;
 mod status;
 
 use clap::{Args, Subcommand};
@@ -26,6 +27,7 @@ Examples:
   kvcli cluster promote 4
   kvcli cluster transfer-leader 2
   kvcli cluster remove 1
+  kvcli cluster replace 3 5 host5:7101 host5:7001      node 5 takes the place of node 3
   kvcli cluster set-address 3 --raft host5:7101 --client host5:7001";
 
 #[derive(Debug, Subcommand)]
@@ -43,6 +45,9 @@ enum ClusterCommand {
     Promote(change::ChangeArgs),
     /// Take members out, in one change
     Remove(change::ChangeArgs),
+    /// Let a new node take the place of a voter, in one safe step: it catches up first; may be run
+    /// again if it was interrupted
+    Replace(replace::ReplaceArgs),
     /// Tell the cluster that a member is reached under other addresses
     SetAddress(change::SetAddressArgs),
     /// Hand leadership to another voter and wait until it leads
@@ -65,6 +70,7 @@ impl ClusterArgs {
             ClusterCommand::AddLearner(args) => args.run(context).await?,
             ClusterCommand::Promote(args) => args.promote(context).await?,
             ClusterCommand::Remove(args) => args.remove(context).await?,
+            ClusterCommand::Replace(args) => args.run(context).await?,
             ClusterCommand::SetAddress(args) => args.run(context).await?,
             ClusterCommand::TransferLeader(args) => args.transfer(context).await?,
             ClusterCommand::Snapshot => change::snapshot(context).await?,
