@@ -139,18 +139,20 @@ impl Maintenance {
         Ok(Arc::new(segment))
     }
 
-    /// Makes room for what the next segment will hold. Meanwhile it cannot be begun, so that no
-    /// write waits for it.
+    /// Makes room for what the next segment will hold. Meanwhile none can be begun, so that no write
+    /// waits for it, and they are begun in their order.
     fn reserve(&self, tasks: &Monitor<Tasks>) -> Result<bool, StorageError> {
-        let take = |tasks: &mut Tasks| {
+        let first = |tasks: &mut Tasks| {
             let is_due = std::mem::take(&mut tasks.is_half_full);
-            is_due.then(|| tasks.prepared.pop_front()).flatten()
+            let first = is_due.then(|| tasks.prepared.front().cloned()).flatten();
+            tasks.is_reserving = first.is_some();
+            first
         };
-        let Some(next) = take(&mut tasks.lock()) else {
+        let Some(next) = first(&mut tasks.lock()) else {
             return Ok(false);
         };
         next.reserve(self.segment_bytes)?;
-        tasks.change(|tasks| tasks.prepared.push_front(next));
+        tasks.change(|tasks| tasks.is_reserving = false);
         Ok(true)
     }
 
@@ -233,6 +235,7 @@ impl Maintenance {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
     use super::*;
@@ -240,7 +243,7 @@ mod tests {
     use crate::log::Segments;
     use crate::log::hard_state::HardState;
     use crate::observer::Silent;
-    use crate::testing::SimDisk;
+    use crate::testing::{OperationKind, SimDisk};
 
     fn eventually(is_so: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -250,6 +253,71 @@ mod tests {
         }
     }
 
+    /// The maintenance of a log of four segments, of which two have been begun; they and the other
+    /// two.
+    fn four_segments(disk: &SimDisk, segment_bytes: u64) -> (Maintenance, [Arc<Segment>; 4]) {
+        let dir = Path::new("log");
+        let disk = GuardedDisk::new(Arc::new(disk.clone()), Arc::new(Silent), Arc::new(()));
+        let options = LevelDbOptions { log_step_bytes: 4096, ..LevelDbOptions::default() };
+        let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), options));
+        disk.create_dir(dir).unwrap();
+        let create = |number| Arc::new(Segment::create(&factory, &disk, dir, record(number)).unwrap());
+        let segments = [1, 2, 3, 4].map(create);
+        begin(&segments[0], 0);
+        begin(&segments[1], 5);
+        let manifest = LogManifest::new([1, 2, 3, 4].map(record).to_vec());
+        manifest.replace(&disk, dir).unwrap();
+        // It is removed before the thread first has nothing to do.
+        drop(create(9));
+        let begun = Segments::new(segments[..2].to_vec());
+        let maintenance = Maintenance {
+            dir: dir.to_owned(),
+            disk,
+            factory,
+            segments: Arc::new(SharedSegments::new(begun)),
+            segment_bytes,
+            manifest,
+            next_number: 10,
+            purged: None,
+            removed: Vec::new(),
+        };
+        (maintenance, segments)
+    }
+
+    fn record(number: u64) -> SegmentRecord {
+        SegmentRecord { number, form: Form::Database }
+    }
+
+    fn begin(segment: &Segment, end: u64) {
+        segment.begin(&HardState { end, ..HardState::default() }).unwrap();
+    }
+
+    /// Two lie ready after a crash. While room was made for the first of them the log could go on
+    /// in the second, and no start accepts a segment that was begun behind one that was not.
+    ///
+    /// `entry_blocks` found it, when a close had begun to leave two.
+    #[test]
+    fn segments_are_begun_in_their_order_while_room_is_made_for_the_first() {
+        let disk = SimDisk::default();
+        let (maintenance, [_, _, third, fourth]) = four_segments(&disk, 1 << 20);
+        let (holds, is_held) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+        let (its_holds, its_is_held) = (holds.clone(), is_held.clone());
+        disk.watch(move |moment| {
+            its_is_held.fetch_or(moment.kind == OperationKind::Reserve, Ordering::SeqCst);
+            while moment.kind == OperationKind::Reserve && its_holds.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+        });
+        let thread = maintenance.start([third, fourth].into()).unwrap();
+        thread.tasks.begin();
+        thread.tasks.half_full();
+        eventually(|| is_held.load(Ordering::SeqCst));
+        let taken = thread.tasks.take_prepared().map(|segment| segment.record);
+        holds.store(false, Ordering::SeqCst);
+        assert_eq!(taken, None);
+        eventually(|| thread.tasks.take_prepared().is_some_and(|segment| segment.record == record(3)));
+    }
+
     /// After a crash while a segment was being begun two lie ready, so nothing has to be prepared
     /// after the next switch.
     ///
@@ -257,35 +325,11 @@ mod tests {
     /// until the one after.
     #[test]
     fn a_switch_with_another_segment_ready_closes_a_database() {
-        let dir = Path::new("log");
-        let disk = GuardedDisk::new(Arc::new(SimDisk::default()), Arc::new(Silent), Arc::new(()));
-        let factory: Arc<dyn EngineFactory> = Arc::new(LevelDb::new(disk.clone(), LevelDbOptions::default()));
-        disk.create_dir(dir).unwrap();
-        let record = |number| SegmentRecord { number, form: Form::Database };
-        let create = |number| Arc::new(Segment::create(&factory, &disk, dir, record(number)).unwrap());
-        let begin =
-            |segment: &Segment, end| segment.begin(&HardState { end, ..HardState::default() }).unwrap();
-        let [first, second, third, fourth] = [1, 2, 3, 4].map(create);
-        begin(&first, 0);
-        begin(&second, 5);
-        let manifest = LogManifest::new([1, 2, 3, 4].map(record).to_vec());
-        manifest.replace(&disk, dir).unwrap();
-        // It is removed before the thread first has nothing to do.
-        drop(create(9));
-        let is_there = |wanted: SegmentRecord| SegmentRecord::all_in(&disk, dir).unwrap().contains(&wanted);
-
-        let segments = Arc::new(SharedSegments::new(Segments::new(vec![first, second])));
-        let maintenance = Maintenance {
-            dir: dir.to_owned(),
-            disk: disk.clone(),
-            factory: factory.clone(),
-            segments: segments.clone(),
-            segment_bytes: 0,
-            manifest,
-            next_number: 10,
-            purged: None,
-            removed: Vec::new(),
-        };
+        let disk = SimDisk::default();
+        let (maintenance, [_, _, third, fourth]) = four_segments(&disk, 0);
+        let (disk, dir) = (maintenance.disk.clone(), maintenance.dir.clone());
+        let segments = maintenance.segments.clone();
+        let is_there = |wanted: SegmentRecord| SegmentRecord::all_in(&disk, &dir).unwrap().contains(&wanted);
         let thread = maintenance.start([third, fourth].into()).unwrap();
         thread.tasks.begin();
         eventually(|| !is_there(record(9)));

@@ -18,6 +18,8 @@ pub(super) struct Tasks {
     pub(super) may_begin: bool,
     /// To be begun in this order.
     pub(super) prepared: VecDeque<Arc<Segment>>,
+    /// Room is made for the first of them; until then none can be begun.
+    pub(super) is_reserving: bool,
     /// The first of them will soon be begun.
     pub(super) is_half_full: bool,
     /// One of them has been begun, so that another segment is closed now.
@@ -29,7 +31,7 @@ pub(super) struct Tasks {
 
 /// How the thread is told. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct MaintenanceTasks(Arc<Monitor<Tasks>>);
+pub(super) struct MaintenanceTasks(pub(super) Arc<Monitor<Tasks>>);
 
 /// The running thread. Dropping this ends it and waits for it.
 pub(super) struct MaintenanceThread {
@@ -67,7 +69,7 @@ impl MaintenanceTasks {
 
     /// A segment that can be begun at once, if there is one yet.
     pub(super) fn take_prepared(&self) -> Option<Arc<Segment>> {
-        self.0.change(|tasks| tasks.prepared.pop_front())
+        self.0.change(|tasks| if tasks.is_reserving { None } else { tasks.prepared.pop_front() })
     }
 
     /// Half of the active segment is used up.

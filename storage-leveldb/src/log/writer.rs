@@ -62,6 +62,8 @@ impl WriteSource for Writer {
     }
 
     fn write(mut self: Box<Self>, write: WriteCall<'_>) -> Option<Box<dyn WriteSource>> {
+        // Without a request every sender is gone.
+        self.first.as_ref()?;
         // Without a next segment the old one just grows: its database bears it, and no caller
         // waits.
         let is_full = self.active_bytes >= self.segment_bytes;
@@ -71,7 +73,6 @@ impl WriteSource for Writer {
             let _ = next.begin_writes(self);
             return None;
         }
-        // Without a request every sender is gone.
         let (asked, first) = self.first.take()?;
         self.since = self.since.max(asked);
         let active = self.active.clone();
@@ -232,6 +233,18 @@ mod tests {
         let health = writer.disk.health.clone();
         assert!(!append(writer, Box::new(|_| panic!("a bug of the caller"))));
         assert!(health.check().unwrap_err().reason.contains("a bug of the caller"));
+    }
+
+    /// The first version took the next segment although nothing was to be written, so that two were
+    /// left that had not been begun.
+    #[test]
+    fn a_log_that_is_closed_begins_no_segment() {
+        let mut writer = writer();
+        writer.segment_bytes = 0;
+        let tasks = writer.maintenance.clone();
+        tasks.0.change(|tasks| tasks.prepared.push_back(writer.active.clone()));
+        assert!((writer as Box<dyn WriteSource>).write(&mut |_, _| panic!("it is written")).is_none());
+        assert!(tasks.take_prepared().is_some(), "it is begun");
     }
 
     #[test]

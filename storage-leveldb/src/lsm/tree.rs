@@ -36,9 +36,10 @@ const MAX_ENDING_THREADS: usize = 16;
 const STALL: Duration = Duration::from_millis(10);
 
 /// Invariants: `manifest` is what MANIFEST says; `version` has the frontier and the tables of
-/// MANIFEST, in its order, or of the one before it while it is locked; the changes between MANIFEST's frontier and the last applied one are in `version.sealed`
-/// and `version.active`. Locks are taken in the order `manifest`, `work`, `version`. `manifest` is
-/// locked while the disk works, the others for memory operations only.
+/// MANIFEST, in its order, or of the one before it while it is locked; the changes between
+/// MANIFEST's frontier and the last applied one are in `version.sealed` and `version.active`. Locks
+/// are taken in the order `manifest`, `work`, `version`. `manifest` is locked while the disk works,
+/// the others for memory operations only.
 pub(crate) struct LsmTree {
     dir: PathBuf,
     pub(crate) disk: GuardedDisk,
