@@ -1,18 +1,18 @@
 //! What every surface of this node (clients, HTTP, shutdown) shares.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use network_grpc::LocalIdentity;
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
-use storage_leveldb::{Fault, Health, Sizes, StateReader};
+use storage_leveldb::{Fault, Health, Sizes, StateReader, StorageError};
 use tokio::sync::watch;
 
 use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
-use crate::application::{Hosted, InForce};
+use crate::application::{Checkpoint, Hosted, InForce, Trail, stored_checkpoint};
 use crate::config::{NodeConfig, Peers, Program};
 use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
@@ -32,6 +32,8 @@ pub(crate) struct Local {
     pub peers: Option<Peers>,
     /// Which schema of the application is in force.
     pub in_force: Arc<InForce>,
+    /// The digests of what this node has applied.
+    trail: Arc<Trail>,
     /// How it belongs to a cluster.
     pub enrollment: Arc<Enrollment>,
     /// One change of the membership at a time; held by whatever makes one.
@@ -55,6 +57,8 @@ pub(crate) struct Local {
     pub dialler: Dialler,
     /// Whether the disk does not answer.
     disk_hangs: watch::Sender<bool>,
+    /// Nodes that have applied something else, while it is not known which of them is wrong.
+    differing: Mutex<Option<String>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -89,6 +93,7 @@ pub(crate) struct Handles {
     pub(crate) leader_watch: LeaderWatch,
     pub(crate) enrollment: Arc<Enrollment>,
     pub(crate) in_force: Arc<InForce>,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) peers: Option<Peers>,
     pub(crate) dialler: Dialler,
 }
@@ -102,6 +107,7 @@ impl Local {
             own: config.own_member(),
             peers: handles.peers,
             in_force: handles.in_force,
+            trail: handles.trail,
             enrollment: handles.enrollment,
             membership_change: tokio::sync::Mutex::default(),
             hearsay: Hearsay::default(),
@@ -114,6 +120,7 @@ impl Local {
             leader_watch: handles.leader_watch,
             dialler: handles.dialler,
             disk_hangs: watch::Sender::new(false),
+            differing: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -154,6 +161,27 @@ impl Local {
                 None => Leader::Nobody,
             }
         })
+    }
+
+    /// Whether this node leads.
+    #[must_use]
+    pub(crate) fn leads(&self) -> bool {
+        self.with_metrics(|metrics| metrics.state.is_leader())
+    }
+
+    /// The digests of what this node has applied, in ascending order.
+    pub(crate) async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StorageError> {
+        Ok(self.trail.with(stored_checkpoint(&self.reader).await?))
+    }
+
+    /// Nodes that have applied something else, while it is not known which of them is wrong.
+    #[must_use]
+    pub(crate) fn differing(&self) -> Option<String> {
+        self.differing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_differing(&self, differing: Option<String>) {
+        *self.differing.lock().unwrap_or_else(PoisonError::into_inner) = differing;
     }
 
     /// Whether this node has ever been part of a cluster.
