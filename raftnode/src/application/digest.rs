@@ -1,10 +1,10 @@
 //! A digest of all that was ever applied, and in which order.
 //!
-//! It is a chain: each step hashes some bytes with the digest so far as the seed, so two nodes whose
-//! digests differ once differ at every later entry, and equal digests mean equal histories. XXH3 is
-//! fast on the short keys and values of a command, the same on every processor, and has 64 bits;
-//! CRC-32C has 32, and chaining two of them has no more. Nobody chooses what a node wrongly applies,
-//! so it need not resist an attacker.
+//! It is a chain: each step hashes some bytes with the digest so far as the seed, so two nodes
+//! whose digests differ once differ at every later entry, and equal digests mean equal histories.
+//! XXH3 is fast on the short keys and values of a command, the same on every processor, and has 64
+//! bits; CRC-32C has 32, and chaining two of them has no more. What a node applies wrongly is
+//! chance and no attacker's choice, so the hash need not resist one.
 
 use std::fmt;
 

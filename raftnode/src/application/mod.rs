@@ -2,8 +2,9 @@
 //!
 //! `Application` is what an author writes. `Hosted` makes of it what the storage calls, the same
 //! type for every application: so consensus, storage and network are compiled once, here. A `Batch`
-//! is what a Raft entry carries; `Session`s make each of its commands happen once. `Effects` count all that is written
-//! in a `Digest`, and a `Trail` remembers it, so that nodes can compare what they have applied.
+//! is what a Raft entry carries; `Session`s make each of its commands happen once. `Effects` count
+//! all that is written in a `Digest`, and a `Trail` remembers it, so that nodes can compare what
+//! they have applied.
 
 mod ahead;
 mod batch;

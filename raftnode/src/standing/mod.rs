@@ -5,8 +5,8 @@
 //! `affiliation` is what the node is to a cluster, `leader_watch` whether a leader is alive,
 //! `fault`, `disk_watch` and `disk_use` how its disk is, and `readiness` the one answer made of all
 //! that. `comparison` tells which nodes have applied something else than the others. `steward`,
-//! `schema_watch`, `snapshot_watch`, `digest_watch`, `memory_watch` and `data_dir_watch` are tasks that run as long
-//! as the node does; `handover` gives leadership away.
+//! `schema_watch`, `snapshot_watch`, `digest_watch`, `memory_watch` and `data_dir_watch` are tasks
+//! that run as long as the node does; `handover` gives leadership away.
 
 mod affiliation;
 mod comparison;

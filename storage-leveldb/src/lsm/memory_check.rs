@@ -1,7 +1,7 @@
 //! Finding bits that were flipped in memory, in what is not on disk yet.
 //!
-//! What is on disk has checksums, and these are made of what is in memory then. So the memtables have
-//! checksums of their own, made when a change comes.
+//! What is on disk has checksums, and these are made of what is in memory then. So the memtables
+//! have checksums of their own, made when a change comes.
 
 use super::memtable::Memtable;
 use super::tree::LsmTree;

@@ -202,7 +202,7 @@ mod tests {
     /// Each was missed while a read was only compared with the writes acknowledged before it.
     #[test]
     fn what_was_seen_is_not_unseen() {
-        // A read saw a write that nobody was told of yet, and a later one does not.
+        // A read saw a write that no client was told of yet, and a later read does not.
         let told = Told::default().write(1, 1, Some(9)).read(1, 2, 3);
         assert!(told.read(0, 4, 5).is_wrong());
         // A read saw what began only after it had ended.

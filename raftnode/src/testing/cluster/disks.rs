@@ -13,7 +13,8 @@ use crate::raft::NodeId;
 
 /// As an operation's delay: until the disk answers again.
 const HANGS: u64 = u64::MAX;
-/// A hang lasts so long at most: a thread of this process that reads from the disk waits for it, too.
+/// A hang lasts so long at most: a thread of this process that reads from the disk waits for it,
+/// too.
 const LONGEST_HANG: Duration = Duration::from_millis(1500);
 /// How often an operation that hangs looks whether it may go on.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
