@@ -112,7 +112,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::application::{ClusterTime, GENERATION_COMMANDS, meta_key, session_key};
+    use crate::application::{GENERATION_COMMANDS, meta_key, session_key};
 
     struct OnlyGood;
 
@@ -130,7 +130,7 @@ mod tests {
     fn what_a_node_stores_is_told_from_everything_else() {
         let stored = Stored { pairs: &OnlyGood, position: Cell::new(None), has_pairs: Cell::new(false) };
         let check = |key: &[u8], value: &[u8]| stored.check(key, value);
-        let meta = Meta { position: GENERATION_COMMANDS, time: ClusterTime::default(), schema: 0 }.encode();
+        let meta = Meta { position: GENERATION_COMMANDS, ..Meta::default() }.encode();
         let session = |sequence| codec::encode(&Session { sequence, response: Bytes::new() }).unwrap();
         check(b"agood", b"").unwrap();
         assert_eq!(check(b"another", b""), Err("bad".to_owned()));

@@ -67,6 +67,32 @@ pub struct AdoptRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdoptResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DigestsRequest {
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub cluster_id: ::prost::bytes::Bytes,
+    /// The node that is meant.
+    #[prost(uint64, tag = "2")]
+    pub target: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DigestsResponse {
+    /// 16 bytes; empty: the node has none.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub incarnation: ::prost::bytes::Bytes,
+    /// In ascending order of the index; 129 at most.
+    #[prost(message, repeated, tag = "2")]
+    pub checkpoints: ::prost::alloc::vec::Vec<Checkpoint>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Checkpoint {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// Of everything applied up to that log entry.
+    #[prost(fixed64, tag = "2")]
+    pub digest: u64,
+}
 /// Generated client implementations.
 pub mod peer_client {
     #![allow(
@@ -224,6 +250,30 @@ pub mod peer_client {
             req.extensions_mut().insert(GrpcMethod::new("node.v1.Peer", "Adopt"));
             self.inner.unary(req, path, codec).await
         }
+        /// What the answering node has applied, as digests at some log entries: two nodes that differ at
+        /// one have applied different things. Changes nothing. FAILED_PRECONDITION: it is not a member of
+        /// this cluster, or another node than the one that is meant.
+        pub async fn digests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DigestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DigestsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static("/node.v1.Peer/Digests");
+            let mut req = request.into_request();
+            req.extensions_mut().insert(GrpcMethod::new("node.v1.Peer", "Digests"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -260,6 +310,13 @@ pub mod peer_server {
             &self,
             request: tonic::Request<super::AdoptRequest>,
         ) -> std::result::Result<tonic::Response<super::AdoptResponse>, tonic::Status>;
+        /// What the answering node has applied, as digests at some log entries: two nodes that differ at
+        /// one have applied different things. Changes nothing. FAILED_PRECONDITION: it is not a member of
+        /// this cluster, or another node than the one that is meant.
+        async fn digests(
+            &self,
+            request: tonic::Request<super::DigestsRequest>,
+        ) -> std::result::Result<tonic::Response<super::DigestsResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct PeerServer<T> {
@@ -451,6 +508,49 @@ pub mod peer_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = AdoptSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/node.v1.Peer/Digests" => {
+                    #[allow(non_camel_case_types)]
+                    struct DigestsSvc<T: Peer>(pub Arc<T>);
+                    impl<T: Peer> tonic::server::UnaryService<super::DigestsRequest>
+                    for DigestsSvc<T> {
+                        type Response = super::DigestsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DigestsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Peer>::digests(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DigestsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

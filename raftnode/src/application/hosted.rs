@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use storage_leveldb::StorageError;
+use storage_leveldb::{StateReader, StorageError};
 
 use super::batch::{Batch, Command};
+use super::digest::Digest;
+use super::effects::Effects;
 use super::in_force::InForce;
 use super::outcome::{Outcome, Outcomes};
 use super::place::{Meta, Place};
 use super::time::Clock;
+use super::trail::{Checkpoint, Trail};
 use super::{Application, At, Transaction, View, session};
 use crate::raft::TypeConfig;
 
@@ -27,12 +30,7 @@ pub(crate) type Ask =
 pub(crate) trait Host: Send + Sync {
     /// Applies an encoded command; answers the encoded response, and what of it is to be
     /// remembered.
-    fn apply(
-        &self,
-        txn: &mut storage_leveldb::Transaction<'_>,
-        at: At,
-        command: &[u8],
-    ) -> Result<Bytes, StorageError>;
+    fn apply(&self, txn: Effects<'_, '_>, at: At, command: &[u8]) -> Result<Bytes, StorageError>;
 
     /// What is to be remembered of an encoded response.
     fn remembered(&self, response: &Bytes) -> Result<Bytes, StorageError>;
@@ -67,12 +65,7 @@ pub(crate) trait Host: Send + Sync {
 pub(crate) struct Typed<A>(pub(crate) Arc<A>);
 
 impl<A: Application> Host for Typed<A> {
-    fn apply(
-        &self,
-        txn: &mut storage_leveldb::Transaction<'_>,
-        at: At,
-        command: &[u8],
-    ) -> Result<Bytes, StorageError> {
+    fn apply(&self, txn: Effects<'_, '_>, at: At, command: &[u8]) -> Result<Bytes, StorageError> {
         let command = codec::decode(command).map_err(|e| {
             StorageError::corrupt(format!(
                 "a command cannot be read: {e}; was its type changed in another way than the guide's page on that permits? SCHEMA is {}",
@@ -124,7 +117,9 @@ impl<A: Application> Host for Typed<A> {
     }
 
     fn restored(&self, txn: &mut storage_leveldb::Transaction<'_>, ahead: u64) -> Result<(), StorageError> {
-        self.0.restored(&mut Transaction::new(txn), ahead)
+        // Other members of the new cluster get the state with the digest that it has then.
+        let mut uncounted = Digest::default();
+        self.0.restored(&mut Transaction::new(Effects::new(txn, &mut uncounted)), ahead)
     }
 }
 
@@ -168,6 +163,20 @@ pub(super) fn meta_of(stored: Option<&[u8]>) -> Result<Meta, StorageError> {
     }
 }
 
+/// The digest of the state that there is now.
+pub(crate) async fn stored_checkpoint(
+    reader: &StateReader<TypeConfig, Hosted>,
+) -> Result<Checkpoint, StorageError> {
+    let found = reader.query(Box::new(|view| {
+        let digest = meta_of(view.get(&Meta::KEY)?.as_deref())?.digest;
+        Ok(Box::new(Checkpoint { index: view.applied_index(), digest }))
+    }));
+    let found = found.await?.downcast();
+    found
+        .map(|checkpoint| *checkpoint)
+        .map_err(|_| StorageError::corrupt("an answer of another type".to_owned()))
+}
+
 /// Asks how far the application is.
 pub(crate) fn stored_meta() -> Ask {
     Box::new(|view| Ok(Box::new(meta_of(view.get(&Meta::KEY)?.as_deref())?)))
@@ -186,12 +195,19 @@ pub(crate) struct Hosted {
     clock: Arc<Clock>,
     in_force: Arc<InForce>,
     applied_bytes: Arc<AtomicU64>,
+    trail: Arc<Trail>,
 }
 
 impl Hosted {
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
         let in_force = Arc::new(InForce::new(host.schema()));
-        Self { host, clock: Arc::new(Clock::new()), in_force, applied_bytes: Arc::default() }
+        Self {
+            host,
+            clock: Arc::new(Clock::new()),
+            in_force,
+            applied_bytes: Arc::default(),
+            trail: Arc::default(),
+        }
     }
 
     pub(crate) fn host(&self) -> &Arc<dyn Host> {
@@ -223,20 +239,28 @@ impl Hosted {
         &self.applied_bytes
     }
 
+    /// The digests at the last entries.
+    pub(crate) fn trail(&self) -> &Arc<Trail> {
+        &self.trail
+    }
+
     fn apply_one(
         &self,
-        txn: &mut storage_leveldb::Transaction<'_>,
+        txn: &mut Effects<'_, '_>,
         at: At,
         command: &Command,
     ) -> Result<Outcome, StorageError> {
         session::sweep(txn, at.position)?;
         let Some(id) = at.request_id else {
-            return self.host.apply(txn, at, &command.bytes).map(Outcome::Applied);
+            let response = self.host.apply(txn.reborrow(), at, &command.bytes)?;
+            txn.answered(&response);
+            return Ok(Outcome::Applied(response));
         };
         if let Some(outcome) = session::settled(txn, at.position, &id)? {
             return Ok(outcome);
         }
-        let response = self.host.apply(txn, at, &command.bytes)?;
+        let response = self.host.apply(txn.reborrow(), at, &command.bytes)?;
+        txn.answered(&response);
         session::remember(txn, at.position, &id, self.host.remembered(&response)?)?;
         Ok(Outcome::Applied(response))
     }
@@ -265,16 +289,20 @@ impl storage_leveldb::Application<TypeConfig> for Hosted {
         // Of a leader that was elected while its clock, or what it knew, was behind.
         meta.time = meta.time.max(stamp.time);
         meta.schema = meta.schema.max(stamp.schema);
+        let before = (meta.digest, meta.position);
+        meta.digest.entry(index, meta.position, meta.time, meta.schema);
+        let mut effects = Effects::new(txn, &mut meta.digest);
         let mut outcomes = Vec::new();
         for command in commands {
             let command = command.map_err(|e| StorageError::corrupt(e.to_string()))?;
             meta.position += 1;
-            let Meta { position, time, schema } = meta;
+            let (position, time, schema) = (meta.position, meta.time, meta.schema);
             let at = At { position, time, schema, request_id: command.request_id };
             note(index, &at, &command);
-            outcomes.push(self.apply_one(txn, at, &command)?);
+            outcomes.push(self.apply_one(&mut effects, at, &command)?);
         }
         txn.put(&Meta::KEY, &meta.encode());
+        self.trail.note(before, Checkpoint { index, digest: meta.digest }, meta.position);
         self.clock.applied(meta.time);
         self.in_force.applied(meta.schema, meta.position);
         self.applied_bytes.fetch_add(batch.len() as u64, Ordering::Relaxed);

@@ -2,10 +2,14 @@
 //!
 //! `Application` is what an author writes. `Hosted` makes of it what the storage calls, the same
 //! type for every application: so consensus, storage and network are compiled once, here. A `Batch`
-//! is what a Raft entry carries; `Session`s make each of its commands happen once.
+//! is what a Raft entry carries; `Session`s make each of its commands happen once. `Effects` count
+//! all that is written in a `Digest`, and a `Trail` remembers it, so that nodes can compare what
+//! they have applied.
 
 mod ahead;
 mod batch;
+mod digest;
+mod effects;
 mod facts;
 mod hosted;
 mod in_force;
@@ -17,6 +21,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod time;
+mod trail;
 mod transaction;
 mod view;
 
@@ -27,14 +32,19 @@ pub use self::transaction::Transaction;
 pub use self::view::View;
 pub(crate) use ahead::{AHEAD, move_ahead};
 pub(crate) use batch::{Batch, Command, Stamp};
+pub(crate) use digest::Digest;
+pub(crate) use effects::Effects;
 pub(crate) use facts::{Facts, facts, facts_found};
-pub(crate) use hosted::{Ask, Host, Hosted, Typed, as_sent, meta_found, stored_meta, unless_it_panics};
+pub(crate) use hosted::{
+    Ask, Host, Hosted, Typed, as_sent, meta_found, stored_checkpoint, stored_meta, unless_it_panics,
+};
 pub(crate) use in_force::InForce;
 pub(crate) use outcome::{Outcome, Outcomes};
 pub(crate) use place::{Meta, Place};
 #[cfg(test)]
 pub(crate) use session::GENERATION_COMMANDS;
 pub(crate) use session::{Session, generation};
+pub(crate) use trail::{Checkpoint, MAX_CHECKPOINTS, Trail};
 pub(crate) use view::{decoded, encoded};
 
 use serde::Serialize;

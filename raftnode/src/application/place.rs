@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use storage_leveldb::scan::KeyRange;
 
+use super::digest::Digest;
 use super::time::ClusterTime;
 
 const APPLICATION: u8 = b'a';
@@ -81,7 +82,8 @@ fn sessions_of(generation: u64) -> Vec<u8> {
     key
 }
 
-/// How far the application is: `[position u64][time u64, milliseconds][schema u32]`, little endian.
+/// How far the application is: `[position u64][time u64, milliseconds][schema u32][digest u64]`,
+/// little endian.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// Commands applied so far.
@@ -90,29 +92,35 @@ pub(crate) struct Meta {
     pub(crate) time: ClusterTime,
     /// The latest in force.
     pub(crate) schema: u32,
+    /// Of everything applied so far.
+    pub(crate) digest: Digest,
 }
 
 impl Meta {
     pub(super) const KEY: [u8; 1] = [META];
 
-    pub(crate) fn encode(self) -> [u8; 20] {
-        let mut bytes = [0; 20];
+    pub(crate) fn encode(self) -> [u8; 28] {
+        let mut bytes = [0; 28];
         let (position, rest) = bytes.split_at_mut(8);
-        let (time, schema) = rest.split_at_mut(8);
+        let (time, rest) = rest.split_at_mut(8);
+        let (schema, digest) = rest.split_at_mut(4);
         position.copy_from_slice(&self.position.to_le_bytes());
         time.copy_from_slice(&self.time.as_millis().to_le_bytes());
         schema.copy_from_slice(&self.schema.to_le_bytes());
+        digest.copy_from_slice(&self.digest.to_bits().to_le_bytes());
         bytes
     }
 
     /// `None`: these are not the bytes of one.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (position, rest) = bytes.split_first_chunk()?;
-        let (time, schema) = rest.split_first_chunk()?;
+        let (time, rest) = rest.split_first_chunk()?;
+        let (schema, digest) = rest.split_first_chunk()?;
         Some(Self {
             position: u64::from_le_bytes(*position),
             time: ClusterTime::from_millis(u64::from_le_bytes(*time)),
-            schema: u32::from_le_bytes(schema.try_into().ok()?),
+            schema: u32::from_le_bytes(*schema),
+            digest: Digest::from_bits(u64::from_le_bytes(digest.try_into().ok()?)),
         })
     }
 }
@@ -138,8 +146,9 @@ mod tests {
 
     #[test]
     fn meta_is_read_back() {
-        let meta = Meta { position: 7, time: ClusterTime::from_millis(9), schema: 2 };
+        let digest = Digest::from_bits(u64::MAX - 1);
+        let meta = Meta { position: 7, time: ClusterTime::from_millis(9), schema: 2, digest };
         assert_eq!(Meta::decode(&meta.encode()), Some(meta));
-        assert_eq!(Meta::decode(&meta.encode()[..19]), None);
+        assert_eq!(Meta::decode(&meta.encode()[..27]), None);
     }
 }

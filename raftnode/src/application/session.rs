@@ -11,9 +11,10 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use storage_leveldb::StorageError;
 use storage_leveldb::scan::ScanLimit;
-use storage_leveldb::{StorageError, Transaction};
 
+use super::effects::Effects;
 use super::outcome::Outcome;
 use super::place;
 use super::request_id::RequestId;
@@ -44,7 +45,7 @@ pub(crate) fn generation(position: u64) -> u64 {
 
 /// The outcome of a write that must not be applied: a repetition, or one that is too old.
 pub(super) fn settled(
-    txn: &mut Transaction<'_>,
+    txn: &mut Effects<'_, '_>,
     position: u64,
     id: &RequestId,
 ) -> Result<Option<Outcome>, StorageError> {
@@ -58,7 +59,7 @@ pub(super) fn settled(
 
 /// Remembers the response to a client's newest write.
 pub(super) fn remember(
-    txn: &mut Transaction<'_>,
+    txn: &mut Effects<'_, '_>,
     position: u64,
     id: &RequestId,
     response: Bytes,
@@ -71,7 +72,7 @@ pub(super) fn remember(
 }
 
 fn find(
-    txn: &mut Transaction<'_>,
+    txn: &mut Effects<'_, '_>,
     position: u64,
     client_id: &[u8; 16],
 ) -> Result<Option<Session>, StorageError> {
@@ -88,7 +89,7 @@ fn find(
 
 /// Forgets sessions that no lookup can reach any more: takes the step that belongs to `position`,
 /// if one does.
-pub(super) fn sweep(txn: &mut Transaction<'_>, position: u64) -> Result<(), StorageError> {
+pub(super) fn sweep(txn: &mut Effects<'_, '_>, position: u64) -> Result<(), StorageError> {
     let oldest_live = generation(position).saturating_sub(1);
     if !position.is_multiple_of(STEP_EVERY_COMMANDS) || oldest_live == 0 {
         return Ok(());

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use storage_leveldb::StorageError;
 use storage_leveldb::scan::{KeyRange, ScanLimit};
 
+use super::effects::Effects;
 use super::place;
 use super::view::{decoded, encoded};
 
@@ -13,11 +14,11 @@ use super::view::{decoded, encoded};
 /// before it. Nothing of it is seen by others before the command has been applied, and after a
 /// crash either all of it is there or nothing.
 pub struct Transaction<'t, 'b> {
-    inner: &'t mut storage_leveldb::Transaction<'b>,
+    inner: Effects<'t, 'b>,
 }
 
 impl<'t, 'b> Transaction<'t, 'b> {
-    pub(super) fn new(inner: &'t mut storage_leveldb::Transaction<'b>) -> Self {
+    pub(super) fn new(inner: Effects<'t, 'b>) -> Self {
         Self { inner }
     }
 

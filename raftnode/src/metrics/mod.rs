@@ -2,6 +2,7 @@
 //! has the list, and a test compares it with a running node.
 
 mod auth;
+mod digests;
 mod network;
 mod peers;
 mod raft;
@@ -12,6 +13,7 @@ mod storage;
 mod tls;
 
 pub(crate) use auth::AuthMetrics;
+pub(crate) use digests::DigestMetrics;
 pub(crate) use network::NetworkMetrics;
 pub(crate) use peers::MemberGauges;
 pub(crate) use raft::{LeaderLife, RaftMetrics};

@@ -8,7 +8,8 @@ use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 use super::series::{count, register};
 use super::tls::TlsMetrics;
 use super::{
-    AuthMetrics, LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics, StorageMetrics,
+    AuthMetrics, DigestMetrics, LeaderLife, MemberGauges, NetworkMetrics, Op, RaftMetrics, RequestMetrics,
+    StorageMetrics,
 };
 use crate::config::Program;
 use crate::raft::NodeId;
@@ -31,6 +32,8 @@ pub(crate) struct Metrics {
     pub storage: Arc<StorageMetrics>,
     /// Certificates.
     tls: TlsMetrics,
+    /// Comparisons with other nodes.
+    pub digests: DigestMetrics,
     /// Requests refused for want of rights.
     pub auth: AuthMetrics,
     /// Calls to peers.
@@ -61,6 +64,7 @@ impl Metrics {
             members: MemberGauges::new(&registry, application)?,
             storage: Arc::new(StorageMetrics::new(&registry)?),
             tls: TlsMetrics::new(&registry)?,
+            digests: DigestMetrics::new(&registry)?,
             auth: AuthMetrics::new(&registry)?,
             network: Arc::new(NetworkMetrics::new(&registry)?),
             registry,

@@ -31,7 +31,7 @@ use crate::metrics::{Collectors, Metrics, Op};
 use crate::peer::{Enrollment, PeerService};
 use crate::raft::{Raft, TypeConfig, raft_config};
 use crate::standing::{
-    Handles, LeaderWatch, Local, join, joins_another, steward, succeed_leader, watch_data_dir, watch_disk,
+    Handles, LeaderWatch, Local, join, joins_another, steward, succeed_leader, watch_data_dir, watch_digests, watch_disk, watch_memory,
     watch_schemas, watch_snapshots,
 };
 use crate::tls::{Dialler, Tls};
@@ -177,6 +177,8 @@ impl Plan {
         watchers.spawn(join(Arc::clone(&local)));
         watchers.spawn(steward::run(Arc::clone(&local)));
         watchers.spawn(watch_schemas(Arc::clone(&local)));
+        watchers.spawn(watch_digests(Arc::clone(&local), metrics.digests.clone()));
+        watchers.spawn(watch_memory(Arc::clone(&local)));
         watchers.spawn(steward::follow_places(Arc::clone(&local), places));
         watchers.spawn(history::run(Arc::clone(&local), Arc::clone(&metrics), history));
         watchers.spawn(watch_snapshots(Arc::clone(&local), Arc::clone(self.hosted.applied_bytes())));
@@ -323,6 +325,7 @@ impl Core {
             leader_watch: LeaderWatch::default(),
             enrollment,
             in_force: Arc::clone(hosted.in_force()),
+            trail: Arc::clone(hosted.trail()),
             peers: data_dir.identity().peers,
             dialler,
         };

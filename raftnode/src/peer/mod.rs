@@ -12,5 +12,5 @@ mod service;
 
 pub(crate) use enrollment::{Enrollment, EnrollmentError, RESERVATION};
 pub(crate) use entrance::Entrance;
-pub(crate) use question::{ASK_TIMEOUT, AskError, Description, adopt, describe, reserve};
+pub(crate) use question::{ASK_TIMEOUT, AskError, Description, adopt, describe, digests, reserve};
 pub(crate) use service::{PeerService, own_description};

@@ -8,6 +8,7 @@ use proto::node::v1::peer_client::PeerClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
+use crate::application::{Checkpoint, Digest, MAX_CHECKPOINTS};
 use crate::raft::NodeId;
 use crate::tls::Dialler;
 
@@ -32,6 +33,15 @@ pub(crate) struct Description {
     pub schema: u32,
     /// What its application calls itself.
     pub application: String,
+}
+
+/// What another node has applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Digests {
+    /// Which data directory it is.
+    pub(crate) incarnation: Option<Incarnation>,
+    /// In ascending order.
+    pub(crate) checkpoints: Vec<Checkpoint>,
 }
 
 /// Another node did not do what it was asked.
@@ -92,6 +102,21 @@ pub(crate) async fn adopt(
     let (cluster_id, incarnation) = (cluster_id.to_bytes(), incarnation.to_bytes());
     let request = pb::AdoptRequest { cluster_id, target, incarnation };
     ask((dialler, Some(target), address), async |mut peer| peer.adopt(timed(request)).await).await.map(drop)
+}
+
+/// Asks the node `target` at `address` what it has applied.
+///
+/// # Errors
+/// It does not answer, refuses, or does not answer as a node does.
+pub(crate) async fn digests(
+    dialler: &Dialler,
+    address: &str,
+    target: NodeId,
+    cluster_id: ClusterId,
+) -> Result<Digests, AskError> {
+    let request = pb::DigestsRequest { cluster_id: cluster_id.to_bytes(), target };
+    let asked = ask((dialler, Some(target), address), async |mut peer| peer.digests(timed(request)).await);
+    Digests::try_from(asked.await?).map_err(|reason| AskError::Silent { address: address.to_owned(), reason })
 }
 
 fn timed<T>(message: T) -> Request<T> {
@@ -156,6 +181,21 @@ impl TryFrom<pb::DescribeResponse> for Description {
             schema: answer.schema,
             application: answer.application,
         })
+    }
+}
+
+impl TryFrom<pb::DigestsResponse> for Digests {
+    type Error = String;
+
+    fn try_from(answer: pb::DigestsResponse) -> Result<Self, String> {
+        let count = answer.checkpoints.len();
+        if count > MAX_CHECKPOINTS || !answer.checkpoints.is_sorted_by(|one, next| one.index < next.index) {
+            return Err(format!("its {count} digests are too many, or not in order"));
+        }
+        let checkpoint =
+            |it: pb::Checkpoint| Checkpoint { index: it.index, digest: Digest::from_bits(it.digest) };
+        let checkpoints = answer.checkpoints.into_iter().map(checkpoint).collect();
+        Ok(Self { incarnation: incarnation(&answer.incarnation)?, checkpoints })
     }
 }
 

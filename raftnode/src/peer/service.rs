@@ -10,6 +10,7 @@ use proto::node::v1::peer_server::{Peer, PeerServer};
 use tonic::{Request, Response, Status};
 
 use super::{Description, EnrollmentError};
+use crate::application::Checkpoint;
 use crate::raft::{Member, NodeId};
 use crate::standing::Local;
 
@@ -65,6 +66,25 @@ impl Peer for PeerService {
         let adopted = adopted.map_err(|e| Status::internal(format!("cannot join: {e}")))?;
         adopted.map_err(|e| refused(&e))?;
         Ok(Response::new(pb::AdoptResponse {}))
+    }
+
+    async fn digests(
+        &self,
+        request: Request<pb::DigestsRequest>,
+    ) -> Result<Response<pb::DigestsResponse>, Status> {
+        let request = request.into_inner();
+        self.check_target(request.target)?;
+        let asked = cluster_id(&request.cluster_id)?;
+        let member = self.local.identity().member().filter(|member| member.cluster_id == asked);
+        let member = member.ok_or_else(|| {
+            Status::failed_precondition(format!("node {} is not a member of cluster {asked}", self.local.id))
+        })?;
+        let found = self.local.checkpoints().await.map_err(|e| Status::unavailable(e.to_string()))?;
+        let checkpoint = |it: Checkpoint| pb::Checkpoint { index: it.index, digest: it.digest.to_bits() };
+        Ok(Response::new(pb::DigestsResponse {
+            incarnation: member.incarnation.map_or_else(Bytes::new, Incarnation::to_bytes),
+            checkpoints: found.into_iter().map(checkpoint).collect(),
+        }))
     }
 }
 

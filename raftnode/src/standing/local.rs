@@ -1,18 +1,18 @@
 //! What every surface of this node (clients, HTTP, shutdown) shares.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use network_grpc::LocalIdentity;
 use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver as _;
-use storage_leveldb::{Fault, Health, Sizes, StateReader};
+use storage_leveldb::{Fault, Health, Sizes, StateReader, StorageError};
 use tokio::sync::watch;
 
 use super::affiliation::Hearsay;
 use super::{DiskBytes, DiskSpace, LeaderWatch};
-use crate::application::{Hosted, InForce};
+use crate::application::{Checkpoint, Hosted, InForce, Trail, stored_checkpoint};
 use crate::config::{JoinOptions, NodeConfig, Peers, Program};
 use crate::peer::Enrollment;
 use crate::raft::{LEADER_LEASE, Member, Metrics, NodeId, Raft, TypeConfig};
@@ -34,6 +34,8 @@ pub(crate) struct Local {
     pub join: JoinOptions,
     /// Which schema of the application is in force.
     pub in_force: Arc<InForce>,
+    /// The digests of what this node has applied.
+    trail: Arc<Trail>,
     /// How it belongs to a cluster.
     pub enrollment: Arc<Enrollment>,
     /// One change of the membership at a time; held by whatever makes one.
@@ -57,6 +59,8 @@ pub(crate) struct Local {
     pub dialler: Dialler,
     /// Whether the disk does not answer.
     disk_hangs: watch::Sender<bool>,
+    /// Nodes that have applied something else, while it is not known which of them is wrong.
+    differing: Mutex<Option<String>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -91,6 +95,7 @@ pub(crate) struct Handles {
     pub(crate) leader_watch: LeaderWatch,
     pub(crate) enrollment: Arc<Enrollment>,
     pub(crate) in_force: Arc<InForce>,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) peers: Option<Peers>,
     pub(crate) dialler: Dialler,
 }
@@ -106,6 +111,7 @@ impl Local {
             peers: handles.peers.filter(|_| !config.join.is_asked()),
             join: config.join.clone(),
             in_force: handles.in_force,
+            trail: handles.trail,
             enrollment: handles.enrollment,
             membership_change: tokio::sync::Mutex::default(),
             hearsay: Hearsay::default(),
@@ -118,6 +124,7 @@ impl Local {
             leader_watch: handles.leader_watch,
             dialler: handles.dialler,
             disk_hangs: watch::Sender::new(false),
+            differing: Mutex::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -158,6 +165,27 @@ impl Local {
                 None => Leader::Nobody,
             }
         })
+    }
+
+    /// Whether this node leads.
+    #[must_use]
+    pub(crate) fn leads(&self) -> bool {
+        self.with_metrics(|metrics| metrics.state.is_leader())
+    }
+
+    /// The digests of what this node has applied, in ascending order.
+    pub(crate) async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StorageError> {
+        Ok(self.trail.with(stored_checkpoint(&self.reader).await?))
+    }
+
+    /// Nodes that have applied something else, while it is not known which of them is wrong.
+    #[must_use]
+    pub(crate) fn differing(&self) -> Option<String> {
+        self.differing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_differing(&self, differing: Option<String>) {
+        *self.differing.lock().unwrap_or_else(PoisonError::into_inner) = differing;
     }
 
     /// Whether this node has ever been part of a cluster.

@@ -56,6 +56,11 @@ pub(crate) enum Problem {
         /// What this node advertises.
         own: Box<Member>,
     },
+    /// A node has applied something else, and no majority says which of them is wrong.
+    #[error(
+        "{0} has applied something else than this node, and no majority of the voters says which of them is wrong"
+    )]
+    Differs(String),
     /// The next writes may not fit.
     #[error("the disk is nearly full: {} MiB of {} MiB are free; make room", free / MIB, size / MIB)]
     NearlyFull {
@@ -72,7 +77,7 @@ impl Problem {
     /// Whether requests should not be sent to this node.
     #[must_use]
     pub(crate) fn keeps_from_serving(&self) -> bool {
-        !matches!(self, Self::Moved { .. } | Self::NearlyFull { .. })
+        !matches!(self, Self::Moved { .. } | Self::Differs(_) | Self::NearlyFull { .. })
     }
 }
 
@@ -111,7 +116,8 @@ impl Local {
         }
         let no_leader =
             (!self.leader_watch.is_alive()).then(|| Problem::NoLeader(self.leader_watch.silence()));
-        let problems = [no_leader, self.lag(), self.moved(), space.and_then(nearly_full)];
+        let differs = self.differing().map(Problem::Differs);
+        let problems = [no_leader, self.lag(), differs, self.moved(), space.and_then(nearly_full)];
         problems.into_iter().flatten().collect()
     }
 

@@ -1,5 +1,5 @@
-//! Nodes of applications that make mistakes, of programs that are upgraded, and that ask for
-//! rights. One theme a file, one binary for all of them.
+//! Nodes of applications that make mistakes, of programs that are upgraded, that differ, and that
+//! ask for rights. One theme a file, one binary for all of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +12,7 @@
 )]
 
 mod answers;
+mod diverged;
 mod encodings;
 mod nodes;
 mod planted;

@@ -1,17 +1,12 @@
 //! A cluster is upgraded while it runs: node by node, from a program of schema 1 to one of schema
 //! 2, which has one command more and does another one differently.
-use std::path::Path;
-use std::time::{Duration, Instant};
 
-use raftnode::{
-    Address, Application, At, Error, Node, NodeConfig, StartError, StorageError, Transaction, View,
-};
+use raftnode::{Application, At, Error, Node, NodeConfig, StartError, StorageError, Transaction, View};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-/// How long something that is waited for may take.
-const WITHIN: Duration = Duration::from_secs(30);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use crate::nodes::{configs, until};
+
 const NODES: u64 = 3;
 
 /// What the first program knows.
@@ -127,42 +122,6 @@ impl Program {
     }
 }
 
-/// Ports are taken once all are known, so that the peer list can name them.
-fn configs(dir: &Path) -> Vec<NodeConfig> {
-    let free = || {
-        let listener = crate::ports::hold();
-        let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
-        (listener, address)
-    };
-    let mut held = Vec::new();
-    let mut configs = Vec::new();
-    for id in 1..=NODES {
-        let [client, raft, http] = [free(), free(), free()].map(|(listener, address)| {
-            held.push(listener);
-            address
-        });
-        configs.push(NodeConfig::new(id, dir.join(id.to_string()), client, raft, http));
-    }
-    let listed = configs
-        .iter()
-        .map(|config| format!("{}={}/{}", config.id, config.raft.advertise, config.client.advertise));
-    let peers = listed.collect::<Vec<_>>().join(",");
-    configs.iter_mut().for_each(|config| config.peers = Some(peers.parse().unwrap()));
-    configs
-}
-
-/// Tries again while nothing was applied, as any client does.
-async fn until<T>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let begun = Instant::now();
-    loop {
-        match attempt().await {
-            Ok(done) => return done,
-            Err(e) => assert!(begun.elapsed() < WITHIN, "{what}: {e}"),
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
 async fn added(node: &Program, more: u64) -> u64 {
     until("an addition", async || match node.add(more).await {
         Ok(sum) => Ok(sum),
@@ -179,7 +138,7 @@ async fn added(node: &Program, more: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_is_upgraded_node_by_node_while_it_serves() {
     let dir = TempDir::new().unwrap();
-    let configs = configs(dir.path());
+    let configs = configs(dir.path(), NODES);
     let mut nodes = Vec::new();
     for config in &configs {
         nodes.push(Program::Old(Node::builder(Old).start(config.clone()).await.unwrap()));

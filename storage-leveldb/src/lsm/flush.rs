@@ -55,6 +55,7 @@ fn flush(
     if memtable.is_empty() {
         return tree.commit_flush(memtable, frontier, None, epoch);
     }
+    tree.check_memtable(memtable)?;
     let mut table = tree.new_table(&tree.disk)?;
     let changes = changes_of(memtable, &tree.operator()).enumerate();
     for (pairs, change) in changes {

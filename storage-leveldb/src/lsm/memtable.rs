@@ -12,6 +12,7 @@ use super::bloom::BloomFilter;
 use super::change::Change;
 use super::merge_operator::MergeOperator;
 use crate::error::StorageError;
+use crate::health::Fault;
 #[cfg(feature = "testing")]
 use crate::invariants::all_hold;
 use crate::scan::{KeyRange, ScanLimit};
@@ -22,6 +23,8 @@ const CHANGE_OVERHEAD_BYTES: usize = 160;
 /// piece for each pair would take so long to be given back that the apply thread waits for the C
 /// library.
 const COPIED_BYTES: usize = 4096;
+/// What is applied waits for a check of so many keys, which takes some 20 us.
+const KEYS_CHECKED_AT_ONCE: usize = 256;
 
 /// The changes of one key: `older` in ascending order, and the newest.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ struct History {
     sequence: u64,
     change: Change,
     older: Vec<(u64, Change)>,
+    /// Of the key and `change`, from when they came: what becomes a table is what was applied.
+    sum: u32,
 }
 
 impl History {
@@ -42,11 +47,38 @@ impl History {
 
     /// `change` is all that is to be known of this memtable's changes: what was merged into is in
     /// it.
-    fn push(&mut self, sequence: u64, change: Change) {
+    fn push(&mut self, sequence: u64, change: Change, sum: u32) {
         debug_assert!(self.sequence < sequence, "the changes of a key ascend");
         let before = (self.sequence, std::mem::replace(&mut self.change, change));
-        self.sequence = sequence;
+        (self.sequence, self.sum) = (sequence, sum);
         self.older.push(before);
+    }
+}
+
+/// A checksum (CRC-32C) of what is in memory for a key.
+fn sum_of(key: &[u8], change: &Change) -> u32 {
+    let (kind, value): (u8, &[u8]) = match change {
+        Change::Put(value) => (1, value),
+        Change::Delete => (2, &[]),
+        Change::Merge(operand) => (3, operand),
+    };
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[kind]), value)
+}
+
+impl History {
+    /// # Errors
+    /// This is not what was applied.
+    fn check(&self, key: &[u8]) -> Result<(), Fault> {
+        if sum_of(key, &self.change) == self.sum {
+            return Ok(());
+        }
+        let bytes = key.len() + self.change.bytes();
+        Err(Fault::corrupt(
+            "memory",
+            format!(
+                "a pair of {bytes} bytes is not what was applied any more: the memory of this machine has failed"
+            ),
+        ))
     }
 }
 
@@ -89,14 +121,19 @@ impl Memtable {
             added += CHANGE_OVERHEAD_BYTES + key.len();
             match keys.entry(key) {
                 Entry::Occupied(mut history) => {
+                    if matches!(change, Change::Merge(_)) {
+                        history.get().check(history.key())?;
+                    }
                     let change = operator.both(history.key(), &history.get().change, change)?;
                     added += change.bytes();
-                    history.get_mut().push(sequence, change);
+                    let sum = sum_of(history.key(), &change);
+                    history.get_mut().push(sequence, change, sum);
                 }
                 Entry::Vacant(place) => {
                     added += change.bytes();
                     self.filter.add(place.key());
-                    place.insert(History { sequence, change, older: Vec::new() });
+                    let sum = sum_of(place.key(), &change);
+                    place.insert(History { sequence, change, older: Vec::new(), sum });
                 }
             }
         }
@@ -104,6 +141,38 @@ impl Memtable {
         self.bytes.fetch_add(added, Ordering::Relaxed);
         self.published.store(sequence, Ordering::Release);
         Ok(())
+    }
+
+    /// Whether the newest change of each key is what was applied. Others read and write meanwhile.
+    ///
+    /// # Errors
+    /// One is not: a bit of this memory was flipped.
+    pub(crate) fn check_memory(&self) -> Result<(), Fault> {
+        let mut from = Bound::Unbounded;
+        loop {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let mut last = None;
+            for (key, history) in keys.range::<Bytes, _>((from, Bound::Unbounded)).take(KEYS_CHECKED_AT_ONCE)
+            {
+                history.check(key)?;
+                last = Some(key.clone());
+            }
+            match last {
+                Some(last) => from = Bound::Excluded(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Flips a bit in the memory of a value.
+    #[cfg(test)]
+    fn flip_bit(&self, key: &[u8]) {
+        let mut keys = self.keys.write().unwrap();
+        let history = keys.get_mut(key).unwrap();
+        let (Change::Put(value) | Change::Merge(value)) = &mut history.change else { panic!("no value") };
+        let mut flipped = value.to_vec();
+        flipped[0] ^= 4;
+        *value = flipped.into();
     }
 
     /// What must hold while nothing is applied.
@@ -251,6 +320,36 @@ mod tests {
             "one behind the other"
         );
         assert_eq!(copied[1].1.clone().alone().unwrap().as_ptr(), long.as_ptr(), "a long one is not copied");
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_before_it_is_merged_or_written() {
+        let of = |n: usize| format!("key {n:04}");
+        let full = || {
+            let memtable = Memtable::new(1, 0);
+            for n in 0..3 * KEYS_CHECKED_AT_ONCE {
+                let change = if n % 2 == 0 { put("value") } else { append("operand") };
+                let batch = BTreeMap::from([(of(n).into_bytes(), change)]);
+                memtable.apply(batch, n as u64 + 1, &MergeOperator::that_appends()).unwrap();
+            }
+            memtable
+        };
+        for n in [0, KEYS_CHECKED_AT_ONCE, 3 * KEYS_CHECKED_AT_ONCE - 1] {
+            let memtable = full();
+            memtable.check_memory().unwrap();
+            memtable.flip_bit(of(n).as_bytes());
+            let fault = memtable.check_memory().unwrap_err();
+            assert!(fault.reason.contains("memory of this machine"), "{fault}");
+            // What is merged into it would have a checksum that fits.
+            let onto = |change| {
+                let batch = BTreeMap::from([(of(n).into_bytes(), change)]);
+                memtable.apply(batch, 9999, &MergeOperator::that_appends())
+            };
+            onto(append("more")).unwrap_err();
+            // What replaces it is good.
+            onto(put("new")).unwrap();
+            memtable.check_memory().unwrap();
+        }
     }
 
     #[test]

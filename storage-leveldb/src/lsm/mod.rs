@@ -19,6 +19,7 @@ pub(crate) mod compaction;
 pub(crate) mod flush;
 pub(crate) mod key;
 pub(crate) mod manifest;
+pub(crate) mod memory_check;
 pub(crate) mod memtable;
 pub(crate) mod merge_operator;
 pub(crate) mod merging_iterator;

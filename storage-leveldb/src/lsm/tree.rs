@@ -174,7 +174,7 @@ impl LsmTree {
         sequence: u64,
     ) -> Result<bool, StorageError> {
         let version = self.version();
-        version.active.apply(changes, sequence, &version.operator)?;
+        version.active.apply(changes, sequence, &version.operator).map_err(|e| self.latched(e))?;
         Ok(version.active.bytes() < self.memtable_bytes)
     }
 

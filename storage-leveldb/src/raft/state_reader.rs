@@ -60,6 +60,18 @@ impl<C: StandardTypes, A: Application<C>> StateReader<C, A> {
         self.query_blocking(query)
     }
 
+    /// Whether the part of the state that is in memory only is what was applied: a bit that was
+    /// flipped in it is found before it is on disk, where it would have a checksum that fits. To be
+    /// asked from time to time, on a thread for blocking work: it reads all of that part, and
+    /// nothing waits for it for longer than some microseconds.
+    ///
+    /// # Errors
+    /// It is not, or another fault; it is latched.
+    pub fn check_memory_blocking(&self) -> Result<(), StorageError> {
+        self.tree.disk.health.check()?;
+        self.tree.check_memory()
+    }
+
     /// What must hold between two applies.
     #[cfg(feature = "testing")]
     pub(crate) fn check_invariants(&self) -> Result<(), &'static str> {

@@ -79,7 +79,7 @@ impl<A: Application> Cluster<A> {
         let FoundAt { position, time, answer } = found;
         // A model says what is right, a failure included.
         let told = answer.clone().unwrap_or_else(|reason| reason.into());
-        self.history.read(Read { node, query, begun, position, time, answer: told });
+        self.history.end_read(Read { node, query, begun, ended: begun, position, time, answer: told });
         answer.map_err(Error::Refused)
     }
 
@@ -120,7 +120,7 @@ impl<A: Application> Cluster<A> {
         let give_up = Instant::now() + time;
         let mut lost = None;
         loop {
-            let status = match timeout_at(give_up, self.attempt(node, ask.clone())).await {
+            let status = match timeout_at(give_up, self.attempt(node, changes, ask.clone())).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(Failure::Final(status))) if lost.is_none() => return Err(status),
                 Ok(Err(Failure::NotApplied(status) | Failure::Final(status))) => status,
@@ -139,6 +139,7 @@ impl<A: Application> Cluster<A> {
     async fn attempt<T, F>(
         &self,
         node: NodeId,
+        changes: bool,
         ask: impl Fn(Requests) -> F + Send + 'static,
     ) -> Result<T, Failure>
     where
@@ -149,7 +150,9 @@ impl<A: Application> Cluster<A> {
         let Some(member) = self.member(node) else { return Err(no_leader(does_not_run(node))) };
         let answer = match member.leader() {
             None => return Err(no_leader(format!("node {node} knows of none"))),
-            Some(leader) if leader == node => ask(member.requests.clone()).await,
+            Some(leader) if leader == node || (!changes && member.requests.forwards_no_reads()) => {
+                ask(member.requests.clone()).await
+            }
             Some(leader) => {
                 let hop = self.network().call((node, leader), HOP_PATIENCE, move |port| ask(port.requests));
                 hop.await.unwrap_or_else(|silence| {

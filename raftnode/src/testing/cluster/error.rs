@@ -53,6 +53,9 @@ pub enum ClusterError {
         /// The same of another node, or of the same one after a crash.
         other: String,
     },
+    /// Nodes say that they have applied different things.
+    #[error("the digests of what was applied differ:\n{0}")]
+    Digests(String),
     /// Nodes that have applied the same commands have different pairs.
     #[error("on node {node} the value of {key:?} is {found:?}, not {expected:?}")]
     State {
@@ -99,13 +102,13 @@ pub enum ClusterError {
         /// What is right.
         applied: Bytes,
     },
-    /// A write that began after another had been acknowledged was applied before it.
-    #[error("the write {later} began after {earlier} was acknowledged, and was applied before it")]
+    /// What began after something else had ended came before it: time went back for a client.
+    #[error("{later} began after {earlier} had ended, and comes before it")]
     OutOfOrder {
-        /// Acknowledged.
-        earlier: WriteName,
-        /// Begun after that.
-        later: WriteName,
+        /// A write that was acknowledged, or a read that was answered.
+        earlier: String,
+        /// A write or a read that began after that.
+        later: String,
     },
     /// A linearizable read missed an acknowledged write.
     #[error(

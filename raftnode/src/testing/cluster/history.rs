@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use storage_leveldb::{StorageError, Transaction};
 
-use crate::application::{At, ClusterTime, Host, RequestId};
+use crate::application::{At, ClusterTime, Effects, Host, RequestId};
 use crate::raft::NodeId;
 
 /// Which of the things that clients did, in the order in which they began and ended.
@@ -45,6 +45,7 @@ pub(super) struct Read {
     pub(super) node: NodeId,
     pub(super) query: Bytes,
     pub(super) begun: Moment,
+    pub(super) ended: Moment,
     /// How many commands had been applied to what it saw.
     pub(super) position: u64,
     /// The time of what it saw.
@@ -100,8 +101,11 @@ impl History {
         }
     }
 
-    pub(super) fn read(&self, read: Read) {
-        self.events().reads.push(read);
+    /// A client was answered.
+    pub(super) fn end_read(&self, read: Read) {
+        let mut events = self.events();
+        let ended = events.tick();
+        events.reads.push(Read { ended, ..read });
     }
 
     fn applied(&self, new: Applied) {
@@ -124,7 +128,7 @@ pub(super) struct Recorded {
 }
 
 impl Host for Recorded {
-    fn apply(&self, txn: &mut Transaction<'_>, at: At, command: &[u8]) -> Result<Bytes, StorageError> {
+    fn apply(&self, txn: Effects<'_, '_>, at: At, command: &[u8]) -> Result<Bytes, StorageError> {
         let response = self.inner.apply(txn, at, command)?;
         let command = Bytes::copy_from_slice(command);
         self.history.applied(Applied { at, command, response: response.clone() });

@@ -14,6 +14,7 @@ use openraft::{OptionalSend, RaftNetworkFactory, RaftNetworkV2, Snapshot};
 use storage_leveldb::SnapshotFile;
 use tokio::io::AsyncWriteExt as _;
 
+use super::flaw::Flaw;
 use super::network::Network;
 use super::port::Port;
 use crate::raft::{Member, NodeId, TypeConfig};
@@ -32,6 +33,7 @@ enum Lane {
 pub(super) struct Peers {
     pub(super) network: Network,
     pub(super) from: NodeId,
+    pub(super) flaw: Option<Flaw>,
 }
 
 /// One link.
@@ -40,13 +42,15 @@ pub(super) struct Link {
     from: NodeId,
     to: NodeId,
     lane: Lane,
+    flaw: Option<Flaw>,
 }
 
 impl RaftNetworkFactory<TypeConfig> for Peers {
     type Network = Link;
 
     async fn new_client(&mut self, to: NodeId, _: &Member) -> Link {
-        Link { network: self.network.clone(), from: self.from, to, lane: Lane::Entries }
+        let (network, from, flaw) = (self.network.clone(), self.from, self.flaw);
+        Link { network, from, to, lane: Lane::Entries, flaw }
     }
 
     async fn new_heartbeat_client(&mut self, to: NodeId, node: &Member) -> Link {
@@ -74,6 +78,17 @@ impl Link {
     }
 }
 
+impl Link {
+    /// What was answered; of a flawed node, a vote where nothing was.
+    fn or_silence(
+        &self,
+        asked: Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>>,
+        granted: VoteResponse<TypeConfig>,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        if self.flaw == Some(Flaw::LoneElections) { asked.or(Ok(granted)) } else { asked }
+    }
+}
+
 impl RaftNetworkV2<TypeConfig> for Link {
     type SnapshotData = SnapshotFile;
 
@@ -94,7 +109,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(&option, |peer| async move { peer.raft.vote(rpc).await }).await
+        let granted = VoteResponse::new(&rpc.vote, rpc.last_log_id, true);
+        let asked = self.call(&option, |peer| async move { peer.raft.vote(rpc).await }).await;
+        self.or_silence(asked, granted)
     }
 
     async fn pre_vote(
@@ -102,7 +119,9 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(&option, |peer| async move { peer.raft.pre_vote(rpc).await }).await
+        let granted = VoteResponse::new(&rpc.vote, rpc.last_log_id, true);
+        let asked = self.call(&option, |peer| async move { peer.raft.pre_vote(rpc).await }).await;
+        self.or_silence(asked, granted)
     }
 
     async fn full_snapshot(

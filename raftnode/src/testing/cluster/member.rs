@@ -8,10 +8,11 @@ use storage_leveldb::testing::engine::LevelDbOptions;
 use storage_leveldb::testing::{SimDisk, Survival};
 use storage_leveldb::{Options, StateReader, Storage, StorageError};
 
+use super::flaw::Flaw;
 use super::link::Peers;
 use super::network::Network;
 use super::port::{Port, Requests};
-use crate::application::{Host, Hosted, meta_found, stored_meta};
+use crate::application::{Checkpoint, Host, Hosted, Trail, meta_found, stored_checkpoint, stored_meta};
 use crate::raft::{NodeId, Raft, TypeConfig, raft_config};
 
 /// Where a node stores on its disk.
@@ -25,8 +26,7 @@ const MEMORY_BYTES: usize = 16 * 1024;
 pub(super) struct Plan {
     pub(super) network: Network,
     pub(super) host: Arc<dyn Fn() -> Arc<dyn Host> + Send + Sync>,
-    /// openraft's default, which is not safe: a leader that restarts leads on.
-    pub(super) restores_leaders: bool,
+    pub(super) flaw: Option<Flaw>,
 }
 
 /// A running node.
@@ -35,6 +35,7 @@ pub(super) struct Member {
     pub(super) raft: Raft,
     pub(super) requests: Requests,
     pub(super) reader: StateReader<TypeConfig, Hosted>,
+    trail: Arc<Trail>,
 }
 
 impl Plan {
@@ -53,15 +54,16 @@ impl Plan {
         let meta = meta_found(reader.query(stored_meta()).await?);
         hosted.found(meta).map_err(|schema| unusable(&format_args!("the state has schema {schema}")))?;
         let mut config = raft_config("simulated", SNAPSHOT_ENTRIES).map_err(|e| unusable(&e))?;
-        if self.restores_leaders {
+        if self.flaw == Some(Flaw::RestoresLeaders) {
             config.enable_leader_restore = None;
         }
-        let peers = Peers { network: self.network.clone(), from: id };
+        let peers = Peers { network: self.network.clone(), from: id, flaw: self.flaw };
         let raft = Raft::new(id, Arc::new(config), peers, log, state).await.map_err(|e| unusable(&e))?;
-        let requests = Requests::start(host, hosted, reader.clone(), &raft);
+        let trail = Arc::clone(hosted.trail());
+        let requests = Requests::start(host, hosted, reader.clone(), &raft, self.flaw);
         let port = Port { incarnation, raft: raft.clone(), inbox, requests: requests.clone() };
         self.network.connect(id, port);
-        Ok(Member { id, raft, requests, reader })
+        Ok(Member { id, raft, requests, reader, trail })
     }
 }
 
@@ -85,6 +87,11 @@ impl Member {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         if metrics.state.is_leader() { Some(self.id) } else { metrics.current_leader }
+    }
+
+    /// The digests of what it has applied.
+    pub(super) async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StorageError> {
+        Ok(self.trail.with(stored_checkpoint(&self.reader).await?))
     }
 
     /// Cuts its power: answers what is left on its disk.

@@ -7,7 +7,9 @@
 
 mod check;
 mod client;
+mod disks;
 mod error;
+mod flaw;
 mod history;
 mod link;
 mod member;
@@ -34,14 +36,18 @@ pub use self::run::{ClusterFailure, ClusterTest};
 
 use self::check::Pairs;
 pub(super) use self::check::own_pairs;
+use self::flaw::Flaw;
 use self::history::{History, Recorded, WriteEnd};
 use self::member::{Member, Plan};
 use super::exercised::Exercised;
 use crate::application::{Application, Host, Typed};
 use crate::raft::{self, NodeId};
+use crate::standing::{Checkpoints, Judgement, judge};
 
 /// A cluster that is whole has a leader, and every node everything, after this long.
 const RECOVERY_SECONDS: u64 = 60;
+/// One that is made to go wrong is not waited for as long.
+const FLAWED_RECOVERY_SECONDS: u64 = 15;
 /// How often it is looked whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
@@ -58,6 +64,8 @@ pub struct Cluster<A: Application> {
     /// The highest number that a node ever had.
     last_node: AtomicU64,
     random: Mutex<Random>,
+    /// How much longer operations on slow disks take.
+    disk_delays: Mutex<Vec<Arc<AtomicU64>>>,
 }
 
 /// A node's place: its disk, and what runs on it.
@@ -110,14 +118,14 @@ impl<A: Application> Cluster<A> {
         seed: u64,
         application: impl Fn() -> A + Send + Sync + 'static,
     ) -> Result<Self, ClusterError> {
-        Self::start_as(nodes, seed, Arc::new(application), false).await
+        Self::start_as(nodes, seed, Arc::new(application), None).await
     }
 
     async fn start_as(
         nodes: u64,
         seed: u64,
         application: Arc<dyn Fn() -> A + Send + Sync>,
-        restores_leaders: bool,
+        flaw: Option<Flaw>,
     ) -> Result<Self, ClusterError> {
         let history = History::default();
         let (make, recorded) = (Arc::clone(&application), history.clone());
@@ -125,10 +133,11 @@ impl<A: Application> Cluster<A> {
             let inner = Arc::new(Typed(Arc::new(make())));
             Arc::new(Recorded { inner, history: recorded.clone() }) as Arc<dyn Host>
         };
-        let plan = Plan { network: Network::new(seed), host: Arc::new(host), restores_leaders };
+        let plan = Plan { network: Network::new(seed), host: Arc::new(host), flaw };
         let (seats, random) = (Mutex::default(), Mutex::new(Random::new(seed)));
         let last_node = AtomicU64::new(nodes);
-        let this = Self { application, plan, history, seats, last_node, random };
+        let disk_delays = Mutex::default();
+        let this = Self { application, plan, history, seats, last_node, random, disk_delays };
         for id in 1..=nodes {
             this.new_seat(id).await?;
         }
@@ -208,7 +217,9 @@ impl<A: Application> Cluster<A> {
         for node in self.nodes() {
             self.restart(node).await?;
         }
-        let nodes = self.converged().await?;
+        let nodes = self.converged().await;
+        let nodes = nodes.or_else(|e| Err(self.history.events().check().err().unwrap_or(e)))?;
+        let digests = self.check_digests().await;
         for node in self.nodes() {
             if let Some(member) = self.member(node) {
                 member.stop(self.network()).await;
@@ -217,6 +228,8 @@ impl<A: Application> Cluster<A> {
         let events = std::mem::take(&mut *self.history.events());
         events.check()?;
         let exercised = events.replay((self.application)(), &nodes).await?;
+        // Last, as it says the least of what went wrong.
+        digests?;
         let ended = |wanted: fn(&WriteEnd) -> bool| {
             let ends = events.writes.iter().filter_map(|write| write.end.as_ref());
             ends.filter(|(_, end)| wanted(end)).count() as u64
@@ -230,6 +243,34 @@ impl<A: Application> Cluster<A> {
             messages: self.network().messages(),
             exercised,
         })
+    }
+
+    /// Every node takes all that run for what they are: members that have applied the same.
+    async fn check_digests(&self) -> Result<(), ClusterError> {
+        let judged = self.judgements().await.into_iter();
+        let ill = judged.filter(|(_, judgement)| *judgement != Judgement::Well);
+        let text: Vec<_> = ill.map(|(node, judgement)| format!("node {node}: {judgement:?}")).collect();
+        if text.is_empty() { Ok(()) } else { Err(ClusterError::Digests(text.join("\n"))) }
+    }
+
+    /// What each node that runs makes of its own digests and of those of the others, as a real one
+    /// does that asks them.
+    async fn judgements(&self) -> BTreeMap<NodeId, Judgement> {
+        let voters = self.nodes().into_iter().collect();
+        let mut known = Checkpoints::new();
+        for node in self.nodes() {
+            if let Some(member) = self.member(node)
+                && let Ok(checkpoints) = member.checkpoints().await
+            {
+                known.insert(node, checkpoints);
+            }
+        }
+        let judged = |(node, own): (&NodeId, &Vec<_>)| {
+            let others = known.iter().filter(|(other, _)| *other != node);
+            let others = others.map(|(other, theirs)| (*other, theirs.clone())).collect();
+            (*node, judge(*node, own, &others, &voters))
+        };
+        known.iter().map(judged).collect()
     }
 
     /// The application's pairs of each node, once all have applied what the leader had.
@@ -267,14 +308,15 @@ impl<A: Application> Cluster<A> {
         look: impl Fn() -> F,
     ) -> Result<T, ClusterError> {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(RECOVERY_SECONDS) {
+        let seconds = self.plan.flaw.map_or(RECOVERY_SECONDS, |_| FLAWED_RECOVERY_SECONDS);
+        while begun.elapsed() < Duration::from_secs(seconds) {
             if let Some(found) = look().await {
                 return Ok(found);
             }
             self.check_running()?;
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Err(ClusterError::NotRecovered { seconds: RECOVERY_SECONDS, reason: reason.to_owned() })
+        Err(ClusterError::NotRecovered { seconds, reason: reason.to_owned() })
     }
 
     fn check_running(&self) -> Result<(), ClusterError> {

@@ -1,12 +1,13 @@
 //! Where a running node is reached by the others, and what it does for them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use storage_leveldb::{SnapshotInbox, StateReader};
 use tonic::Status;
 
+use super::flaw::Flaw;
 use super::history::{FoundAt, found_at};
 use crate::api::status_codes::{self, Failure};
 use crate::api::{Proposals, ReadIndex};
@@ -30,6 +31,8 @@ pub(super) struct Requests {
     reader: StateReader<TypeConfig, Hosted>,
     proposals: Proposals,
     read_index: ReadIndex,
+    flaw: Option<Flaw>,
+    repetitions: Arc<AtomicU64>,
     /// Its power has failed: what it still answers must not be heard.
     is_dead: Arc<AtomicBool>,
 }
@@ -41,10 +44,19 @@ impl Requests {
         hosted: Hosted,
         reader: StateReader<TypeConfig, Hosted>,
         raft: &Raft,
+        flaw: Option<Flaw>,
     ) -> Self {
         let proposals = Proposals::start(raft.clone(), hosted);
         let read_index = ReadIndex::start(raft.clone());
-        Self { host, reader, proposals, read_index, is_dead: Arc::default() }
+        Self {
+            host,
+            reader,
+            proposals,
+            read_index,
+            flaw,
+            repetitions: Arc::default(),
+            is_dead: Arc::default(),
+        }
     }
 
     /// The node's power fails.
@@ -53,7 +65,17 @@ impl Requests {
     }
 
     /// Puts a command into the log and waits until it is applied.
-    pub(super) async fn write(self, command: Command) -> Result<Outcome, Failure> {
+    pub(super) async fn write(self, mut command: Command) -> Result<Outcome, Failure> {
+        if self.flaw == Some(Flaw::EarlyAnswers) {
+            tokio::spawn(async move { self.proposals.propose(command).await.map(drop) });
+            return Ok(Outcome::Applied(Bytes::new()));
+        }
+        if self.flaw == Some(Flaw::LostSessions)
+            && let Some(id) = &mut command.request_id
+        {
+            // A sequence that no session has.
+            id.sequence = self.repetitions.fetch_add(1, Ordering::SeqCst) + 1;
+        }
         let applied = self.proposals.propose(command).await;
         self.alive()?;
         Ok(applied?.outcome)
@@ -66,10 +88,22 @@ impl Requests {
 
     /// Answers with everything in it that was acknowledged before.
     pub(super) async fn read(self, query: Bytes) -> Result<FoundAt, Failure> {
+        if self.answers_at_once() {
+            return self.read_stale(query).await;
+        }
         let confirmed = self.read_index.confirm().await;
         self.alive()?;
         confirmed?;
         self.read_stale(query).await
+    }
+
+    fn answers_at_once(&self) -> bool {
+        self.flaw == Some(Flaw::UnconfirmedReads) || self.forwards_no_reads()
+    }
+
+    /// Whether it takes itself for a leader.
+    pub(super) fn forwards_no_reads(&self) -> bool {
+        self.flaw == Some(Flaw::StaleForwards)
     }
 
     /// Answers from what is applied here.

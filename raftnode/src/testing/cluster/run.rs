@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_millis(3000);
 const QUERY_ONE_IN: u64 = 4;
 /// Messages take up to so much longer.
 const MOST_DELAY_MILLIS: u64 = 40;
+/// Operations on a slow disk take up to so much longer.
+const MOST_DISK_DELAY_MILLIS: u64 = 60;
 /// Threads of the runtime.
 const THREADS: usize = 2;
 
@@ -59,6 +61,14 @@ enum Trouble {
     Crash(NodeId, Survival),
     /// All fail, and all start again.
     AllCrash(Survival),
+    /// The others are in two halves, and only this node reaches both.
+    Bridge(NodeId),
+    /// There is no room on the disk of a node.
+    FullDisk(NodeId),
+    /// Each operation on the disk of a node takes longer.
+    SlowDisk(NodeId, Duration),
+    /// The disk of a node does not answer for some time.
+    HangingDisk(NodeId),
     /// A new node joins, and this one leaves.
     Replaced(NodeId),
 }
@@ -72,7 +82,7 @@ impl Trouble {
             1 => Survival::Everything,
             _ => Survival::Random(random.number()),
         };
-        match random.below(9) {
+        match random.below(13) {
             0 => Self::Cut(node, other),
             1 => Self::Isolated(node),
             2 => Self::Slow(Duration::from_millis(1 + random.below(MOST_DELAY_MILLIS))),
@@ -81,6 +91,10 @@ impl Trouble {
             5 => Self::LeaderCrash(survival),
             6 => Self::Crash(node, survival),
             7 => Self::AllCrash(survival),
+            8 => Self::Bridge(node),
+            9 => Self::FullDisk(node),
+            10 => Self::SlowDisk(node, Duration::from_millis(1 + random.below(MOST_DISK_DELAY_MILLIS))),
+            11 => Self::HangingDisk(node),
             _ => Self::Replaced(node),
         }
     }
@@ -152,6 +166,7 @@ impl<A: Application> ClusterTest<A> {
         let application = Arc::clone(&self.subject.application);
         let cluster = Cluster::start(self.nodes, self.seed, move || application()).await?;
         let cluster = Arc::new(cluster);
+        let mut digests = Ok(());
         for (round, trouble) in (0..).zip(troubles) {
             let clients: Vec<_> = (0..CLIENTS)
                 .map(|client| tokio::spawn(self.client(client, round).work(Arc::clone(&cluster))))
@@ -164,12 +179,15 @@ impl<A: Application> ClusterTest<A> {
                 }
             }
             cluster.network().heal();
+            cluster.heal_disks().await?;
+            digests = digests.and(cluster.check_digests().await);
             for node in cluster.nodes() {
                 cluster.restart(node).await?;
             }
         }
         match Arc::try_unwrap(cluster) {
-            Ok(cluster) => cluster.check().await,
+            // What else is found says more.
+            Ok(cluster) => cluster.check().await.and_then(|report| digests.map(|()| report)),
             Err(_) => unreachable!("the clients have ended"),
         }
     }
@@ -207,6 +225,17 @@ async fn begin<A: Application>(cluster: &Cluster<A>, trouble: Trouble) -> Result
                 cluster.restart(*node).await?;
             }
         }
+        Trouble::Bridge(bridge) => {
+            let others: Vec<_> = nodes.iter().filter(|node| **node != at(bridge)).collect();
+            let (one, other) = others.split_at(others.len() / 2);
+            for (from, to) in one.iter().flat_map(|from| other.iter().map(move |to| (**from, **to))) {
+                network.cut(from, to);
+                network.cut(to, from);
+            }
+        }
+        Trouble::FullDisk(node) => cluster.fill_disk(at(node)),
+        Trouble::SlowDisk(node, delay) => cluster.slow_disk(at(node), Some(delay)),
+        Trouble::HangingDisk(node) => cluster.slow_disk(at(node), None),
         Trouble::Replaced(node) => {
             let old = at(node);
             cluster.add_node().await?;

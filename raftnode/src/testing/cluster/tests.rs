@@ -1,9 +1,11 @@
 //! The cluster keeps its promises, and notices when it does not.
 
+use std::sync::atomic::Ordering;
+
 use storage_leveldb::StorageError;
 
 use super::*;
-use crate::application::{At, Transaction, View};
+use crate::application::{At, MergeOperator, Transaction, View};
 use crate::testing::subject::encoded;
 
 /// A sum.
@@ -33,8 +35,8 @@ const WRITES: u64 = 20;
 /// What the first linearizable read answers after the leader's power failed and came back at once,
 /// and what the check says. Its heartbeats arrive then, and its entries do not: that makes the
 /// moment as long as the test needs.
-async fn read_after_power_loss(restores_leaders: bool) -> (u64, Result<ClusterReport, ClusterError>) {
-    let cluster = Cluster::start_as(3, 1, Arc::new(|| Sum), restores_leaders).await.unwrap();
+async fn read_after_power_loss(flaw: Option<Flaw>) -> (u64, Result<ClusterReport, ClusterError>) {
+    let cluster = Cluster::start_as(3, 1, Arc::new(|| Sum), flaw).await.unwrap();
     let leader = cluster.leader().await.unwrap();
     for _ in 0..WRITES {
         cluster.write(leader, 1).await.unwrap();
@@ -57,7 +59,7 @@ async fn read_after_power_loss(restores_leaders: bool) -> (u64, Result<ClusterRe
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_after_a_power_loss_sees_every_acknowledged_write() {
-    let (sum, checked) = read_after_power_loss(false).await;
+    let (sum, checked) = read_after_power_loss(None).await;
     assert_eq!(sum, WRITES);
     let report = checked.unwrap();
     assert_eq!((report.acknowledged, report.reads, report.restarts), (WRITES, 1, 1), "{report}");
@@ -66,7 +68,7 @@ async fn a_read_after_a_power_loss_sees_every_acknowledged_write() {
 /// What the checked configuration is for, and that the check would tell.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_restored_answers_stale_reads_and_is_caught() {
-    let (sum, checked) = read_after_power_loss(true).await;
+    let (sum, checked) = read_after_power_loss(Some(Flaw::RestoresLeaders)).await;
     assert!(sum < WRITES);
     let error = checked.unwrap_err();
     assert!(matches!(error, ClusterError::StaleRead { acknowledged: WRITES, .. }), "{error}");
@@ -226,4 +228,68 @@ async fn a_node_whose_apply_fails_is_named_with_the_reason_and_not_waited_for() 
     assert!(begun.elapsed() < Duration::from_secs(RECOVERY_SECONDS) / 2, "{error}");
     assert!(matches!(error, ClusterError::Stopped { .. }), "{error}");
     assert!(error.to_string().contains("no such shelf"), "{error}");
+}
+
+/// Stores a number, and on one node another one: all that could tell is its state.
+struct Planted {
+    is_wrong: bool,
+}
+
+impl Application for Planted {
+    const SCHEMA: u32 = 1;
+    type Command = u64;
+    type Response = ();
+    type Query = ();
+    type Answer = u64;
+
+    fn apply(&self, txn: &mut Transaction<'_, '_>, _: At, number: u64) -> Result<(), StorageError> {
+        let flipped = u64::from(self.is_wrong && number == 3) << 40;
+        txn.merge(b"number", &(number ^ flipped).to_le_bytes())
+    }
+
+    fn query(&self, view: &mut View<'_, '_>, (): ()) -> Result<u64, StorageError> {
+        Ok(view.get(b"number")?.map_or(0, |bytes| bytes.len() as u64))
+    }
+
+    fn merge_operator(&self) -> Option<&dyn MergeOperator> {
+        Some(self)
+    }
+}
+
+impl MergeOperator for Planted {
+    fn merge(&self, _: &[u8], older: &[u8], operand: &[u8]) -> Result<Vec<u8>, String> {
+        Ok([older, operand].concat())
+    }
+}
+
+/// A cluster whose node `wrong` is wrong, when every node has applied all of some writes.
+async fn planted(nodes: u64, wrong: u64) -> Cluster<Planted> {
+    let made = AtomicU64::new(0);
+    let planted = move || Planted { is_wrong: made.fetch_add(1, Ordering::SeqCst) + 1 == wrong };
+    let cluster = Cluster::start(nodes, 8, planted).await.unwrap();
+    for number in 0..WRITES {
+        cluster.write(1, number).await.unwrap();
+    }
+    cluster.converged().await.unwrap();
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_node_that_applies_something_else_is_told_from_the_others() {
+    let cluster = planted(3, 2).await;
+    let judged = cluster.judgements().await;
+    let Judgement::Wrong { majority, difference } = &judged[&2] else { panic!("{judged:?}") };
+    assert_eq!((majority, difference.same_until), (&[1, 3].into(), Some(difference.at - 1)));
+    for node in [1, 3] {
+        assert_eq!(judged[&node], Judgement::Others([(2, *difference)].into()));
+    }
+    let error = cluster.check().await.unwrap_err();
+    assert!(matches!(error, ClusterError::State { node: 2, .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_nodes_that_differ_neither_is_known_to_be_wrong() {
+    let cluster = planted(2, 2).await;
+    let judged = cluster.judgements().await;
+    assert!(judged.values().all(|judgement| matches!(judgement, Judgement::Undecided(_))), "{judged:?}");
 }
