@@ -22,6 +22,7 @@ pub struct Backup {
     opened: Opened,
     timeout: Duration,
     expected_bytes: u64,
+    sent_bytes: u64,
     bytes: u64,
 }
 
@@ -42,7 +43,7 @@ impl Client {
         let plan = self.plan("backup save", Effect::None, Target::AnyNode);
         let opened = self.call(plan, |link, terms| open(link, untimed(SaveRequest {}, terms))).await?;
         let expected_bytes = opened.first.as_ref().map_or(0, |first| first.expected_bytes);
-        Ok(Backup { opened, timeout: self.timeout(), expected_bytes, bytes: 0 })
+        Ok(Backup { opened, timeout: self.timeout(), expected_bytes, sent_bytes: 0, bytes: 0 })
     }
 }
 
@@ -56,10 +57,16 @@ fn service(channel: Channel) -> BackupsClient<Channel> {
 }
 
 impl Backup {
-    /// About how many bytes it will have.
+    /// About how many bytes of state it will have. They come compressed.
     #[must_use]
     pub fn expected_bytes(&self) -> u64 {
         self.expected_bytes
+    }
+
+    /// How many bytes of state are in the parts so far.
+    #[must_use]
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
     }
 
     /// The next part of the file; none at the end. A node that fails may end the stream early:
@@ -72,9 +79,11 @@ impl Backup {
             Some(first) => Some(first),
             None => self.receive().await?,
         };
-        let part = response.map(|response| response.part);
-        self.bytes += part.as_ref().map_or(0, |part| part.len() as u64);
-        Ok(part)
+        if let Some(response) = &response {
+            self.bytes += response.part.len() as u64;
+            self.sent_bytes = response.sent_bytes;
+        }
+        Ok(response.map(|response| response.part))
     }
 
     async fn receive(&mut self) -> Result<Option<SaveResponse>, ClientError> {

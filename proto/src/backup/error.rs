@@ -39,12 +39,27 @@ pub enum BackupError {
     #[error("damaged: a header of {0} bytes; at most {MAX_HEADER_BYTES} can be right")]
     HeaderLength(u64),
     /// No block has so many bytes.
-    #[error("damaged: a block of {length} bytes at byte {at}; at most {MAX_BLOCK_BYTES} can be right")]
+    #[error(
+        "damaged: a block of {length} bytes, stored as {stored}, at byte {at}; at most {MAX_BLOCK_BYTES} \
+         can be right, stored as no more than there are"
+    )]
     BlockLength {
-        /// Where its length is.
+        /// Where it begins.
         at: u64,
-        /// What that says.
+        /// So many bytes of the file,
+        stored: u64,
+        /// and of the snapshot.
         length: u64,
+    },
+    /// The bytes of a block are those that were written, and are not so many bytes compressed.
+    #[error("the block at byte {at} does not decompress to {length} bytes; save it again")]
+    Block {
+        /// Where it begins.
+        at: u64,
+        /// What it should be.
+        length: u64,
+        /// What it is, if it can be decompressed.
+        found: Option<usize>,
     },
     /// The header's bytes are good and say nothing.
     #[error("its header cannot be read: {0}")]

@@ -3,9 +3,12 @@
 //!
 //! ```text
 //! "RNBACKUP"  version u32  length u32  header (protobuf BackupHeader)  checksum u32
-//! then blocks: length u32, 1 or more  bytes of the snapshot  checksum u32
+//! then blocks: stored u32, 1 or more  length u32  the stored bytes  checksum u32
 //! then the end: 0 u32  length of the snapshot u64  checksum u32, and nothing behind it
 //! ```
+//!
+//! A block is `length` bytes of the snapshot: as they are if as many are stored, else compressed to
+//! fewer as one LZ4 block.
 //!
 //! Integers are little endian. A checksum is the CRC-32C of everything before it but for the other
 //! checksums: so a block of another backup does not fit either.
@@ -26,5 +29,5 @@ const MAGIC: [u8; 8] = *b"RNBACKUP";
 const FORMAT_VERSION: u32 = 1;
 /// The longest header.
 pub const MAX_HEADER_BYTES: usize = 256 * 1024;
-/// The longest block.
+/// The most bytes of a snapshot that are one block.
 pub const MAX_BLOCK_BYTES: usize = 1024 * 1024;

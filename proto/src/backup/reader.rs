@@ -75,19 +75,21 @@ impl<R: Read> BackupReader<R> {
             return Ok(None);
         }
         let from = self.at;
-        let length = self.number()?;
-        if length == 0 {
+        let stored = self.number()?;
+        if stored == 0 {
             let told = u64::from_le_bytes(self.array()?);
             self.check(from)?;
             return self.end(told).map(|()| None);
         }
-        if length as usize > MAX_BLOCK_BYTES {
-            return Err(BackupError::BlockLength { at: from, length: length.into() });
+        let length = self.number()?;
+        if stored > length || length as usize > MAX_BLOCK_BYTES {
+            let (stored, length) = (stored.into(), length.into());
+            return Err(BackupError::BlockLength { at: from, stored, length });
         }
-        let block = self.exactly(length)?;
+        let block = self.exactly(stored)?;
         self.check(from)?;
         self.length += u64::from(length);
-        Ok(Some(block))
+        if stored == length { Ok(Some(block)) } else { decompressed(&block, length, from).map(Some) }
     }
 
     fn end(&mut self, told: u64) -> Result<(), BackupError> {
@@ -155,6 +157,15 @@ impl<R: Read> BackupReader<R> {
             left = left.get_mut(n..).unwrap_or_default();
         }
         Ok(())
+    }
+}
+
+/// The length has been found possible.
+fn decompressed(stored: &[u8], length: u32, at: u64) -> Result<Bytes, BackupError> {
+    let mut block = vec![0; length as usize];
+    match lz4_flex::block::decompress_into(stored, &mut block) {
+        Ok(found) if found == block.len() => Ok(block.into()),
+        found => Err(BackupError::Block { at, length: length.into(), found: found.ok() }),
     }
 }
 

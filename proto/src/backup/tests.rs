@@ -48,6 +48,36 @@ fn what_was_written_is_read() {
 }
 
 #[test]
+fn what_can_be_is_compressed_and_the_rest_is_not_longer() {
+    let random: Vec<u8> =
+        (0..MAX_BLOCK_BYTES as u64).map(|n| (n * n ^ (n * 2_654_435_761) >> 7) as u8).collect();
+    let size = |block: &[u8]| backup(&[block]).len() - backup(&[]).len();
+    // Two lengths and a checksum.
+    const AROUND: usize = 12;
+    assert!(size(&[7; MAX_BLOCK_BYTES]) < MAX_BLOCK_BYTES / 100);
+    for block in [&random[..], b"1", &random[..100]] {
+        assert!(size(block) <= block.len() + AROUND, "{} bytes", block.len());
+        let mut read = Vec::new();
+        BackupReader::open(&*backup(&[block])).unwrap().read_to_end(&mut read).unwrap();
+        assert!(read == block);
+    }
+}
+
+/// Its checksum is right, so that a program wrote it so: the length counts, and no more memory is
+/// taken.
+#[test]
+fn a_block_that_decompresses_to_another_length_is_refused() {
+    let long = lz4_flex::block::compress(&[7; 10_000]);
+    for length in [9_999_u32, 10_001] {
+        let (_, first) = BackupWriter::begin(&header()).unwrap();
+        let block = [&(long.len() as u32).to_le_bytes()[..], &length.to_le_bytes(), &long].concat();
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&first[..first.len() - 4]), &block);
+        let file = [&*first, &block, &crc.to_le_bytes()].concat();
+        assert!(matches!(verify(&file).unwrap_err(), BackupError::Block { .. }), "{length}");
+    }
+}
+
+#[test]
 fn every_flipped_bit_and_every_cut_is_refused() {
     let file = backup(&[b"the first block", b"and another"]);
     for at in 0..file.len() * 8 {
@@ -78,8 +108,10 @@ fn random_damage_is_refused() {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) % below.max(1) as u64) as usize
     };
-    let blocks: Vec<Vec<u8>> = (0..20_u8).map(|n| vec![n; 100]).collect();
-    let others: Vec<Vec<u8>> = (0..20_u8).map(|n| vec![n ^ 1; 100]).collect();
+    // Half of the blocks can be compressed.
+    let mut varied = |n: u8| (0..100).map(|_| if n % 2 == 0 { n } else { random(256) as u8 }).collect();
+    let blocks: Vec<Vec<u8>> = (0..20).map(&mut varied).collect();
+    let others: Vec<Vec<u8>> = (20..40).map(&mut varied).collect();
     let slices = |blocks: &[Vec<u8>]| backup(&blocks.iter().map(Vec::as_slice).collect::<Vec<_>>());
     let (file, other) = (slices(&blocks), slices(&others));
     assert_eq!(file.len(), other.len());
@@ -107,8 +139,11 @@ fn lengths_that_cannot_be_are_refused_before_memory_is_taken() {
     file[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(matches!(verify(&file).unwrap_err(), BackupError::HeaderLength(_)));
     let (_, first) = BackupWriter::begin(&header()).unwrap();
-    let file = [&*first, &(MAX_BLOCK_BYTES as u32 + 1).to_le_bytes()].concat();
-    assert!(matches!(verify(&file).unwrap_err(), BackupError::BlockLength { .. }));
+    // Of the file, of the snapshot.
+    for lengths in [[MAX_BLOCK_BYTES as u32 + 1; 2], [1, MAX_BLOCK_BYTES as u32 + 1], [2, 1]] {
+        let file = [&*first, &lengths.map(u32::to_le_bytes).concat()].concat();
+        assert!(matches!(verify(&file).unwrap_err(), BackupError::BlockLength { .. }), "{lengths:?}");
+    }
     let (mut writer, _) = BackupWriter::begin(&header()).unwrap();
     assert!(matches!(writer.block(&vec![0; MAX_BLOCK_BYTES + 1]).unwrap_err(), BackupError::TooLong(_)));
     let long = BackupHeader { cluster_name: "x".repeat(MAX_HEADER_BYTES), ..header() };

@@ -34,7 +34,7 @@ impl BackupWriter {
         Ok((this, part))
     }
 
-    /// The next bytes of the snapshot. Nothing is made of none.
+    /// The next bytes of the snapshot, compressed if that makes them fewer. Nothing is made of none.
     ///
     /// # Errors
     /// [`BackupError::TooLong`].
@@ -43,11 +43,20 @@ impl BackupWriter {
             return Ok(Bytes::new());
         }
         let length = length_of(bytes, MAX_BLOCK_BYTES)?;
-        let mut part = BytesMut::with_capacity(PART_BYTES + bytes.len());
+        let compressed = lz4_flex::block::compress(bytes);
+        let stored = if compressed.len() < bytes.len() { &compressed } else { bytes };
+        let mut part = BytesMut::with_capacity(PART_BYTES + stored.len());
+        part.put_u32_le(length_of(stored, MAX_BLOCK_BYTES)?);
         part.put_u32_le(length);
-        part.put_slice(bytes);
+        part.put_slice(stored);
         self.length += u64::from(length);
         Ok(self.seal(part))
+    }
+
+    /// Bytes of the snapshot so far.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
     }
 
     /// The last part.

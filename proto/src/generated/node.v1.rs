@@ -2465,12 +2465,15 @@ pub struct SaveResponse {
     /// In the first message only, like the next.
     #[prost(message, optional, tag = "1")]
     pub header: ::core::option::Option<ResponseHeader>,
-    /// About how long the file will be.
+    /// About how many bytes of state will be sent. They are compressed, so the file may be shorter.
     #[prost(uint64, tag = "2")]
     pub expected_bytes: u64,
     /// What comes next in the file: its header, a block, or its end.
     #[prost(bytes = "bytes", tag = "3")]
     pub part: ::prost::bytes::Bytes,
+    /// How many bytes of state have been sent, this part included.
+    #[prost(uint64, tag = "4")]
+    pub sent_bytes: u64,
 }
 /// The header of a backup file: of what it is, and as of when.
 #[derive(Clone, PartialEq, ::prost::Message)]

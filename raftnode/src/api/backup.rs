@@ -82,6 +82,7 @@ impl Api {
                 header: super::header::header(&self.local),
                 expected_bytes: snapshot.expected_bytes,
                 part,
+                sent_bytes: 0,
             };
             tracing::info!(
                 event.action = "backup",
@@ -164,16 +165,18 @@ impl Sending {
                 }
             };
             let is_last = part.is_err();
-            if !send(&self.parts, part.map(part_of)).await || is_last {
+            let part = part.map(|part| part_of(part, self.writer.length()));
+            if !send(&self.parts, part).await || is_last {
                 return;
             }
         }
-        send(&self.parts, Ok(part_of(self.writer.end()))).await;
+        let length = self.writer.length();
+        send(&self.parts, Ok(part_of(self.writer.end(), length))).await;
     }
 }
 
-fn part_of(part: Bytes) -> pb::SaveResponse {
-    pb::SaveResponse { part, ..pb::SaveResponse::default() }
+fn part_of(part: Bytes, sent_bytes: u64) -> pb::SaveResponse {
+    pb::SaveResponse { part, sent_bytes, ..pb::SaveResponse::default() }
 }
 
 /// Whether the client goes on taking.

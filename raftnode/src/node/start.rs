@@ -31,8 +31,8 @@ use crate::metrics::{Collectors, Metrics, Op};
 use crate::peer::{Enrollment, PeerService};
 use crate::raft::{Raft, TypeConfig, raft_config};
 use crate::standing::{
-    Handles, LeaderWatch, Local, join, joins_another, steward, succeed_leader, watch_data_dir, watch_digests, watch_disk, watch_memory,
-    watch_schemas, watch_snapshots,
+    Handles, LeaderWatch, Local, join, joins_another, steward, succeed_leader, watch_data_dir, watch_digests,
+    watch_disk, watch_memory, watch_schemas, watch_snapshots,
 };
 use crate::tls::{Dialler, Tls};
 

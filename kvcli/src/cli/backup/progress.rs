@@ -19,14 +19,15 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// About so many bytes are to come; 0: that is not known.
+    /// About so many bytes of state are to come; 0: that is not known.
     pub(super) fn new(expected: u64) -> Self {
         let is_terminal = io::stderr().is_terminal();
         Self { expected, done: 0, started: Instant::now(), shown: None, is_terminal }
     }
 
-    pub(super) fn add(&mut self, bytes: usize) {
-        self.done += bytes as u64;
+    /// So many have come.
+    pub(super) fn show(&mut self, done: u64) {
+        self.done = done;
         let is_due = self.shown.is_none_or(|shown| shown.elapsed() >= PERIOD);
         if self.is_terminal && is_due {
             self.shown = Some(Instant::now());

@@ -22,7 +22,7 @@ pub(super) async fn run(path: &Path, context: &Context) -> anyhow::Result<()> {
     let mut progress = Progress::new(backup.expected_bytes());
     while let Some(part) = backup.next_part().await? {
         partial.write(&part)?;
-        progress.add(part.len());
+        progress.show(backup.sent_bytes());
     }
     let took = progress.end();
     partial.sync()?;
@@ -30,14 +30,21 @@ pub(super) async fn run(path: &Path, context: &Context) -> anyhow::Result<()> {
     let (mut saved, bytes) = file::open(partial.path())?;
     saved.verify().map_err(|error| file::problem(partial.path(), error))?;
     partial.place()?;
-    let (header, rate) = (saved.header(), units::bytes(rate(bytes, took)));
-    let what = format!("saved {} in {:.1} s, {rate}/s", path.display(), took.as_secs_f64());
+    let state = backup.sent_bytes();
+    let (header, rate) = (saved.header(), units::bytes(rate(state, took)));
+    let what = format!(
+        "saved {} of state to {} in {:.1} s, {rate}/s",
+        units::bytes(state),
+        path.display(),
+        took.as_secs_f64()
+    );
     let written = match context.format {
         Format::Text => output::line(&format!("{what}\n\n{}", shown::text(header, bytes))),
         Format::Json => {
             let mut answer = shown::json(header, bytes);
             if let Some(fields) = answer.as_object_mut() {
                 fields.insert("seconds".to_owned(), json!(took.as_secs_f64()));
+                fields.insert("state_bytes".to_owned(), json!(state));
             }
             output::json(&answer)
         }
