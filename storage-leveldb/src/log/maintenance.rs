@@ -139,8 +139,8 @@ impl Maintenance {
         Ok(Arc::new(segment))
     }
 
-    /// Makes room for what the next segment will hold. Meanwhile none can be begun, so that no write
-    /// waits for it, and they are begun in their order.
+    /// Makes room for what the next segment will hold. Meanwhile none can be begun, so that no
+    /// write waits for it, and they are begun in their order.
     fn reserve(&self, tasks: &Monitor<Tasks>) -> Result<bool, StorageError> {
         let first = |tasks: &mut Tasks| {
             let is_due = std::mem::take(&mut tasks.is_half_full);
