@@ -312,9 +312,9 @@ mod tests {
         thread.tasks.begin();
         thread.tasks.half_full();
         eventually(|| is_held.load(Ordering::SeqCst));
-        let taken = thread.tasks.take_prepared().map(|segment| segment.record);
+        let taken = thread.tasks.take_prepared();
         holds.store(false, Ordering::SeqCst);
-        assert_eq!(taken, None);
+        assert_eq!(taken.map(|segment| segment.record), None);
         eventually(|| thread.tasks.take_prepared().is_some_and(|segment| segment.record == record(3)));
     }
 
