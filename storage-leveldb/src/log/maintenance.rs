@@ -139,8 +139,8 @@ impl Maintenance {
         Ok(Arc::new(segment))
     }
 
-    /// Makes room for what the next segment will hold. Meanwhile none can be begun, so that no write
-    /// waits for it, and they are begun in their order.
+    /// Makes room for what the next segment will hold. Meanwhile none can be begun, so that no
+    /// write waits for it, and they are begun in their order.
     fn reserve(&self, tasks: &Monitor<Tasks>) -> Result<bool, StorageError> {
         let first = |tasks: &mut Tasks| {
             let is_due = std::mem::take(&mut tasks.is_half_full);
@@ -312,9 +312,9 @@ mod tests {
         thread.tasks.begin();
         thread.tasks.half_full();
         eventually(|| is_held.load(Ordering::SeqCst));
-        let taken = thread.tasks.take_prepared().map(|segment| segment.record);
+        let taken = thread.tasks.take_prepared();
         holds.store(false, Ordering::SeqCst);
-        assert_eq!(taken, None);
+        assert_eq!(taken.map(|segment| segment.record), None);
         eventually(|| thread.tasks.take_prepared().is_some_and(|segment| segment.record == record(3)));
     }
 
