@@ -102,7 +102,7 @@ async fn give_up_lease(local: &Local, place: &Place, silence: &Silence) {
         place.addresses.join(" and "),
         silence.followed.heard.elapsed()
     );
-    let handed_over = TransferLeaderRequest::new(silence.followed.vote.clone(), place.leader, None);
+    let handed_over = TransferLeaderRequest::new(silence.followed.vote, place.leader, None);
     if let Err(e) = local.raft.handle_transfer_leader(handed_over).await {
         tracing::debug!("the lease of leader {} stays: {e}", place.leader);
     }
@@ -143,8 +143,9 @@ impl Place {
         local.with_metrics(|metrics| {
             let leader = metrics.current_leader.filter(|leader| *leader != metrics.id)?;
             let (rank, followers) = rank(metrics, leader)?;
-            let mut addresses = vec![metrics.membership_config.get_node(&leader)?.raft_addr.clone()];
-            addresses.extend(told(leader).filter(|told| *told != addresses[0]).map(str::to_owned));
+            let known = &*metrics.membership_config.get_node(&leader)?.raft_addr;
+            let told = told(leader).filter(|told| *told != known);
+            let addresses = std::iter::once(known).chain(told).map(str::to_owned).collect();
             Some(Self { leader, addresses, rank, followers })
         })
     }
@@ -157,7 +158,7 @@ fn rank(metrics: &Metrics, leader: NodeId) -> Option<(u32, u32)> {
 }
 
 /// The leader that a node holds to, and when it last heard from it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Followed {
     vote: VoteOf<TypeConfig>,
     heard: Instant,
@@ -165,7 +166,7 @@ struct Followed {
 
 impl Followed {
     fn of(state: &openraft::RaftState<TypeConfig>) -> Option<Self> {
-        let vote = state.vote_ref().clone();
+        let vote = *state.vote_ref();
         let heard = state.vote_last_modified().filter(|_| vote.is_committed())?;
         Some(Self { vote, heard })
     }
@@ -336,11 +337,11 @@ mod tests {
     fn a_leader_that_is_heard_again_is_not_gone() {
         let (mut first, heard) = silence();
         first.is_refused = true;
-        let vote = first.followed.vote.clone();
+        let vote = first.followed.vote;
         let mut kept = Some(first);
-        assert!(Silence::kept(&mut kept, Followed { vote: vote.clone(), heard }).is_refused);
+        assert!(Silence::kept(&mut kept, Followed { vote, heard }).is_refused);
         let again = Followed { vote, heard: heard + OVERDUE * 2 };
-        assert!(!Silence::kept(&mut kept, again.clone()).is_refused);
+        assert!(!Silence::kept(&mut kept, again).is_refused);
         assert_eq!(kept.unwrap().followed, again);
     }
 
