@@ -50,7 +50,7 @@ fn what_was_written_is_read() {
 #[test]
 fn what_can_be_is_compressed_and_the_rest_is_not_longer() {
     let random: Vec<u8> =
-        (0..MAX_BLOCK_BYTES as u64).map(|n| (n * n ^ (n * 2_654_435_761) >> 7) as u8).collect();
+        (0..MAX_BLOCK_BYTES as u64).map(|n| ((n * n) ^ ((n * 2_654_435_761) >> 7)) as u8).collect();
     let size = |block: &[u8]| backup(&[block]).len() - backup(&[]).len();
     // Two lengths and a checksum.
     const AROUND: usize = 12;
@@ -109,7 +109,8 @@ fn random_damage_is_refused() {
         ((z ^ (z >> 31)) % below.max(1) as u64) as usize
     };
     // Half of the blocks can be compressed.
-    let mut varied = |n: u8| (0..100).map(|_| if n % 2 == 0 { n } else { random(256) as u8 }).collect();
+    let mut varied =
+        |n: u8| (0..100).map(|_| if n.is_multiple_of(2) { n } else { random(256) as u8 }).collect();
     let blocks: Vec<Vec<u8>> = (0..20).map(&mut varied).collect();
     let others: Vec<Vec<u8>> = (20..40).map(&mut varied).collect();
     let slices = |blocks: &[Vec<u8>]| backup(&blocks.iter().map(Vec::as_slice).collect::<Vec<_>>());

@@ -23,8 +23,9 @@ const CHANGE_OVERHEAD_BYTES: usize = 160;
 /// piece for each pair would take so long to be given back that the apply thread waits for the C
 /// library.
 const COPIED_BYTES: usize = 4096;
-/// What is applied waits for a check of so many keys, which takes some 20 us.
+/// What is applied waits for a check of so many keys, or of so many bytes: some 20 us.
 const KEYS_CHECKED_AT_ONCE: usize = 256;
+const BYTES_CHECKED_AT_ONCE: usize = 256 * 1024;
 
 /// The changes of one key: `older` in ascending order, and the newest.
 #[derive(Debug)]
@@ -151,11 +152,15 @@ impl Memtable {
         let mut from = Bound::Unbounded;
         loop {
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-            let mut last = None;
+            let (mut last, mut bytes) = (None, 0);
             for (key, history) in keys.range::<Bytes, _>((from, Bound::Unbounded)).take(KEYS_CHECKED_AT_ONCE)
             {
                 history.check(key)?;
                 last = Some(key.clone());
+                bytes += key.len() + history.change.bytes();
+                if bytes >= BYTES_CHECKED_AT_ONCE {
+                    break;
+                }
             }
             match last {
                 Some(last) => from = Bound::Excluded(last),

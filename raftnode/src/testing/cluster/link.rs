@@ -109,7 +109,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let granted = VoteResponse::new(&rpc.vote, rpc.last_log_id, true);
+        let granted = VoteResponse::new(rpc.vote, rpc.last_log_id, true);
         let asked = self.call(&option, |peer| async move { peer.raft.vote(rpc).await }).await;
         self.or_silence(asked, granted)
     }
@@ -119,7 +119,7 @@ impl RaftNetworkV2<TypeConfig> for Link {
         rpc: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let granted = VoteResponse::new(&rpc.vote, rpc.last_log_id, true);
+        let granted = VoteResponse::new(rpc.vote, rpc.last_log_id, true);
         let asked = self.call(&option, |peer| async move { peer.raft.pre_vote(rpc).await }).await;
         self.or_silence(asked, granted)
     }

@@ -218,7 +218,7 @@ impl<A: Application> Cluster<A> {
             self.restart(node).await?;
         }
         let nodes = self.converged().await;
-        let nodes = nodes.or_else(|e| Err(self.history.events().check().err().unwrap_or(e)))?;
+        let nodes = nodes.map_err(|e| self.history.events().check().err().unwrap_or(e))?;
         let digests = self.check_digests().await;
         for node in self.nodes() {
             if let Some(member) = self.member(node) {
