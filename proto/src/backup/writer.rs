@@ -34,7 +34,8 @@ impl BackupWriter {
         Ok((this, part))
     }
 
-    /// The next bytes of the snapshot, compressed if that makes them fewer. Nothing is made of none.
+    /// The next bytes of the snapshot, compressed if that makes them fewer. Nothing is made of
+    /// none.
     ///
     /// # Errors
     /// [`BackupError::TooLong`].
