@@ -39,6 +39,7 @@ mod logs_otlp;
 mod membership;
 mod membership_safety;
 mod memory;
+mod memory_flip;
 mod metrics;
 mod metrics_cost;
 mod metrics_reference;

@@ -7,7 +7,7 @@ use crate::support::{Cluster, ClusterOptions, Dice, Load, LoadOptions, alone, wa
 const PROGRESS: u64 = 500;
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(40);
 const READY_TIMEOUT: Duration = Duration::from_secs(40);
-/// Far above what a quiet machine shows: docs/benchmarks has that.
+/// Far above what a quiet machine shows (docs/benchmarks).
 const LONGEST_GAP: Duration = Duration::from_secs(3);
 
 /// A client that tries again sees no failure, whichever node goes, the leader among them; and the
