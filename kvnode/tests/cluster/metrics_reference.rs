@@ -102,7 +102,7 @@ async fn no_label_has_values_without_end() {
     /// Of a leader of three that has answered every operation in a few ways.
     const MOST_SERIES: usize = 800;
     const OPS: &str = "put get delete scan write read init status add_learner change_membership transfer_leader snapshot report health set_address save_backup read_index";
-    const OUTCOMES: &str = "ok cancelled unknown invalid_argument deadline_exceeded resource_exhausted failed_precondition internal unavailable data_loss permission_denied unauthenticated other";
+    const OUTCOMES: &str = "ok cancelled unknown invalid_argument deadline_exceeded resource_exhausted failed_precondition internal unavailable data_loss permission_denied unauthenticated other same different";
     let _place = beside_others();
     let cluster = busy_cluster().await;
     let leader = cluster.leader().await;
