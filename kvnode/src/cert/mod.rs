@@ -4,6 +4,7 @@
 //! Nothing here is used by a node. Any other authority will do as well, as long as the certificates
 //! of nodes have their names (docs/operations/tls.md).
 
+mod args;
 mod authority;
 mod files;
 mod subject;
@@ -12,7 +13,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::config::{CertArgs, CertKind};
+pub(crate) use args::{CertArgs, CertKind};
 use authority::Authority;
 use files::Pair;
 use subject::Subject;

@@ -8,10 +8,7 @@ mod check;
 mod file;
 mod settings;
 
-pub use args::{
-    CertArgs, CertCaArgs, CertClientArgs, CertKind, CertNodeArgs, CheckArgs, Cli, Command, ReportFormat,
-    ServeArgs,
-};
+pub use args::{CheckArgs, Cli, Command, ReportFormat, ServeArgs};
 pub use check::ConfigErrors;
 
 use std::path::PathBuf;
